@@ -1,0 +1,88 @@
+//! Write an admission policy for the Sluice gateway.
+//!
+//! A policy answers one question at one stage of a connection's life: accept
+//! (`Ok(())`), or refuse with a [`Rejection`]. It is a type without state that
+//! implements a trait for each hook it wants, and one line that exports it:
+//!
+//! | trait | hook | asked |
+//! | --- | --- | --- |
+//! | [`OnConnect`] | `on_connect` | once for each connection, after the upgrade |
+//! | [`OnHandshake`] | `on_handshake` | once for each connection that sent a handshake |
+//! | [`OnFrames`] | `on_frames` | once for each window of a stream: may it go on? |
+//! | [`OnClose`] | `on_close` | not asked but told: how the connection ended |
+//! | [`Lifecycle`] | `lifecycle` | when the policy is loaded: is its configuration usable? |
+//!
+//! A whole policy, which lets in the tenants that the operator lists:
+//!
+//! ```
+//! use sluice_policy::{Config, ConfigError, Connection, Decision, Lifecycle, OnConnect, Rejection};
+//!
+//! struct Tenants;
+//!
+//! impl OnConnect for Tenants {
+//!     fn decide(connection: &Connection) -> Decision {
+//!         let allowed: Vec<String> = Config::host().require("tenants", "list the tenants to let in")?;
+//!         match connection.attribute("auth.tenant_id") {
+//!             Some(tenant) if allowed.contains(&tenant) => Ok(()),
+//!             _ => Err(Rejection::new("tenant_unknown", "this tenant has no access").close_code(4100)),
+//!         }
+//!     }
+//! }
+//!
+//! impl Lifecycle for Tenants {
+//!     fn validate_config() -> Result<(), ConfigError> {
+//!         Config::host().require::<Vec<String>>("tenants", "list the tenants to let in").map(drop)
+//!     }
+//! }
+//!
+//! sluice_policy::export!(Tenants: on_connect, lifecycle);
+//! ```
+//!
+//! The crate is a `cdylib`, built for `wasm32-unknown-unknown` and encoded as
+//! a component. That target has no files, no network and no environment;
+//! `println!` is silent there and `Instant::now()` panics. [`log`] and
+//! [`clock`] ask the gateway instead.
+//!
+//! Keep the rule itself in a module that takes plain values and a [`Config`]:
+//! then `cargo test` runs it natively, without a gateway. What does ask the
+//! gateway ([`Connection`], [`Config::host`], [`log`], [`clock`]) panics there.
+//!
+//! A policy imports what it calls and nothing else: one that never verifies a
+//! token needs no grant for tokens.
+
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+#[cfg(target_family = "wasm")]
+mod arena;
+mod bindings;
+pub mod clock;
+mod config;
+mod connection;
+pub mod counters;
+mod ending;
+mod export;
+mod hooks;
+mod json;
+pub mod log;
+mod rejection;
+mod sessions;
+mod text;
+mod token;
+mod window;
+
+pub use config::{Config, ConfigError, config};
+pub use connection::{Connection, Handshake};
+pub use ending::Ending;
+pub use hooks::{Decision, Lifecycle, OnClose, OnConnect, OnFrames, OnHandshake};
+pub use rejection::Rejection;
+pub use sessions::Holder;
+pub use text::{quoted, shortened};
+pub use token::{Claims, TokenError, pointer};
+pub use window::{Frame, Kind, Window};
+
+/// For [`export!`] alone.
+#[doc(hidden)]
+pub mod __export {
+    pub use crate::bindings::{lifecycle, on_close, on_connect, on_frames, on_handshake};
+}

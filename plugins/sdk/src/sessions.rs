@@ -1,0 +1,47 @@
+use crate::bindings::imports::sluice::policy::sessions;
+use crate::{Connection, Rejection};
+
+/// The connection that holds a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its id.
+    pub session_id: String,
+    /// When it made the claim, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Its attributes at the time of asking, by full name.
+    pub attributes: Vec<(String, String)>,
+}
+
+impl Holder {
+    /// An attribute by its full name: `auth.user_id`.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+impl From<sessions::Holder> for Holder {
+    fn from(holder: sessions::Holder) -> Self {
+        Self {
+            session_id: holder.session_id(),
+            since_ms: holder.since_ms(),
+            attributes: holder.attributes(),
+        }
+    }
+}
+
+impl Connection<'_> {
+    /// Takes a key for this connection, or says who has it. The claim ends
+    /// with the connection; claiming a key twice succeeds.
+    pub fn claim(&self, key: &str) -> Result<(), Holder> {
+        sessions::claim(self.facts, key).map_err(Into::into)
+    }
+
+    /// Takes a key from its holder, if that still has it, and sends the holder
+    /// away with `notice`.
+    pub fn evict(&self, key: &str, holder: &Holder, notice: Rejection) -> Result<(), Holder> {
+        sessions::evict(self.facts, key, &holder.session_id, &notice.into()).map_err(Into::into)
+    }
+}

@@ -1,0 +1,152 @@
+use std::fmt;
+
+use crate::bindings::imports::sluice::policy::jwt;
+use crate::{Connection, Rejection};
+
+/// Why there are no claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenError {
+    /// The client sent no token.
+    Missing,
+    /// It is not a JWT.
+    Malformed,
+    /// The signature does not fit, or the algorithm is not the key's.
+    BadSignature,
+    /// It has run out.
+    Expired,
+    /// It is not valid yet.
+    NotYetValid,
+    /// Its issuer is absent or not one that the key set allows.
+    WrongIssuer,
+    /// Its audience is absent or not one that the key set allows.
+    WrongAudience,
+    /// No key of the set fits its header.
+    UnknownKey,
+    /// The keys could not be had. Says nothing about the token.
+    Unavailable,
+    /// It is not good for a reason that only a later gateway knows.
+    Invalid,
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "no token",
+            Self::Malformed => "token malformed",
+            Self::BadSignature => "bad signature",
+            Self::Expired => "token expired",
+            Self::NotYetValid => "token not yet valid",
+            Self::WrongIssuer => "wrong issuer",
+            Self::WrongAudience => "wrong audience",
+            Self::UnknownKey => "unknown key",
+            Self::Unavailable => "auth keys are unavailable",
+            Self::Invalid => "token not accepted",
+        })
+    }
+}
+
+impl std::error::Error for TokenError {}
+
+impl From<TokenError> for Rejection {
+    /// A fault of the token is `auth_failed`. Keys that cannot be had are no
+    /// fault of the client's: the gateway reports them under a close code of
+    /// its own, whatever a policy answers.
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Unavailable => Self::new("auth_unavailable", error.to_string()).retryable(),
+            fault => Self::auth_failed(format!("auth failed: {fault}")),
+        }
+    }
+}
+
+impl From<jwt::Error> for TokenError {
+    fn from(error: jwt::Error) -> Self {
+        match error {
+            jwt::Error::Missing => Self::Missing,
+            jwt::Error::Malformed => Self::Malformed,
+            jwt::Error::BadSignature => Self::BadSignature,
+            jwt::Error::Expired => Self::Expired,
+            jwt::Error::NotYetValid => Self::NotYetValid,
+            jwt::Error::WrongIssuer => Self::WrongIssuer,
+            jwt::Error::WrongAudience => Self::WrongAudience,
+            jwt::Error::UnknownKey => Self::UnknownKey,
+            jwt::Error::Unavailable => Self::Unavailable,
+            jwt::Error::Invalid => Self::Invalid,
+        }
+    }
+}
+
+/// The claims of a token that the gateway has verified.
+pub struct Claims(jwt::Claims);
+
+impl Claims {
+    /// A claim by its JSON pointer: a string as it is, anything else as JSON
+    /// text. `None` where it is absent or null.
+    pub fn get(&self, pointer: &str) -> Option<String> {
+        self.0.get(pointer)
+    }
+
+    /// A claim by its name, at the top of the token.
+    pub fn claim(&self, name: &str) -> Option<String> {
+        self.get(&pointer(name))
+    }
+
+    /// All claims, as a JSON object.
+    pub fn json(&self) -> String {
+        self.0.json()
+    }
+
+    /// When the token runs out, in seconds since 1970.
+    pub fn expires_at(&self) -> Option<u64> {
+        self.0.expires_at()
+    }
+}
+
+impl Connection<'_> {
+    /// Has the gateway verify the client's token against a key set that the
+    /// operator named. Neither the keys nor the token are seen here.
+    pub fn verify_token(&self, key_set: &str) -> Result<Claims, TokenError> {
+        jwt::verify(self.facts, key_set)
+            .map(Claims)
+            .map_err(Into::into)
+    }
+}
+
+/// The JSON pointer to a name at the top of an object. Names may hold slashes,
+/// as those of namespaced claims do.
+pub fn pointer(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TokenError, pointer};
+    use crate::Rejection;
+
+    #[test]
+    fn a_claim_with_a_slash_in_its_name_is_one_step() {
+        assert_eq!(pointer("user_id"), "/user_id");
+        assert_eq!(
+            pointer("https://a.example/~role"),
+            "/https:~1~1a.example~1~0role"
+        );
+    }
+
+    #[test]
+    fn a_fault_of_the_token_is_final() {
+        let refusal = Rejection::from(TokenError::Expired);
+        assert_eq!(
+            refusal,
+            Rejection::auth_failed("auth failed: token expired")
+        );
+        assert!(!refusal.is_retryable());
+    }
+
+    #[test]
+    fn keys_that_cannot_be_had_are_not_the_clients_fault() {
+        let refusal = Rejection::from(TokenError::Unavailable);
+        assert_eq!(refusal.message(), "auth keys are unavailable");
+        assert_ne!(refusal.code(), "auth_failed");
+        assert!(refusal.is_retryable());
+    }
+}
