@@ -1,0 +1,83 @@
+//! Telling the user how far a stream is.
+
+use std::io::{IsTerminal, stderr};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Audio;
+
+/// How much audio there is between two lines, where no bar can be drawn.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// Where progress is shown.
+pub enum Progress {
+    /// A bar on a terminal.
+    Bar(ProgressBar),
+    /// A line on stderr now and then.
+    Lines,
+    /// Nowhere.
+    Silent,
+}
+
+impl Progress {
+    /// What suits the program's stderr.
+    #[must_use]
+    pub fn on_terminal() -> Self {
+        if stderr().is_terminal() {
+            // Drawn only once there is something to show.
+            Self::Bar(ProgressBar::with_draw_target(
+                None,
+                ProgressDrawTarget::hidden(),
+            ))
+        } else {
+            Self::Lines
+        }
+    }
+
+    /// The gateway has taken the stream.
+    pub(super) fn ready(&mut self, session_id: &str, audio: &Audio) {
+        match self {
+            Self::Silent => return,
+            Self::Lines => {}
+            Self::Bar(bar) => {
+                *bar = ProgressBar::new(audio.total_bytes()).with_style(style());
+            }
+        }
+        println!("session {session_id}");
+    }
+
+    /// `sent` bytes have gone out, the last chunk included.
+    pub(super) fn sent(&self, sent: u64, chunk: u64, audio: &Audio) {
+        match self {
+            Self::Silent => {}
+            Self::Bar(bar) => bar.set_position(sent),
+            Self::Lines => {
+                let step = (audio.bytes_per_second() * BETWEEN_LINES.as_secs()).max(1);
+                if sent / step != (sent - chunk) / step {
+                    let seconds = |bytes: u64| bytes / audio.bytes_per_second().max(1);
+                    eprintln!(
+                        "sent {} of {} s",
+                        seconds(sent),
+                        seconds(audio.total_bytes())
+                    );
+                }
+            }
+        }
+    }
+
+    /// Nothing more will be sent.
+    pub(super) fn finish(&self) {
+        if let Self::Bar(bar) = self {
+            bar.abandon();
+        }
+    }
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template(
+        "{elapsed_precise} {wide_bar} {percent:>3} %  {bytes} of {total_bytes}",
+    )
+    // The template is a constant, and the default style shows as much.
+    .unwrap_or_else(|_| ProgressStyle::default_bar())
+}

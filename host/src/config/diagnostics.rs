@@ -1,0 +1,258 @@
+//! Mistakes in the configuration, collected and printed together.
+//!
+//! Reading the file is only the first stage that finds mistakes. A policy that
+//! does not load and a folder that cannot be written are mistakes in the same
+//! file, so the values in [`Config`](super::Config) carry their [`Place`], and
+//! every stage adds to the same [`Diagnostics`].
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::ops::Range;
+use std::sync::Arc;
+
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+
+use super::mask;
+use crate::text;
+
+/// Columns of a rendered report.
+const WIDTH: usize = 100;
+
+/// Bytes of the longest message, which may be a guest's.
+const LONGEST: usize = 2000;
+
+/// A stretch of a configuration file. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Place {
+    source: Option<Arc<Source>>,
+    span: Range<usize>,
+}
+
+/// A configuration file as it may be shown: everything that may be a secret is
+/// masked.
+#[derive(Debug)]
+pub(super) struct Source {
+    name: String,
+    shown: NamedSource<String>,
+}
+
+impl Source {
+    pub(super) fn new(name: &str, text: &str) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.to_owned(),
+            shown: NamedSource::new(name, mask::mask(text)),
+        })
+    }
+}
+
+impl Place {
+    pub(super) fn new(source: &Arc<Source>, span: Range<usize>) -> Self {
+        // The parser names the end of the file by a span that lies behind it.
+        let end = source.shown.inner().len();
+        let span = span.start.min(end)..span.end.min(end);
+        Self {
+            source: Some(Arc::clone(source)),
+            span,
+        }
+    }
+
+    /// The place of a value that no file holds: it was made in code, or it is
+    /// about a file that cannot be read.
+    #[must_use]
+    pub fn nowhere() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn span(&self) -> &Range<usize> {
+        &self.span
+    }
+
+    fn is_known(&self) -> bool {
+        self.source.is_some()
+    }
+
+    fn order(&self) -> (Option<&str>, usize) {
+        (
+            self.source.as_ref().map(|s| s.name.as_str()),
+            self.span.start,
+        )
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(source) = &self.source else {
+            return f.write_str("nowhere");
+        };
+        let before = source.shown.inner().get(..self.span.start);
+        let line = before.unwrap_or_default().matches('\n').count() + 1;
+        write!(f, "{}:{line}", source.name)
+    }
+}
+
+/// One mistake.
+#[derive(Debug)]
+pub struct Diagnostic {
+    place: Place,
+    message: String,
+    label: String,
+    help: String,
+    also: Option<(Place, String)>,
+}
+
+impl Diagnostic {
+    /// What stands at the place itself, instead of "here".
+    pub fn label(&mut self, label: impl Into<String>) -> &mut Self {
+        self.label = text::clean(&label.into(), LONGEST);
+        self
+    }
+
+    /// A second place in the same file that has to do with the mistake.
+    pub fn also(&mut self, place: &Place, label: impl Into<String>) -> &mut Self {
+        self.also = Some((place.clone(), text::clean(&label.into(), LONGEST)));
+        self
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Diagnostic {}
+
+impl miette::Diagnostic for Diagnostic {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(&self.help))
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        let source = self.place.source.as_deref()?;
+        Some(&source.shown)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        if !self.place.is_known() {
+            return None;
+        }
+        let here =
+            LabeledSpan::new_primary_with_span(Some(self.label.clone()), self.place.span.clone());
+        let also = self.also.iter().map(|(place, label)| {
+            LabeledSpan::new_with_span(Some(label.clone()), place.span.clone())
+        });
+        Some(Box::new(std::iter::once(here).chain(also)))
+    }
+}
+
+/// Every mistake that was found so far. Nothing may be served unless it is
+/// empty; [`Diagnostics::finish`] is how a caller finds out.
+#[derive(Debug, Default)]
+pub struct Diagnostics(Vec<Diagnostic>);
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// In colour, with box-drawing characters.
+    Terminal,
+    /// ASCII art and no colour, for logs and files.
+    Plain,
+}
+
+impl Look {
+    /// The look that suits a stream; plain where `NO_COLOR` is set
+    /// (<https://no-color.org>).
+    #[must_use]
+    pub fn of(stream: &impl IsTerminal) -> Self {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        if stream.is_terminal() && !no_color {
+            Self::Terminal
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+impl Diagnostics {
+    /// Adds a mistake. `message` says what is wrong and names the thing; `help`
+    /// says what to do. Neither may hold a secret. Either may quote a guest or
+    /// a file: control characters do not get through to the terminal.
+    pub fn error(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.0.push_mut(Diagnostic {
+            place: place.clone(),
+            message: text::clean(&message.into(), LONGEST),
+            label: "here".to_owned(),
+            help: text::clean(&help.into(), LONGEST),
+            also: None,
+        })
+    }
+
+    /// Whether no mistake was found.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many mistakes were found.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// `Ok` when there is nothing to report.
+    ///
+    /// # Errors
+    /// Itself, when there is.
+    pub fn finish(self) -> Result<(), Self> {
+        if self.is_empty() { Ok(()) } else { Err(self) }
+    }
+
+    /// The whole report, in the order of the file.
+    #[must_use]
+    pub fn render(&self, look: Look) -> impl fmt::Display {
+        fmt::from_fn(move |f| self.write(f, look))
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, look: Look) -> fmt::Result {
+        let theme = match look {
+            Look::Terminal => GraphicalTheme::unicode(),
+            Look::Plain => GraphicalTheme::none(),
+        };
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_width(WIDTH)
+            .with_links(false);
+        let mut mistakes: Vec<_> = self.0.iter().collect();
+        mistakes.sort_by_key(|mistake| mistake.place.order());
+        for mistake in &mistakes {
+            let mut picture = String::new();
+            match handler.render_report(&mut picture, *mistake) {
+                Ok(()) => {
+                    for line in picture.lines() {
+                        writeln!(f, "{}", line.trim_end())?;
+                    }
+                    writeln!(f)?;
+                }
+                // A label that is not in its file cannot be drawn. The words
+                // must not be lost with the picture.
+                Err(fmt::Error) => writeln!(f, "{mistake}\n  help: {}\n", mistake.help)?,
+            }
+        }
+        match mistakes.len() {
+            1 => writeln!(f, "1 mistake in the configuration"),
+            many => writeln!(f, "{many} mistakes in the configuration"),
+        }
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, Look::Plain)
+    }
+}
+
+impl std::error::Error for Diagnostics {}

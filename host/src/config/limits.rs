@@ -1,0 +1,143 @@
+//! Deadlines and bounds of the connections of one route.
+
+use std::time::Duration;
+
+/// What happens to a stream whose token runs out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenExpiry {
+    /// It ends with `token_expired`.
+    Close,
+    /// It goes on: the token is for admission only.
+    Ignore,
+}
+
+/// Deadlines and bounds of the connections of one route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one message; more is 1009.
+    pub max_message: usize,
+    /// Bytes that may wait to be written to a client before the host stops reading from it.
+    pub max_outbound: usize,
+    /// The host's own time between the upgrade and the ack or refusal.
+    pub admission_timeout: Duration,
+    /// How long the client may take to send its handshake.
+    pub handshake_timeout: Duration,
+    /// How long the client may send nothing at all.
+    pub idle_timeout: Duration,
+    /// How often the host pings a client.
+    pub ping_interval: Duration,
+    /// How long a message may stay unfinished.
+    pub message_timeout: Duration,
+    /// How long a write to the client may make no progress, and how long the
+    /// upstream may take nothing.
+    pub write_timeout: Duration,
+    /// The pause between an error frame and the Close.
+    pub settle: Duration,
+    /// How long the host reads and discards after its Close.
+    pub close_timeout: Duration,
+    /// Bytes that are discarded after the Close at most.
+    pub max_discard: u64,
+    /// What happens to a stream whose token runs out.
+    pub token_expiry: TokenExpiry,
+    /// How far audio may be ahead of real time; any distance without it.
+    pub max_ahead: Option<Duration>,
+    /// How long a stream waits for a client that was cut off; not without it.
+    pub resume_grace: Option<Duration>,
+    /// How long a stream may last; for ever without it.
+    pub max_duration: Option<Duration>,
+}
+
+/// What one policy may use of the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyLimits {
+    /// Wall clock of one call, host calls included.
+    pub timeout: Duration,
+    /// How long a call may wait for its turn.
+    pub queue_timeout: Duration,
+    /// Calls that may be under way at once.
+    pub max_calls: usize,
+    /// Calls that may wait for their turn; more fail at once.
+    pub max_queue: usize,
+    /// Bytes of linear memory of one call, all memories together.
+    pub max_memory: usize,
+    /// Table elements of one call, all tables together.
+    pub max_table_elements: usize,
+    /// Core instances of one call: a component may be made of several modules.
+    pub max_instances: usize,
+    /// Bytes that one call may make the host copy out of the guest.
+    pub hostcall_fuel: usize,
+    /// Lines that one call may write to the log; more are dropped.
+    pub max_log_lines: usize,
+    /// Bytes of these lines together; what is beyond is cut.
+    pub max_log_bytes: usize,
+    /// Bytes of a rejection's sentence; what is beyond is cut.
+    pub max_message: usize,
+    /// Bytes of an attribute, its name included.
+    pub max_attribute: usize,
+    /// Counters that it may have at once.
+    pub max_counters: usize,
+}
+
+impl Default for PolicyLimits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_millis(50),
+            queue_timeout: Duration::from_secs(1),
+            max_calls: 64,
+            max_queue: 1024,
+            max_memory: 16 << 20,
+            max_table_elements: 64 * 1024,
+            max_instances: 48,
+            hostcall_fuel: 256 << 10,
+            max_log_lines: 16,
+            max_log_bytes: 8 << 10,
+            max_message: 1 << 10,
+            max_attribute: 1 << 10,
+            max_counters: 10_000,
+        }
+    }
+}
+
+/// What frame policies are shown of a stream, and how often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metering {
+    /// How long a window lasts.
+    pub window: Duration,
+    /// Messages of a window whose kind, size and time are kept, the last ones.
+    pub frames: usize,
+    /// Bytes of payload that are kept of them at most; none where no policy of
+    /// the route may see payloads.
+    pub payload: usize,
+}
+
+impl Default for Metering {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(5),
+            frames: 64,
+            payload: 64 * 1024,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message: 256 * 1024,
+            max_outbound: 64 * 1024,
+            admission_timeout: Duration::from_secs(4),
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(90),
+            ping_interval: Duration::from_secs(30),
+            message_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            settle: Duration::from_millis(100),
+            close_timeout: Duration::from_secs(2),
+            max_discard: 16 * 1024 * 1024,
+            token_expiry: TokenExpiry::Close,
+            max_ahead: None,
+            resume_grace: Some(Duration::from_secs(30)),
+            max_duration: None,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What `[routes.NAME]` says about who may connect, and how often.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::quantity::Zero;
+use super::section::Section;
+use super::{Reader, Spanned};
+use crate::rate_limit::{Allowance, KeyPart};
+
+impl Reader<'_> {
+    /// An `Origin` is a scheme, a host and perhaps a port (RFC 6454), so that
+    /// one with a path would never match.
+    pub(super) fn origins(&mut self, section: &mut Section<'_>) -> Vec<String> {
+        let mut origins = Vec::new();
+        for origin in section.distinct(self, "origins") {
+            let authority = origin.value.split_once("://").map(|(_, rest)| rest);
+            if origin.value != "*"
+                && authority.is_none_or(|rest| rest.is_empty() || rest.contains('/'))
+            {
+                let message = format!("\"{}\" is not an origin", origin.value);
+                let help = "write scheme, host and port as browsers send them: \
+                            \"https://app.example.com\"; \"*\" is any";
+                self.error(&origin.place, message, help).label("no origin");
+            } else {
+                origins.push(origin.value.to_ascii_lowercase());
+            }
+        }
+        origins
+    }
+
+    /// A subprotocol is a token (RFC 6455, section 4.1): anything else would
+    /// break the header that it is sent in.
+    pub(super) fn subprotocols(&mut self, section: &mut Section<'_>) -> Vec<String> {
+        let mut subprotocols = Vec::new();
+        for subprotocol in section.distinct(self, "subprotocols") {
+            if subprotocol.value.bytes().all(is_token_byte) {
+                subprotocols.push(subprotocol.value);
+            } else {
+                let message = format!("\"{}\" is not the name of a subprotocol", subprotocol.value);
+                let help = "use letters, digits and any of !#$%&'*+-.^_`|~ only";
+                self.error(&subprotocol.place, message, help)
+                    .label("no token");
+            }
+        }
+        subprotocols
+    }
+
+    /// Off without `rate_attempts`.
+    pub(super) fn rate_limit(&mut self, section: &mut Section<'_>) -> Option<Allowance> {
+        let attempts = section.count(self, "rate_attempts", 0, Zero::Refused);
+        let per = section.duration(self, "rate_per", Duration::from_secs(60), Zero::Refused);
+        let key = if section.has("rate_key") {
+            section
+                .distinct(self, "rate_key")
+                .iter()
+                .filter_map(|part| self.key_part(part))
+                .collect()
+        } else {
+            section.texts(self, "rate_key");
+            vec![
+                KeyPart::Remote,
+                KeyPart::Param("meeting_id".to_owned()),
+                KeyPart::Query("source".to_owned()),
+            ]
+        };
+        Some(Allowance {
+            attempts: NonZeroU32::new(u32::try_from(attempts).unwrap_or(u32::MAX))?,
+            per,
+            key,
+        })
+    }
+
+    fn key_part(&mut self, part: &Spanned<String>) -> Option<KeyPart> {
+        let named = match part.value.split_once('.') {
+            None if part.value == "remote" => Some(KeyPart::Remote),
+            Some(("param", name)) => Some(KeyPart::Param(name.to_owned())),
+            Some(("query", name)) => Some(KeyPart::Query(name.to_owned())),
+            Some(("header", name)) => Some(KeyPart::Header(name.to_owned())),
+            _ => None,
+        };
+        if named.is_none() {
+            let message = format!("\"{}\" does not tell clients apart", part.value);
+            let help = "use \"remote\", \"param.NAME\", \"query.NAME\" or \"header.NAME\"";
+            self.error(&part.place, message, help).label("no fact");
+        }
+        named
+    }
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

@@ -1,0 +1,265 @@
+//! What can be read and could not work: one mistake each.
+
+use super::*;
+
+#[test]
+fn references_that_lead_nowhere_are_reported() {
+    mistake(
+        "on_connect = [\"auth\"]",
+        "on_connect = [\"auht\"]",
+        "no policy called \"auht\"",
+        "did you mean \"auth\"?",
+    );
+    mistake(
+        "on_handshake = [\"rate\"]",
+        "on_handshake = [\"bitrate-limit\"]",
+        "no policy called \"bitrate-limit\"",
+        "add a section [policies.bitrate-limit]",
+    );
+    mistake(
+        "upstream = \"sink\"",
+        "upstream = \"sinc\"",
+        "no upstream called \"sinc\"",
+        "did you mean \"sink\"?",
+    );
+    mistake(
+        "key_set = \"main\"",
+        "key_set = \"mian\"",
+        "no key set called \"mian\"",
+        "did you mean \"main\"?",
+    );
+    mistake(
+        "key_set = \"main\"",
+        "key_set = \"main\", path_claims = { meeting = \"meeting\" }",
+        "[policies.auth] needs the path parameter `meeting`, and [routes.ingest] has a path without it",
+        "name a parameter that \"/ws/{meeting_id}\" has",
+    );
+}
+
+#[test]
+fn what_tells_connections_apart_must_be_there_when_it_is_asked_for() {
+    let with = |chain: &str, key: &str| {
+        let config = format!(
+            "[policies.twin]\ncomponent = \"builtin:duplicate\"\ngrants = [\"sessions\"]\nconfig = {{ key = [\"{key}\"] }}\n"
+        );
+        broken("on_connect = [\"auth\"]", &format!("on_connect = {chain}")) + &config
+    };
+    good(&with("[\"auth\", \"twin\"]", "auth.tenant_id"));
+    good(&with("[\"auth\", \"twin\"]", "param.meeting_id"));
+    good(&with("[\"twin\", \"auth\"]", "query.source"));
+    let parameter = report(&with("[\"auth\", \"twin\"]", "param.meeting"));
+    assert!(
+        parameter.contains("[policies.twin] needs the path parameter `meeting`"),
+        "{parameter}"
+    );
+    let attribute = report(&with("[\"twin\", \"auth\"]", "auth.tenant_id"));
+    assert!(
+        attribute.contains("put \"auth\" before \"twin\""),
+        "{attribute}"
+    );
+}
+
+#[test]
+fn paths_that_nobody_can_mean_are_refused() {
+    for (path, message) in [
+        ("ws", "does not start with a slash"),
+        ("/ws?source=mic", "is more than a path"),
+        ("/ws/{meeting id}", "has white space"),
+        ("/ws/{*rest}", "a parameter for many segments"),
+        ("/ws/{{meeting_id}}", "a brace too many"),
+        ("/ws/{}", "is not the name of a parameter"),
+        ("/ws/{meeting-id}", "is not the name of a parameter"),
+        ("/ws/{id", "is not a path"),
+        ("/ws/{a}{b}", "is not a path"),
+        ("/ws/{id}/{id}", "two parameters called `id`"),
+    ] {
+        mistake("/ws/{meeting_id}", path, message, "help:");
+    }
+    mistake(
+        "[\"/ws/{meeting_id}\"]",
+        "[]",
+        "has no paths",
+        "write `paths = [",
+    );
+    mistake(
+        "paths = [\"/ws/{meeting_id}\"]",
+        "",
+        "has no paths",
+        "write `paths = [",
+    );
+}
+
+#[test]
+fn of_two_routes_for_one_path_the_later_is_the_mistake() {
+    let other = "\n[routes.a-later-one]\npaths = [\"/ws/{id}\"]\nupstream = \"sink\"\n";
+    let report = report(&format!("{GOOD}{other}"));
+    assert!(
+        report.contains("\"/ws/{id}\" matches the same requests as \"/ws/{meeting_id}\""),
+        "{report}"
+    );
+    assert!(report.contains("taken by [routes.ingest]"), "{report}");
+}
+
+#[test]
+fn policies_that_could_never_work_are_refused() {
+    in_policy(
+        "on_failure = \"open\"",
+        "it cannot fail open",
+        "write \"closed\"",
+    );
+    in_policy(
+        "on_failure = \"opne\"",
+        "`on_failure` does not know \"opne\"",
+        "did you mean \"open\"?",
+    );
+    mistake(
+        "[\"jwt\"]",
+        "[\"jwt\", \"files\"]",
+        "`grants` does not know \"files\"",
+        "it knows: \"jwt\", \"sessions\", \"counters\", \"payload\", \"credentials\"",
+    );
+    mistake(
+        "\"builtin:auth\"",
+        "\"builtin:auht\"",
+        "no built-in policy \"auht\"",
+        "did you mean \"builtin:auth\"?",
+    );
+    mistake(
+        "\"builtin:auth\"",
+        "\"auth\"",
+        "no component at /etc/sluice/auth",
+        "did you mean \"builtin:auth\"?",
+    );
+    mistake(
+        "\"builtin:auth\"",
+        "\"mine.wasm\"",
+        "no component at /etc/sluice/mine.wasm",
+        "relative to this configuration file",
+    );
+    mistake(
+        "component = \"builtin:auth\"",
+        "",
+        "[policies.auth] has no `component`",
+        "write `component = ",
+    );
+    mistake(
+        "\"main\" }",
+        "\"main\", limit = inf }",
+        "inf cannot be given to a policy",
+        "finite numbers",
+    );
+}
+
+#[test]
+fn routes_that_could_never_work_are_refused() {
+    in_route(
+        "handshake = \"none\"",
+        "its `on_handshake` policies would never be asked",
+        "move the policies to `on_connect`",
+    );
+    in_route(
+        "handshake = \"ingest.v2\"",
+        "`handshake` does not know \"ingest.v2\"",
+        "did you mean \"ingest.v1\"?",
+    );
+    in_route(
+        "token_expiry = \"never\"",
+        "`token_expiry` does not know \"never\"",
+        "\"close\", \"ignore\"",
+    );
+    mistake(
+        "[\"auth\"]",
+        "[\"auth\", \"auth\"]",
+        "`on_connect` names \"auth\" twice",
+        "keep one",
+    );
+    mistake(
+        "upstream = \"sink\"",
+        "",
+        "[routes.ingest] has no `upstream`",
+        "[upstreams.NAME]",
+    );
+    mistake(
+        "kind = \"discard\"",
+        "",
+        "[upstreams.sink] has no `kind`",
+        "write `kind = ",
+    );
+    mistake(
+        "kind = \"discard\"",
+        "kind = \"discard\"\nfolder = \"x\"",
+        "`folder` is for upstreams of the kind \"wav\"",
+        "write `kind = \"wav\"`",
+    );
+    let nothing = report("");
+    assert!(nothing.contains("there are no routes"), "{nothing}");
+}
+
+#[test]
+fn a_backend_that_could_never_be_spoken_to_is_refused() {
+    #[track_caller]
+    fn backend(options: &str, message: &str, help: &str) {
+        let options = format!("kind = \"websocket\"\n{options}");
+        mistake("kind = \"discard\"", &options, message, help);
+    }
+    let url = |path: &str| format!("url = \"ws://h/{path}\"");
+    let and = |option: &str| format!("url = \"ws://h/x\"\n{option}");
+    backend(
+        "",
+        "[upstreams.sink] has no `url`",
+        "write the backend's address",
+    );
+    backend(
+        "url = \"http://h/\"",
+        "begins with neither ws:// nor wss://",
+        "write ws:// or wss://",
+    );
+    backend(
+        &url("{query.token}"),
+        "would put a secret into a URL",
+        "{auth.user_id}",
+    );
+    backend(
+        &url("{param.meeting}"),
+        "[upstreams.sink] needs the path parameter `meeting`, and [routes.ingest] has a path without it",
+        "name a parameter that \"/ws/{meeting_id}\" has",
+    );
+    backend(
+        &url("{sso.user}"),
+        "[upstreams.sink] needs `sso.user`, and in [routes.ingest] no policy \"sso\" is asked before it",
+        "put \"sso\" into the route's `on_connect`",
+    );
+    backend(
+        &and("attributes = [\"email\"]"),
+        "\"email\" is not the name of an attribute",
+        "\"auth.email\"",
+    );
+    backend(
+        &and("attributes = [\"auth.e_mail\", \"auth.e-mail\"]"),
+        "would be one header",
+        "leave one of the two out",
+    );
+    for header in [
+        "Cookie",
+        "host",
+        "X-Sluice-User",
+        "Sec-WebSocket-Key",
+        "a b",
+    ] {
+        backend(
+            &and(&format!("forward_headers = [\"{header}\"]")),
+            &format!("the header \"{header}\" cannot be forwarded"),
+            "leave it out",
+        );
+    }
+    backend(
+        &and("ca_file = \"ca.pem\""),
+        "`ca_file` is for wss://",
+        "write wss:// in `url`",
+    );
+    backend(
+        "url = \"wss://h/x\"\nca_file = \"none.pem\"",
+        "nobody vouches for the backend",
+        "give `ca_file`",
+    );
+}

@@ -1,0 +1,283 @@
+//! What cannot be read: one mistake each.
+
+use super::*;
+
+#[test]
+fn what_the_other_tests_break_is_good() {
+    good(GOOD);
+}
+
+#[test]
+fn unknown_keys_are_reported_in_every_section() {
+    mistake(
+        "\n[key_sets",
+        "data_dri = \"x\"\n[key_sets",
+        "no option `data_dri`",
+        "did you mean `data_dir`?",
+    );
+    mistake(
+        "\n[key_sets",
+        "[sever]\n[key_sets",
+        "no option `sever`",
+        "did you mean `server`?",
+    );
+    mistake(
+        "\n[key_sets",
+        "[server]\nport = 1\n[key_sets",
+        "[server] has no option `port`",
+        "[server] knows: admin_listen, drain_timeout, header_timeout, listen",
+    );
+    mistake(
+        "generate = true",
+        "generate = true\nissuer = []",
+        "[key_sets.main] has no option `issuer`",
+        "did you mean `issuers`?",
+    );
+    in_policy(
+        "memory = \"1MiB\"",
+        "[policies.auth] has no option `memory`",
+        "[policies.auth] knows: canary, component, config,",
+    );
+    mistake(
+        "kind = \"discard\"",
+        "kind = \"discard\"\nflavour = 1",
+        "[upstreams.sink] has no option `flavour`",
+        "knows: kind",
+    );
+    in_route(
+        "idle_timout = \"1s\"",
+        "[routes.ingest] has no option `idle_timout`",
+        "did you mean `idle_timeout`?",
+    );
+}
+
+#[test]
+fn values_of_the_wrong_type_are_reported() {
+    mistake(
+        "\n[key_sets",
+        "data_dir = 1\n[key_sets",
+        "`data_dir` is text, not a number",
+        "put it in quotes",
+    );
+    mistake(
+        "\n[key_sets",
+        "server = 1\n[key_sets",
+        "`server` is a section, not a number",
+        "write it as a section: [server]",
+    );
+    mistake(
+        "kind = \"discard\"",
+        "kind = \"discard\"\n[[upstreams.other]]",
+        "`other` is a section, not a list",
+        "[upstreams.other]",
+    );
+    mistake(
+        "on_connect = [\"auth\"]",
+        "on_connect = \"auth\"",
+        "`on_connect` is a list of texts, not text",
+        "in brackets",
+    );
+    mistake(
+        "on_connect = [\"auth\"]",
+        "on_connect = [7]",
+        "`on_connect` is text, not a number",
+        "put it in quotes",
+    );
+    mistake(
+        "generate = true",
+        "generate = \"yes\"",
+        "`generate` is true, not text",
+        "write `generate = true`",
+    );
+    mistake(
+        "config = { key_set = \"main\" }",
+        "config = 3",
+        "`config` is a section, not a number",
+        "[policies.auth.config]",
+    );
+    in_route(
+        "idle_timeout = true",
+        "`idle_timeout` is a duration, not true or false",
+        "\"50ms\"",
+    );
+}
+
+#[test]
+fn quantities_need_a_sensible_unit() {
+    in_route(
+        "idle_timeout = 90",
+        "`idle_timeout` needs a unit",
+        "write \"90ms\" or \"90s\"",
+    );
+    in_route(
+        "idle_timeout = \"90\"",
+        "`idle_timeout` needs a unit",
+        "write \"90ms\" or \"90s\"",
+    );
+    in_route(
+        "idle_timeout = 1.5",
+        "`idle_timeout` needs a unit",
+        "write \"1.5ms\" or \"1.5s\"",
+    );
+    in_route(
+        "idle_timeout = \"soon\"",
+        "`idle_timeout` cannot be read as a duration",
+        "such as \"50ms\"",
+    );
+    in_route(
+        "idle_timeout = \"400days\"",
+        "`idle_timeout` is too long",
+        "a smaller one",
+    );
+    in_route(
+        "max_message = 5",
+        "`max_message` needs a unit",
+        "write \"5KiB\" or \"5MiB\"",
+    );
+    in_route(
+        "max_message = \"16M\"",
+        "`max_message` cannot be read as a size",
+        "such as \"50KiB\"",
+    );
+}
+
+#[test]
+fn amounts_that_make_no_sense_are_refused() {
+    for key in [
+        "admission_timeout",
+        "handshake_timeout",
+        "idle_timeout",
+        "ping_interval",
+        "message_timeout",
+        "write_timeout",
+        "close_timeout",
+    ] {
+        in_route(
+            &format!("{key} = \"0s\""),
+            &format!("`{key}` cannot be zero"),
+            "leave",
+        );
+    }
+    for key in ["max_message", "max_outbound", "max_discard"] {
+        in_route(
+            &format!("{key} = \"0B\""),
+            &format!("`{key}` cannot be zero"),
+            "leave",
+        );
+    }
+    for key in [
+        "timeout = \"0s\"",
+        "queue_timeout = \"0s\"",
+        "max_memory = \"0B\"",
+        "hostcall_fuel = \"0B\"",
+    ] {
+        in_policy(key, "cannot be zero", "leave");
+    }
+    mistake(
+        "\n[key_sets",
+        "[server]\nheader_timeout = \"0s\"\n[key_sets",
+        "`header_timeout` cannot be zero",
+        "leave",
+    );
+    in_policy(
+        "max_memory = \"5GiB\"",
+        "more than a WebAssembly memory",
+        "at most \"4GiB\"",
+    );
+}
+
+#[test]
+fn a_window_of_frames_is_neither_a_call_for_each_frame_nor_half_a_day() {
+    for window in ["99ms", "61m"] {
+        in_route(
+            &format!("frames_window = \"{window}\""),
+            "between 100ms and 1h",
+            "a policy call for each stream",
+        );
+    }
+    in_route("frames_kept = 5000", "more than 4096", "still counted");
+    in_policy("max_counters = 0", "`max_counters` cannot be 0", "");
+}
+
+#[test]
+fn zero_is_fine_where_it_means_at_once() {
+    let settle = broken(
+        "upstream = \"sink\"",
+        "upstream = \"sink\"\nsettle = \"0s\"",
+    );
+    good(&settle);
+    good(&format!("{GOOD}\n[server]\ndrain_timeout = \"0s\""));
+}
+
+#[test]
+fn names_are_fit_for_files_logs_and_attributes() {
+    mistake(
+        "[upstreams.sink]\n",
+        "[upstreams.\"../x\"]\nkind = \"echo\"\n[upstreams.sink]\n",
+        "\"../x\" cannot be used as a name",
+        "lowercase letters",
+    );
+    mistake(
+        "[policies.rate]\n",
+        "[policies.my_rate]\ncomponent = \"builtin:auth\"\n[policies.rate]\n",
+        "\"my_rate\" cannot be used as a name",
+        "digits and hyphens",
+    );
+    for fact in ["param", "query", "header"] {
+        mistake(
+            "[policies.rate]\n",
+            &format!("[policies.{fact}]\ncomponent = \"builtin:auth\"\n[policies.rate]\n"),
+            &format!("a policy cannot be called \"{fact}\""),
+            "comes from the client",
+        );
+    }
+}
+
+#[test]
+fn a_listener_is_an_address_and_a_port() {
+    mistake(
+        "\n[key_sets",
+        "[server]\nlisten = \"localhost:80\"\n[key_sets",
+        "not an address and a port: \"localhost:80\"",
+        "127.0.0.1:8080",
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_one_mistake_with_its_place() {
+    for (text, message) in [
+        ("a = 1\na = 2", "`a` is set twice"),
+        ("[a]\n[a]", "`a` is defined twice"),
+        ("a = foo", "neither a number"),
+        ("a = 2026-01-01", "invalid number"),
+        ("a = [1,\n", "the file ends in the middle"),
+        ("a = \"x", "no closing quote"),
+        ("a b", "expected an equals"),
+        ("= 1", "expected a table key"),
+    ] {
+        let report = report(text);
+        assert!(report.contains(message), "no {message:?} in\n{report}");
+        assert!(
+            report.contains("sluice.toml:") && report.contains('^') || report.contains('|'),
+            "{report}"
+        );
+        assert!(load(text).is_err(), "{text:?} is read as TOML");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let report = Config::load(Some(Path::new("/nowhere/sluice.toml")))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        report.contains("/nowhere/sluice.toml cannot be read"),
+        "{report}"
+    );
+    assert!(report.contains("--config"), "{report}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("latin1.toml");
+    std::fs::write(&file, b"a = \"\xe7\"").unwrap();
+    let report = Config::load(Some(&file)).unwrap_err().to_string();
+    assert!(report.contains("save it as UTF-8"), "{report}");
+}

@@ -1,0 +1,87 @@
+//! `[upstreams.NAME]`
+
+use std::path::PathBuf;
+
+use super::Reader;
+use super::section::Section;
+use crate::config::Upstream;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Wav,
+    WebSocket,
+    Echo,
+    Discard,
+}
+
+const KINDS: [(&str, Kind); 4] = [
+    ("wav", Kind::Wav),
+    ("websocket", Kind::WebSocket),
+    ("echo", Kind::Echo),
+    ("discard", Kind::Discard),
+];
+
+impl Reader<'_> {
+    pub(super) fn upstream(&mut self, mut section: Section<'_>) -> Option<Upstream> {
+        let help = "write `kind = \"wav\"`, \"websocket\", \"echo\" or \"discard\"";
+        let kind = section.required(self, "kind", help);
+        let kind = kind
+            .and_then(|text| self.choose("kind", text, &KINDS))?
+            .value;
+        self.misplaced(&mut section, kind);
+        let upstream = match kind {
+            Kind::Wav => Some(self.wav(&mut section)),
+            Kind::Echo => Some(Upstream::Echo),
+            Kind::Discard => Some(Upstream::Discard),
+            Kind::WebSocket => self.websocket(&mut section).map(Upstream::WebSocket),
+        };
+        section.finish(self);
+        upstream
+    }
+
+    /// Takes out what is for other kinds.
+    fn misplaced(&mut self, section: &mut Section<'_>, kind: Kind) {
+        for (option, of) in OPTIONS {
+            if of == kind || !section.has(option) {
+                continue;
+            }
+            let Some((place, _)) = section.take(self, option) else {
+                continue;
+            };
+            let named = KINDS.iter().find(|(_, kind)| *kind == of);
+            let word = named.map_or("", |(word, _)| *word);
+            let message = format!("`{option}` is for upstreams of the kind \"{word}\"");
+            let help = format!("leave it out, or write `kind = \"{word}\"`");
+            self.error(&place, message, help).label("no meaning here");
+        }
+    }
+
+    fn wav(&mut self, section: &mut Section<'_>) -> Upstream {
+        let folder = section.text(self, "folder");
+        let place = folder
+            .as_ref()
+            .map_or_else(|| section.place.clone(), |folder| folder.place.clone());
+        let folder = folder.map_or_else(|| "recordings".to_owned(), |folder| folder.value);
+        Upstream::Wav {
+            folder: PathBuf::from(folder),
+            place,
+        }
+    }
+}
+
+/// The options that mean something for one kind only.
+const OPTIONS: [(&str, Kind); 13] = [
+    ("folder", Kind::Wav),
+    ("url", Kind::WebSocket),
+    ("user", Kind::WebSocket),
+    ("tenant", Kind::WebSocket),
+    ("attributes", Kind::WebSocket),
+    ("forward_headers", Kind::WebSocket),
+    ("token", Kind::WebSocket),
+    ("replies", Kind::WebSocket),
+    ("receipts", Kind::WebSocket),
+    ("ca_file", Kind::WebSocket),
+    ("max_message", Kind::WebSocket),
+    ("max_buffer", Kind::WebSocket),
+    ("silence_timeout", Kind::WebSocket),
+];

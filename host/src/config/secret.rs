@@ -1,0 +1,41 @@
+//! Bytes that must not be seen.
+
+use std::fmt;
+
+/// A shared secret. It has no `Display`, and its `Debug` says nothing about
+/// it, not even its length.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Bytes of the shortest secret that HS256 allows (RFC 7518 section 3.2).
+    pub const SHORTEST: usize = 32;
+
+    /// Wraps the bytes as they are.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes. Named so that every use of the secret can be found.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Secret;
+
+    #[test]
+    fn debug_says_nothing_about_the_bytes() {
+        assert_eq!(format!("{:?}", Secret::new("abc")), "Secret(..)");
+        assert_eq!(format!("{:#?}", Secret::new("abc")), "Secret(..)");
+    }
+}

@@ -1,0 +1,112 @@
+//! Durations and sizes, which are strings with a unit: `"50ms"`, `"16MiB"`.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+/// The longest duration that means anything here. It also keeps every sum of
+/// an instant and a duration far from overflow.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
+
+/// Why a string is not the quantity that was asked for. The text follows
+/// "`key` …".
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnitError {
+    /// A number alone.
+    #[error("needs a unit")]
+    NoUnit,
+    /// Anything else that cannot be read.
+    #[error("cannot be read as a {0}")]
+    Unreadable(&'static str),
+    /// A duration past a year, or a size that does not fit the machine.
+    #[error("is too {0}")]
+    TooMuch(&'static str),
+}
+
+/// A duration with a unit: `ms`, `s`, `m` or `min`, `h` (and the rest of what
+/// `humantime` reads).
+///
+/// # Errors
+/// [`UnitError`] when there is no unit, when it cannot be read, or when it is
+/// longer than a year.
+pub fn duration(text: &str) -> Result<Duration, UnitError> {
+    if is_number(text) {
+        return Err(UnitError::NoUnit);
+    }
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= LONGEST => Ok(duration),
+        Ok(_) | Err(humantime::DurationError::NumberOverflow) => Err(UnitError::TooMuch("long")),
+        Err(_) => Err(UnitError::Unreadable("duration")),
+    }
+}
+
+/// A number of bytes with a unit: `B`, `KiB`, `MiB`, `GiB`, or `KB`, `MB`,
+/// `GB` for powers of ten. The `B` is required, because `16M` means either to
+/// different people.
+///
+/// # Errors
+/// [`UnitError`] when there is no unit, or when it cannot be read.
+pub fn size(text: &str) -> Result<u64, UnitError> {
+    if is_number(text) {
+        return Err(UnitError::NoUnit);
+    }
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(u64::MAX)) => Err(UnitError::TooMuch("large")),
+        Ok(ByteSize(bytes)) if text.ends_with(['B', 'b']) => Ok(bytes),
+        Ok(_) | Err(_) => Err(UnitError::Unreadable("size")),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    text.trim().parse::<f64>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_with_their_unit() {
+        assert_eq!(duration("50ms"), Ok(Duration::from_millis(50)));
+        assert_eq!(duration("2m 30s"), Ok(Duration::from_secs(150)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        assert_eq!(size("512B"), Ok(512));
+        assert_eq!(size("16MiB"), Ok(16 << 20));
+        assert_eq!(size("1.5 KiB"), Ok(1536));
+        assert_eq!(size("16MB"), Ok(16_000_000));
+    }
+
+    #[test]
+    fn a_number_alone_has_no_unit() {
+        for text in ["50", " 50 ", "0", "1.5"] {
+            assert_eq!(duration(text), Err(UnitError::NoUnit), "{text:?}");
+            assert_eq!(size(text), Err(UnitError::NoUnit), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        for text in ["", "soon", "5 parsecs", "-5s"] {
+            assert_eq!(
+                duration(text),
+                Err(UnitError::Unreadable("duration")),
+                "{text:?}"
+            );
+        }
+        for text in ["", "large", "16M", "16Mi", "-1KiB", "1 parsec"] {
+            assert_eq!(size(text), Err(UnitError::Unreadable("size")), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_clock_or_memory_can_hold_is_refused() {
+        for text in ["366days", "99999999999999999999s", "18446744073709551615s"] {
+            assert_eq!(duration(text), Err(UnitError::TooMuch("long")), "{text:?}");
+        }
+        assert_eq!(size("999999999EiB"), Err(UnitError::TooMuch("large")));
+    }
+}

@@ -1,0 +1,204 @@
+//! Key sets: what tokens are verified against.
+//!
+//! A [`KeySet`] is built once, from what the configuration says, and shared by
+//! every connection. The keys never leave it: a policy asks for a
+//! verification and gets [`Claims`] back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::Serialize;
+
+use crate::config::{self, Config, Diagnostics, KeySource};
+
+mod claims;
+mod generated;
+mod load;
+mod verify;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod tests;
+
+pub use claims::Claims;
+pub use verify::TokenError;
+
+use load::{Key, NamedKey};
+
+/// The algorithms that a key set may allow. Each belongs to one type of key,
+/// so that no key can ever be used with an algorithm that it was not made for.
+pub const ALGORITHMS: [Algorithm; 4] = [
+    Algorithm::HS256,
+    Algorithm::RS256,
+    Algorithm::ES256,
+    Algorithm::EdDSA,
+];
+
+/// Why a key set cannot be built. Key material is never part of it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}: {help}")]
+pub struct KeyError {
+    problem: String,
+    help: String,
+}
+
+impl KeyError {
+    /// `problem` says what is wrong, `help` what to do.
+    fn new(problem: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            problem: problem.into(),
+            help: help.into(),
+        }
+    }
+}
+
+/// Why no token can be made with a key set.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MintError {
+    /// The set has public keys only.
+    #[error(
+        "this key set can verify tokens but not make them: it has no shared secret. \
+         Use a key set with `generate = true` or `secret`, or ask whoever holds the private key"
+    )]
+    NoSecret,
+    /// The cryptography library refused.
+    #[error("the token could not be signed: {0}")]
+    Signing(String),
+}
+
+/// All configured key sets, by name.
+#[derive(Debug, Default)]
+pub struct KeySets(BTreeMap<String, Arc<KeySet>>);
+
+impl KeySets {
+    /// Builds every key set. One that cannot be built is reported at its place
+    /// in the configuration and left out.
+    pub fn build(config: &Config, diagnostics: &mut Diagnostics) -> Self {
+        let mut sets = BTreeMap::new();
+        for (name, settings) in &config.key_sets {
+            match KeySet::build(name, settings, &config.data_dir) {
+                Ok(set) => {
+                    sets.insert(name.clone(), Arc::new(set));
+                }
+                Err(error) => {
+                    let problem = format!("key set `{name}`: {}", error.problem);
+                    diagnostics.error(&settings.place, problem, error.help);
+                }
+            }
+        }
+        Self(sets)
+    }
+
+    /// Key sets that were built elsewhere.
+    pub fn of(sets: impl IntoIterator<Item = (String, Arc<KeySet>)>) -> Self {
+        Self(sets.into_iter().collect())
+    }
+
+    /// A key set by its name in the configuration.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<KeySet>> {
+        self.0.get(name)
+    }
+}
+
+/// Keys, and what a token must say beside being signed with one of them.
+pub struct KeySet {
+    keys: Keys,
+    /// Whoever can verify with a shared secret can sign with it too.
+    signing: Option<EncodingKey>,
+    issuers: Vec<String>,
+    audiences: Vec<String>,
+    leeway_seconds: u64,
+}
+
+enum Keys {
+    /// The only key, which has no name: a token's `kid` is not looked at.
+    One(Key),
+    /// The keys of a JWK set that may verify something. Never empty.
+    Set(Vec<NamedKey>),
+}
+
+impl KeySet {
+    /// Builds the key set `name`. A generated key is made here when it does
+    /// not exist yet, in the folder `keys` under `data_dir`.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the keys cannot be read, are not what they should be,
+    /// or fit none of the allowed algorithms.
+    pub fn build(name: &str, settings: &config::KeySet, data_dir: &Path) -> Result<Self, KeyError> {
+        install_provider();
+        if let Some(unknown) = settings.algorithms.iter().find(|a| !ALGORITHMS.contains(a)) {
+            return Err(KeyError::new(
+                format!("algorithm {unknown:?} is not supported"),
+                "use HS256, RS256, ES256 or EdDSA",
+            ));
+        }
+        let allowed = &settings.algorithms;
+        let (keys, signing) = match &settings.source {
+            KeySource::Generate => {
+                shared(generated::load_or_make(name, data_dir)?.expose(), allowed)?
+            }
+            KeySource::Secret(secret) => shared(secret.expose(), allowed)?,
+            KeySource::Pem(pem) => (Keys::One(load::pem(pem, allowed)?), None),
+            KeySource::Jwks(json) => (Keys::Set(load::jwks(json, allowed)?), None),
+        };
+        Ok(Self {
+            keys,
+            signing,
+            issuers: settings.issuers.clone(),
+            audiences: settings.audiences.clone(),
+            leeway_seconds: settings.leeway.as_secs(),
+        })
+    }
+
+    /// The issuer that a token made here should name.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuers.first().map(String::as_str)
+    }
+
+    /// The audience that a token made here should name.
+    #[must_use]
+    pub fn audience(&self) -> Option<&str> {
+        self.audiences.first().map(String::as_str)
+    }
+
+    /// Signs claims into a token.
+    ///
+    /// # Errors
+    /// [`MintError`] when the set has no shared secret.
+    pub fn sign(&self, claims: &impl Serialize) -> Result<String, MintError> {
+        let key = self.signing.as_ref().ok_or(MintError::NoSecret)?;
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, key)
+            .map_err(|error| MintError::Signing(error.to_string()))
+    }
+}
+
+fn shared(secret: &[u8], allowed: &[Algorithm]) -> Result<(Keys, Option<EncodingKey>), KeyError> {
+    let key = load::secret(secret, allowed)?;
+    Ok((Keys::One(key), Some(EncodingKey::from_secret(secret))))
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let algorithms: Vec<Algorithm> = match &self.keys {
+            Keys::One(key) => vec![key.algorithm()],
+            Keys::Set(keys) => keys.iter().map(|named| named.key.algorithm()).collect(),
+        };
+        f.debug_struct("KeySet")
+            .field("keys", &algorithms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Chooses the cryptography of `jsonwebtoken` for this process. Without it the
+/// first use panics as soon as some crate in the tree turns on the other
+/// implementation as well. May be called again.
+pub fn install_provider() {
+    // The error says that it was installed before, which is what is wanted.
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+}

@@ -1,0 +1,157 @@
+//! One case, tried: the policy is asked as the gateway would ask it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Map;
+
+use super::fixture::Case;
+use super::scene::Scene;
+use super::subject::Subject;
+use crate::policy::component::{ComponentPolicy, Usage};
+use crate::policy::{Answer, Decision, Failure, Policy as _, Question, Rejection};
+
+/// What came of a case.
+pub struct Trial {
+    /// The policy's verdict.
+    pub verdict: Verdict,
+    /// The hooks that were asked, with what each took.
+    pub calls: Vec<Call>,
+    /// What the policy has logged.
+    pub log: Vec<String>,
+    /// The world afterwards.
+    pub scene: Scene,
+}
+
+/// One call of a hook.
+pub struct Call {
+    /// The hook.
+    pub hook: &'static str,
+    /// How long it took, by the clock on the wall.
+    pub took: Duration,
+    /// What it used, unless it broke.
+    pub usage: Option<Usage>,
+}
+
+/// What a policy answered in all.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It accepted wherever it was asked.
+    Accept,
+    /// It rejected.
+    Reject(Rejection),
+    /// It rejected after the keys could not be had: the client is told so, and
+    /// not what the policy said.
+    AuthUnavailable,
+    /// It does not accept its configuration.
+    ConfigError(String),
+    /// It broke.
+    Failed(Failure),
+}
+
+impl Trial {
+    /// Tries a case.
+    ///
+    /// # Errors
+    /// Where the case or the configuration asks for what cannot be.
+    pub async fn of(subject: &Subject, case: &Case) -> anyhow::Result<Self> {
+        let scene = Scene::of(case, &subject.name, &subject.config)?;
+        let policy = subject.policy(scene.world.clone(), &case.config)?;
+        let mut calls = Vec::new();
+        let verdict = match policy.try_out().await {
+            Err(failure) => Verdict::Failed(failure),
+            Ok(Err(complaint)) => Verdict::ConfigError(complaint),
+            Ok(Ok(())) => ask(&policy, &scene, &mut calls).await?,
+        };
+        Ok(Self {
+            verdict,
+            calls,
+            log: scene.world.log(),
+            scene,
+        })
+    }
+}
+
+/// Asks the hooks that the policy has, in the order of a connection's life,
+/// until one does not accept.
+pub async fn ask(
+    policy: &ComponentPolicy,
+    scene: &Scene,
+    calls: &mut Vec<Call>,
+) -> anyhow::Result<Verdict> {
+    let hooks = policy.hooks();
+    let mut questions = Vec::new();
+    if hooks.connect.is_some() {
+        questions.push(("on-connect", Question::Connect));
+    }
+    // A policy of that hook alone is asked in every case.
+    let usual;
+    if hooks.handshake.is_some() {
+        let message = match &scene.handshake {
+            Some(message) => Some(message),
+            None if questions.is_empty() => {
+                usual = super::scene::handshake(&Map::new());
+                Some(&usual)
+            }
+            None => None,
+        };
+        if let Some(message) = message {
+            questions.push(("on-handshake", Question::Handshake(message)));
+        }
+    }
+    for (hook, question) in questions {
+        let started = Instant::now();
+        let answer = policy.examine(scene.connection.session(), question).await;
+        let took = started.elapsed();
+        let usage = answer.as_ref().ok().map(|(_, usage)| *usage);
+        calls.push(Call { hook, took, usage });
+        match answer {
+            Ok((
+                Answer::Decided(Decision::Accept) | Answer::KeysUnavailable(Decision::Accept),
+                _,
+            )) => {}
+            Ok((Answer::Decided(Decision::Reject(rejection)), _)) => {
+                return Ok(Verdict::Reject(rejection));
+            }
+            Ok((Answer::KeysUnavailable(Decision::Reject(_)), _)) => {
+                return Ok(Verdict::AuthUnavailable);
+            }
+            Err(failure) => return Ok(Verdict::Failed(failure)),
+        }
+    }
+    anyhow::ensure!(
+        !calls.is_empty(),
+        "\"{}\" has no hook that a case can ask",
+        policy.name()
+    );
+    Ok(Verdict::Accept)
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Accept => f.write_str("accept"),
+            Self::Reject(rejection) => {
+                let Rejection {
+                    close_code,
+                    code,
+                    message,
+                    retryable,
+                    retry_after,
+                } = rejection;
+                write!(f, "reject {code} ({close_code}) \"{message}\"")?;
+                match (retry_after, retryable) {
+                    (Some(after), _) => write!(f, ", retry after {} ms", after.as_millis()),
+                    (None, true) => f.write_str(", may be tried again"),
+                    (None, false) => Ok(()),
+                }
+            }
+            Self::AuthUnavailable => {
+                f.write_str("reject auth_unavailable (4012): the keys could not be had")
+            }
+            Self::ConfigError(complaint) => {
+                write!(f, "config error: {}", crate::text::clean(complaint, 1024))
+            }
+            Self::Failed(failure) => write!(f, "the policy {failure}"),
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! What the gateway counts. Every name is in [`ALL`], which the README shows.
+
+use std::time::Duration;
+
+use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use anyhow::Context as _;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::policy::{Outcome, Record};
+
+/// How often the exporter folds its samples, so that nothing piles up while
+/// nobody asks for them.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Seconds at which a policy's histogram is cut: a call takes microseconds when
+/// all is well, and its limit is usually 50 ms.
+const POLICY_BUCKETS: [f64; 9] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.25,
+];
+
+const ACCEPTED: &str = "sluice_connections_accepted_total";
+const LIVE: &str = "sluice_connections_live";
+const ACCEPT_WAITS: &str = "sluice_accept_waits_total";
+const HTTP_REFUSED: &str = "sluice_http_refused_total";
+const CLOSES: &str = "sluice_closes_total";
+const DELIVERIES: &str = "sluice_close_deliveries_total";
+const DECISIONS: &str = "sluice_policy_decisions_total";
+const POLICY_SECONDS: &str = "sluice_policy_seconds";
+const QUARANTINES: &str = "sluice_policy_quarantines_total";
+const SHADOWS: &str = "sluice_shadow_decisions_total";
+const UNRECORDED: &str = "sluice_decisions_unrecorded_total";
+const RECEIVED: &str = "sluice_received_bytes_total";
+const SENT: &str = "sluice_sent_bytes_total";
+const UNKNOWN: &str = "sluice_unknown_messages_total";
+const CLAIMS: &str = "sluice_claims";
+const GENERATION: &str = "sluice_generation";
+const RELOADS: &str = "sluice_reloads_total";
+const DROPPED: &str = "sluice_connections_dropped_total";
+const PANICS: &str = "sluice_panics_total";
+
+/// What kind of number it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Samples, in buckets.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its name in Prometheus.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+}
+
+const fn metric(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind,
+        labels,
+        help,
+    }
+}
+
+/// Every metric.
+pub const ALL: [Metric; 19] = [
+    metric(
+        ACCEPTED,
+        Kind::Counter,
+        &[],
+        "Upgrades that were answered 101",
+    ),
+    metric(
+        LIVE,
+        Kind::Gauge,
+        &[],
+        "Connections between their 101 and the end of their socket",
+    ),
+    metric(
+        ACCEPT_WAITS,
+        Kind::Counter,
+        &[],
+        "Times that accepting waited because there was no seat left",
+    ),
+    metric(
+        HTTP_REFUSED,
+        Kind::Counter,
+        &["status"],
+        "Requests that were no valid upgrade",
+    ),
+    metric(
+        CLOSES,
+        Kind::Counter,
+        &["cause", "code", "closed_by"],
+        "Connections that ended",
+    ),
+    metric(
+        DELIVERIES,
+        Kind::Counter,
+        &["delivery"],
+        "What became of the Close: confirmed, sent, not-read or failed",
+    ),
+    metric(
+        DECISIONS,
+        Kind::Counter,
+        &["policy", "outcome"],
+        "Policy calls: accept, reject, trap, busy, quarantined or limit-*",
+    ),
+    metric(
+        POLICY_SECONDS,
+        Kind::Histogram,
+        &["policy"],
+        "How long a policy call took, its wait for a slot included",
+    ),
+    metric(
+        QUARANTINES,
+        Kind::Counter,
+        &["policy"],
+        "Times that a policy was put in quarantine",
+    ),
+    metric(
+        SHADOWS,
+        Kind::Counter,
+        &["policy", "result"],
+        "What shadows said beside who decided: agree, differ, failed or skipped",
+    ),
+    metric(
+        UNRECORDED,
+        Kind::Counter,
+        &["reason"],
+        "Decisions that were made and not recorded: queue-full, disk or writer-gone",
+    ),
+    metric(
+        RECEIVED,
+        Kind::Counter,
+        &[],
+        "Bytes of BINARY payload that ended connections had received",
+    ),
+    metric(
+        SENT,
+        Kind::Counter,
+        &[],
+        "Bytes of payload from upstreams that ended connections had been sent",
+    ),
+    metric(
+        UNKNOWN,
+        Kind::Counter,
+        &[],
+        "Client messages of an unknown type",
+    ),
+    metric(
+        CLAIMS,
+        Kind::Gauge,
+        &[],
+        "Keys that are exclusively claimed",
+    ),
+    metric(
+        GENERATION,
+        Kind::Gauge,
+        &[],
+        "The number of the configuration that newcomers are served with",
+    ),
+    metric(
+        RELOADS,
+        Kind::Counter,
+        &["result"],
+        "Times that the configuration was read again: swapped or refused",
+    ),
+    metric(
+        DROPPED,
+        Kind::Counter,
+        &[],
+        "Connections that were dropped without being closed: each is a bug",
+    ),
+    metric(
+        PANICS,
+        Kind::Counter,
+        &[],
+        "Panics that were survived: each is a bug",
+    ),
+];
+
+/// Starts to count, for the whole process.
+///
+/// # Errors
+/// Where something else counts already.
+pub fn install() -> anyhow::Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets(&POLICY_BUCKETS)?
+        .install_recorder()
+        .context("metrics cannot be recorded")?;
+    for metric in &ALL {
+        match metric.kind {
+            Kind::Counter => describe_counter!(metric.name, metric.help),
+            Kind::Gauge => describe_gauge!(metric.name, metric.help),
+            Kind::Histogram => describe_histogram!(metric.name, metric.help),
+        }
+    }
+    // What must stay at zero is shown at zero, so that an alert has something
+    // to look at.
+    for name in [ACCEPTED, DROPPED, PANICS, ACCEPT_WAITS] {
+        counter!(name).absolute(0);
+    }
+    gauge!(LIVE).set(0.0);
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut pause = tokio::time::interval(UPKEEP);
+        loop {
+            pause.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+/// Counts a connection for as long as it lives.
+#[derive(Debug)]
+pub struct Live(());
+
+impl Live {
+    /// An upgrade was answered.
+    #[must_use]
+    pub fn begin() -> Self {
+        counter!(ACCEPTED).increment(1);
+        gauge!(LIVE).increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        gauge!(LIVE).decrement(1.0);
+    }
+}
+
+/// Accepting had to wait.
+pub fn accept_waits() {
+    counter!(ACCEPT_WAITS).increment(1);
+}
+
+/// A request was no valid upgrade.
+pub fn http_refused(status: u16) {
+    counter!(HTTP_REFUSED, "status" => status.to_string()).increment(1);
+}
+
+/// A connection ended.
+pub fn closed(cause: &'static str, code: u16, closed_by: &'static str, delivery: &'static str) {
+    counter!(CLOSES, "cause" => cause, "code" => code.to_string(), "closed_by" => closed_by)
+        .increment(1);
+    counter!(DELIVERIES, "delivery" => delivery).increment(1);
+}
+
+/// What a connection that ended had moved.
+pub fn moved(received: u64, sent: u64, unknown_messages: u64) {
+    counter!(RECEIVED).increment(received);
+    counter!(SENT).increment(sent);
+    counter!(UNKNOWN).increment(unknown_messages);
+}
+
+/// A policy was asked.
+pub fn decided(record: &Record) {
+    let outcome = match &record.outcome {
+        Outcome::Accepted => "accept",
+        Outcome::Rejected(_) => "reject",
+        Outcome::FailedClosed(failure) | Outcome::FailedOpen(failure) => failure.word(),
+    };
+    let policy = record.policy.to_string();
+    counter!(DECISIONS, "policy" => policy.clone(), "outcome" => outcome).increment(1);
+    histogram!(POLICY_SECONDS, "policy" => policy).record(record.took);
+}
+
+/// A policy was put in quarantine.
+pub fn quarantined(policy: &str) {
+    counter!(QUARANTINES, "policy" => policy.to_owned()).increment(1);
+}
+
+/// A shadow was asked, or would have been.
+pub fn shadowed(policy: &str, result: &'static str) {
+    counter!(SHADOWS, "policy" => policy.to_owned(), "result" => result).increment(1);
+}
+
+/// Decisions were not recorded.
+pub fn unrecorded(reason: &'static str, decisions: u64) {
+    counter!(UNRECORDED, "reason" => reason).increment(decisions);
+}
+
+/// Keys that are claimed, at the time of asking.
+pub fn claims(held: usize) {
+    // Exact up to 2^53 keys.
+    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!(CLAIMS).set(held as f64);
+}
+
+/// Newcomers are served with this generation.
+pub fn generation(number: u64) {
+    // Exact up to 2^53 generations.
+    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!(GENERATION).set(number as f64);
+}
+
+/// The configuration was read again.
+pub fn reloaded(result: &'static str) {
+    counter!(RELOADS, "result" => result).increment(1);
+}
+
+/// A connection was dropped without being closed.
+pub fn connection_dropped() {
+    counter!(DROPPED).increment(1);
+}
+
+/// Something panicked, and was survived.
+pub fn panicked() {
+    counter!(PANICS).increment(1);
+}

@@ -1,0 +1,368 @@
+//! Compiled components on disk, so that a start does not compile again what an
+//! earlier one did.
+//!
+//! # What is trusted, and why
+//!
+//! A compiled component is machine code: whoever can choose its bytes runs
+//! code in the gateway. So an entry is loaded only if the gateway wrote it
+//! itself. Each begins with a keyed digest (HMAC-SHA-256) over its content, the
+//! digest of the component that it was compiled from, and everything about the
+//! engine that matters to the code. The key is made at random, and lies in the
+//! folder; key and folder must belong to the user that the gateway runs as, and
+//! nobody else may even read them. Who can read that key is that user, or root,
+//! and could replace the gateway's own binary or its keys for tokens as well.
+//!
+//! A damaged entry, one of another engine, one that was put there by somebody
+//! else or renamed is removed, and the component is compiled.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::hash::{Hash as _, Hasher};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use aws_lc_rs::hmac;
+use sha2::{Digest as _, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::text;
+
+/// Entries that are kept. The ones that were not used for longest go first.
+const MAX_ENTRIES: usize = 64;
+/// What is signed begins with this, so that the key is good for nothing else.
+const PURPOSE: &[u8] = b"sluice compiled component 1\0";
+const TAG_BYTES: usize = 32;
+const KEY_BYTES: usize = 32;
+const EXTENSION: &str = "cwasm";
+
+/// The digest of a component's own bytes.
+pub type Digest = [u8; 32];
+
+/// See the module.
+pub struct Cache {
+    folder: PathBuf,
+    key: hmac::Key,
+    /// Everything about the engine that compiled code depends on.
+    engine: Digest,
+}
+
+impl Cache {
+    /// Opens the cache in a folder, which is made where it is not there.
+    ///
+    /// # Errors
+    /// Where the folder or the key is not the gateway's alone, or cannot be
+    /// made.
+    pub fn open(folder: PathBuf, engine: &Engine) -> io::Result<Self> {
+        if let Some(parent) = folder.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        // Not the parents: what else is in them is not for this to hide.
+        match DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        owned_alone(&folder, &fs::symlink_metadata(&folder)?)?;
+        let key = load_or_make_key(&folder.join("key"))?;
+        let mut hasher = Collect(Sha256::new());
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Ok(Self {
+            folder,
+            key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+            engine: hasher.0.finalize().into(),
+        })
+    }
+
+    /// The compiled component, if it is there and the gateway's own.
+    #[must_use]
+    pub fn load(&self, engine: &Engine, component: &Digest) -> Option<Component> {
+        let path = self.entry(component);
+        let entry = match fs::read(&path) {
+            Ok(entry) => entry,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(entry = %path.display(), %error, "a compiled component cannot be read");
+                return None;
+            }
+        };
+        let loaded = self.verified(&entry, component).map(|code| {
+            // SAFETY: the code was serialized by this gateway for this engine:
+            // the keyed digest says so, and the module's documentation says
+            // who else could have made it.
+            #[allow(unsafe_code, reason = "the one place where compiled code is loaded")]
+            unsafe {
+                Component::deserialize(engine, code)
+            }
+        });
+        match loaded {
+            Some(Ok(component)) => {
+                self.used(&path);
+                Some(component)
+            }
+            Some(Err(error)) => self.reject(&path, &format!("{error:#}")),
+            None => self.reject(&path, "it is damaged, or not this gateway's"),
+        }
+    }
+
+    /// Keeps a compiled component, in one step. Where that fails it is compiled
+    /// again another time.
+    pub fn store(&self, component: &Digest, compiled: &Component) {
+        let path = self.entry(component);
+        let stored = compiled
+            .serialize()
+            .map_err(|error| io::Error::other(format!("{error:#}")))
+            .and_then(|code| {
+                // Readable by its owner only, as all that this makes.
+                let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+                file.write_all(self.tag(&code, component).as_ref())?;
+                file.write_all(&code)?;
+                file.persist(&path)?;
+                self.forget_the_oldest()
+            });
+        if let Err(error) = stored {
+            tracing::warn!(entry = %path.display(), %error, "a compiled component was not kept");
+        }
+    }
+
+    fn entry(&self, component: &Digest) -> PathBuf {
+        let name = format!(
+            "{}-{}.{EXTENSION}",
+            text::hex(component),
+            text::hex(&self.engine[..8])
+        );
+        self.folder.join(name)
+    }
+
+    /// The code of an entry, if the gateway wrote it for this component.
+    fn verified<'a>(&self, entry: &'a [u8], component: &Digest) -> Option<&'a [u8]> {
+        let (tag, code) = entry.split_at_checked(TAG_BYTES)?;
+        // In constant time.
+        hmac::verify(&self.key, &self.signed(code, component), tag).ok()?;
+        Some(code)
+    }
+
+    fn tag(&self, code: &[u8], component: &Digest) -> hmac::Tag {
+        hmac::sign(&self.key, &self.signed(code, component))
+    }
+
+    /// All parts but the last have a fixed length.
+    fn signed(&self, code: &[u8], component: &Digest) -> Vec<u8> {
+        let code = Sha256::digest(code);
+        [PURPOSE, &self.engine, component, &code].concat()
+    }
+
+    fn reject(&self, path: &Path, why: &str) -> Option<Component> {
+        tracing::warn!(entry = %path.display(), why, "a compiled component is not used, and removed");
+        // What cannot be removed is not loaded the next time either.
+        drop(fs::remove_file(path));
+        None
+    }
+
+    fn used(&self, path: &Path) {
+        let touched = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+        if let Err(error) = touched {
+            tracing::debug!(folder = %self.folder.display(), %error, "an entry keeps its old time");
+        }
+    }
+
+    fn forget_the_oldest(&self) -> io::Result<()> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == EXTENSION)
+            {
+                entries.push((fs::metadata(&path)?.modified()?, path));
+            }
+        }
+        entries.sort();
+        let too_many = entries.len().saturating_sub(MAX_ENTRIES);
+        for (_, path) in entries.into_iter().take(too_many) {
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+}
+
+fn load_or_make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    let mut key = [0; KEY_BYTES];
+    match File::open(path) {
+        Ok(mut file) => {
+            owned_alone(path, &file.metadata()?)?;
+            file.read_exact(&mut key)?;
+            return Ok(key);
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(_) => {}
+    }
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| io::Error::other("no randomness to be had"))?;
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(&key)?;
+    Ok(key)
+}
+
+fn owned_alone(path: &Path, metadata: &fs::Metadata) -> io::Result<()> {
+    let others = metadata.mode() & 0o077;
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    if ours && others == 0 && !metadata.is_symlink() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} must belong to the gateway's user, and to nobody else: chmod go= it, or remove it",
+        path.display()
+    );
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+}
+
+/// Hashes what is fed to it with SHA-256.
+struct Collect(Sha256);
+
+impl Hasher for Collect {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    const DIGEST: Digest = [7; 32];
+
+    fn compile(engine: &Engine) -> Component {
+        Component::new(engine, wat::parse_str("(component)").unwrap()).unwrap()
+    }
+
+    struct Fixture {
+        folder: tempfile::TempDir,
+        engine: Engine,
+        cache: Cache,
+    }
+
+    fn fixture() -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::default();
+        let cache = Cache::open(folder.path().join("components"), &engine).unwrap();
+        let component = compile(&engine);
+        cache.store(&DIGEST, &component);
+        Fixture {
+            folder,
+            engine,
+            cache,
+        }
+    }
+
+    impl Fixture {
+        fn loads(&self) -> bool {
+            self.cache.load(&self.engine, &DIGEST).is_some()
+        }
+    }
+
+    #[test]
+    fn what_was_stored_is_loaded_by_a_later_start() {
+        let Fixture { folder, engine, .. } = fixture();
+        let cache = Cache::open(folder.path().join("components"), &engine).unwrap();
+        assert!(cache.load(&engine, &DIGEST).is_some());
+        assert!(cache.load(&engine, &[8; 32]).is_none());
+    }
+
+    #[test]
+    fn a_single_bit_that_changed_is_found_and_the_entry_is_gone() {
+        for at in [0, TAG_BYTES + 1, usize::MAX] {
+            let fixture = fixture();
+            let path = fixture.cache.entry(&DIGEST);
+            let mut entry = fs::read(&path).unwrap();
+            let at = at.min(entry.len() - 1);
+            entry[at] ^= 1;
+            fs::write(&path, entry).unwrap();
+            assert!(!fixture.loads() && !path.exists());
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_cut_is_not_loaded() {
+        let fixture = fixture();
+        let path = fixture.cache.entry(&DIGEST);
+        for keep in [0, 1, TAG_BYTES, TAG_BYTES + 1] {
+            fixture.cache.store(&DIGEST, &compile(&fixture.engine));
+            let entry = fs::read(&path).unwrap();
+            fs::write(&path, &entry[..keep]).unwrap();
+            assert!(!fixture.loads());
+        }
+    }
+
+    #[test]
+    fn the_code_of_another_component_is_not_loaded_in_its_place() {
+        let fixture = fixture();
+        let other = fixture.cache.entry(&[8; 32]);
+        fs::rename(fixture.cache.entry(&DIGEST), &other).unwrap();
+        assert!(fixture.cache.load(&fixture.engine, &[8; 32]).is_none());
+    }
+
+    #[test]
+    fn what_another_gateway_compiled_is_not_loaded() {
+        let (mine, theirs) = (fixture(), fixture());
+        fs::copy(theirs.cache.entry(&DIGEST), mine.cache.entry(&DIGEST)).unwrap();
+        assert!(!mine.loads());
+    }
+
+    #[test]
+    fn the_code_of_another_engine_has_another_name_and_is_not_loaded() {
+        let fixture = fixture();
+        let mut config = wasmtime::Config::new();
+        config.epoch_interruption(true);
+        let engine = Engine::new(&config).unwrap();
+        let cache = Cache::open(fixture.folder.path().join("components"), &engine).unwrap();
+        assert!(cache.load(&engine, &DIGEST).is_none());
+        fs::copy(fixture.cache.entry(&DIGEST), cache.entry(&DIGEST)).unwrap();
+        assert!(cache.load(&engine, &DIGEST).is_none());
+    }
+
+    #[test]
+    fn a_folder_or_key_that_others_can_read_is_not_used() {
+        for (name, mode) in [("components", 0o750), ("components/key", 0o640)] {
+            let fixture = fixture();
+            let path = fixture.folder.path().join(name);
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let folder = fixture.folder.path().join("components");
+            let error = Cache::open(folder, &fixture.engine).map(drop).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_made_is_the_owners_alone() {
+        let fixture = fixture();
+        let folder = fixture.folder.path().join("components");
+        for path in [folder.join("key"), fixture.cache.entry(&DIGEST), folder] {
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o077, 0, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn the_entries_are_bounded_in_number() {
+        let fixture = fixture();
+        let component = compile(&fixture.engine);
+        for n in 0..MAX_ENTRIES + 3 {
+            let mut digest = DIGEST;
+            digest[0] = u8::try_from(n).unwrap();
+            fixture.cache.store(&digest, &component);
+        }
+        let left = fs::read_dir(fixture.folder.path().join("components")).unwrap();
+        // And the key.
+        assert_eq!(left.count(), MAX_ENTRIES + 1);
+    }
+}

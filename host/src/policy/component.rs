@@ -1,0 +1,387 @@
+//! A policy that is a WebAssembly component: a fresh instance for every call,
+//! within limits, gone afterwards.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::time::timeout;
+use wasmtime::Store;
+use wasmtime::component::Resource;
+
+use super::bindings::sluice::policy::types as wit;
+use super::bindings::{close, configured, connect, frames, handshake};
+use super::breaker::{Breaker, Quarantine};
+use super::budget::within;
+use super::engine::Engine;
+use super::imports::FactsHandle;
+use super::record::notes::Notes;
+use super::state::{LimitReached, MAX_HANDLES, State, Subject};
+use super::turns::Turns;
+use super::world::World;
+use super::{Answer, Failure, Limit, Policy, Question, convert};
+use crate::config::{Grant, OnFailure, PolicyLimits};
+use crate::session::Session;
+use crate::text;
+
+/// Bytes of a trap's description that are kept.
+const MAX_TRAP_TEXT: usize = 2048;
+
+/// What a policy is configured to be and to have.
+pub struct Settings {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// The name that its attributes have: its own, or that of the policy that
+    /// it may replace.
+    pub speaks_as: Arc<str>,
+    /// What it may use beyond what every policy may.
+    pub grants: Vec<Grant>,
+    /// What its failure means.
+    pub on_failure: OnFailure,
+    /// What it may use.
+    pub limits: PolicyLimits,
+    /// Its own section: JSON text by key.
+    pub config: HashMap<String, String>,
+    /// What its calls to the host work on.
+    pub world: Arc<dyn World>,
+    /// `sha256:` and the digest of its component.
+    pub digest: Arc<str>,
+    /// When it is left alone.
+    pub quarantine: Quarantine,
+}
+
+/// The hooks that a component has, ready to be instantiated.
+pub struct Hooks {
+    /// `on-connect`
+    pub connect: Option<connect::ConnectPolicyPre<State>>,
+    /// `on-handshake`
+    pub handshake: Option<handshake::HandshakePolicyPre<State>>,
+    /// `on-frames`
+    pub frames: Option<frames::FramesPolicyPre<State>>,
+    /// `on-close`
+    pub close: Option<close::ClosePolicyPre<State>>,
+    /// `lifecycle`
+    pub lifecycle: Option<configured::ConfiguredPolicyPre<State>>,
+}
+
+impl Hooks {
+    /// Whether there is nothing that a route could name it for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            connect,
+            handshake,
+            frames,
+            close,
+            lifecycle: _,
+        } = self;
+        connect.is_none() && handshake.is_none() && frames.is_none() && close.is_none()
+    }
+}
+
+/// What one call took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of linear memory in the end, all memories together.
+    pub memory: usize,
+    /// Roughly the instructions that it ran, where the engine counts them: the
+    /// same for the same call, on any machine.
+    pub fuel: Option<u64>,
+}
+
+/// See the module.
+pub struct ComponentPolicy {
+    engine: Arc<Engine>,
+    turns: Turns,
+    settings: Arc<Settings>,
+    hooks: Hooks,
+    breaker: Breaker,
+}
+
+impl ComponentPolicy {
+    /// A policy of these hooks.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, settings: Settings, hooks: Hooks) -> Self {
+        let PolicyLimits {
+            max_calls,
+            max_queue,
+            ..
+        } = settings.limits;
+        let breaker = Breaker::new(Arc::clone(&settings.name), settings.quarantine);
+        Self {
+            engine,
+            turns: Turns::new(max_calls, max_queue),
+            settings: Arc::new(settings),
+            hooks,
+            breaker,
+        }
+    }
+
+    /// The hooks that it has.
+    #[must_use]
+    pub fn hooks(&self) -> &Hooks {
+        &self.hooks
+    }
+
+    /// What it may use beyond what every policy may.
+    #[must_use]
+    pub fn grants(&self) -> &[Grant] {
+        &self.settings.grants
+    }
+
+    /// Starts an instance for each hook, and asks whether the configuration is
+    /// usable, if there is a hook for that. So what cannot even start, or has a
+    /// hook of the wrong type, is no surprise for the first caller.
+    ///
+    /// # Errors
+    /// How the policy broke; in the inner result, what it does not like.
+    pub async fn try_out(&self) -> Result<Result<(), String>, Failure> {
+        let Hooks {
+            connect,
+            handshake,
+            frames,
+            close,
+            lifecycle,
+        } = &self.hooks;
+        let store = || self.store(Subject::default(), &Notes::unwanted());
+        let call = async {
+            if let Some(pre) = connect {
+                pre.instantiate_async(store()).await?;
+            }
+            if let Some(pre) = handshake {
+                pre.instantiate_async(store()).await?;
+            }
+            if let Some(pre) = frames {
+                pre.instantiate_async(store()).await?;
+            }
+            if let Some(pre) = close {
+                pre.instantiate_async(store()).await?;
+            }
+            let Some(pre) = lifecycle else {
+                return Ok(Ok(()));
+            };
+            let mut store = store();
+            let policy = pre.instantiate_async(&mut store).await?;
+            policy
+                .sluice_policy_lifecycle()
+                .call_validate_config(&mut store)
+                .await
+        };
+        // Nobody waits in a call's time for this, and the first call of all
+        // pays for what later ones find ready.
+        let limit = self.settings.limits.timeout.max(Duration::from_secs(2));
+        self.bounded(limit, call).await
+    }
+
+    /// Asks it, as [`Policy::ask`] does, and tells what that took. It is asked
+    /// even if it keeps failing.
+    ///
+    /// # Errors
+    /// How it broke.
+    pub async fn examine(
+        &self,
+        session: &Arc<Session>,
+        question: Question<'_>,
+    ) -> Result<(Answer, Usage), Failure> {
+        self.decide(session, question, &Notes::unwanted()).await
+    }
+
+    async fn unless_away(
+        &self,
+        session: &Arc<Session>,
+        question: Question<'_>,
+        notes: &Notes,
+    ) -> Result<Answer, Failure> {
+        let attempt = self.breaker.enter()?;
+        let decided = self.decide(session, question, notes).await;
+        attempt.report(&decided);
+        decided.map(|(answer, _)| answer)
+    }
+
+    async fn decide(
+        &self,
+        session: &Arc<Session>,
+        question: Question<'_>,
+        notes: &Notes,
+    ) -> Result<(Answer, Usage), Failure> {
+        let facts = Resource::<FactsHandle>::new_borrow(0);
+        let call = async {
+            // Made when the call begins, as its deadline counts from then.
+            let mut store = self.store(subject(session, question), notes);
+            let decision = match question {
+                Question::Connect => {
+                    let pre = hook(self.hooks.connect.as_ref(), "on-connect")?;
+                    let policy = pre.instantiate_async(&mut store).await?;
+                    policy
+                        .sluice_policy_on_connect()
+                        .call_decide(&mut store, facts)
+                        .await?
+                }
+                Question::Handshake(text) => {
+                    let pre = hook(self.hooks.handshake.as_ref(), "on-handshake")?;
+                    let policy = pre.instantiate_async(&mut store).await?;
+                    policy
+                        .sluice_policy_on_handshake()
+                        .call_decide(&mut store, facts, text)
+                        .await?
+                }
+                Question::Frames(_) => {
+                    let pre = hook(self.hooks.frames.as_ref(), "on-frames")?;
+                    let policy = pre.instantiate_async(&mut store).await?;
+                    policy
+                        .sluice_policy_on_frames()
+                        .call_decide(&mut store, facts, Resource::new_borrow(0))
+                        .await?
+                }
+                Question::Close(_) => {
+                    let pre = hook(self.hooks.close.as_ref(), "on-close")?;
+                    let policy = pre.instantiate_async(&mut store).await?;
+                    policy
+                        .sluice_policy_on_close()
+                        .call_closed(&mut store, facts, Resource::new_borrow(0))
+                        .await?;
+                    wit::Decision::Accept
+                }
+            };
+            let fuel = self.engine.is_metered().then(|| fuel_used(&store));
+            Ok((decision, store.into_data(), fuel))
+        };
+        let (decision, state, fuel) = self.bounded(self.settings.limits.timeout, call).await?;
+        if let Some(expires_at) = state.expires_at {
+            session.expires(expires_at);
+        }
+        let decision = convert::decision(
+            decision,
+            &self.settings.name,
+            self.settings.limits.max_message,
+        );
+        let usage = Usage {
+            memory: state.memory(),
+            fuel,
+        };
+        let answer = if state.keys_unavailable {
+            Answer::KeysUnavailable(decision)
+        } else {
+            Answer::Decided(decision)
+        };
+        Ok((answer, usage))
+    }
+
+    /// Runs a call in a slot. Waiting for the slot has a limit of its own: the
+    /// policy's clock starts when its call does.
+    async fn bounded<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = wasmtime::Result<T>>,
+    ) -> Result<T, Failure> {
+        let waiting = async { Some((self.turns.take().await?, self.engine.slot().await?)) };
+        let turn = timeout(self.settings.limits.queue_timeout, waiting)
+            .await
+            .ok()
+            .flatten()
+            .ok_or(Failure::Busy)?;
+        let result = within(limit, call).await;
+        drop(turn);
+        match result {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => Err(classify(&error)),
+            None => Err(Failure::Limit(Limit::Time)),
+        }
+    }
+
+    fn store(&self, subject: Subject, notes: &Notes) -> Store<State> {
+        let world = notes.of(&self.settings.world);
+        let state = State::new(Arc::clone(&self.settings), world, subject);
+        let mut store = Store::new(self.engine.wasm(), state);
+        store.limiter(|state| state);
+        store.set_hostcall_fuel(self.settings.limits.hostcall_fuel);
+        store.set_max_component_handles(MAX_HANDLES);
+        if self.engine.is_metered() {
+            // The tank cannot be absent where the engine meters.
+            let _ = store.set_fuel(u64::MAX);
+        }
+        // Two, because the first tick may come at once: a call that yields goes to
+        // the end of its thread's queue, and few calls last a whole tick.
+        store.set_epoch_deadline(2);
+        store.epoch_deadline_async_yield_and_update(1);
+        store
+    }
+}
+
+impl Policy for ComponentPolicy {
+    fn name(&self) -> &Arc<str> {
+        &self.settings.name
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        self.settings.on_failure
+    }
+
+    fn ask<'a>(
+        &'a self,
+        session: &'a Arc<Session>,
+        question: Question<'a>,
+    ) -> BoxFuture<'a, Result<Answer, Failure>> {
+        async move {
+            self.unless_away(session, question, &Notes::unwanted())
+                .await
+        }
+        .boxed()
+    }
+
+    fn ask_noted<'a>(
+        &'a self,
+        session: &'a Arc<Session>,
+        question: Question<'a>,
+        notes: &'a Notes,
+    ) -> BoxFuture<'a, Result<Answer, Failure>> {
+        self.unless_away(session, question, notes).boxed()
+    }
+
+    fn digest(&self) -> Option<&Arc<str>> {
+        Some(&self.settings.digest)
+    }
+}
+
+fn fuel_used(store: &Store<State>) -> u64 {
+    u64::MAX - store.get_fuel().unwrap_or(u64::MAX)
+}
+
+/// Routes are checked against the hooks when they are loaded; asking a hook
+/// that is not there is a bug of the host's, and fails as the policy would.
+fn hook<T>(pre: Option<T>, name: &str) -> wasmtime::Result<T> {
+    pre.ok_or_else(|| wasmtime::Error::msg(format!("the policy has no hook {name}")))
+}
+
+fn subject(session: &Arc<Session>, question: Question<'_>) -> Subject {
+    let mut subject = Subject {
+        session: Some(Arc::clone(session)),
+        ..Subject::default()
+    };
+    match question {
+        Question::Connect | Question::Handshake(_) => {}
+        Question::Frames(window) => subject.window = Some(Arc::clone(window)),
+        Question::Close(ending) => subject.ending = Some(Arc::clone(ending)),
+    }
+    subject
+}
+
+fn classify(error: &wasmtime::Error) -> Failure {
+    if let Some(LimitReached(limit)) = error.downcast_ref() {
+        return Failure::Limit(*limit);
+    }
+    let described = format!("{error:#}");
+    // The runtime keeps the types of these errors to itself.
+    if described.contains("fuel allocated for hostcalls has been exhausted") {
+        return Failure::Limit(Limit::HostcallFuel);
+    }
+    if described.contains("resource limit exceeded: instance count") {
+        return Failure::Limit(Limit::Instances);
+    }
+    Failure::Trap(text::clean(&described, MAX_TRAP_TEXT))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,22 @@
+//! How a connection ended, as policies are told.
+
+use std::time::Duration;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// The word of the error frame, or what else ended it.
+    pub cause: &'static str,
+    /// The close code that was sent.
+    pub close_code: u16,
+    /// Who closed: `client`, `gateway` or `transport`.
+    pub closed_by: &'static str,
+    /// Whether it got as far as to stream.
+    pub streamed: bool,
+    /// From the upgrade on.
+    pub lasted: Duration,
+    /// Bytes of BINARY payload from the client.
+    pub received_bytes: u64,
+    /// Bytes of payload that the client was sent by the upstream.
+    pub sent_bytes: u64,
+}

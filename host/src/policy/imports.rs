@@ -1,0 +1,350 @@
+//! The host's side of what a policy may ask for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::Resource;
+
+use super::Limit;
+use super::bindings::sluice::policy as wit;
+use super::component::Settings;
+use super::convert;
+use super::counters::{Change, CounterError};
+use super::ending::Ending;
+use super::state::{LimitReached, State};
+use super::window::Window;
+use crate::config::Grant;
+use crate::facts::Credentials;
+use crate::keys::{Claims, TokenError};
+use crate::session::{ClaimError, Holder, Session};
+use crate::text;
+
+mod streams;
+
+/// Stands for the connection of the call. There is only one, so the handle
+/// carries nothing.
+pub enum FactsHandle {}
+
+/// Stands for the window of the call, in the same way.
+pub enum WindowHandle {}
+
+/// Stands for the ending of the call, in the same way.
+pub enum EndingHandle {}
+
+/// Bytes of one log line that a guest writes.
+const MAX_LOG_LINE: usize = 1024;
+/// Resources that one call may hold: claims of tokens and holders of keys.
+const MAX_RESOURCES: usize = 8;
+
+impl State {
+    /// The connection of the call. A guest can only ask about one when it was
+    /// given a handle, and it is given none while it validates its
+    /// configuration.
+    fn session(&self) -> wasmtime::Result<&Arc<Session>> {
+        self.subject
+            .session
+            .as_ref()
+            .ok_or_else(|| wasmtime::Error::msg("there is no connection in this call"))
+    }
+
+    fn window(&self) -> wasmtime::Result<&Window> {
+        self.subject
+            .window
+            .as_deref()
+            .ok_or_else(|| wasmtime::Error::msg("there is no window in this call"))
+    }
+
+    fn ending(&self) -> wasmtime::Result<&Ending> {
+        self.subject
+            .ending
+            .as_deref()
+            .ok_or_else(|| wasmtime::Error::msg("there is no ending in this call"))
+    }
+
+    /// What a guest can be told is an answer; a key that is too long is a
+    /// fault of its own.
+    fn count(
+        &mut self,
+        key: &str,
+        change: Change,
+    ) -> wasmtime::Result<Result<i64, wit::counters::Error>> {
+        let Settings {
+            world,
+            name,
+            limits,
+            ..
+        } = &*self.settings;
+        match world.count(name, limits.max_counters, key, change) {
+            Ok(value) => Ok(Ok(value)),
+            Err(CounterError::Full) => Ok(Err(wit::counters::Error::Full)),
+            Err(error @ CounterError::TooLarge) => Err(wasmtime::Error::new(error)),
+        }
+    }
+
+    /// Hands a resource to the guest.
+    fn give<T: Send + 'static>(&mut self, resource: T) -> wasmtime::Result<Resource<T>> {
+        if self.resources.iter_mut().count() >= MAX_RESOURCES {
+            return Err(wasmtime::Error::msg("too many resources are held at once"));
+        }
+        Ok(self.resources.push(resource)?)
+    }
+
+    /// A holder is an answer; running out of room is a fault of the guest's.
+    fn held(
+        &mut self,
+        result: Result<(), ClaimError>,
+    ) -> wasmtime::Result<Result<(), Resource<Holder>>> {
+        match result {
+            Ok(()) => Ok(Ok(())),
+            Err(ClaimError::Held(holder)) => Ok(Err(self.give(holder)?)),
+            Err(error) => Err(wasmtime::Error::new(error)),
+        }
+    }
+
+    fn credentials(&self) -> Credentials {
+        if self.settings.grants.contains(&Grant::Credentials) {
+            Credentials::Shown
+        } else {
+            Credentials::Withheld
+        }
+    }
+}
+
+impl wit::types::Host for State {}
+
+impl wit::connection::Host for State {}
+
+impl wit::connection::HostFacts for State {
+    fn session_id(&mut self, _: Resource<FactsHandle>) -> wasmtime::Result<String> {
+        Ok(self.session()?.facts.session_id.to_string())
+    }
+
+    fn route(&mut self, _: Resource<FactsHandle>) -> wasmtime::Result<String> {
+        Ok(self.session()?.facts.route.to_string())
+    }
+
+    fn path(&mut self, _: Resource<FactsHandle>) -> wasmtime::Result<String> {
+        Ok(self.session()?.facts.path.clone())
+    }
+
+    fn param(
+        &mut self,
+        _: Resource<FactsHandle>,
+        name: String,
+    ) -> wasmtime::Result<Option<String>> {
+        Ok(self.session()?.facts.param(&name).map(str::to_owned))
+    }
+
+    fn query(
+        &mut self,
+        _: Resource<FactsHandle>,
+        name: String,
+    ) -> wasmtime::Result<Option<String>> {
+        let credentials = self.credentials();
+        Ok(self
+            .session()?
+            .facts
+            .query(&name, credentials)
+            .map(str::to_owned))
+    }
+
+    fn header(
+        &mut self,
+        _: Resource<FactsHandle>,
+        name: String,
+    ) -> wasmtime::Result<Option<String>> {
+        let credentials = self.credentials();
+        Ok(self
+            .session()?
+            .facts
+            .header(&name, credentials)
+            .map(str::to_owned))
+    }
+
+    fn remote_addr(&mut self, _: Resource<FactsHandle>) -> wasmtime::Result<String> {
+        Ok(self.session()?.facts.remote.to_string())
+    }
+
+    fn attribute(
+        &mut self,
+        _: Resource<FactsHandle>,
+        name: String,
+    ) -> wasmtime::Result<Option<String>> {
+        Ok(self.session()?.facts.attribute(&name))
+    }
+
+    fn set_attribute(
+        &mut self,
+        _: Resource<FactsHandle>,
+        name: String,
+        value: String,
+    ) -> wasmtime::Result<()> {
+        let size = name.len() + value.len();
+        if size > self.settings.limits.max_attribute {
+            return Err(wasmtime::Error::new(LimitReached(Limit::Attribute)));
+        }
+        self.session()?
+            .facts
+            .set_attribute(&self.settings.speaks_as, &name, value)
+            .map_err(wasmtime::Error::new)
+    }
+
+    fn drop(&mut self, _: Resource<FactsHandle>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+}
+
+impl wit::jwt::Host for State {
+    fn verify(
+        &mut self,
+        _: Resource<FactsHandle>,
+        key_set: String,
+    ) -> wasmtime::Result<Result<Resource<Claims>, wit::jwt::Error>> {
+        let Some(verified) = self.world.verify(self.session()?, &key_set) else {
+            let named = text::clean(&key_set, 64);
+            return Err(wasmtime::Error::msg(format!(
+                "there is no key set \"{named}\""
+            )));
+        };
+        match verified {
+            Ok(claims) => {
+                let expiry = [self.expires_at, claims.expires_at()];
+                self.expires_at = expiry.into_iter().flatten().min();
+                Ok(Ok(self.give(claims)?))
+            }
+            Err(error) => {
+                self.keys_unavailable |= error == TokenError::Unavailable;
+                Ok(Err(convert::token_error(error)))
+            }
+        }
+    }
+}
+
+impl wit::jwt::HostClaims for State {
+    fn get(
+        &mut self,
+        claims: Resource<Claims>,
+        pointer: String,
+    ) -> wasmtime::Result<Option<String>> {
+        Ok(self
+            .resources
+            .get(&claims)?
+            .get(&pointer)
+            .map(std::borrow::Cow::into_owned))
+    }
+
+    fn json(&mut self, claims: Resource<Claims>) -> wasmtime::Result<String> {
+        Ok(self.resources.get(&claims)?.json())
+    }
+
+    fn expires_at(&mut self, claims: Resource<Claims>) -> wasmtime::Result<Option<u64>> {
+        Ok(self.resources.get(&claims)?.expires_at())
+    }
+
+    fn drop(&mut self, claims: Resource<Claims>) -> wasmtime::Result<()> {
+        self.resources.delete(claims)?;
+        Ok(())
+    }
+}
+
+impl wit::sessions::Host for State {
+    fn claim(
+        &mut self,
+        _: Resource<FactsHandle>,
+        key: String,
+    ) -> wasmtime::Result<Result<(), Resource<Holder>>> {
+        let claimed = self.world.claim(self.session()?, &key);
+        self.held(claimed)
+    }
+
+    fn evict(
+        &mut self,
+        _: Resource<FactsHandle>,
+        key: String,
+        holder: String,
+        notice: wit::types::Rejection,
+    ) -> wasmtime::Result<Result<(), Resource<Holder>>> {
+        let settings = &self.settings;
+        let notice = convert::notice(&notice, &settings.name, settings.limits.max_message);
+        let evicted = self
+            .settings
+            .world
+            .evict(self.session()?, &key, &holder, notice);
+        self.held(evicted)
+    }
+}
+
+impl wit::sessions::HostHolder for State {
+    fn session_id(&mut self, holder: Resource<Holder>) -> wasmtime::Result<String> {
+        Ok(self.resources.get(&holder)?.session_id.clone())
+    }
+
+    fn since_ms(&mut self, holder: Resource<Holder>) -> wasmtime::Result<u64> {
+        Ok(self.resources.get(&holder)?.since_ms)
+    }
+
+    fn attributes(&mut self, holder: Resource<Holder>) -> wasmtime::Result<Vec<(String, String)>> {
+        Ok(self.resources.get(&holder)?.attributes.clone())
+    }
+
+    fn drop(&mut self, holder: Resource<Holder>) -> wasmtime::Result<()> {
+        self.resources.delete(holder)?;
+        Ok(())
+    }
+}
+
+impl wit::counters::Host for State {
+    fn get(&mut self, key: String) -> wasmtime::Result<Result<i64, wit::counters::Error>> {
+        self.count(&key, Change::None)
+    }
+
+    fn add(
+        &mut self,
+        key: String,
+        amount: i64,
+        life_ms: u32,
+    ) -> wasmtime::Result<Result<i64, wit::counters::Error>> {
+        let life = Duration::from_millis(life_ms.into());
+        self.count(&key, Change::Add { amount, life })
+    }
+
+    fn replace(
+        &mut self,
+        key: String,
+        value: i64,
+        life_ms: u32,
+    ) -> wasmtime::Result<Result<i64, wit::counters::Error>> {
+        let life = Duration::from_millis(life_ms.into());
+        self.count(&key, Change::Replace { value, life })
+    }
+}
+
+impl wit::config::Host for State {
+    fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
+        Ok(self.settings.config.get(&key).cloned())
+    }
+}
+
+impl wit::log::Host for State {
+    fn write(&mut self, level: wit::log::Level, message: String) -> wasmtime::Result<()> {
+        let Some(left) = self.log_lines.checked_sub(1).filter(|_| self.log_bytes > 0) else {
+            return Ok(());
+        };
+        self.log_lines = left;
+        let line = text::clip(&message, MAX_LOG_LINE.min(self.log_bytes));
+        self.log_bytes -= line.len();
+        let line = text::clean(&line, MAX_LOG_LINE);
+        self.world.log(&self.settings.name, level, &line);
+        Ok(())
+    }
+}
+
+impl wit::clock::Host for State {
+    fn now_ms(&mut self) -> wasmtime::Result<u64> {
+        Ok(self.world.now_ms())
+    }
+
+    fn monotonic_ns(&mut self) -> wasmtime::Result<u64> {
+        Ok(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,346 @@
+//! From the configuration to policies that can be asked. Every mistake shows
+//! here, and is reported with all others, not at the first caller.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use sha2::{Digest as _, Sha256};
+use wasmtime::component::{Component, InstancePre};
+
+use super::bindings::{close, configured, connect, frames, handshake};
+use super::component::{ComponentPolicy, Hooks, Settings};
+use super::engine::Engine;
+use super::interfaces::{self, INTERFACES};
+use super::state::State;
+use super::world::World;
+use super::{builtin, cache};
+use crate::config::{self, Diagnostics, Grant};
+use crate::text;
+
+/// The package whose interfaces a policy may import.
+pub(crate) const PACKAGE: &str = "sluice:policy/";
+/// Bytes of a component's file. One made by componentize-py has 18 MB.
+const MAX_COMPONENT_BYTES: u64 = 64 << 20;
+
+/// What every policy is built with.
+pub struct Parts {
+    /// The engine that runs them.
+    pub engine: Arc<Engine>,
+    /// What the policies' calls to the host work on.
+    pub world: Arc<dyn World>,
+}
+
+/// Loads a policy and has it validate its configuration. Mistakes go to
+/// `diagnostics`, and there is no policy then.
+pub async fn policy(
+    name: &str,
+    policy: &config::Policy,
+    parts: &Parts,
+    diagnostics: &mut Diagnostics,
+) -> Option<Arc<ComponentPolicy>> {
+    let pin = policy.sha256.as_ref();
+    let compiled = match compile(&parts.engine, &policy.component, pin).await {
+        Ok(compiled) => compiled,
+        Err(LoadError::Pin { found }) => {
+            report_pin(name, policy, &found, diagnostics);
+            return None;
+        }
+        Err(error) => {
+            diagnostics.error(
+                &policy.component_place,
+                format!("policy \"{name}\" does not load: {error:#}"),
+                "give the path of a WebAssembly component that targets sluice:policy, or builtin:auth, \
+                 builtin:duplicate or builtin:sample-rate",
+            );
+            return None;
+        }
+    };
+    let built = link(name, policy, &compiled, parts, diagnostics)?;
+    match built.try_out().await {
+        Ok(Ok(())) => Some(Arc::new(built)),
+        Ok(Err(complaint)) => {
+            diagnostics.error(
+                &policy.config_place,
+                format!(
+                    "policy \"{name}\" does not accept its configuration: {}",
+                    text::clean(&complaint, 1024)
+                ),
+                format!("correct [policies.{name}.config]"),
+            );
+            None
+        }
+        Err(failure) => {
+            diagnostics.error(
+                &policy.component_place,
+                format!("policy \"{name}\" {failure} when it was tried out"),
+                "its author needs to know; if it ran into a limit, raise that in its section; \
+                 if types do not match, build it against the wit/policy.wit of this release",
+            );
+            None
+        }
+    }
+}
+
+/// Makes a policy of a compiled component, which must import nothing that it
+/// is not granted and have a hook. Mistakes go to `diagnostics`.
+pub fn link(
+    name: &str,
+    policy: &config::Policy,
+    compiled: &Compiled,
+    parts: &Parts,
+    diagnostics: &mut Diagnostics,
+) -> Option<ComponentPolicy> {
+    if !imports_are_granted(name, policy, &compiled.component, parts, diagnostics) {
+        return None;
+    }
+    let hooks = match hooks(&parts.engine, &compiled.component, &policy.grants) {
+        Ok(hooks) => hooks,
+        Err(error) => {
+            diagnostics.error(
+                &policy.component_place,
+                format!("policy \"{name}\" does not fit this host: {error:#}"),
+                "build it against the wit/policy.wit of this release",
+            );
+            return None;
+        }
+    };
+    if hooks.is_empty() {
+        diagnostics.error(
+            &policy.component_place,
+            format!(
+                "policy \"{name}\" has no hook: it exports none of on-connect, on-handshake, on-frames and on-close"
+            ),
+            "export at least one of them from sluice:policy",
+        );
+        return None;
+    }
+    Some(ComponentPolicy::new(
+        Arc::clone(&parts.engine),
+        settings(name, policy, parts, &compiled.digest),
+        hooks,
+    ))
+}
+
+/// A component with the digest of its own bytes, in hexadecimal.
+pub struct Compiled {
+    /// Ready to be linked.
+    pub component: Component,
+    /// Of the file, not of the compiled code.
+    pub digest: String,
+}
+
+/// Why there is no component.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It is not the one that the configuration names.
+    #[error("its digest is {found}")]
+    Pin {
+        /// The digest that it has.
+        found: String,
+    },
+    /// It cannot be read, or is no component.
+    #[error(transparent)]
+    Broken(#[from] anyhow::Error),
+}
+
+/// Reads and compiles a component, off the async threads: a large one takes
+/// seconds.
+///
+/// # Errors
+/// Where the file cannot be read, is too large, or is no component; or where it
+/// is not the one that it must be.
+pub async fn compile(
+    engine: &Arc<Engine>,
+    source: &config::Component,
+    pin: Option<&config::Pin>,
+) -> Result<Compiled, LoadError> {
+    let engine = Arc::clone(engine);
+    let source = source.clone();
+    let pin = pin.map(|pin| pin.digest.clone());
+    let compiling = move || {
+        let bytes = read(&source)?;
+        let digest: cache::Digest = Sha256::digest(&bytes).into();
+        let found = text::hex(&digest);
+        // Before anything else is made of it.
+        if pin.is_some_and(|pin| pin != found) {
+            return Err(LoadError::Pin { found });
+        }
+        if is_core_module(&bytes) {
+            let problem = "it is a core WebAssembly module, not a component";
+            return Err(anyhow::anyhow!(problem).into());
+        }
+        let compiled = engine.compile(&bytes, &digest);
+        let component = compiled.map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        Ok(Compiled {
+            component,
+            digest: found,
+        })
+    };
+    tokio::task::spawn_blocking(compiling)
+        .await
+        .context("the compiler panicked")?
+}
+
+fn read(source: &config::Component) -> anyhow::Result<Cow<'static, [u8]>> {
+    Ok(match source {
+        config::Component::Builtin(name) => builtin::component(name)
+            .with_context(|| format!("there is no builtin:{name}"))?
+            .into(),
+        config::Component::File(path) => read_bounded(path)
+            .with_context(|| format!("{}", path.display()))?
+            .into(),
+    })
+}
+
+fn report_pin(name: &str, policy: &config::Policy, found: &str, diagnostics: &mut Diagnostics) {
+    let Some(pin) = &policy.sha256 else { return };
+    diagnostics
+        .error(
+            &pin.place,
+            format!(
+                "policy \"{name}\" is pinned to another component: the digest of this one is {found}"
+            ),
+            format!(
+                "put the pinned component back; or, if this one is meant, \
+                 write this line in [policies.{name}]: sha256 = \"{found}\""
+            ),
+        )
+        .label("not this one");
+}
+
+pub(crate) fn read_bounded(path: &std::path::Path) -> anyhow::Result<Vec<u8>> {
+    let size = std::fs::metadata(path)?.len();
+    anyhow::ensure!(
+        size <= MAX_COMPONENT_BYTES,
+        "it has {size} bytes; a component has {MAX_COMPONENT_BYTES} at the most"
+    );
+    Ok(std::fs::read(path)?)
+}
+
+/// The preamble of a core module: the magic and version 1 with layer 0.
+pub(crate) fn is_core_module(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0asm\x01\0\0\0")
+}
+
+/// Denies by default: whatever is not known and granted is a mistake.
+fn imports_are_granted(
+    name: &str,
+    policy: &config::Policy,
+    component: &Component,
+    parts: &Parts,
+    diagnostics: &mut Diagnostics,
+) -> bool {
+    let mut fine = true;
+    for (import, _) in component.component_type().imports(parts.engine.wasm()) {
+        match grant_needed(import) {
+            Needed::Nothing => {}
+            Needed::Grant(grant) if policy.grants.contains(&grant) => {}
+            Needed::Grant(grant) => {
+                fine = false;
+                let word = grant.name();
+                let mut all: Vec<_> = policy.grants.iter().map(|grant| grant.name()).collect();
+                all.push(word);
+                diagnostics.error(
+                    &policy.grants_place,
+                    format!("policy \"{name}\" imports {import}, which it is not granted"),
+                    format!(
+                        "if it may have it, write this line in [policies.{name}]: grants = {all:?}"
+                    ),
+                );
+            }
+            Needed::Unknown => {
+                fine = false;
+                diagnostics.error(
+                    &policy.component_place,
+                    format!(
+                        "policy \"{name}\" imports {}, which this host does not offer",
+                        text::clean(import, 200)
+                    ),
+                    "a policy may import only what wit/policy.wit has: build it without WASI \
+                     (Rust: target wasm32-unknown-unknown)",
+                );
+            }
+        }
+    }
+    fine
+}
+
+/// What it takes for a policy to have an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needed {
+    /// Every policy has it.
+    Nothing,
+    /// The operator's grant.
+    Grant(Grant),
+    /// This host does not offer it.
+    Unknown,
+}
+
+/// What an import takes, by its name with package and version.
+#[must_use]
+pub fn grant_needed(import: &str) -> Needed {
+    let interface = import
+        .strip_prefix(PACKAGE)
+        .and_then(|rest| rest.split_once('@'))
+        // Within 0.1.x everything older fits what is newer.
+        .filter(|(_, version)| version.starts_with("0.1."))
+        .and_then(|(name, _)| INTERFACES.iter().find(|interface| interface.name == name));
+    match interface {
+        None => Needed::Unknown,
+        Some(interface) => interface.grant.map_or(Needed::Nothing, Needed::Grant),
+    }
+}
+
+/// Finds out which hooks a component has by looking at its exports. A hook
+/// that is there with the wrong types is an error, not an absent hook.
+fn hooks(engine: &Engine, component: &Component, grants: &[Grant]) -> wasmtime::Result<Hooks> {
+    let linker = interfaces::linker(engine.wasm(), grants)?;
+    let pre = linker.instantiate_pre(component)?;
+    Ok(Hooks {
+        connect: probe(&pre, "on-connect", connect::ConnectPolicyPre::new)?,
+        handshake: probe(&pre, "on-handshake", handshake::HandshakePolicyPre::new)?,
+        frames: probe(&pre, "on-frames", frames::FramesPolicyPre::new)?,
+        close: probe(&pre, "on-close", close::ClosePolicyPre::new)?,
+        lifecycle: probe(&pre, "lifecycle", configured::ConfiguredPolicyPre::new)?,
+    })
+}
+
+fn probe<T>(
+    pre: &InstancePre<State>,
+    interface: &str,
+    hook: impl FnOnce(InstancePre<State>) -> wasmtime::Result<T>,
+) -> wasmtime::Result<Option<T>> {
+    let prefix = format!("{PACKAGE}{interface}@");
+    let exported = pre
+        .component()
+        .component_type()
+        .exports(pre.engine())
+        .any(|(name, _)| name.starts_with(&prefix));
+    exported.then(|| hook(pre.clone())).transpose()
+}
+
+fn settings(name: &str, policy: &config::Policy, parts: &Parts, digest: &str) -> Settings {
+    let config: HashMap<_, _> = policy
+        .config
+        .iter()
+        .map(|(key, value)| (key.clone(), value.to_string()))
+        .collect();
+    Settings {
+        name: name.into(),
+        speaks_as: policy
+            .trial
+            .as_ref()
+            .and_then(|trial| trial.stands_for.as_deref())
+            .unwrap_or(name)
+            .into(),
+        grants: policy.grants.clone(),
+        on_failure: policy.on_failure,
+        limits: policy.limits.clone(),
+        config,
+        world: Arc::clone(&parts.world),
+        digest: format!("sha256:{digest}").into(),
+        quarantine: policy.quarantine,
+    }
+}

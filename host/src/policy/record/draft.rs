@@ -1,0 +1,268 @@
+//! From a decision to its line. A draft is made where the decision is; the
+//! line is made of it elsewhere, so that no connection waits for that.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use super::notes::Taken;
+use super::redact::{Secrets, is_sensitive};
+use super::{
+    Comparison, Effect, Ending, FrameKind, Input, Line, Pairs, Role, Stage, VERSION, Verdict,
+    Window,
+};
+use crate::facts::Facts;
+use crate::policy::ending;
+use crate::policy::window::{self, Total};
+use crate::policy::{self, Failure, Question};
+use crate::session::Session;
+
+/// What is known when a decision is made.
+pub struct Draft {
+    /// The connection.
+    pub session: Arc<Session>,
+    /// The generation of policies that it was accepted with.
+    pub generation: u64,
+    /// The policy's name.
+    pub policy: Arc<str>,
+    /// The digest of its component.
+    pub digest: Option<Arc<str>>,
+    /// What was asked.
+    pub asked: Asked,
+    /// The attributes before the call.
+    pub attributes: Pairs,
+    /// Whether the answer counts.
+    pub role: Role,
+    /// What was answered.
+    pub verdict: Verdict,
+    /// Of a shadow: whether it said the same as who decided.
+    pub compared: Option<Comparison>,
+    /// What was done.
+    pub effect: Effect,
+    /// When it was decided.
+    pub at: SystemTime,
+    /// How long it took.
+    pub took: Duration,
+    /// What the policy asked the gateway.
+    pub taken: Taken,
+}
+
+/// A question that outlives its connection.
+pub enum Asked {
+    /// `on-connect`
+    Connect,
+    /// `on-handshake`
+    Handshake(String),
+    /// `on-frames`
+    Frames(Arc<window::Window>),
+    /// `on-close`
+    Close(Arc<ending::Ending>),
+}
+
+impl From<Question<'_>> for Asked {
+    fn from(question: Question<'_>) -> Self {
+        match question {
+            Question::Connect => Self::Connect,
+            Question::Handshake(text) => Self::Handshake(text.to_owned()),
+            Question::Frames(window) => Self::Frames(Arc::clone(window)),
+            Question::Close(ending) => Self::Close(Arc::clone(ending)),
+        }
+    }
+}
+
+impl Asked {
+    /// The question, to ask it again.
+    #[must_use]
+    pub fn question(&self) -> Question<'_> {
+        match self {
+            Self::Connect => Question::Connect,
+            Self::Handshake(text) => Question::Handshake(text),
+            Self::Frames(window) => Question::Frames(window),
+            Self::Close(ending) => Question::Close(ending),
+        }
+    }
+}
+
+impl From<&Result<policy::Answer, Failure>> for Verdict {
+    fn from(answer: &Result<policy::Answer, Failure>) -> Self {
+        let (decision, keys_unavailable) = match answer {
+            Ok(policy::Answer::Decided(decision)) => (decision, false),
+            Ok(policy::Answer::KeysUnavailable(decision)) => (decision, true),
+            Err(failure) => {
+                return Self::Failed {
+                    failure: failure.word().to_owned(),
+                    detail: failure.to_string(),
+                };
+            }
+        };
+        match decision {
+            policy::Decision::Accept => Self::Accept,
+            policy::Decision::Reject(rejection) => Self::Reject {
+                close_code: rejection.close_code,
+                code: rejection.code.clone(),
+                message: rejection.message.clone(),
+                retryable: rejection.retryable,
+                retry_after_ms: rejection
+                    .retry_after
+                    .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+                keys_unavailable,
+            },
+        }
+    }
+}
+
+impl Draft {
+    /// The line, without a secret in it.
+    #[must_use]
+    pub fn line(self) -> Value {
+        let facts = &self.session.facts;
+        let mut secrets = Secrets::default();
+        if let Some(token) = facts.token() {
+            secrets.add(&token);
+        }
+        let mut input = input(facts, &self.attributes, &mut secrets);
+        let stage = match self.asked {
+            Asked::Connect => Stage::Connect,
+            Asked::Handshake(text) => {
+                // It was JSON when it was let through; otherwise it is text.
+                let parsed = serde_json::from_str(&text);
+                input.handshake = Some(parsed.unwrap_or(Value::String(text)));
+                Stage::Handshake
+            }
+            Asked::Frames(window) => {
+                input.window = Some(Window::from(&*window));
+                Stage::Frames
+            }
+            Asked::Close(ending) => {
+                input.ending = Some(Ending::from(&*ending));
+                Stage::Close
+            }
+        };
+        let line = Line {
+            v: VERSION,
+            time: jiff::Timestamp::try_from(self.at)
+                .map(|time| time.to_string())
+                .unwrap_or_default(),
+            session: facts.session_id.to_string(),
+            route: facts.route.to_string(),
+            generation: self.generation,
+            policy: self.policy.to_string(),
+            digest: self.digest.map(|digest| digest.to_string()),
+            stage,
+            role: self.role,
+            verdict: self.verdict,
+            compared: self.compared,
+            effect: self.effect,
+            duration_us: micros(self.took),
+            input,
+            calls: self.taken.calls,
+            left_out: self.taken.left_out,
+        };
+        let mut line = serde_json::to_value(line).unwrap_or_default();
+        // The names of what is recorded are our own; `key` is one of them, so
+        // that the line itself is not looked through by name.
+        secrets.settle();
+        if let Value::Object(members) = &mut line {
+            for (name, value) in members {
+                match name.as_str() {
+                    "calls" => hide_in_calls(&secrets, value),
+                    "digest" => {}
+                    _ => secrets.hide_in(value),
+                }
+            }
+        }
+        line
+    }
+}
+
+/// Members of calls are ours; those of claims and attributes are not.
+fn hide_in_calls(secrets: &Secrets, calls: &mut Value) {
+    for call in calls.as_array_mut().into_iter().flatten() {
+        for value in call
+            .as_object_mut()
+            .into_iter()
+            .flat_map(|call| call.values_mut())
+        {
+            secrets.hide_in(value);
+        }
+    }
+}
+
+/// Adds to `secrets` what is withheld.
+fn input(facts: &Facts, attributes: &Pairs, secrets: &mut Secrets) -> Input {
+    let mut withheld = Vec::new();
+    let mut shown = |kind: &str, pairs: &mut dyn Iterator<Item = (&str, &str)>| -> Pairs {
+        let mut kept = Pairs::new();
+        for (name, value) in pairs {
+            if is_sensitive(name) {
+                withheld.push(format!("{kind} {name}"));
+                secrets.add(value);
+            } else {
+                kept.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        kept
+    };
+    let params = facts.params.iter();
+    let params = shown(
+        "param",
+        &mut params.map(|(name, value)| (&**name, &**value)),
+    );
+    let query = shown("query", &mut facts.all_queries());
+    let headers = shown("header", &mut facts.all_headers());
+    let attributes = shown(
+        "attribute",
+        &mut attributes.iter().map(|(name, value)| (&**name, &**value)),
+    );
+    Input {
+        path: facts.path.clone(),
+        remote: facts.remote.to_string(),
+        params,
+        query,
+        headers,
+        attributes,
+        withheld,
+        ..Input::default()
+    }
+}
+
+impl From<&window::Window> for Window {
+    fn from(window: &window::Window) -> Self {
+        let total = |total: Total| (total.count, total.bytes);
+        let frame = |frame: &window::Frame| {
+            let kind = match frame.kind {
+                window::Kind::Text => FrameKind::Text,
+                window::Kind::Binary => FrameKind::Binary,
+            };
+            (kind, frame.size, frame.at_us)
+        };
+        Self {
+            index: window.index,
+            length_us: micros(window.length),
+            held_us: micros(window.held),
+            paused: window.paused,
+            text: total(window.text),
+            binary: total(window.binary),
+            frames: window.frames.iter().map(frame).collect(),
+        }
+    }
+}
+
+impl From<&ending::Ending> for Ending {
+    fn from(ending: &ending::Ending) -> Self {
+        Self {
+            cause: ending.cause.to_owned(),
+            close_code: ending.close_code,
+            closed_by: ending.closed_by.to_owned(),
+            streamed: ending.streamed,
+            lasted_us: micros(ending.lasted),
+            received_bytes: ending.received_bytes,
+            sent_bytes: ending.sent_bytes,
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

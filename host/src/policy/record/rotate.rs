@@ -1,0 +1,140 @@
+//! A file that is put aside when it is full. `NAME` is written to; `NAME.1` is
+//! the one before it, and so on, up to a number.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// See the module.
+pub struct Rotated {
+    path: PathBuf,
+    max_size: u64,
+    max_files: usize,
+    open: Option<(File, u64)>,
+}
+
+impl Rotated {
+    /// Files of `max_size` bytes, `max_files` of them together with the one
+    /// that is written to. Nothing is opened yet.
+    pub fn new(path: PathBuf, max_size: u64, max_files: usize) -> Self {
+        Self {
+            path,
+            max_size,
+            max_files,
+            open: None,
+        }
+    }
+
+    /// Writes whole lines. After an error the file is opened anew.
+    ///
+    /// # Errors
+    /// Where the disk is full, or the folder is gone.
+    pub fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let (file, size) = match self.open.take() {
+            Some(open) => open,
+            None => open(&self.path)?,
+        };
+        let more = lines.len() as u64;
+        let (mut file, size) = if size > 0 && size + more > self.max_size {
+            drop(file);
+            self.put_aside()?;
+            open(&self.path)?
+        } else {
+            (file, size)
+        };
+        if let Err(error) = file.write_all(lines) {
+            // Half a line would spoil the next one too. Where even this fails
+            // there is nothing more to be done about it.
+            drop(file.set_len(size));
+            return Err(error);
+        }
+        self.open = Some((file, size + more));
+        Ok(())
+    }
+
+    /// Moves every file one place on; the last is overwritten.
+    fn put_aside(&self) -> io::Result<()> {
+        for place in (1..self.max_files).rev() {
+            let from = if place == 1 {
+                self.path.clone()
+            } else {
+                aside(&self.path, place - 1)
+            };
+            match std::fs::rename(from, aside(&self.path, place)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        if self.max_files == 1 {
+            std::fs::remove_file(&self.path)?;
+        }
+        Ok(())
+    }
+}
+
+/// For its owner only: there are claims in it.
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut options = OpenOptions::new();
+    let file = options.create(true).append(true).mode(0o600).open(path)?;
+    let size = file.metadata()?.len();
+    Ok((file, size))
+}
+
+fn aside(path: &Path, place: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{place}"));
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_files_are_put_aside_and_the_oldest_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/log");
+        let mut rotated = Rotated::new(path, 10, 3);
+        for n in 0..8 {
+            rotated.write(format!("{n}...\n").as_bytes()).unwrap();
+        }
+        let read = |name: &str| std::fs::read_to_string(folder.path().join("new").join(name));
+        assert_eq!(read("log").unwrap(), "6...\n7...\n");
+        assert_eq!(read("log.1").unwrap(), "4...\n5...\n");
+        assert_eq!(read("log.2").unwrap(), "2...\n3...\n");
+        assert!(read("log.3").is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_added_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, "1234567\n").unwrap();
+        let mut rotated = Rotated::new(path.clone(), 10, 1);
+        rotated.write(b"8\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "1234567\n8\n");
+        rotated.write(b"9\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "9\n");
+    }
+
+    #[test]
+    fn only_the_owner_reads_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        Rotated::new(path.clone(), 10, 1).write(b"a\n").unwrap();
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_disk_that_is_full_is_an_error_each_time_and_no_more() {
+        let mut rotated = Rotated::new("/dev/full".into(), 10, 2);
+        assert!(rotated.write(b"a\n").is_err());
+        assert!(rotated.write(b"a\n").is_err());
+    }
+}

@@ -1,0 +1,273 @@
+//! Writing the record. A thread of its own makes lines of drafts and writes
+//! them; between it and the connections is a queue with an end. Nobody ever
+//! waits for the record: what finds the queue full, or no room on the disk, is
+//! counted and gone.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize as _;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::draft::{Asked, Draft};
+use super::notes::Notes;
+use super::rotate::Rotated;
+use super::{Effect, Pairs, Role, Verdict};
+use crate::config;
+use crate::metrics;
+use crate::policy::shadow::Place;
+use crate::policy::{Outcome, Policy, Question};
+use crate::session::Session;
+
+/// Decisions that wait to be written. Each keeps the facts of its connection,
+/// some tens of KiB at the most.
+const QUEUE: usize = 1024;
+/// How long the gateway's end waits for what is left.
+const LAST: Duration = Duration::from_secs(2);
+/// Bytes that are gathered before they are written.
+const BATCH: usize = 64 * 1024;
+
+/// Where decisions are handed in. Cheap to clone; off by default.
+#[derive(Clone, Default)]
+pub struct Recorder {
+    queue: Option<SyncSender<Job>>,
+    generation: u64,
+}
+
+enum Job {
+    Write(Box<Draft>),
+    /// Everything before this is to be on the disk.
+    Flush(oneshot::Sender<()>),
+}
+
+impl Recorder {
+    /// Starts the writer.
+    ///
+    /// # Errors
+    /// Where the machine does not give a thread.
+    pub fn start(decisions: &config::Decisions) -> io::Result<Self> {
+        let Some(file) = &decisions.file else {
+            return Ok(Self::default());
+        };
+        let rotated = Rotated::new(file.clone(), decisions.max_size, decisions.max_files);
+        let (queue, jobs) = sync_channel(QUEUE);
+        std::thread::Builder::new()
+            .name("decisions".to_owned())
+            .spawn(move || write_all(&jobs, rotated))?;
+        Ok(Self {
+            queue: Some(queue),
+            generation: 0,
+        })
+    }
+
+    /// The same, for decisions of that generation.
+    #[must_use]
+    pub fn of(&self, generation: u64) -> Self {
+        Self {
+            generation,
+            ..self.clone()
+        }
+    }
+
+    /// Notes for a decision that begins.
+    #[must_use]
+    pub fn notes(&self) -> Notes {
+        match self.queue {
+            Some(_) => Notes::kept(),
+            None => Notes::unwanted(),
+        }
+    }
+
+    /// A decision begins. What comes of it is recorded, even if that is that
+    /// nobody waited for it.
+    pub fn begin<'a>(
+        &'a self,
+        policy: &'a dyn Policy,
+        session: &'a Arc<Session>,
+        question: Question<'a>,
+        place: Place,
+        notes: Notes,
+    ) -> Pending<'a> {
+        Pending {
+            recorder: self,
+            open: self.queue.as_ref().map(|_| Open {
+                policy,
+                session,
+                question,
+                place,
+                notes,
+                attributes: session.facts.attributes(),
+                began: Instant::now(),
+            }),
+        }
+    }
+
+    /// Waits until what was handed in is on the disk, for a while.
+    pub async fn flush(&self) {
+        let Some(queue) = self.queue.clone() else {
+            return;
+        };
+        let (written, told) = oneshot::channel();
+        // The queue may be full, and this is not worth an async thread.
+        tokio::task::spawn_blocking(move || queue.send(Job::Flush(written)));
+        if timeout(LAST, told).await.is_err() {
+            tracing::warn!("the last decisions may not have been recorded");
+        }
+    }
+
+    /// Hands in what `draft` makes of the generation's number, if anybody
+    /// records.
+    pub fn hand_in(&self, draft: impl FnOnce(u64) -> Draft) {
+        let Some(queue) = &self.queue else { return };
+        let draft = draft(self.generation);
+        match queue.try_send(Job::Write(Box::new(draft))) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => metrics::unrecorded("queue-full", 1),
+            Err(TrySendError::Disconnected(_)) => metrics::unrecorded("writer-gone", 1),
+        }
+    }
+}
+
+/// A decision that is not recorded yet.
+#[must_use]
+pub struct Pending<'a> {
+    recorder: &'a Recorder,
+    open: Option<Open<'a>>,
+}
+
+struct Open<'a> {
+    policy: &'a dyn Policy,
+    session: &'a Arc<Session>,
+    question: Question<'a>,
+    place: Place,
+    notes: Notes,
+    attributes: Pairs,
+    began: Instant,
+}
+
+impl Pending<'_> {
+    /// Records what came of it.
+    pub fn finish(mut self, verdict: Verdict, outcome: &Outcome) {
+        let effect = match outcome {
+            Outcome::Accepted => Effect::Accepted,
+            Outcome::Rejected(_) => Effect::Refused,
+            Outcome::FailedClosed(_) => Effect::FailedClosed,
+            Outcome::FailedOpen(_) => Effect::FailedOpen,
+        };
+        self.hand_in(verdict, effect);
+    }
+
+    fn hand_in(&mut self, verdict: Verdict, effect: Effect) {
+        let Some(open) = self.open.take() else { return };
+        self.recorder.hand_in(|generation| Draft {
+            session: Arc::clone(open.session),
+            generation,
+            policy: Arc::clone(open.policy.name()),
+            digest: open.policy.digest().cloned(),
+            asked: Asked::from(open.question),
+            attributes: open.attributes,
+            role: match open.place {
+                Place::Enforced => Role::Enforced,
+                Place::Canary => Role::Canary,
+            },
+            verdict,
+            compared: None,
+            effect,
+            at: SystemTime::now(),
+            took: open.began.elapsed(),
+            taken: open.notes.take(),
+        });
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.hand_in(Verdict::Abandoned, Effect::None);
+    }
+}
+
+/// Until the last recorder is gone.
+fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated) {
+    let mut batch = Batch::default();
+    let mut broken = false;
+    while let Ok(first) = jobs.recv() {
+        let mut flushed = Vec::new();
+        // What has come meanwhile is written together.
+        for job in std::iter::once(first).chain(jobs.try_iter()) {
+            match job {
+                Job::Write(draft) => batch.add(*draft),
+                Job::Flush(written) => {
+                    flushed.push(written);
+                    break;
+                }
+            }
+            if batch.lines.len() >= BATCH {
+                break;
+            }
+        }
+        match rotated.write(&batch.lines) {
+            Ok(()) => broken = false,
+            Err(error) => {
+                metrics::unrecorded("disk", batch.count);
+                // Once: a disk that is full stays full for a while.
+                if !std::mem::replace(&mut broken, true) {
+                    tracing::error!(%error, "decisions cannot be recorded; they are made all the same");
+                }
+            }
+        }
+        batch = Batch::default();
+        for written in flushed {
+            // Whoever asked may have stopped waiting.
+            let _ = written.send(());
+        }
+    }
+}
+
+#[derive(Default)]
+struct Batch {
+    lines: Vec<u8>,
+    count: u64,
+}
+
+impl Batch {
+    fn add(&mut self, draft: Draft) {
+        self.count += 1;
+        let before = self.lines.len();
+        let mut ascii = serde_json::Serializer::with_formatter(&mut self.lines, Ascii);
+        match draft.line().serialize(&mut ascii) {
+            Ok(()) => self.lines.push(b'\n'),
+            // A vector takes everything, so this is a bug; half a line must
+            // not spoil the file.
+            Err(_) => self.lines.truncate(before),
+        }
+    }
+}
+
+/// Escapes all that is not ASCII: no text in the file can do anything to a
+/// terminal, or be taken for another one.
+struct Ascii;
+
+impl serde_json::ser::Formatter for Ascii {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        for c in fragment.chars() {
+            if c.is_ascii() && c != '\u{7f}' {
+                write!(writer, "{c}")?;
+            } else {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Trying a policy out on real connections.
+//!
+//! A candidate stands beside the policy that it is to replace, or alone where
+//! there is none yet. It is asked what that one is asked, after it, on a copy
+//! of the session, and its answer is compared and thrown away: it sets no
+//! attribute, makes no claim, evicts nobody, and no client ever waits for it.
+//! Only its own counters count, which nobody else reads.
+//!
+//! For a share of the sessions it can be the other way round: there the
+//! candidate decides, and the policy that it is to replace is watched.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::record::draft::{Asked, Draft};
+use super::record::writer::Recorder;
+use super::record::{Comparison, Effect, Pairs, Role, Verdict};
+use super::{Policy, Question};
+use crate::metrics;
+use crate::session::Session;
+
+/// Candidates that are asked at once. Beyond these they are not asked, which is
+/// counted: what they cost is bounded, whatever the traffic.
+const AT_ONCE: usize = 16;
+
+/// Room for those who are only watched. Shared by all chains.
+#[derive(Clone)]
+pub struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
+
+/// The percentage of sessions that a candidate decides about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Share(u8);
+
+impl Share {
+    /// So many of a hundred; all, where that is more.
+    #[must_use]
+    pub fn percent(percent: usize) -> Self {
+        Self(u8::try_from(percent.min(100)).unwrap_or(100))
+    }
+
+    /// Always the same for the same session, on every gateway.
+    #[must_use]
+    pub fn contains(self, session_id: &str) -> bool {
+        let digest = Sha256::digest(session_id);
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&digest[..8]);
+        u64::from_be_bytes(bytes) % 100 < u64::from(self.0)
+    }
+}
+
+/// A policy that is tried out.
+#[derive(Clone)]
+pub struct Candidate {
+    policy: Arc<dyn Policy>,
+    decides_for: Share,
+    room: Room,
+}
+
+impl Candidate {
+    /// A policy that decides about a share of the sessions, and is watched
+    /// otherwise.
+    #[must_use]
+    pub fn new(policy: Arc<dyn Policy>, decides_for: Share, room: Room) -> Self {
+        Self {
+            policy,
+            decides_for,
+            room,
+        }
+    }
+
+    pub(super) fn policy(&self) -> &Arc<dyn Policy> {
+        &self.policy
+    }
+
+    pub(super) fn decides_about(&self, session: &Session) -> bool {
+        self.decides_for.contains(&session.facts.session_id)
+    }
+
+    /// `policy`, as the one that is only watched.
+    pub(super) fn watching<'a>(&'a self, policy: &'a Arc<dyn Policy>) -> Beside<'a> {
+        Beside {
+            policy,
+            room: &self.room,
+        }
+    }
+}
+
+/// In which place somebody decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// His own.
+    Enforced,
+    /// That of the policy that he may replace.
+    Canary,
+}
+
+/// Somebody who is only watched.
+pub(super) struct Beside<'a> {
+    policy: &'a Arc<dyn Policy>,
+    room: &'a Room,
+}
+
+impl Beside<'_> {
+    /// Asks in the background what was asked, and compares.
+    pub(super) fn ask(
+        self,
+        session: &Arc<Session>,
+        attributes: Pairs,
+        question: Question<'_>,
+        enforced: Verdict,
+        recorder: &Recorder,
+    ) {
+        let Ok(permit) = Arc::clone(&self.room.0).try_acquire_owned() else {
+            metrics::shadowed(self.policy.name(), "skipped");
+            return;
+        };
+        let policy = Arc::clone(self.policy);
+        let shadow = Session::shadow(session, attributes.clone());
+        let asked = Asked::from(question);
+        let recorder = recorder.clone();
+        tokio::spawn(async move {
+            let notes = recorder.notes();
+            let began = Instant::now();
+            let answer = policy.ask_noted(&shadow, asked.question(), &notes).await;
+            let verdict = Verdict::from(&answer);
+            let compared = compare(&enforced, &verdict);
+            metrics::shadowed(policy.name(), compared.word());
+            recorder.hand_in(|generation| Draft {
+                session: shadow,
+                generation,
+                policy: Arc::clone(policy.name()),
+                digest: policy.digest().cloned(),
+                asked,
+                attributes,
+                role: Role::Shadow,
+                verdict,
+                compared: Some(compared),
+                effect: Effect::None,
+                at: SystemTime::now(),
+                took: began.elapsed(),
+                taken: notes.take(),
+            });
+            drop(permit);
+        });
+    }
+}
+
+/// The words for the client may differ; what is done about him may not.
+fn compare(enforced: &Verdict, shadow: &Verdict) -> Comparison {
+    match (enforced, shadow) {
+        (_, Verdict::Failed { .. } | Verdict::Abandoned) => Comparison::Failed,
+        (Verdict::Accept, Verdict::Accept) => Comparison::Agree,
+        (
+            Verdict::Reject {
+                close_code, code, ..
+            },
+            Verdict::Reject {
+                close_code: other_close_code,
+                code: other_code,
+                ..
+            },
+        ) if close_code == other_close_code && code == other_code => Comparison::Agree,
+        _ => Comparison::Differ,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! What a policy's calls to the host work on: the time, the keys, the
+//! claims, the counters and the log. In the gateway they are [`Live`]. The imports are the same
+//! everywhere; only what stands behind them differs.
+
+use std::sync::Arc;
+
+use super::Rejection;
+use super::bindings::sluice::policy::log::Level;
+use super::counters::{Change, CounterError, Counters};
+use crate::keys::{Claims, KeySets, TokenError};
+use crate::session::{ClaimError, Registry, Session, unix_ms};
+
+/// See the module. No method waits.
+pub trait World: Send + Sync {
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> u64;
+
+    /// Verifies the connection's token against a key set; `None` where there
+    /// is no key set of that name.
+    fn verify(&self, session: &Session, key_set: &str) -> Option<Result<Claims, TokenError>>;
+
+    /// Takes a key for the session, or says who has it.
+    ///
+    /// # Errors
+    /// As [`Registry::claim`].
+    fn claim(&self, session: &Arc<Session>, key: &str) -> Result<(), ClaimError>;
+
+    /// Takes a key from its holder.
+    ///
+    /// # Errors
+    /// As [`Registry::evict`].
+    fn evict(
+        &self,
+        session: &Arc<Session>,
+        key: &str,
+        holder: &str,
+        notice: Rejection,
+    ) -> Result<(), ClaimError>;
+
+    /// Changes a counter of a policy that may have `room` of them.
+    ///
+    /// # Errors
+    /// As [`Counters::change`].
+    fn count(
+        &self,
+        policy: &str,
+        room: usize,
+        key: &str,
+        change: Change,
+    ) -> Result<i64, CounterError>;
+
+    /// Takes a line of the log, which is bounded and printable already.
+    fn log(&self, policy: &str, level: Level, line: &str);
+}
+
+/// The gateway itself.
+pub struct Live {
+    /// Its keys.
+    pub key_sets: Arc<KeySets>,
+    /// Its claims.
+    pub registry: Registry,
+    /// Its policies' counters.
+    pub counters: Arc<Counters>,
+}
+
+impl World for Live {
+    fn now_ms(&self) -> u64 {
+        unix_ms()
+    }
+
+    fn verify(&self, session: &Session, key_set: &str) -> Option<Result<Claims, TokenError>> {
+        let keys = self.key_sets.get(key_set)?;
+        Some(match session.facts.token() {
+            Some(token) => keys.verify(&token),
+            None => Err(TokenError::Missing),
+        })
+    }
+
+    fn claim(&self, session: &Arc<Session>, key: &str) -> Result<(), ClaimError> {
+        self.registry.claim(session, key)
+    }
+
+    fn evict(
+        &self,
+        session: &Arc<Session>,
+        key: &str,
+        holder: &str,
+        notice: Rejection,
+    ) -> Result<(), ClaimError> {
+        self.registry.evict(session, key, holder, notice)
+    }
+
+    fn count(
+        &self,
+        policy: &str,
+        room: usize,
+        key: &str,
+        change: Change,
+    ) -> Result<i64, CounterError> {
+        self.counters.change(policy, room, key, change)
+    }
+
+    fn log(&self, policy: &str, level: Level, line: &str) {
+        match level {
+            Level::Debug => tracing::debug!(target: "sluice::guest", policy, "{line}"),
+            Level::Info => tracing::info!(target: "sluice::guest", policy, "{line}"),
+            Level::Warn => tracing::warn!(target: "sluice::guest", policy, "{line}"),
+            Level::Error => tracing::error!(target: "sluice::guest", policy, "{line}"),
+        }
+    }
+}

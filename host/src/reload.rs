@@ -1,0 +1,226 @@
+//! Hot swap: a new generation beside the old one, and then in its place.
+//!
+//! The whole configuration is read again, every policy is compiled and asked
+//! to validate its part, and then one pointer is swapped. Live connections keep
+//! the route and the policies that they were accepted with. Where anything is
+//! wrong with the new configuration nothing changes at all, and the report
+//! says what and where.
+//!
+//! A reload takes up everything but `[server]`, `[decisions]` and `data_dir`:
+//! listeners, certificates and files that are written belong to the process. What differs there is named
+//! as needing a restart, and the rest is taken up.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::assemble::generation::{Builder, prepare_folders};
+use crate::config::{self, Config, Diagnostics};
+use crate::gateway::Gateway;
+use crate::metrics;
+
+pub mod files;
+pub mod watch;
+
+use files::Seen;
+
+/// Where the configuration comes from, each time that it is read.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// The file; the built-in configuration without one.
+    pub file: Option<PathBuf>,
+    /// `--data-dir`, which stands above the file.
+    pub data_dir: Option<PathBuf>,
+    /// `--listen`, which stands above the file.
+    pub listen: Option<std::net::SocketAddr>,
+}
+
+impl Source {
+    /// Reads the configuration, as [`Config::load`] does.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn read(&self) -> Result<(Config, Diagnostics), Diagnostics> {
+        let (mut config, diagnostics) = Config::load(self.file.as_deref())?;
+        if let Some(data_dir) = &self.data_dir {
+            config.data_dir.clone_from(data_dir);
+        }
+        if let Some(listen) = self.listen {
+            config.server.listen = listen;
+        }
+        Ok((config, diagnostics))
+    }
+}
+
+/// What made the gateway read its configuration again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// SIGHUP.
+    Signal,
+    /// `POST /reload` on the admin listener.
+    Request,
+    /// A file changed.
+    File,
+}
+
+impl Trigger {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Request => "request",
+            Self::File => "file",
+        }
+    }
+}
+
+/// A generation was swapped in.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// Its number.
+    pub generation: u64,
+    /// Options that differ from what the process runs with.
+    pub needs_restart: Vec<&'static str>,
+}
+
+/// Why nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The new configuration has mistakes.
+    #[error("{0}")]
+    Mistakes(Diagnostics),
+    /// A bug of ours, survived.
+    #[error("the configuration could not be read: {0}")]
+    Panicked(tokio::task::JoinError),
+}
+
+/// Reads the configuration again when it is told to. One reload runs at a
+/// time; the others wait for it, and then read again what is there by then.
+pub struct Reloader {
+    source: Source,
+    builder: Builder,
+    gateway: Arc<Gateway>,
+    /// What the process was started with.
+    server: config::Server,
+    decisions: config::Decisions,
+    data_dir: PathBuf,
+    /// As of the last attempt, whatever came of it.
+    seen: Mutex<Seen>,
+}
+
+impl Reloader {
+    /// For a gateway that was started with `config`, when its files were as
+    /// `seen`.
+    #[must_use]
+    pub fn new(
+        source: Source,
+        builder: Builder,
+        gateway: Arc<Gateway>,
+        config: &Config,
+        seen: Seen,
+    ) -> Self {
+        metrics::generation(gateway.generation.load().number);
+        Self {
+            source,
+            builder,
+            gateway,
+            server: config.server.clone(),
+            decisions: config.decisions.clone(),
+            data_dir: config.data_dir.clone(),
+            seen: Mutex::new(seen),
+        }
+    }
+
+    /// Reads everything again, and swaps it in if it is whole.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; the gateway serves on as before.
+    pub async fn reload(&self, trigger: Trigger) -> Result<Reloaded, ReloadError> {
+        let mut seen = self.seen.lock().await;
+        self.reload_locked(&mut seen, trigger).await
+    }
+
+    /// [`Reloader::reload`], if a file has another content than it had at the
+    /// last attempt. What is wrong is in the log.
+    pub async fn reload_if_changed(&self) {
+        let mut seen = self.seen.lock().await;
+        if seen.again().await != *seen {
+            // It was logged, and there is nobody else to tell.
+            drop(self.reload_locked(&mut seen, Trigger::File).await);
+        }
+    }
+
+    /// Where its files are.
+    async fn folders(&self) -> BTreeSet<PathBuf> {
+        self.seen.lock().await.folders()
+    }
+
+    async fn reload_locked(
+        &self,
+        seen: &mut Seen,
+        trigger: Trigger,
+    ) -> Result<Reloaded, ReloadError> {
+        let started = Instant::now();
+        // Before anything is read: what changes after this is another change.
+        *seen = seen.again().await;
+        let result = self.swap(seen).await;
+        log(trigger, started.elapsed(), &result);
+        metrics::reloaded(if result.is_ok() { "swapped" } else { "refused" });
+        result
+    }
+
+    async fn swap(&self, seen: &mut Seen) -> Result<Reloaded, ReloadError> {
+        let source = self.source.clone();
+        let (mut config, mut diagnostics) = tokio::task::spawn_blocking(move || source.read())
+            .await
+            .map_err(ReloadError::Panicked)?
+            .map_err(ReloadError::Mistakes)?;
+        if !seen.is_of(&config) {
+            *seen = Seen::of(&config).await;
+        }
+        let mut needs_restart = self.server.differences(&config.server);
+        if config.decisions != self.decisions {
+            needs_restart.push("[decisions]");
+        }
+        if config.data_dir != self.data_dir {
+            needs_restart.push("data_dir");
+            config.data_dir.clone_from(&self.data_dir);
+        }
+        let before = self.gateway.generation.load_full();
+        let (generation, _) = self
+            .builder
+            .build(&config, Some(&before), &mut diagnostics)
+            .await;
+        diagnostics.finish().map_err(ReloadError::Mistakes)?;
+        prepare_folders(&config, Some(&before));
+        let number = generation.number;
+        self.gateway.generation.store(Arc::new(generation));
+        metrics::generation(number);
+        Ok(Reloaded {
+            generation: number,
+            needs_restart,
+        })
+    }
+}
+
+fn log(trigger: Trigger, took: Duration, result: &Result<Reloaded, ReloadError>) {
+    let trigger = trigger.word();
+    match result {
+        Ok(Reloaded {
+            generation,
+            needs_restart,
+        }) => {
+            tracing::info!(trigger, generation, ?took, "reloaded");
+            if !needs_restart.is_empty() {
+                let options = needs_restart.join(", ");
+                tracing::warn!(options, "these options changed, and need a restart");
+            }
+        }
+        Err(error) => {
+            tracing::error!(trigger, ?took, "not reloaded, nothing has changed: {error}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! `sluice serve`: from the command line to a clean exit.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
+
+use crate::assemble::generation::prepare_folders;
+use crate::assemble::{Assembled, assemble};
+use crate::banner::Banner;
+use crate::cli::{CheckArgs, ServeArgs};
+use crate::config::diagnostics::Look;
+use crate::config::{Config, Diagnostics, KeySource, Upstream, Watch};
+use crate::gateway::Gateway;
+use crate::reload::files::Seen;
+use crate::reload::{Reloader, Source, Trigger, watch};
+use crate::socket::close;
+use crate::token::{self, Bearer};
+use crate::upstream::{self, Upstreams};
+use crate::{admin, metrics, server};
+
+/// How long the token in the banner is valid.
+const BANNER_TOKEN: Duration = Duration::from_hours(12);
+
+/// A configuration with mistakes; the report is meant to be printed as it is.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration has mistakes")]
+pub struct Mistakes(pub Diagnostics);
+
+/// Runs the gateway until it is told to stop. What builds its upstreams is an
+/// argument, so that a test can put in one that fails.
+///
+/// # Errors
+/// [`Mistakes`], or what the machine did not give.
+pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> anyhow::Result<()> {
+    let source = Source {
+        file: args.place.config.clone(),
+        data_dir: args.place.data_dir.clone(),
+        listen: args.listen,
+    };
+    let (config, seen, assembled) = load(&source, upstreams).await?;
+    prepare_folders(&config, None);
+    let signals = Signals::listen()?;
+    let hangups = signal(SignalKind::hangup()).context("signals cannot be received")?;
+    let listener = bind(config.server.listen, "--listen or listen in [server]").await?;
+    let address = listener.local_addr()?;
+    let admin = match config.server.admin {
+        Some(listen) => Some(bind(listen, "admin_listen in [server]").await?),
+        None => None,
+    };
+    let recorder = metrics::install()?;
+    greet(&config, &assembled, address)?;
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    let Assembled {
+        gateway,
+        tls,
+        builder,
+        ..
+    } = assembled;
+    let decisions = builder.recorder().clone();
+    let reloader = Reloader::new(source, builder, Arc::clone(&gateway), &config, seen);
+    let reloader = Arc::new(reloader);
+    tokio::spawn(reload_on_signal(hangups, Arc::clone(&reloader)));
+    if config.server.watch == Watch::Reload {
+        tokio::spawn(watch::watch(Arc::clone(&reloader)));
+    }
+    let header_timeout = config.server.header_timeout;
+    if let Some(admin) = admin {
+        tracing::info!(address = %admin.local_addr()?, "admin listening");
+        tokio::spawn(admin::serve(
+            admin,
+            Arc::clone(&gateway),
+            reloader,
+            recorder,
+            header_timeout,
+        ));
+    }
+    let serving = tokio::spawn(server::serve(
+        listener,
+        tls,
+        Arc::clone(&gateway),
+        header_timeout,
+    ));
+    stop(&gateway, signals, config.server.drain_timeout).await;
+    serving.await.context("the listener failed")?;
+    decisions.flush().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn bind(listen: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(listen).await.with_context(|| {
+        format!("cannot listen on {listen}; choose another address with {setting}")
+    })
+}
+
+/// Reads the configuration and builds everything, and reports all mistakes.
+///
+/// # Errors
+/// [`Mistakes`], or what the machine did not give.
+pub async fn check(args: &CheckArgs) -> anyhow::Result<()> {
+    let source = Source {
+        file: args.config.clone(),
+        ..Source::default()
+    };
+    let (config, ..) = load(&source, upstream::build).await?;
+    let count =
+        |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
+        "fine: {}, {}, {}",
+        count(config.routes.len(), "route", "routes"),
+        count(config.policies.len(), "policy", "policies"),
+        count(config.upstreams.len(), "upstream", "upstreams"),
+    )?;
+    Ok(())
+}
+
+async fn load(
+    source: &Source,
+    upstreams: fn(&Config) -> Upstreams,
+) -> anyhow::Result<(Config, Seen, Assembled)> {
+    let (config, mut diagnostics) = source.read().map_err(Mistakes)?;
+    let seen = Seen::of(&config).await;
+    let assembled = assemble(&config, upstreams, &mut diagnostics).await?;
+    diagnostics.finish().map_err(Mistakes)?;
+    Ok((config, seen, assembled))
+}
+
+async fn reload_on_signal(mut hangups: Signal, reloader: Arc<Reloader>) {
+    while hangups.recv().await.is_some() {
+        // What came of it is in the log, and there is nobody else to tell.
+        drop(reloader.reload(Trigger::Signal).await);
+    }
+}
+
+/// Prints the report of [`Mistakes`], or the error with its causes.
+pub fn report(error: &anyhow::Error) {
+    let mut err = std::io::stderr();
+    let printed = match error.downcast_ref::<Mistakes>() {
+        Some(Mistakes(diagnostics)) => {
+            write!(err, "{}", diagnostics.render(Look::of(&std::io::stderr())))
+        }
+        None => writeln!(err, "sluice: {error:#}"),
+    };
+    // Where standard error is closed there is nobody to tell.
+    drop(printed);
+}
+
+/// For development: with a generated key, says how to stream at once.
+fn greet(config: &Config, assembled: &Assembled, address: SocketAddr) -> anyhow::Result<()> {
+    let generated = config
+        .key_sets
+        .iter()
+        .find(|(_, set)| matches!(set.source, KeySource::Generate));
+    let Some((name, _)) = generated else {
+        return Ok(());
+    };
+    let Some(keys) = assembled.key_sets.get(name) else {
+        return Ok(());
+    };
+    let token = token::mint(keys, &Bearer::default(), BANNER_TOKEN)?;
+    let paths = || config.routes.values().flat_map(|route| &route.paths);
+    let path = paths()
+        .find(|path| path.contains("{meeting_id}"))
+        .map_or_else(
+            || "/".to_owned(),
+            |path| path.replace("{meeting_id}", "demo"),
+        );
+    let recordings = config
+        .upstreams
+        .values()
+        .find_map(|upstream| match upstream {
+            Upstream::Wav { folder, .. } => {
+                Some(config.data_dir.join(folder).display().to_string())
+            }
+            Upstream::Echo | Upstream::Discard | Upstream::WebSocket(_) => None,
+        });
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "sluice".to_owned());
+    let banner = Banner {
+        listen: address,
+        scheme: if config.server.tls.is_some() {
+            "wss"
+        } else {
+            "ws"
+        },
+        path: &path,
+        program: &program,
+        token: &token,
+        valid_for: "12 h",
+        recordings: recordings.as_deref().unwrap_or("none"),
+    };
+    let mut out = std::io::stdout();
+    out.write_all(banner.render().as_bytes())
+        .and_then(|()| out.flush())
+        .context("the banner could not be printed")
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("signals cannot be received");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Waits for a signal, lets live streams finish, closes what is left. A second
+/// signal ends that at once; recordings are valid at every moment.
+async fn stop(gateway: &Gateway, mut signals: Signals, drain: Duration) {
+    signals.next().await;
+    tracing::info!(live = gateway.tasks.len(), deadline = ?drain, "draining");
+    gateway.shutdown.drain();
+    gateway.tasks.close();
+    let orderly = async {
+        if timeout(drain, gateway.tasks.wait()).await.is_err() {
+            tracing::info!(live = gateway.tasks.len(), "closing what is left");
+            gateway.shutdown.close();
+            let patience = close::longest(&gateway.default_limits);
+            if timeout(patience, gateway.tasks.wait()).await.is_err() {
+                tracing::warn!(
+                    live = gateway.tasks.len(),
+                    "connections did not end in time"
+                );
+            }
+        }
+        gateway.shutdown.close();
+    };
+    tokio::select! {
+        biased;
+        () = signals.next() => {
+            tracing::warn!("a second signal: stopping at once");
+            gateway.shutdown.close();
+        }
+        () = orderly => {}
+    }
+}

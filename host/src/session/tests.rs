@@ -1,0 +1,128 @@
+//! Claims, and how they move.
+
+use super::*;
+use axum::http::HeaderMap;
+
+pub(crate) fn start(registry: &Registry, id: &str) -> SessionGuard {
+    let remote = "127.0.0.1:9".parse().unwrap();
+    let uri = "/x".parse().unwrap();
+    let facts = Facts::new(
+        id.into(),
+        "r".into(),
+        &uri,
+        vec![],
+        HeaderMap::new(),
+        remote,
+    );
+    SessionGuard::new(facts, registry.clone())
+}
+
+/// Three sessions, the first of which holds the key `k`.
+fn a_holds_k() -> (Registry, [SessionGuard; 3]) {
+    let registry = Registry::default();
+    let sessions = ["a", "b", "c"].map(|id| start(&registry, id));
+    registry.claim(sessions[0].session(), "k").unwrap();
+    (registry, sessions)
+}
+
+fn notice() -> Rejection {
+    Rejection::new(4003, "superseded", "superseded by a newer connection")
+}
+
+fn holder(result: Result<(), ClaimError>) -> String {
+    match result {
+        Err(ClaimError::Held(holder)) => holder.session_id,
+        other => panic!("expected a holder, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_claim_excludes_others_until_its_session_ends() {
+    let registry = Registry::default();
+    let (a, b) = (start(&registry, "a"), start(&registry, "b"));
+    registry.claim(a.session(), "k").unwrap();
+    registry.claim(a.session(), "k").unwrap();
+    assert_eq!(holder(registry.claim(b.session(), "k")), "a");
+    drop(a);
+    registry.claim(b.session(), "k").unwrap();
+    drop(b);
+    assert!(registry.is_empty());
+}
+
+#[tokio::test]
+async fn eviction_moves_the_claim_and_the_loser_keeps_nothing_to_release() {
+    let (registry, [a, b, c]) = a_holds_k();
+    registry.evict(b.session(), "k", "a", notice()).unwrap();
+    assert_eq!(a.session().evicted().await, notice());
+    // Whoever believes that `a` still holds it learns better.
+    assert_eq!(holder(registry.evict(c.session(), "k", "a", notice())), "b");
+    drop(a);
+    b.session().evicted_have_ended().await;
+    assert_eq!(holder(registry.claim(c.session(), "k")), "b");
+}
+
+#[tokio::test]
+async fn a_key_that_was_taken_over_is_not_free_before_all_who_held_it_have_ended() {
+    let (registry, [a, b, c]) = a_holds_k();
+    registry.evict(b.session(), "k", "a", notice()).unwrap();
+    drop(b);
+    // `a` is still sealing.
+    assert_eq!(holder(registry.claim(c.session(), "k")), "a");
+    registry.evict(c.session(), "k", "a", notice()).unwrap();
+    drop(a);
+    c.session().evicted_have_ended().await;
+    drop(c);
+    assert!(registry.is_empty());
+}
+
+#[tokio::test]
+async fn who_evicts_an_evictor_waits_for_both() {
+    let (registry, [a, b, c]) = a_holds_k();
+    registry.evict(b.session(), "k", "a", notice()).unwrap();
+    registry.evict(c.session(), "k", "b", notice()).unwrap();
+    drop(b);
+    let mut waiting = std::pin::pin!(c.session().evicted_have_ended());
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    drop(a);
+    waiting.await;
+}
+
+#[test]
+fn undo_releases_only_what_came_after_the_mark() {
+    let registry = Registry::default();
+    let a = start(&registry, "a");
+    registry.claim(a.session(), "before").unwrap();
+    let mark = registry.mark(a.session());
+    registry.claim(a.session(), "after").unwrap();
+    registry.undo(a.session(), mark);
+    let b = start(&registry, "b");
+    registry.claim(b.session(), "after").unwrap();
+    assert_eq!(holder(registry.claim(b.session(), "before")), "a");
+}
+
+#[test]
+fn a_call_that_outlives_its_connection_claims_nothing() {
+    let registry = Registry::default();
+    let a = start(&registry, "a");
+    let outliving = Arc::clone(a.session());
+    drop(a);
+    assert_eq!(registry.claim(&outliving, "k"), Err(ClaimError::Ended));
+    assert!(registry.is_empty());
+}
+
+#[test]
+fn what_a_session_can_hold_is_bounded() {
+    let registry = Registry::default();
+    let a = start(&registry, "a");
+    assert_eq!(
+        registry.claim(a.session(), &"k".repeat(2000)),
+        Err(ClaimError::TooLarge)
+    );
+    for n in 0..MAX_CLAIMS {
+        registry.claim(a.session(), &n.to_string()).unwrap();
+    }
+    assert_eq!(
+        registry.claim(a.session(), "one more"),
+        Err(ClaimError::TooMany)
+    );
+}

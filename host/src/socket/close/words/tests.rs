@@ -1,0 +1,185 @@
+use super::*;
+use crate::policy::Rejection;
+use crate::upstream::{Lost, OpenError, Refusal};
+
+/// Every cause with the code and the word that `ingest.v1` gives it; no word
+/// where the Close comes alone.
+fn table() -> Vec<(Cause, u16, Option<&'static str>)> {
+    let rejection = |code| Rejection::new(code, "word", "sentence");
+    let detail = || anyhow::anyhow!("/secret/path");
+    let lost = || Lost {
+        public: "gone".to_owned(),
+        detail: detail(),
+    };
+    let closed = || OpenError::unavailable("shut", detail());
+    let no_place = OpenError::NoPlace {
+        public: "nowhere".to_owned(),
+        detail: detail(),
+    };
+    let refused = |code| {
+        OpenError::Refused(Refusal {
+            close: PeerClose {
+                code,
+                reason: "full".to_owned(),
+            },
+            code: (code == 4100).then(|| "word".to_owned()),
+            message: "full".to_owned(),
+            retryable: false,
+        })
+    };
+    let ended = |code| PeerClose {
+        code,
+        reason: "done".to_owned(),
+    };
+    let peer_close = PeerClose {
+        code: 1001,
+        reason: "bye".to_owned(),
+    };
+    let failed = Cause::PolicyFailed {
+        policy: Some("p".into()),
+        detail: "wasm trap".to_owned(),
+    };
+    let broken = Cause::Gone(std::io::ErrorKind::BrokenPipe.into());
+    vec![
+        (Cause::Finalized, 1000, None),
+        (Cause::ClientDone, 1000, None),
+        (Cause::ClientClosed(Some(peer_close)), 1001, None),
+        (Cause::ClientClosed(None), 1000, None),
+        (Cause::Draining, 1001, Some("draining")),
+        (Cause::Violation(Violation::Protocol("x")), 1002, None),
+        (
+            Cause::RateLimited(TooMany(Duration::from_secs(1))),
+            1013,
+            Some("rate_limited"),
+        ),
+        (Cause::Overloaded, 1013, Some("overloaded")),
+        (Cause::OriginDenied, 4005, Some("policy_denied")),
+        (Cause::Violation(Violation::Unfinished), 1002, None),
+        (Cause::Violation(Violation::NotUtf8), 1007, None),
+        (Cause::Violation(Violation::TooBig), 1009, None),
+        (
+            Cause::HandshakeInvalid("x".to_owned()),
+            4000,
+            Some("handshake_invalid"),
+        ),
+        (Cause::HandshakeTimeout, 4000, Some("handshake_timeout")),
+        (Cause::Internal, 4000, Some("internal_error")),
+        (Cause::PredecessorStays, 4002, Some("ingest_exists")),
+        (Cause::Evicted(rejection(4003)), 4003, Some("word")),
+        (Cause::NotFound, 4004, Some("not_found")),
+        (Cause::Denied(rejection(4005)), 4005, Some("word")),
+        (
+            Cause::UpstreamClosed(closed()),
+            4006,
+            Some("upstream_unavailable"),
+        ),
+        (Cause::UpstreamClosed(no_place), 4004, Some("not_found")),
+        (Cause::UpstreamClosed(refused(4100)), 4100, Some("word")),
+        (
+            Cause::UpstreamClosed(refused(4001)),
+            4001,
+            Some("upstream_refused"),
+        ),
+        (
+            Cause::UpstreamClosed(refused(1011)),
+            4006,
+            Some("upstream_unavailable"),
+        ),
+        (Cause::UpstreamEnded(ended(1000)), 1000, None),
+        (Cause::UpstreamEnded(ended(3999)), 3999, None),
+        (Cause::UpstreamEnded(ended(4999)), 4999, None),
+        (
+            Cause::UpstreamEnded(ended(1012)),
+            4006,
+            Some("upstream_unavailable"),
+        ),
+        (Cause::UpstreamSlow, 4006, Some("upstream_unavailable")),
+        (Cause::UpstreamStalled, 4006, Some("upstream_unavailable")),
+        (
+            Cause::UpstreamLost(lost()),
+            4006,
+            Some("upstream_unavailable"),
+        ),
+        (failed, 4007, Some("policy_failed")),
+        (Cause::Idle, 4008, Some("idle_timeout")),
+        (
+            Cause::StreamLimit(StreamLimit::TooFast),
+            4009,
+            Some("stream_limit"),
+        ),
+        (
+            Cause::StreamLimit(StreamLimit::TooLong),
+            4009,
+            Some("stream_limit"),
+        ),
+        (Cause::ResumeRefused, 4011, Some("resume_refused")),
+        (Cause::Resumed, 4003, Some("superseded")),
+        (Cause::TokenExpired, 4010, Some("token_expired")),
+        (Cause::AuthUnavailable, 4012, Some("auth_unavailable")),
+        (Cause::Stalled, 1001, None),
+        (Cause::Eof, 1002, None),
+        (broken, 1002, None),
+    ]
+}
+
+#[test]
+fn every_cause_has_its_code_and_its_error_frame() {
+    for (cause, code, word) in table() {
+        let words = Words::of(&cause);
+        assert_eq!(words.close_code, code, "{cause:?}");
+        assert_eq!(
+            words.error.as_ref().map(|error| error.code.as_str()),
+            word,
+            "{cause:?}"
+        );
+        assert!(
+            !words.reason().is_empty() || matches!(cause, Cause::ClientClosed(None)),
+            "{cause:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_for_the_operator_never_reaches_the_client() {
+    for (cause, ..) in table() {
+        let words = Words::of(&cause);
+        let frame = words.error_frame("s").unwrap_or_default();
+        let told = format!("{}{}", String::from_utf8(frame).unwrap(), words.reason());
+        assert!(
+            !told.contains("/secret/path") && !told.contains("wasm trap"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_reason_is_cut_to_a_control_frame_at_a_character() {
+    // 3 bytes each: 123 is a boundary, so one more byte in front moves it.
+    for (message, length) in [
+        ("…".repeat(100), 123),
+        (format!("x{}", "…".repeat(100)), 121),
+    ] {
+        let words = Words::of(&Cause::Denied(Rejection::new(4005, "c", &message)));
+        assert_eq!(words.reason().len(), length);
+    }
+}
+
+#[test]
+fn every_code_stands_in_the_readme_with_its_word() {
+    let readme = include_str!("../../../../../README.md");
+    for (cause, code, word) in table() {
+        // A client's own code goes back to it; a policy's and an upstream's words
+        // are their own.
+        let own = matches!(cause, Cause::ClientClosed(_))
+            || matches!(word, Some("word" | "upstream_refused"))
+            || (matches!(cause, Cause::UpstreamEnded(_)) && code != 4006);
+        if own {
+            continue;
+        }
+        let row = match word {
+            Some(word) => format!("| {code} | `{word}` |"),
+            None => format!("| {code} | none |"),
+        };
+        assert!(readme.contains(&row), "{row} for {cause:?}");
+    }
+}

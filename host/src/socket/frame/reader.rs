@@ -1,0 +1,322 @@
+//! From bytes to messages, within bounds.
+
+use std::cell::RefCell;
+use std::io::{self, Cursor};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+
+use super::mask::apply_mask;
+use super::{Message, PeerClose, ReadError, Violation};
+
+/// Payload bytes of a control frame (RFC 6455, section 5.5).
+const MAX_CONTROL: u64 = 125;
+/// Bytes that one read takes from the transport at the most.
+const SCRATCH: usize = 32 * 1024;
+
+thread_local! {
+    /// Where a read lands first. It is shared by all connections of a thread,
+    /// so that one which waits for its peer holds no buffer at all.
+    static READ_SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
+}
+
+/// Whose frames are read. A client masks its frames, and a server must not
+/// (RFC 6455, section 5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    Client,
+    Server,
+}
+
+/// Assembles a peer's frames into messages.
+pub struct FrameReader<R> {
+    io: R,
+    peer: Peer,
+    max_message: usize,
+    /// Bytes received and not yet understood.
+    received: BytesMut,
+    partial: Option<Partial>,
+    last_received: Instant,
+    unfinished_since: Option<Instant>,
+    total: u64,
+}
+
+struct Partial {
+    kind: Data,
+    payload: BytesMut,
+    /// How much of a text is known to be UTF-8.
+    valid: usize,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// Reads a client's frames, whose messages have `max_message` bytes at the
+    /// most.
+    pub fn new(io: R, max_message: usize) -> Self {
+        Self::of(Peer::Client, io, max_message, BytesMut::new())
+    }
+
+    /// Reads a server's frames, of which `received` came with its answer to
+    /// the upgrade.
+    pub fn of_server(io: R, max_message: usize, received: BytesMut) -> Self {
+        Self::of(Peer::Server, io, max_message, received)
+    }
+
+    fn of(peer: Peer, io: R, max_message: usize, received: BytesMut) -> Self {
+        Self {
+            io,
+            peer,
+            max_message,
+            received,
+            partial: None,
+            last_received: Instant::now(),
+            unfinished_since: None,
+            total: 0,
+        }
+    }
+
+    /// When anything was received last.
+    pub fn last_received(&self) -> Instant {
+        self.last_received
+    }
+
+    /// Since when a message is begun and not ended.
+    pub fn unfinished_since(&self) -> Option<Instant> {
+        self.unfinished_since
+    }
+
+    /// Bytes received from the transport.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Bytes of frames and fragments that are no whole message yet.
+    pub fn buffered(&self) -> usize {
+        let partial = self.partial.as_ref();
+        self.received.len() + partial.map_or(0, |partial| partial.payload.len())
+    }
+
+    /// Moves the clocks on input past a time in which the host itself did not
+    /// read.
+    pub fn resume(&mut self, held: Duration) {
+        self.last_received += held;
+        self.unfinished_since = self.unfinished_since.map(|since| since + held);
+    }
+
+    /// The next message. Nothing is lost when a poll is not repeated.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, ReadError>> {
+        loop {
+            if let Some(message) = self.parse()? {
+                self.note_progress();
+                return Poll::Ready(Ok(message));
+            }
+            self.note_progress();
+            if ready!(self.poll_fill(cx))? == 0 {
+                return Poll::Ready(Err(ReadError::Eof));
+            }
+        }
+    }
+
+    /// Reads and throws away. `0` is the end of the transport.
+    pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.received = BytesMut::new();
+        self.partial = None;
+        let read = ready!(self.poll_fill(cx))?;
+        self.received.clear();
+        Poll::Ready(Ok(read))
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let read = READ_SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+            self.received.extend_from_slice(buffer.filled());
+            Poll::Ready(io::Result::Ok(buffer.filled().len()))
+        });
+        let read = ready!(read)?;
+        self.total += read as u64;
+        self.last_received = Instant::now();
+        Poll::Ready(Ok(read))
+    }
+
+    fn note_progress(&mut self) {
+        if self.received.is_empty() {
+            // Gives the memory back: an idle connection holds none.
+            self.received = BytesMut::new();
+        }
+        if self.received.is_empty() && self.partial.is_none() {
+            self.unfinished_since = None;
+        } else {
+            self.unfinished_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Takes frames from what was received, until a message is whole.
+    fn parse(&mut self) -> Result<Option<Message>, Violation> {
+        while let Some((header, header_len, length)) = self.header()? {
+            let Ok(length) = usize::try_from(length) else {
+                return Err(Violation::TooBig);
+            };
+            if self.received.len() - header_len < length {
+                return Ok(None);
+            }
+            self.received.advance(header_len);
+            let mut payload = self.received.split_to(length);
+            if let Some(mask) = header.mask {
+                apply_mask(&mut payload, mask);
+            }
+            if let Some(message) = self.accept(&header, payload)? {
+                // A message that is done restarts the clock of the next. A
+                // control frame inside of a message does not: whoever pings
+                // could leave a message unfinished for ever.
+                if self.partial.is_none() {
+                    self.unfinished_since = None;
+                }
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A complete header, checked against everything that can be known before
+    /// the payload is there, so that no refused frame is ever buffered.
+    fn header(&self) -> Result<Option<(FrameHeader, usize, u64)>, Violation> {
+        let mut cursor = Cursor::new(&self.received[..]);
+        let parsed =
+            FrameHeader::parse(&mut cursor).map_err(|_| Violation::Protocol("reserved opcode"))?;
+        let Some((header, length)) = parsed else {
+            return Ok(None);
+        };
+        if header.rsv1 || header.rsv2 || header.rsv3 {
+            return Err(Violation::Protocol("reserved bit is set"));
+        }
+        match (self.peer, header.mask) {
+            (Peer::Client, None) => return Err(Violation::Protocol("frame is not masked")),
+            (Peer::Server, Some(_)) => return Err(Violation::Protocol("frame is masked")),
+            (Peer::Client, Some(_)) | (Peer::Server, None) => {}
+        }
+        // Section 5.2. Two ways to write one frame are a way past whoever looks
+        // at frames on the way.
+        let header_len = header.len(length);
+        if cursor.position() != header_len as u64 {
+            return Err(Violation::Protocol("length is not in its shortest form"));
+        }
+        match header.opcode {
+            OpCode::Control(_) if !header.is_final => {
+                return Err(Violation::Protocol("control frame is fragmented"));
+            }
+            OpCode::Control(_) if length > MAX_CONTROL => {
+                return Err(Violation::Protocol("control frame is too long"));
+            }
+            OpCode::Control(_) => {}
+            OpCode::Data(kind) => {
+                match (kind, &self.partial) {
+                    (Data::Continue, None) => {
+                        return Err(Violation::Protocol("continuation of no message"));
+                    }
+                    (Data::Text | Data::Binary, Some(_)) => {
+                        return Err(Violation::Protocol("message inside a fragmented message"));
+                    }
+                    _ => {}
+                }
+                let so_far = self
+                    .partial
+                    .as_ref()
+                    .map_or(0, |partial| partial.payload.len());
+                if length > (self.max_message - so_far) as u64 {
+                    return Err(Violation::TooBig);
+                }
+            }
+        }
+        Ok(Some((header, header_len, length)))
+    }
+
+    fn accept(
+        &mut self,
+        header: &FrameHeader,
+        payload: BytesMut,
+    ) -> Result<Option<Message>, Violation> {
+        match header.opcode {
+            OpCode::Control(Control::Ping) => Ok(Some(Message::Ping(payload.freeze()))),
+            OpCode::Control(Control::Pong) => Ok(Some(Message::Pong)),
+            OpCode::Control(Control::Close) => {
+                close(&payload).map(|close| Some(Message::Close(close)))
+            }
+            OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => {
+                Err(Violation::Protocol("reserved opcode"))
+            }
+            OpCode::Data(kind) => self.accept_data(kind, header.is_final, payload),
+        }
+    }
+
+    fn accept_data(
+        &mut self,
+        kind: Data,
+        last: bool,
+        payload: BytesMut,
+    ) -> Result<Option<Message>, Violation> {
+        let mut whole = match self.partial.take() {
+            None => Partial {
+                kind,
+                payload,
+                valid: 0,
+            },
+            Some(mut partial) => {
+                partial.payload.extend_from_slice(&payload);
+                partial
+            }
+        };
+        if whole.kind == Data::Text {
+            whole.check_utf8(last)?;
+        }
+        if !last {
+            self.partial = Some(whole);
+            return Ok(None);
+        }
+        let payload = whole.payload.freeze();
+        Ok(Some(match whole.kind {
+            Data::Text => Message::Text(payload),
+            _ => Message::Binary(payload),
+        }))
+    }
+}
+
+impl Partial {
+    /// A character may be split across fragments, but not left unfinished at
+    /// the end of the message.
+    fn check_utf8(&mut self, last: bool) -> Result<(), Violation> {
+        match std::str::from_utf8(&self.payload[self.valid..]) {
+            Ok(_) => self.valid = self.payload.len(),
+            Err(error) if error.error_len().is_some() || last => return Err(Violation::NotUtf8),
+            Err(error) => self.valid += error.valid_up_to(),
+        }
+        Ok(())
+    }
+}
+
+/// The body of a Close: nothing, or a code and a reason (section 5.5.1).
+fn close(body: &[u8]) -> Result<Option<PeerClose>, Violation> {
+    let Some((code, reason)) = body.split_first_chunk::<2>() else {
+        return if body.is_empty() {
+            Ok(None)
+        } else {
+            Err(Violation::Protocol("close body of one byte"))
+        };
+    };
+    let code = u16::from_be_bytes(*code);
+    if !CloseCode::from(code).is_allowed() {
+        return Err(Violation::Protocol("close code that is never on the wire"));
+    }
+    let reason = std::str::from_utf8(reason)
+        .map_err(|_| Violation::NotUtf8)?
+        .to_owned();
+    Ok(Some(PeerClose { code, reason }))
+}
+
+#[cfg(test)]
+mod tests;

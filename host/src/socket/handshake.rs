@@ -1,0 +1,237 @@
+//! Handshake: the client's first message, the policies that look at it, and
+//! the upstream that must be open before the ack.
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::cause::Cause;
+use super::connect::Admitted;
+use super::frame::{Message, ReadError};
+use super::message::HostMessage;
+use super::wire::Wire;
+use super::{Connection, Refused, interrupted, resume};
+use crate::config::HandshakeMode;
+use crate::facts::{Credentials, source_name};
+use crate::handshake::{self, Handshake};
+use crate::parking::{Moored, Stream};
+use crate::policy::Question;
+use crate::text;
+use crate::upstream::{Link, Receipts, StreamInfo};
+
+/// A connection whose ack is queued and whose upstream is open.
+pub struct Ready {
+    pub(super) connection: Box<Connection>,
+    pub(super) handshake: Option<Handshake>,
+    pub(super) link: Box<dyn Link>,
+    /// Bytes that the upstream had before this connection.
+    pub(super) bytes: u64,
+    /// There only where the stream may be resumed.
+    pub(super) moored: Option<Moored>,
+}
+
+/// An upstream that has taken nothing yet, or so many bytes.
+struct Opened {
+    link: Box<dyn Link>,
+    from_bytes: Option<u64>,
+}
+
+/// A handshake, read and as it came.
+struct Greeting {
+    handshake: Handshake,
+    text: Bytes,
+}
+
+/// Takes the handshake, where the route has one, and opens the upstream.
+///
+/// # Errors
+/// The connection to close, and why.
+pub async fn negotiate(admitted: Admitted) -> Result<Ready, Refused> {
+    let Admitted { mut connection } = admitted;
+    let shaken = match connection.route.as_ref().map(|route| route.handshake) {
+        Some(HandshakeMode::IngestV1) => shake_hands(&mut connection).await.map(Some),
+        Some(HandshakeMode::None) => Ok(None),
+        None => Err(Cause::NotFound),
+    };
+    connection.story.stage_ended("handshake");
+    let greeting = match shaken {
+        Ok(greeting) => greeting,
+        Err(cause) => return Err(connection.refuse(cause)),
+    };
+    let opened = open(&mut connection, greeting.as_ref()).await;
+    connection.story.stage_ended("open");
+    let Opened { link, from_bytes } = match opened {
+        Ok(opened) => opened,
+        Err(cause) => return Err(connection.refuse(cause)),
+    };
+    let handshake = greeting.map(|greeting| greeting.handshake);
+    let moored = handshake
+        .as_ref()
+        .and_then(|handshake| resume::moor(&connection, handshake, &*link));
+    if handshake.is_some() {
+        let session_id = connection.session.facts.session_id.clone();
+        let features: &[&str] = match (link.receipts(), &moored) {
+            (Receipts::Given, Some(_)) => &[handshake::ACK, handshake::RESUME],
+            (Receipts::Given, None) => &[handshake::ACK],
+            (Receipts::None, _) => &[],
+        };
+        let token = moored.as_ref().map(Moored::token);
+        let ack = HostMessage::ack(&session_id, features, token, from_bytes);
+        if let Some(wire) = connection.wire() {
+            wire.writer.text(&ack.to_json());
+        }
+    }
+    Ok(Ready {
+        connection,
+        handshake,
+        link,
+        bytes: from_bytes.unwrap_or_default(),
+        moored,
+    })
+}
+
+async fn shake_hands(connection: &mut Connection) -> Result<Greeting, Cause> {
+    let message = first_message(connection).await?;
+    let text = match message {
+        Message::Text(text) => text,
+        Message::Close(close) => return Err(Cause::ClientClosed(close)),
+        Message::Binary(_) => {
+            return Err(Cause::HandshakeInvalid(
+                "expected a TEXT message, got BINARY".to_owned(),
+            ));
+        }
+        // `first_message` answers these.
+        Message::Ping(_) | Message::Pong => return Err(Cause::Internal),
+    };
+    // The reader has checked it.
+    let json = std::str::from_utf8(&text).map_err(|_| Cause::Internal)?;
+    let handshake = Handshake::parse(json).map_err(|error| Cause::HandshakeInvalid(error.0))?;
+    agree_on_source(connection, &handshake)?;
+    connection
+        .ask(|route| &route.on_handshake, Question::Handshake(json))
+        .await?;
+    Ok(Greeting { handshake, text })
+}
+
+/// The first message that is not a Ping or a Pong.
+async fn first_message(connection: &mut Connection) -> Result<Message, Cause> {
+    let limit = connection.limits.handshake_timeout;
+    let session = connection.session.clone();
+    let gateway = connection.gateway.clone();
+    let Some(wire) = connection.wire() else {
+        return Err(Cause::Internal);
+    };
+    tokio::select! {
+        biased;
+        cause = interrupted(&session, &gateway) => Err(cause),
+        message = timeout(limit, next_data(wire)) => match message {
+            Ok(message) => Ok(message?),
+            Err(_) => Err(Cause::HandshakeTimeout),
+        },
+    }
+}
+
+async fn next_data(wire: &mut Wire) -> Result<Message, ReadError> {
+    std::future::poll_fn(|cx| {
+        loop {
+            wire.write_some(cx)?;
+            // A client that pings and does not read is not read either; the
+            // handshake's deadline ends it.
+            if !wire.has_room() {
+                return Poll::Pending;
+            }
+            match std::task::ready!(wire.reader.poll_next(cx))? {
+                Message::Ping(payload) => wire.writer.pong(&payload),
+                Message::Pong => {}
+                message => return Poll::Ready(Ok(message)),
+            }
+        }
+    })
+    .await
+}
+
+/// The query decides; a handshake that names another source is wrong.
+fn agree_on_source(connection: &Connection, handshake: &Handshake) -> Result<(), Cause> {
+    let Some(named) = handshake.source.as_deref() else {
+        return Ok(());
+    };
+    let expected = connection
+        .session
+        .facts
+        .query("source", Credentials::Withheld)
+        .unwrap_or("mic");
+    if source_name(named) == Some(expected) {
+        return Ok(());
+    }
+    let named = text::clean(named, 40);
+    Err(Cause::HandshakeInvalid(format!(
+        "source \"{named}\" in the handshake is not the \"{expected}\" of the URL"
+    )))
+}
+
+/// Opens the upstream, once every connection that this one took over from has
+/// sealed its own.
+async fn open(connection: &mut Connection, greeting: Option<&Greeting>) -> Result<Opened, Cause> {
+    let Some(route) = connection.route.clone() else {
+        return Err(Cause::NotFound);
+    };
+    let session = connection.session.clone();
+    let gateway = connection.gateway.clone();
+    let handshake = greeting.map(|greeting| &greeting.handshake);
+    let taking = resume::take(connection, handshake);
+    let taken = tokio::select! {
+        biased;
+        cause = interrupted(&session, &gateway) => return Err(cause),
+        taken = taking => taken.transpose()?,
+    };
+    if let Some(Stream { link, bytes, .. }) = taken {
+        // The claims are this session's now: those of the one before go.
+        return Ok(Opened {
+            link,
+            from_bytes: Some(bytes),
+        });
+    }
+    let info = stream_info(connection, greeting);
+    let budget = &mut connection.budget;
+    let opening = async {
+        budget
+            .spend(session.evicted_have_ended())
+            .await
+            .ok_or(Cause::PredecessorStays)?;
+        budget
+            .spend(route.upstream.open(info))
+            .await
+            .ok_or(Cause::UpstreamSlow)?
+            .map_err(Cause::UpstreamClosed)
+            .map(|link| Opened {
+                link,
+                from_bytes: None,
+            })
+    };
+    tokio::select! {
+        biased;
+        cause = interrupted(&session, &gateway) => Err(cause),
+        opened = opening => opened,
+    }
+}
+
+fn stream_info(connection: &Connection, greeting: Option<&Greeting>) -> StreamInfo {
+    let facts = &connection.session.facts;
+    StreamInfo {
+        session_id: facts.session_id.to_string(),
+        route: facts.route.to_string(),
+        params: facts.params.clone(),
+        source: greeting
+            .and_then(|_| facts.query("source", Credentials::Withheld))
+            .map(str::to_owned),
+        handshake: greeting.map(|greeting| greeting.handshake.clone()),
+        greeting: greeting.map(|greeting| greeting.text.clone()),
+        receipts: match greeting {
+            Some(greeting) if greeting.handshake.has(handshake::ACK) => Receipts::Given,
+            _ => Receipts::None,
+        },
+        facts: Arc::clone(facts),
+    }
+}

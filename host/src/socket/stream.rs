@@ -1,0 +1,349 @@
+//! Stream: frames go up, messages come down, until something ends it.
+//!
+//! One task drives everything of a connection by polling. The host reads the
+//! client's next frame only when the upstream is ready for it and when there
+//! is room for an answer, so both sides are held back by TCP and neither can
+//! make the host buffer without bound.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use super::cause::Cause;
+use super::frame::Message;
+use super::handshake::Ready;
+use super::message::{ClientMessage, HostMessage};
+use super::pace::Pace;
+use super::watch::Watch;
+use super::wire::Wire;
+use super::{Connection, interrupted, resume};
+use crate::config::{Limits, TokenExpiry};
+use crate::handshake::Handshake;
+use crate::parking::Moored;
+use crate::upstream::{Control, Downward, Link, Upward};
+
+mod deadlines;
+mod seal;
+
+use seal::{outcome, seal};
+
+/// Messages that are moved before other connections of the thread get a turn.
+const BURST: usize = 64;
+
+/// A connection whose upstream is sealed.
+pub struct Finished {
+    pub(super) connection: Box<Connection>,
+    pub(super) cause: Cause,
+    /// What is confirmed to a client that finalized.
+    pub(super) finalized: Option<Vec<u8>>,
+}
+
+/// Relays until the stream ends, and seals its upstream.
+pub async fn relay(ready: Ready) -> Finished {
+    let Ready {
+        mut connection,
+        handshake,
+        mut link,
+        bytes,
+        moored,
+    } = ready;
+    let cause = {
+        let running = run(&mut connection, handshake.as_ref(), &mut *link);
+        tokio::select! {
+            biased;
+            cause = running => cause,
+            () = wanted(moored.as_ref()) => Cause::Resumed,
+        }
+    };
+    connection.story.stage_ended("stream");
+    let bytes = bytes + connection.story.bytes_up;
+    let Some(link) = resume::park(&mut connection, moored, link, &cause, bytes) else {
+        return Finished {
+            connection,
+            cause,
+            finalized: None,
+        };
+    };
+    let sealed = seal(link, &cause, connection.limits.write_timeout).await;
+    connection.story.stage_ended("seal");
+    let (cause, finalized) = outcome(cause, sealed, handshake.as_ref());
+    Finished {
+        connection,
+        cause,
+        finalized,
+    }
+}
+
+/// Waits until the client came back over another connection.
+async fn wanted(moored: Option<&Moored>) {
+    match moored {
+        Some(moored) => moored.wanted().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn run(
+    connection: &mut Connection,
+    handshake: Option<&Handshake>,
+    link: &mut dyn Link,
+) -> Cause {
+    let session = connection.session.clone();
+    let gateway = connection.gateway.clone();
+    let watch = Watch::begin(connection);
+    let Connection {
+        wire,
+        limits,
+        story,
+        ..
+    } = connection;
+    story.streamed = true;
+    let Some(wire) = wire.as_mut() else {
+        return Cause::Internal;
+    };
+    let token_ends = match limits.token_expiry {
+        TokenExpiry::Close => session.expires_in().map(|left| Instant::now() + left),
+        TokenExpiry::Ignore => None,
+    };
+    // Nothing was read while the upstream opened.
+    let held = Input::Held {
+        since: wire.reader.last_received(),
+    };
+    let mut relay = Relay {
+        wire,
+        link,
+        limits,
+        story,
+        json: handshake.is_some(),
+        input: held,
+        upstream_busy_since: None,
+        token_ends,
+        last_ping: Instant::now(),
+        watch,
+        pace: Pace::begin(limits, handshake),
+    };
+    let alarm = sleep_until(relay.next_deadline());
+    tokio::select! {
+        biased;
+        cause = interrupted(&session, &gateway) => cause,
+        cause = relay.run(alarm) => cause,
+    }
+}
+
+/// Whether the host is reading from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    /// It is, and the deadlines on input run.
+    Read,
+    /// It is not, because the upstream or the client is not taking what it is
+    /// given.
+    Held {
+        /// Since when.
+        since: Instant,
+    },
+}
+
+struct Relay<'a> {
+    wire: &'a mut Wire,
+    link: &'a mut dyn Link,
+    limits: &'a Limits,
+    story: &'a mut super::Story,
+    /// Whether TEXT is a message of `ingest.v1`.
+    json: bool,
+    input: Input,
+    /// Since when the upstream takes nothing, where it does not.
+    upstream_busy_since: Option<Instant>,
+    token_ends: Option<Instant>,
+    last_ping: Instant,
+    /// There only where policies look at frames.
+    watch: Option<Box<Watch>>,
+    pace: Pace,
+}
+
+impl Relay<'_> {
+    async fn run(&mut self, alarm: Sleep) -> Cause {
+        tokio::pin!(alarm);
+        match std::future::poll_fn(|cx| self.poll(cx, alarm.as_mut())).await {
+            cause @ (Cause::Finalized | Cause::ClientDone) => self.complete(cause).await,
+            cause => cause,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, alarm: Pin<&mut Sleep>) -> Poll<Cause> {
+        if let Some(watch) = &mut self.watch
+            && let Poll::Ready(cause) = watch.poll(cx, self.story)
+        {
+            return Poll::Ready(cause);
+        }
+        let moved = self.burst(cx);
+        if let Poll::Ready(Err(cause)) = moved {
+            return Poll::Ready(cause);
+        }
+        let was_full = !self.wire.has_room();
+        if let Err(cause) = self.flush(cx) {
+            return Poll::Ready(cause);
+        }
+        // Whoever always has more to say waits behind its neighbours. And while
+        // there was no room neither the upstream nor the client was asked for
+        // more, so neither will wake us.
+        if moved.is_ready() || was_full && self.wire.has_room() {
+            cx.waker().wake_by_ref();
+        }
+        self.poll_alarm(cx, alarm)
+    }
+
+    /// Moves messages both ways until there are no more; ready where there are
+    /// more than one turn moves.
+    fn burst(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        for _ in 0..BURST {
+            self.pull(cx)?;
+            ready!(self.push(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes what the upstream has for the client, while there is room.
+    fn pull(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
+        while self.wire.has_room() {
+            match self.link.poll_event(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Err(lost)) => return Err(Cause::UpstreamLost(lost)),
+                Poll::Ready(Ok(Downward::Kept(bytes))) => {
+                    self.wire.writer.text(&HostMessage::kept(bytes).to_json());
+                }
+                Poll::Ready(Ok(Downward::Close(close))) => {
+                    return Err(Cause::UpstreamEnded(close));
+                }
+                Poll::Ready(Ok(Downward::Binary(payload))) => {
+                    self.story.bytes_down += payload.len() as u64;
+                    self.wire.writer.binary(&payload);
+                }
+                Poll::Ready(Ok(Downward::Text(text))) => {
+                    self.story.bytes_down += text.len() as u64;
+                    self.wire.writer.text(&text);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one message from the client, if the upstream can take one.
+    fn push(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        let ready = self.link.poll_ready(cx).map_err(Cause::UpstreamLost)?;
+        if ready.is_ready() {
+            self.upstream_busy_since = None;
+        } else {
+            self.upstream_busy_since.get_or_insert_with(Instant::now);
+        }
+        if ready.is_pending() || !self.wire.has_room() {
+            if self.input == Input::Read {
+                self.input = Input::Held {
+                    since: Instant::now(),
+                };
+                if let Some(watch) = &mut self.watch {
+                    watch.holds();
+                }
+            }
+            return Poll::Pending;
+        }
+        if let Input::Held { since } = self.input {
+            self.input = Input::Read;
+            self.wire.reader.resume(since.elapsed());
+            if let Some(watch) = &mut self.watch {
+                watch.reads();
+            }
+        }
+        let message = ready!(self.wire.reader.poll_next(cx)).map_err(Cause::from)?;
+        Poll::Ready(self.handle(message))
+    }
+
+    /// Passes on what was gathered for either side, before waiting for more.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
+        if let Poll::Ready(Err(lost)) = self.link.poll_flush(cx) {
+            return Err(Cause::UpstreamLost(lost));
+        }
+        self.wire.write_some(cx).map_err(Cause::Gone)
+    }
+
+    /// Lets the upstream take everything and say its last words, and passes
+    /// these on. A client that does not read them, or is gone, loses nothing
+    /// by that: the upstream is sealed all the same.
+    async fn complete(&mut self, cause: Cause) -> Cause {
+        let limit = self.limits.write_timeout;
+        let completing = std::future::poll_fn(|cx| {
+            loop {
+                self.pull(cx)?;
+                let full = !self.wire.has_room();
+                if self.wire.write_some(cx).is_err() {
+                    return Poll::Ready(Ok(()));
+                }
+                // As in `poll`: nobody will wake us for what has room only now.
+                if full && self.wire.has_room() {
+                    continue;
+                }
+                return self.link.poll_complete(cx).map_err(Cause::UpstreamLost);
+            }
+        });
+        match timeout(limit, completing).await {
+            Ok(Err(failed)) => failed,
+            // Sealing waits once more, and says it where that was in vain.
+            Ok(Ok(())) | Err(_) => cause,
+        }
+    }
+
+    fn handle(&mut self, message: Message) -> Result<(), Cause> {
+        if let Some(watch) = &mut self.watch {
+            watch.saw(&message);
+        }
+        match message {
+            Message::Binary(payload) => {
+                self.story.bytes_up += payload.len() as u64;
+                let pace = self.pace.takes(payload.len());
+                // What came in time is taken all the same.
+                self.link.start_send(Upward::Binary(payload));
+                pace.map_err(Cause::StreamLimit)?;
+            }
+            Message::Text(text) if self.json => return self.handle_json(text),
+            Message::Text(text) => self.link.start_send(Upward::Text(text)),
+            Message::Ping(payload) => self.wire.writer.pong(&payload),
+            Message::Pong => {}
+            Message::Close(close) => return Err(Cause::ClientClosed(close)),
+        }
+        Ok(())
+    }
+
+    fn handle_json(&mut self, text: bytes::Bytes) -> Result<(), Cause> {
+        match ClientMessage::parse(&text) {
+            ClientMessage::Ping => self.answer(&HostMessage::pong()),
+            ClientMessage::Pong => {}
+            ClientMessage::Pause => {
+                self.story.pauses += 1;
+                self.pauses(true);
+                self.link.start_send(Upward::Control(Control::Pause));
+                self.answer(&HostMessage::status("paused"));
+            }
+            ClientMessage::Resume => {
+                self.pauses(false);
+                self.link.start_send(Upward::Control(Control::Resume));
+                self.answer(&HostMessage::status("resumed"));
+            }
+            ClientMessage::Finalize => return Err(Cause::Finalized),
+            ClientMessage::Close => return Err(Cause::ClientDone),
+            ClientMessage::Unknown => {
+                self.story.unknown_messages += 1;
+                self.link.start_send(Upward::Text(text));
+            }
+        }
+        Ok(())
+    }
+
+    fn pauses(&mut self, paused: bool) {
+        if let Some(watch) = &mut self.watch {
+            watch.paused(paused);
+        }
+    }
+
+    fn answer(&mut self, message: &HostMessage<'_>) {
+        self.wire.writer.text(&message.to_json());
+    }
+}

@@ -1,0 +1,62 @@
+//! Both halves of an upgraded connection.
+
+use std::task::{Context, Poll};
+
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{ReadHalf, WriteHalf};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::frame::{FrameReader, FrameWriter};
+use crate::config::Limits;
+
+type Io = TokioIo<Upgraded>;
+
+/// The one thing that speaks to the client.
+pub struct Wire {
+    /// What the client sends.
+    pub reader: FrameReader<ReadHalf<Io>>,
+    /// What the client is sent.
+    pub writer: FrameWriter<WriteHalf<Io>>,
+    max_outbound: usize,
+    socket: OwnedSemaphorePermit,
+}
+
+impl Wire {
+    /// Takes over the connection after the 101.
+    #[must_use]
+    pub fn new(upgraded: Upgraded, limits: &Limits, socket: OwnedSemaphorePermit) -> Self {
+        let (read, write) = tokio::io::split(TokioIo::new(upgraded));
+        Self {
+            reader: FrameReader::new(read, limits.max_message),
+            writer: FrameWriter::new(write),
+            max_outbound: limits.max_outbound,
+            socket,
+        }
+    }
+
+    /// Closes the descriptor. What is returned counted it, and may go on to
+    /// count what is left of the connection.
+    pub fn close(self) -> OwnedSemaphorePermit {
+        self.socket
+    }
+
+    /// Whether more may be queued for the client. While it may not, the host
+    /// neither reads from the client nor from the upstream, so a peer that
+    /// does not read is held back by TCP and costs bounded memory.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.writer.queued() < self.max_outbound
+    }
+
+    /// Writes what can be written now; what is left stays queued.
+    ///
+    /// # Errors
+    /// Where the transport is gone.
+    pub fn write_some(&mut self, cx: &mut Context<'_>) -> std::io::Result<()> {
+        match self.writer.poll_flush(cx) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The embedded default: each stream becomes one WAV file, sample for sample
+//! what the client sent.
+//!
+//! A file is found at `<folder>/<meeting>/<time>-<source>-<session>.wav`, for
+//! example `recordings/m1/2026-11-22T20-57-33Z-mic-9f1e6a1b7c5f.wav`.
+//!
+//! Audio is gathered in memory for at most half a second and written in the
+//! background, samples first and then the header that counts them. So the file
+//! is whole after every write, a process that is killed loses less than a second
+//! of audio, and no repair is ever needed. A stream that brought no audio
+//! leaves no file, so that nobody takes an empty file for a recording.
+//!
+//! For a stream that wants receipts every write waits for the disk as well, and
+//! what is acknowledged has survived whatever happens to this machine's power.
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, anyhow};
+use futures_util::future::{BoxFuture, FutureExt};
+use jiff::Timestamp;
+
+use self::format::Format;
+use self::recording::Recording;
+use self::track::Track;
+use super::{Link, OpenError, StreamInfo, Upstream};
+
+mod failure;
+mod format;
+mod name;
+mod recording;
+mod track;
+
+#[cfg(test)]
+mod tests;
+
+/// Records streams under one folder.
+#[derive(Debug, Clone)]
+pub struct Wav {
+    folder: PathBuf,
+}
+
+impl Wav {
+    /// Records under `folder`, which must exist when a stream opens: a folder
+    /// that went away with its disk is not made anew on another.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// Creates the folder where it is missing, for its owner and group only.
+    /// Meant for the start of the process: it blocks.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn create_folder(&self) -> io::Result<()> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(&self.folder)
+    }
+
+    async fn record(&self, stream: StreamInfo) -> Result<Box<dyn Link>, OpenError> {
+        let Some(handshake) = &stream.handshake else {
+            return Err(OpenError::unavailable(
+                "recording is not possible without a handshake",
+                anyhow!(
+                    "route \"{}\" has no handshake to take the sample rate and codec from: \
+                     set handshake = \"ingest.v1\", or give it another upstream than wav",
+                    stream.route
+                ),
+            ));
+        };
+        let format = Format::of(handshake).map_err(|error| {
+            OpenError::unavailable(
+                error.to_string(),
+                anyhow::Error::new(error).context("the handshake's format"),
+            )
+        })?;
+        let meeting = name::folder(stream.param("meeting_id").unwrap_or(&stream.route));
+        let folder = self.folder.join(meeting);
+        let path = folder.join(name::file(&stream, Timestamp::now()));
+
+        // Where this future is dropped, the file is created all the same, and
+        // removed again as the track is dropped with the task's result.
+        let track = tokio::task::spawn_blocking(move || Track::create(&folder, path, format))
+            .await
+            .context("the runtime is shutting down")
+            .map_err(|detail| OpenError::unavailable("recording is not possible", detail))?
+            .map_err(failure::Failure::open_error)?;
+        Ok(Box::new(Recording::new(track, stream.receipts)))
+    }
+}
+
+impl Upstream for Wav {
+    fn open(&self, stream: StreamInfo) -> BoxFuture<'_, Result<Box<dyn Link>, OpenError>> {
+        self.record(stream).boxed()
+    }
+}

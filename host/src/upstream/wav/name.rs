@@ -1,0 +1,166 @@
+//! Names of folders and files, made from text that a client chose.
+
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::{Digest, Sha256};
+
+use crate::text;
+use crate::upstream::StreamInfo;
+
+/// What is escaped: everything but `A-Z a-z 0-9 - . _`.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+
+/// Bytes of a name before its tag. File systems allow 255.
+const MAX_LENGTH: usize = 120;
+
+/// The folder of a meeting: one path component, whatever the client called it.
+///
+/// Two meetings never share a folder. An ordinary lower-case id stands for
+/// itself, and other characters are percent-encoded. A tag (`~` and the start of
+/// the SHA-256 of the whole id) follows an id that is too long, and one with
+/// upper-case letters, which some file systems do not tell from lower-case
+/// ones. No file system is left to make its own sense of a dot at either end or
+/// of the names that Windows reserves for devices.
+pub(super) fn folder(meeting: &str) -> String {
+    if meeting.is_empty() {
+        // Not an escape, and so the name of no other meeting.
+        return "%empty".to_owned();
+    }
+    let mut name = utf8_percent_encode(meeting, ESCAPED).to_string();
+    if name.starts_with('.') || is_device(meeting) {
+        let first = name.remove(0);
+        name.insert_str(0, &format!("%{:02X}", u32::from(first)));
+    }
+    if name.ends_with('.') {
+        name.pop();
+        name.push_str("%2E");
+    }
+    if name.len() > MAX_LENGTH || meeting.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        name.truncate(MAX_LENGTH);
+        name.push('~');
+        name.push_str(&text::hex(&Sha256::digest(meeting)[..8]));
+    }
+    name
+}
+
+/// The file of one stream: when it began (UTC, to the second, without the
+/// colons that some file systems dislike), its source, and the end of its
+/// session id, which is the random part of a version 7 UUID.
+pub(super) fn file(stream: &StreamInfo, began: Timestamp) -> String {
+    let began = began.strftime("%Y-%m-%dT%H-%M-%SZ");
+    let source = folder(stream.source.as_deref().unwrap_or("audio"));
+    let session = &stream.session_id;
+    let tail = session
+        .get(session.len().saturating_sub(12)..)
+        .unwrap_or(session);
+    format!("{began}-{source}-{}.wav", folder(tail))
+}
+
+/// Whether Windows would take the name for a device, with or without an
+/// extension.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or(name).to_ascii_lowercase();
+    match stem.as_str() {
+        "con" | "prn" | "aux" | "nul" => true,
+        _ => stem
+            .strip_prefix("com")
+            .or_else(|| stem.strip_prefix("lpt"))
+            .is_some_and(|port| port.len() == 1 && port.as_bytes()[0].is_ascii_digit()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::path::{Component, Path};
+
+    use super::*;
+    use crate::upstream::testing::stream_info;
+
+    #[test]
+    fn an_ordinary_meeting_keeps_its_name() {
+        for name in [
+            "m1",
+            "0b7f7a52-8a05-4a67-9f1e-6a1b7c5f2d10",
+            "team_42.weekly",
+        ] {
+            assert_eq!(folder(name), name);
+        }
+    }
+
+    #[test]
+    fn a_hostile_meeting_becomes_a_harmless_name() {
+        assert_eq!(folder("../x"), "%2E.%2Fx");
+        assert_eq!(folder(".."), "%2E%2E");
+        assert_eq!(folder("."), "%2E");
+        assert_eq!(folder(""), "%empty");
+        assert_eq!(folder("a\0b\\c"), "a%00b%5Cc");
+        assert_eq!(folder("toplantı"), "toplant%C4%B1");
+        assert_eq!(folder("trailing."), "trailing%2E");
+        assert_eq!(folder("nul.txt"), "%6Eul.txt");
+        assert_eq!(folder("com7"), "%63om7");
+        assert_eq!(folder("com42"), "com42");
+        assert_eq!(folder("Team"), "Team~5985039f106df054");
+    }
+
+    #[test]
+    fn no_two_meetings_share_a_folder_even_where_case_is_ignored() {
+        let alphabet = [
+            "a", "A", "c", "o", "n", "N", ".", "/", "\\", "%", "~", "2", "e", "E", "\0", " ", "é",
+            "É", ":",
+        ];
+        let mut names = vec![String::new()];
+        let mut longest = names.clone();
+        for _ in 0..3 {
+            longest = longest
+                .iter()
+                .flat_map(|name| alphabet.map(|letter| format!("{name}{letter}")))
+                .collect();
+            names.extend(longest.iter().cloned());
+        }
+        let long = "x".repeat(MAX_LENGTH);
+        names.extend(
+            [
+                "con", "Con", "CON", "%63on", "%empty", "%2e", "..%2f", "con.", ".con",
+            ]
+            .map(str::to_owned),
+        );
+        names.extend(
+            (0..20).flat_map(|more| [format!("{long}{}", "y".repeat(more)), "é".repeat(50 + more)]),
+        );
+        names.push("z".repeat(1_000_000));
+        names.sort();
+        names.dedup();
+
+        let mut seen = HashMap::new();
+        for name in &names {
+            let folder = folder(name);
+            assert!(
+                folder.len() <= 255 && folder.is_ascii(),
+                "{name:?} -> {folder}"
+            );
+            assert!(
+                !folder.starts_with('.') && !folder.ends_with('.') && !is_device(&folder),
+                "{name:?} -> {folder}"
+            );
+            let parts: Vec<_> = Path::new(&folder).components().collect();
+            assert!(
+                matches!(parts[..], [Component::Normal(only)] if only == folder.as_str()),
+                "{name:?} -> {folder}"
+            );
+            if let Some(other) = seen.insert(folder.to_lowercase(), name) {
+                panic!("{name:?} and {other:?} share {folder}");
+            }
+        }
+        assert!(seen.len() > 7000);
+    }
+
+    #[test]
+    fn a_file_is_named_after_time_source_and_the_random_end_of_the_session() {
+        let began = Timestamp::from_second(1_795_381_053).expect("time");
+        assert_eq!(
+            file(&stream_info("m1"), began),
+            "2026-11-22T20-57-33Z-mic-9f1e6a1b7c5f.wav"
+        );
+    }
+}

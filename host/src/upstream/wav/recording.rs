@@ -1,0 +1,242 @@
+//! The link of one recording: gathers audio, and has it written in the
+//! background.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt, poll_fn};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Sleep, sleep};
+
+use super::failure::Failure;
+use super::format::MAX_DATA;
+use super::track::Track;
+use crate::upstream::{Downward, Ending, Link, Lost, Patience, Receipts, Sealed, Upward};
+
+/// How old audio may get in memory.
+const MAX_AGE: Duration = Duration::from_millis(500);
+
+/// Bytes that are written at once, at most, however fast the samples come.
+const MAX_BATCH: usize = 64 * 1024;
+
+/// Memory is bounded: `batch` bytes and a message are gathered; while those are
+/// written, more is taken until `bound` bytes and a message are in memory; then
+/// the link is not ready. A stream that is silent holds no buffer and no timer.
+pub(super) struct Recording {
+    track: Arc<Mutex<Track>>,
+    path: Arc<Path>,
+    gathered: Vec<u8>,
+    /// When the oldest gathered byte must be written. Present while there is one.
+    due: Option<Pin<Box<Sleep>>>,
+    writer: Writer,
+    failure: Option<Failure>,
+    /// Whoever must start to watch `due` once there is something to watch.
+    idle: Option<Waker>,
+    taken: u64,
+    receipts: Receipts,
+    /// Bytes that were written, and how many of them were told of.
+    kept: u64,
+    told: u64,
+    batch: usize,
+    bound: usize,
+    limit: u64,
+}
+
+enum Writer {
+    Idle,
+    Writing {
+        bytes: usize,
+        done: JoinHandle<Result<(), Failure>>,
+    },
+}
+
+impl Recording {
+    pub(super) fn new(track: Track, receipts: Receipts) -> Self {
+        let path = Arc::clone(track.path());
+        let second = usize::try_from(track.format().bytes_per_second()).unwrap_or(usize::MAX);
+        // Half a second is written at once, and three quarters are held at
+        // most: with one message of a usual size that is less than a second.
+        let batch = (second / 2).clamp(1, MAX_BATCH);
+        Self {
+            track: Arc::new(Mutex::new(track)),
+            path,
+            gathered: Vec::new(),
+            due: None,
+            writer: Writer::Idle,
+            failure: None,
+            idle: None,
+            taken: 0,
+            receipts,
+            kept: 0,
+            told: 0,
+            batch,
+            bound: batch + batch / 2,
+            limit: MAX_DATA,
+        }
+    }
+
+    /// Does what can be done now: notes a write that is done, and starts the
+    /// next one when it is time.
+    fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Lost> {
+        while self.poll_writer(cx).is_ready() && self.failure.is_none() && self.is_time(cx) {
+            self.start_write();
+        }
+        match &self.failure {
+            Some(failure) => Err(failure.clone().lost()),
+            None => Ok(()),
+        }
+    }
+
+    /// Ready when nothing is being written.
+    fn poll_writer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Writer::Writing { bytes, done } = &mut self.writer {
+            let bytes = *bytes as u64;
+            let result = ready!(done.poll_unpin(cx)).unwrap_or_else(|_| {
+                Err(Failure::Cancelled {
+                    path: Arc::clone(&self.path),
+                })
+            });
+            self.writer = Writer::Idle;
+            match result {
+                Ok(()) => {
+                    self.kept += bytes;
+                    if self.receipts == Receipts::Given {
+                        // Whoever asked may not be about to ask for events.
+                        cx.waker().wake_by_ref();
+                    }
+                }
+                Err(failure) => {
+                    self.failure.get_or_insert(failure);
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn is_time(&mut self, cx: &mut Context<'_>) -> bool {
+        self.gathered.len() >= self.batch
+            || self
+                .due
+                .as_mut()
+                .is_some_and(|due| due.poll_unpin(cx).is_ready())
+    }
+
+    fn start_write(&mut self) {
+        self.due = None;
+        let audio = std::mem::take(&mut self.gathered);
+        let bytes = audio.len();
+        lock(&self.track).push(audio);
+        let track = Arc::clone(&self.track);
+        let receipts = self.receipts;
+        let done = spawn_blocking(move || match receipts {
+            Receipts::Given => lock(&track).seal(),
+            Receipts::None => lock(&track).flush(),
+        });
+        self.writer = Writer::Writing { bytes, done };
+    }
+
+    fn take(&mut self, audio: &[u8]) {
+        if self.failure.is_some() || audio.is_empty() {
+            return;
+        }
+        let taken = self.taken + audio.len() as u64;
+        if taken > self.limit {
+            self.failure = Some(Failure::Full {
+                path: Arc::clone(&self.path),
+            });
+            return;
+        }
+        self.taken = taken;
+        if self.gathered.is_empty() {
+            self.gathered.reserve_exact(self.batch + audio.len());
+            self.due = Some(Box::pin(sleep(MAX_AGE)));
+            if let Some(waker) = self.idle.take() {
+                waker.wake();
+            }
+        }
+        self.gathered.extend_from_slice(audio);
+    }
+}
+
+impl Link for Recording {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        self.drive(cx)?;
+        match self.writer {
+            Writer::Writing { bytes, .. } if bytes + self.gathered.len() >= self.bound => {
+                Poll::Pending
+            }
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn start_send(&mut self, message: Upward) {
+        match message {
+            Upward::Binary(audio) => self.take(&audio),
+            // A WAV file has no place for words.
+            Upward::Text(_) | Upward::Control(_) => {}
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience::Waits
+    }
+
+    fn receipts(&self) -> Receipts {
+        self.receipts
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Downward, Lost>> {
+        self.drive(cx)?;
+        if self.receipts == Receipts::Given && self.told < self.kept {
+            self.told = self.kept;
+            return Poll::Ready(Ok(Downward::Kept(self.kept)));
+        }
+        if self.gathered.is_empty() {
+            self.idle = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn seal(mut self: Box<Self>, _: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+        async move {
+            poll_fn(|cx| self.poll_writer(cx)).await;
+            let sealed = Sealed { bytes: self.taken };
+            let path = Arc::clone(&self.path);
+            let failure = self.failure.take();
+            let track = Arc::clone(&self.track);
+            // This pushes what is gathered, and leaves the task below the only
+            // owner of the track, whatever becomes of this future.
+            drop(self);
+            let written = spawn_blocking(move || lock(&track).seal())
+                .await
+                .unwrap_or(Err(Failure::Cancelled { path }));
+            match failure.map_or(written, Err) {
+                Ok(()) => Ok(sealed),
+                Err(failure) => Err(failure.lost()),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A recording that was not sealed leaves its audio to the track, whose last
+/// owner writes it: this one, or the task that is writing.
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if !self.gathered.is_empty() {
+            lock(&self.track).push(std::mem::take(&mut self.gathered));
+        }
+    }
+}
+
+/// A track keeps its invariants at every step, so that a panic elsewhere does
+/// not make it less fit to be written.
+fn lock(track: &Mutex<Track>) -> MutexGuard<'_, Track> {
+    track.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! One WAV file that is whole after every write.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::failure::Failure;
+use super::format::{Format, HEADER};
+
+/// How often a file is tried for. Its folder may vanish between the two steps
+/// of making it, as the last recording in it was empty and has just ended.
+pub(super) const ATTEMPTS: u32 = 100;
+
+/// The file, and the audio that is about to be written to it.
+///
+/// Audio goes through `pending` instead of being handed to the task that writes
+/// it: whoever holds the track last writes what is left, so that a task that
+/// never got to run loses nothing, and the order is kept.
+#[derive(Debug)]
+pub(super) struct Track {
+    file: File,
+    path: Arc<Path>,
+    format: Format,
+    written: u64,
+    pending: Vec<u8>,
+    failure: Option<Failure>,
+    /// Whether the disk has the file's name too.
+    named: bool,
+}
+
+impl Track {
+    /// Creates the file, readable by its owner and group, with the header of an
+    /// empty recording. Blocks.
+    ///
+    /// # Errors
+    /// [`Failure::Disk`].
+    pub(super) fn create(folder: &Path, path: PathBuf, format: Format) -> Result<Self, Failure> {
+        let path: Arc<Path> = path.into();
+        let file = create_file(folder, &path).map_err(|cause| Failure::disk(&path, cause))?;
+        let track = Self {
+            file,
+            path,
+            format,
+            written: 0,
+            pending: Vec::new(),
+            failure: None,
+            named: false,
+        };
+        track
+            .write_header()
+            .map_err(|cause| Failure::disk(&track.path, cause))?;
+        Ok(track)
+    }
+
+    pub(super) fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
+    pub(super) const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Adds audio to what the next flush writes.
+    pub(super) fn push(&mut self, audio: Vec<u8>) {
+        if self.pending.is_empty() {
+            self.pending = audio;
+        } else {
+            self.pending.extend_from_slice(&audio);
+        }
+    }
+
+    /// Writes what was pushed: samples first, then the header that counts
+    /// them. Blocks.
+    ///
+    /// # Errors
+    /// The first failure, for ever after. What reached the disk by then is
+    /// counted and stays; the rest is gone.
+    pub(super) fn flush(&mut self) -> Result<(), Failure> {
+        let audio = std::mem::take(&mut self.pending);
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        if audio.is_empty() {
+            return Ok(());
+        }
+        let samples = self.write_samples(&audio);
+        // After a failure too: the header takes no new space, and some of the
+        // samples may be there.
+        let header = self.write_header();
+        samples.and(header).map_err(|cause| {
+            let failure = Failure::disk(&self.path, cause);
+            self.failure = Some(failure.clone());
+            failure
+        })
+    }
+
+    /// Flushes, and waits until the disk has everything up to here. Blocks.
+    ///
+    /// # Errors
+    /// As [`Track::flush`].
+    pub(super) fn seal(&mut self) -> Result<(), Failure> {
+        self.flush()?;
+        if self.written == 0 {
+            return Ok(());
+        }
+        self.sync()
+            .map_err(|cause| Failure::disk(&self.path, cause))
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        if !self.named {
+            // A file whose name is lost with the power is lost, and so is one
+            // whose folder is.
+            for folder in self.path.ancestors().skip(1).take(2) {
+                File::open(folder)?.sync_all()?;
+            }
+            self.named = true;
+        }
+        Ok(())
+    }
+
+    fn write_samples(&mut self, mut audio: &[u8]) -> io::Result<()> {
+        while !audio.is_empty() {
+            match self.file.write_at(audio, HEADER as u64 + self.written) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    self.written += count as u64;
+                    audio = &audio[count..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.written % 2 == 1 {
+            // RIFF pads a chunk of odd length. The next samples overwrite it.
+            self.file.write_all_at(&[0], HEADER as u64 + self.written)?;
+        }
+        Ok(())
+    }
+
+    /// One write, so that no reader and no kill sees half a header.
+    fn write_header(&self) -> io::Result<()> {
+        self.file.write_all_at(&self.format.header(self.written), 0)
+    }
+}
+
+/// Writes what is left, as well as it can, and removes a file without audio.
+impl Drop for Track {
+    fn drop(&mut self) {
+        if !self.pending.is_empty()
+            && let Err(failure) = self.flush()
+        {
+            tracing::warn!(
+                error = format!("{:#}", anyhow::Error::new(failure)),
+                "some audio was lost"
+            );
+        }
+        if self.written > 0 {
+            return;
+        }
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove an empty recording");
+        }
+        if let Some(folder) = self.path.parent() {
+            // Refused, as it should be, while other recordings are in it.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// Creates a file that did not exist, in a folder that may.
+fn create_file(folder: &Path, path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o640);
+    for _ in 0..ATTEMPTS {
+        match create_folder(folder).and_then(|()| options.open(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => return result,
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+fn create_folder(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o750).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // A symlink could lead the recordings out of the configured folder.
+            if fs::symlink_metadata(folder)?.is_dir() {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::NotADirectory.into())
+            }
+        }
+        result => result,
+    }
+}

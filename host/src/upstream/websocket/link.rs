@@ -1,0 +1,375 @@
+//! A stream that is relayed to a backend.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt, poll_fn};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+use super::receipts::Receipts;
+use super::reply::{self, Replies};
+use super::transport::{Reading, Writing};
+use super::{Promise, WebSocket};
+use crate::socket::frame::{FrameReader, FrameWriter, Message, PeerClose, ReadError};
+use crate::upstream::{self, Control, Downward, Ending, Link, Lost, Sealed, Upward};
+
+const PAUSE: &[u8] = br#"{"type":"pause"}"#;
+const RESUME: &[u8] = br#"{"type":"resume"}"#;
+const FINALIZE: &[u8] = br#"{"type":"finalize"}"#;
+const NORMAL: u16 = 1000;
+
+/// How long a backend may take to answer a Close before its connection is
+/// dropped. Nobody waits for that.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+pub(super) struct Relay {
+    reader: FrameReader<Reading>,
+    writer: FrameWriter<Writing>,
+    /// What is to be said to the client first.
+    early: VecDeque<Downward>,
+    dialect: Dialect,
+    course: Course,
+    taken: u64,
+    max_buffer: usize,
+    /// The backend's ping that is to be answered; a later one takes the place
+    /// of an earlier one (RFC 6455, section 5.5.3).
+    pong: Option<Bytes>,
+    silence: Silence,
+    receipts: Receipts,
+}
+
+/// What the backend understands beside audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    /// Nothing: messages pass as they are.
+    Plain,
+    /// Control messages of `ingest.v1`.
+    Ingest(Replies),
+}
+
+/// How far the stream has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Course {
+    Running,
+    /// The backend was asked to complete it.
+    Completing,
+    /// The backend has taken everything.
+    Complete,
+    /// The backend sent its Close.
+    Closed,
+}
+
+impl Relay {
+    pub(super) fn plain(
+        reader: FrameReader<Reading>,
+        writer: FrameWriter<Writing>,
+        backend: &WebSocket,
+    ) -> Self {
+        Self {
+            reader,
+            writer,
+            early: VecDeque::new(),
+            dialect: Dialect::Plain,
+            course: Course::Running,
+            taken: 0,
+            max_buffer: backend.max_buffer,
+            pong: None,
+            silence: Silence::new(backend.silence_timeout),
+            receipts: Receipts::new(Promise::None, upstream::Receipts::None),
+        }
+    }
+
+    pub(super) fn ingest(
+        reader: FrameReader<Reading>,
+        writer: FrameWriter<Writing>,
+        early: VecDeque<Downward>,
+        backend: &WebSocket,
+        receipts: upstream::Receipts,
+    ) -> Self {
+        Self {
+            early,
+            receipts: Receipts::new(backend.receipts, receipts),
+            dialect: Dialect::Ingest(backend.replies),
+            ..Self::plain(reader, writer, backend)
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.writer.queued() < self.max_buffer
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        if self.has_room()
+            && let Some(payload) = self.pong.take()
+        {
+            self.writer.pong(&payload);
+        }
+        ready!(self.writer.poll_flush(cx)).map_err(|error| lost(error.into()))?;
+        self.receipts.sent(cx, self.taken);
+        Poll::Ready(Ok(()))
+    }
+
+    /// The next message for the client; `None` where it was for the host.
+    fn hear(&mut self, message: Message) -> Option<Downward> {
+        match message {
+            Message::Text(text) => {
+                if self.course == Course::Completing && reply::is_finalized(&text) {
+                    self.course = Course::Complete;
+                    return None;
+                }
+                if self.receipts.are_confirmed()
+                    && let Some(bytes) = reply::confirmed(&text)
+                {
+                    self.receipts.confirmed(bytes, self.taken);
+                    return None;
+                }
+                Some(Downward::Text(text))
+            }
+            Message::Binary(payload) => Some(Downward::Binary(payload)),
+            Message::Ping(payload) => {
+                self.pong = Some(payload);
+                None
+            }
+            Message::Pong => None,
+            Message::Close(close) => {
+                let close = close.unwrap_or_else(|| PeerClose {
+                    code: NORMAL,
+                    reason: String::new(),
+                });
+                let was = std::mem::replace(&mut self.course, Course::Closed);
+                // Who was asked for the end, and ends well, has taken all.
+                if was == Course::Completing && close.code == NORMAL {
+                    return None;
+                }
+                Some(Downward::Close(close))
+            }
+        }
+    }
+
+    /// Asks the backend to complete the stream.
+    fn ask_to_complete(&mut self) {
+        self.course = Course::Completing;
+        self.writer.text(FINALIZE);
+        if self.dialect == Dialect::Ingest(Replies::None) {
+            self.writer.close(NORMAL, "finalize");
+        }
+    }
+
+    /// Completes a stream whose client does not wait, and has nobody to tell
+    /// what the backend still says.
+    async fn complete(&mut self) -> Result<(), Lost> {
+        poll_fn(|cx| {
+            loop {
+                match self.poll_event(cx)? {
+                    Poll::Pending => return self.poll_complete(cx),
+                    Poll::Ready(Downward::Text(_) | Downward::Binary(_) | Downward::Kept(_)) => {}
+                    Poll::Ready(Downward::Close(close)) => {
+                        return Poll::Ready(Err(lost(anyhow!(
+                            "it closed with {} \"{}\" before the stream was complete",
+                            close.code,
+                            close.reason
+                        ))));
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    async fn close(mut self, code: u16, reason: &str) -> Result<(), Lost> {
+        let has_closed = self.dialect == Dialect::Ingest(Replies::None)
+            && matches!(self.course, Course::Completing | Course::Complete);
+        if !has_closed {
+            self.writer.close(code, reason);
+        }
+        poll_fn(|cx| self.writer.poll_flush(cx))
+            .await
+            .map_err(|error| lost(error.into()))?;
+        // Nobody waits for the backend's own Close; but a socket that is
+        // dropped with unread input takes the host's with it.
+        tokio::spawn(timeout(FAREWELL, self.leave()));
+        Ok(())
+    }
+
+    async fn leave(mut self) {
+        while self.course != Course::Closed {
+            match poll_fn(|cx| self.reader.poll_next(cx)).await {
+                Ok(message) => drop(self.hear(message)),
+                Err(_) => return,
+            }
+        }
+        // The server is the first to end the transport (section 7.1.1), and has
+        // until the deadline.
+        while let Ok(1..) = poll_fn(|cx| self.reader.poll_discard(cx)).await {}
+    }
+}
+
+impl Link for Relay {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        if !self.has_room() {
+            if let Poll::Ready(Err(lost)) = self.write(cx) {
+                return Poll::Ready(Err(lost));
+            }
+            if !self.has_room() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(&mut self, message: Upward) {
+        match (message, self.dialect) {
+            (Upward::Binary(payload), _) => {
+                self.taken += payload.len() as u64;
+                self.writer.binary(&payload);
+            }
+            (Upward::Text(text), _) => self.writer.text(&text),
+            (Upward::Control(Control::Pause), Dialect::Ingest(_)) => self.writer.text(PAUSE),
+            (Upward::Control(Control::Resume), Dialect::Ingest(_)) => self.writer.text(RESUME),
+            (Upward::Control(_), Dialect::Plain) => {}
+        }
+    }
+
+    fn receipts(&self) -> upstream::Receipts {
+        self.receipts.given()
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        self.write(cx)
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Downward, Lost>> {
+        if let Some(message) = self.early.pop_front() {
+            return Poll::Ready(Ok(message));
+        }
+        while matches!(self.course, Course::Running | Course::Completing) {
+            if let Poll::Ready(bytes) = self.receipts.poll(cx) {
+                return Poll::Ready(Ok(Downward::Kept(bytes)));
+            }
+            match self.reader.poll_next(cx) {
+                Poll::Ready(Ok(message)) => {
+                    if let Some(message) = self.hear(message) {
+                        return Poll::Ready(Ok(message));
+                    }
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(unreadable(error))),
+                Poll::Pending => {
+                    return match self.silence.poll(cx, self.reader.last_received()) {
+                        Poll::Ready(Quiet::TooLong) => Poll::Ready(Err(lost(anyhow!(
+                            "nothing came from it for {:?}, and no answer to a ping",
+                            self.silence.limit
+                        )))),
+                        Poll::Ready(Quiet::Suspicious) => {
+                            self.writer.ping();
+                            cx.waker().wake_by_ref();
+                            Poll::Pending
+                        }
+                        Poll::Pending => Poll::Pending,
+                    };
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    fn poll_complete(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        if self.course == Course::Running {
+            self.ask_to_complete();
+        }
+        if let Poll::Ready(Err(lost)) = self.write(cx) {
+            // What it said before it went is worth more than how it went.
+            return match self.course {
+                Course::Complete | Course::Closed => Poll::Ready(Ok(())),
+                _ => Poll::Ready(Err(lost)),
+            };
+        }
+        match self.course {
+            Course::Running | Course::Completing => Poll::Pending,
+            Course::Complete | Course::Closed => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn seal(mut self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+        async move {
+            let sealed = Sealed { bytes: self.taken };
+            match ending {
+                Ending::Complete => {
+                    self.complete().await?;
+                    // It has said that it has everything: how its connection
+                    // ends is of no more interest.
+                    if let Err(error) = self.close(NORMAL, "finalized").await {
+                        tracing::debug!(?error, "the backend was gone before the Close");
+                    }
+                }
+                Ending::Cut(close) => {
+                    let gone = self.course == Course::Closed;
+                    let closed = self.close(close.code, &close.reason).await;
+                    if !gone {
+                        closed?;
+                    }
+                }
+            }
+            Ok(sealed)
+        }
+        .boxed()
+    }
+}
+
+fn lost(detail: anyhow::Error) -> Lost {
+    Lost::new("the upstream was lost", detail.context("the backend"))
+}
+
+fn unreadable(error: ReadError) -> Lost {
+    lost(error.into())
+}
+
+/// Notices when a backend vanished without a word: a machine that lost its
+/// power sends no FIN.
+struct Silence {
+    limit: Duration,
+    asked: Option<Instant>,
+    alarm: Pin<Box<Sleep>>,
+}
+
+enum Quiet {
+    /// It should be asked whether it is there.
+    Suspicious,
+    /// It is not.
+    TooLong,
+}
+
+impl Silence {
+    fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            asked: None,
+            alarm: Box::pin(sleep(limit / 3)),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, last_received: Instant) -> Poll<Quiet> {
+        loop {
+            ready!(self.alarm.as_mut().poll(cx));
+            let now = Instant::now();
+            let third = self.limit / 3;
+            // While its client does not read, the backend is not read either,
+            // so that silence counts from the question.
+            match self.asked.filter(|asked| *asked > last_received) {
+                Some(asked) if now >= asked + third * 2 => return Poll::Ready(Quiet::TooLong),
+                Some(asked) => self.alarm.as_mut().reset(asked + third * 2),
+                None if now >= last_received + third => {
+                    self.asked = Some(now);
+                    self.alarm.as_mut().reset(now + third * 2);
+                    return Poll::Ready(Quiet::Suspicious);
+                }
+                // An alarm that is moved only when it rings costs nothing for
+                // a backend that speaks.
+                None => self.alarm.as_mut().reset(last_received + third),
+            }
+        }
+    }
+}

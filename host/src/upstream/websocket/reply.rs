@@ -1,0 +1,151 @@
+//! What a backend says that is meant for the host.
+
+use serde::Deserialize;
+
+/// Whether a backend answers the handshake and the end of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replies {
+    /// It answers the handshake with a `handshake-ack`, or any message whose
+    /// `status` is `ready`, and `finalize` with a status `finalized`.
+    Expected,
+    /// It answers neither. It is ready once its connection is open, and has
+    /// taken everything once it answers the host's Close.
+    None,
+}
+
+/// How a backend answered the handshake.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It takes the stream.
+    Ready,
+    /// It does not.
+    Refused(Box<Refused>),
+    /// This is no answer.
+    Other,
+}
+
+/// The words of a refusal.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Refused {
+    /// A short machine-readable word.
+    pub code: Option<String>,
+    /// A sentence for the client.
+    pub message: Option<String>,
+    /// What it is about to close with.
+    pub close_code: Option<u16>,
+    /// Whether the same client may try again.
+    pub retryable: bool,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    r#type: Option<String>,
+    status: Option<String>,
+    ok: Option<bool>,
+    bytes: Option<u64>,
+}
+
+impl Head {
+    fn of(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
+    }
+
+    fn is(&self, r#type: &str) -> bool {
+        self.r#type.as_deref() == Some(r#type)
+    }
+
+    fn says(&self, status: &str) -> bool {
+        self.status.as_deref() == Some(status)
+    }
+}
+
+impl Reply {
+    /// Reads a message that came before the backend was ready.
+    #[must_use]
+    pub fn of(text: &[u8]) -> Self {
+        let Some(head) = Head::of(text) else {
+            return Self::Other;
+        };
+        if head.is("error") || head.says("error") || head.ok == Some(false) {
+            // What has the wrong type in it is a refusal without words.
+            return Self::Refused(serde_json::from_slice(text).unwrap_or_default());
+        }
+        if head.is("handshake-ack") || head.says("ready") {
+            return Self::Ready;
+        }
+        Self::Other
+    }
+}
+
+/// How many bytes a message confirms, if it is a confirmation.
+#[must_use]
+pub fn confirmed(text: &[u8]) -> Option<u64> {
+    let head = Head::of(text)?;
+    head.bytes.filter(|_| head.is("ack"))
+}
+
+/// Whether a message confirms that the backend has taken everything.
+#[must_use]
+pub fn is_finalized(text: &[u8]) -> bool {
+    Head::of(text).is_some_and(|head| head.says("finalized"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_of_backend_can_say_that_they_are_ready() {
+        for ready in [
+            r#"{"type":"handshake-ack","ok":true,"status":"ready"}"#,
+            r#"{"type":"handshake-ack"}"#,
+            r#"{"status":"ready"}"#,
+        ] {
+            assert_eq!(Reply::of(ready.as_bytes()), Reply::Ready, "{ready}");
+        }
+        for other in [r#"{"type":"welcome"}"#, "hello", "[]", "", r#"{"ok":true}"#] {
+            assert_eq!(Reply::of(other.as_bytes()), Reply::Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_one_in_any_of_its_shapes_and_keeps_its_words() {
+        let refused = Refused {
+            code: Some("quota".to_owned()),
+            message: Some("too much".to_owned()),
+            close_code: Some(4100),
+            retryable: true,
+        };
+        let told = r#"{"type":"error","code":"quota","message":"too much","close_code":4100,"retryable":true}"#;
+        assert_eq!(Reply::of(told.as_bytes()), Reply::Refused(refused.into()));
+        for silent in [
+            r#"{"status":"error"}"#,
+            r#"{"type":"handshake-ack","ok":false}"#,
+            r#"{"type":"error","code":7}"#,
+        ] {
+            let expected = Reply::Refused(Box::default());
+            assert_eq!(Reply::of(silent.as_bytes()), expected, "{silent}");
+        }
+    }
+
+    #[test]
+    fn only_an_ack_with_a_number_confirms_bytes() {
+        assert_eq!(confirmed(br#"{"type":"ack","bytes":640}"#), Some(640));
+        for other in [
+            r#"{"type":"ack"}"#,
+            r#"{"type":"heard","bytes":640}"#,
+            r#"{"type":"ack","bytes":-1}"#,
+        ] {
+            assert_eq!(confirmed(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_a_status_finalized_confirms_the_end() {
+        assert!(is_finalized(br#"{"type":"status","status":"finalized"}"#));
+        assert!(!is_finalized(
+            br#"{"type":"transcript","text":"finalized"}"#
+        ));
+    }
+}

@@ -1,0 +1,281 @@
+//! The end of a connection, as its client sees it.
+
+use super::super::output::Said;
+use super::super::policy::rejection;
+use super::super::schedule::{Fault, Reading, Step};
+use super::super::trace::Event;
+use super::causes::{Cause, Verdict, WRITE};
+use super::view::View;
+
+/// In milliseconds.
+const SETTLE: u64 = 100;
+const CLOSE: u64 = 2_000;
+
+/// What is said at the end for a cause: the row of the table.
+struct Words {
+    codes: Vec<u16>,
+    /// The word of the error frame, and whether to try again.
+    error: Option<(&'static str, bool)>,
+    finalized: bool,
+}
+
+/// Checks the last words, and says which of the causes they were for.
+pub fn check(view: &View<'_>, verdict: &Verdict, faults: &mut Vec<String>) -> Option<Cause> {
+    let closes: Vec<_> = close_frames(view).collect();
+    check_order(view, verdict.from, faults);
+    let [(at, code, reason)] = closes.as_slice() else {
+        if closes.len() > 1 {
+            faults.push(format!("{} Close frames", closes.len()));
+        } else if !undeliverable(view, verdict.from) {
+            faults.push(format!("no Close; {:?} was due", verdict.causes));
+        }
+        return None;
+    };
+    check_farewell(view, *at, faults);
+    check_delivery(view, faults);
+    let before = view.said().map(|(_, said)| said).rev_before_close();
+    let causes = verdict.causes.iter().map(|cause| sealed(view, cause));
+    let causes: Vec<Cause> = causes.collect();
+    let matching = causes.into_iter().find(|cause| {
+        let words = words(view, cause);
+        words.codes.contains(code) && fits(&words, *code, reason, before)
+    });
+    if matching.is_none() {
+        let due = &verdict.causes;
+        faults.push(format!(
+            "Close {code} {reason:?} after {before:?}, where {due:?} was due by {} ms",
+            verdict.by
+        ));
+    }
+    let decided = view.first(|event| matches!(event, Event::Sealing(_)));
+    if decided.is_some_and(|at| at > verdict.by) {
+        faults.push(format!(
+            "the end came late: {decided:?}, due {}",
+            verdict.by
+        ));
+    }
+    matching
+}
+
+trait RevBeforeClose<'a> {
+    fn rev_before_close(self) -> Option<&'a Said>;
+}
+
+impl<'a, I: Iterator<Item = &'a Said>> RevBeforeClose<'a> for I {
+    /// What was said last before the Close.
+    fn rev_before_close(self) -> Option<&'a Said> {
+        self.take_while(|said| !matches!(said, Said::Close { .. }))
+            .last()
+    }
+}
+
+fn close_frames<'a>(view: &'a View<'a>) -> impl Iterator<Item = (u64, u16, &'a str)> {
+    view.said().filter_map(|(at, said)| match said {
+        Said::Close { code, reason } => Some((at, *code, reason.as_str())),
+        _ => None,
+    })
+}
+
+/// One head, frames, nothing after the Close, no garbage, no second error.
+fn check_order(view: &View<'_>, from: u64, faults: &mut Vec<String>) {
+    let said: Vec<_> = view.said().map(|(_, said)| said).collect();
+    if view.heads().count() != 1 {
+        faults.push("more than one HTTP head".to_owned());
+    }
+    let close = said.iter().position(|it| matches!(it, Said::Close { .. }));
+    if close.is_some_and(|at| at + 1 < said.len()) {
+        faults.push(format!(
+            "said after the Close: {:?}",
+            &said[close.unwrap() + 1..]
+        ));
+    }
+    if said.iter().any(|it| matches!(it, Said::Garbage(_))) {
+        faults.push("the host sent what no server may send".to_owned());
+    }
+    let torn = view.first(|event| *event == Event::Torn).is_some();
+    if torn && (close.is_some() || !undeliverable(view, from)) {
+        faults.push("the host left something half said".to_owned());
+    }
+    let last_words = |it: &&&Said| matches!(it, Said::Error { .. } | Said::Finalized { .. });
+    let position = said.iter().position(|it| last_words(&it));
+    if position.is_some_and(|at| at + 2 < said.len()) {
+        faults.push("said between the last message and the Close".to_owned());
+    }
+}
+
+/// Whether the client reads as long as the host does, and the host has not
+/// reached the bound of what it throws away.
+fn is_owed(view: &View<'_>) -> bool {
+    let read = view.reads.last().map_or(0, |(_, total)| *total as u64);
+    view.plan.reading == Reading::BetweenSends && read < view.schedule.bounds.max_discard
+}
+
+/// Whether a Close could not be written: the transport was dead, or the client
+/// did not read for long enough.
+fn undeliverable(view: &View<'_>, from: u64) -> bool {
+    let failed = |event: &Event| matches!(event, Event::WriteFailed);
+    if view.first(failed).is_some() {
+        return true;
+    }
+    let Some(dropped) = view.dropped() else {
+        return false;
+    };
+    let wrote = view.all(|event| matches!(event, Event::Wrote(_))).last();
+    let stalled = wrote.is_some_and(|at| dropped >= at + CLOSE);
+    // The last words were queued when the link was sealed, or given up.
+    let sealed = view.first(|it| matches!(it, Event::Sealed(_) | Event::SealFailed));
+    let sealing = view.first(|it| matches!(it, Event::Sealing(_)));
+    let panicked = view.first(|it| *it == Event::Panicked);
+    let ended = sealed.or(panicked);
+    let began = sealing.map_or(from, |at| ended.unwrap_or(u64::MAX).min(at + WRITE));
+    let given_up = dropped.saturating_sub(began) >= WRITE;
+    let excused = view.client_is_slow() && !is_owed(view);
+    excused && (stalled || given_up)
+}
+
+/// The error frame settles before the Close, and the host stays behind it.
+fn check_farewell(view: &View<'_>, closed: u64, faults: &mut Vec<String>) {
+    let message = view.said().find_map(|(at, said)| match said {
+        Said::Error { .. } | Said::Finalized { .. } => Some(at),
+        _ => None,
+    });
+    let begins = view.first(|event| *event == Event::CloseBegins);
+    let over = view.first(|it| matches!(it, Event::ReadEnd | Event::ReadFailed));
+    let peer_closed = view
+        .items
+        .iter()
+        .find_map(|(place, item)| match item.meaning {
+            super::super::item::Meaning::Close(_) => view.read_at(place + item.bytes.0.len()),
+            _ => None,
+        });
+    if let (Some(message), Some(begins)) = (message, begins) {
+        let hurried = [over, peer_closed].iter().flatten().any(|at| *at <= begins);
+        if begins < message + SETTLE && !hurried {
+            faults.push("the Close came right behind the last message".to_owned());
+        }
+    }
+    let Some(dropped) = view.dropped() else {
+        return;
+    };
+    if dropped > closed + CLOSE {
+        faults.push(format!("held for {} ms after the Close", dropped - closed));
+    }
+    if dropped < closed + CLOSE && over.is_none_or(|at| at > dropped) {
+        faults.push("dropped while the client may still be sending".to_owned());
+    }
+    if view.first(|event| *event == Event::ShutDown).is_none() {
+        faults.push("dropped without a shutdown of the write side".to_owned());
+    }
+}
+
+/// A client that reads, and does not go away by itself, gets everything.
+fn check_delivery(view: &View<'_>, faults: &mut Vec<String>) {
+    let goes = |step: &Step| matches!(step, Step::Reset | Step::Leave);
+    let reads = view.plan.reading == Reading::Eagerly || is_owed(view);
+    if !reads || view.plan.script.iter().any(goes) {
+        return;
+    }
+    let (mut wrote, mut received) = (0, 0);
+    for (_, event) in &view.entries {
+        match event {
+            Event::Wrote(count) => wrote += count,
+            Event::Received(count) => received += count,
+            _ => {}
+        }
+    }
+    if wrote != received {
+        faults.push(format!("of {wrote} bytes the client received {received}"));
+    }
+}
+
+/// A stream that could not be sealed did not end well.
+fn sealed(view: &View<'_>, cause: &Cause) -> Cause {
+    let sealing = view.first(|event| matches!(event, Event::Sealing(_)));
+    if sealing.is_some() && view.plan.link.fault == Some(Fault::PanicInSeal) {
+        return Cause::Internal;
+    }
+    if !matches!(cause, Cause::Finalized | Cause::Done) {
+        return cause.clone();
+    }
+    let done = view.first(|event| matches!(event, Event::Sealed(_)));
+    match (sealing, done) {
+        (Some(sealing), Some(done)) if done <= sealing + WRITE => cause.clone(),
+        _ => Cause::Upstream,
+    }
+}
+
+fn words(view: &View<'_>, cause: &Cause) -> Words {
+    let error = |code, word, retryable| Words {
+        codes: vec![code],
+        error: Some((word, retryable)),
+        finalized: false,
+    };
+    let plain = |code| Words {
+        codes: vec![code],
+        error: None,
+        finalized: false,
+    };
+    match cause {
+        Cause::Overloaded => error(1013, "overloaded", true),
+        Cause::RateLimited => error(1013, "rate_limited", true),
+        Cause::NotFound => error(4004, "not_found", false),
+        Cause::HandshakeInvalid => error(4000, "handshake_invalid", false),
+        Cause::HandshakeTimeout => error(4000, "handshake_timeout", false),
+        Cause::Internal => error(4000, "internal_error", true),
+        Cause::Denied(4001) => error(4001, "auth_failed", false),
+        Cause::Denied(4002) | Cause::PredecessorStays => error(4002, "ingest_exists", true),
+        Cause::Evicted => error(4003, "superseded", false),
+        Cause::Denied(4005) => error(4005, "policy_denied", false),
+        Cause::Denied(code) => error(*code, "own_word", false),
+        Cause::Upstream => error(4006, "upstream_unavailable", true),
+        Cause::PolicyFailed => error(4007, "policy_failed", true),
+        Cause::Idle => error(4008, "idle_timeout", true),
+        Cause::TokenExpired => error(4010, "token_expired", false),
+        Cause::AuthUnavailable => error(4012, "auth_unavailable", true),
+        Cause::Draining => error(1001, "draining", true),
+        Cause::Violation(code) => plain(*code),
+        Cause::Unfinished | Cause::Gone => plain(1002),
+        Cause::Stalled => plain(1001),
+        Cause::Done => plain(1000),
+        Cause::ClientClosed(close) => plain(close.as_ref().map_or(1000, |(code, _)| *code)),
+        Cause::Finalized => Words {
+            codes: finalized_codes(view),
+            error: None,
+            finalized: true,
+        },
+    }
+}
+
+/// A client that closes behind its finalize may get its own code back.
+fn finalized_codes(view: &View<'_>) -> Vec<u16> {
+    let theirs = view
+        .items
+        .iter()
+        .filter_map(|(_, item)| match &item.meaning {
+            super::super::item::Meaning::Close(Some((code, _))) => Some(*code),
+            _ => None,
+        });
+    theirs.chain([1000]).collect()
+}
+
+fn fits(words: &Words, code: u16, reason: &str, before: Option<&Said>) -> bool {
+    match before {
+        Some(Said::Error {
+            code: word,
+            close_code,
+            retryable,
+            retry_after,
+            message,
+        }) => {
+            let due_later =
+                matches!(code, 1001 | 1013) || (*word == rejection(4002).code && *retry_after);
+            words.error == Some((word.as_str(), *retryable))
+                && *close_code == code
+                && *retry_after == due_later
+                && message.starts_with(reason)
+                && (message.len() == reason.len() || reason.len() > 119)
+        }
+        Some(Said::Finalized { .. }) => words.finalized,
+        _ => words.error.is_none() && !words.finalized,
+    }
+}

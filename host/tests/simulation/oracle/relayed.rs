@@ -1,0 +1,192 @@
+//! What was relayed: a prefix of what was sent, and all of it where the client
+//! came to its end.
+
+use super::super::item::{Meaning, Text};
+use super::super::output::Said;
+use super::super::trace::{Event, Taken};
+use super::causes::Cause;
+use super::view::View;
+use sluice::upstream::Ending;
+
+/// `ended` is why the connection ended, where its client was told.
+pub fn check(view: &View<'_>, ended: Option<&Cause>, faults: &mut Vec<String>) {
+    let all = match ended {
+        Some(Cause::Finalized | Cause::Done | Cause::ClientClosed(_) | Cause::Violation(_)) => true,
+        Some(Cause::Gone) => view.first(|it| *it == Event::ReadEnd).is_some(),
+        Some(Cause::Idle | Cause::Unfinished) => view.is_free(),
+        _ => false,
+    };
+    let opened = view.first(|event| *event == Event::Opened).is_some();
+    let (sent, replies) = due(view);
+    let taken: Vec<&Taken> = view.entries.iter().filter_map(taken).collect();
+    compare("the upstream", &sent, &taken, all && opened, faults);
+    let said: Vec<&Said> = view.said().map(|(_, said)| said).collect();
+    let replied = said
+        .iter()
+        .copied()
+        .filter(|said| is_reply(said))
+        .collect::<Vec<_>>();
+    compare(
+        "the client, as replies,",
+        &replies,
+        &replied,
+        all && opened,
+        faults,
+    );
+    let emitted: Vec<Said> = view.entries.iter().filter_map(emitted).collect();
+    let down = said.iter().copied();
+    let down = down.filter(|it| matches!(it, Said::Text(_) | Said::Binary(_)));
+    let down: Vec<&Said> = down.collect();
+    compare("the client", &emitted, &down, ended.is_some(), faults);
+    check_ack(view, &said, opened && ended.is_some(), faults);
+    check_seal(view, ended, &taken, &said, opened, faults);
+    let pings = said.iter().filter(|said| ***said == Said::WirePing).count();
+    if ended == Some(&Cause::Idle) && pings < 2 {
+        faults.push("a silent client was not pinged".to_owned());
+    }
+}
+
+fn compare<T: PartialEq + std::fmt::Debug>(
+    who: &str,
+    due: &[T],
+    got: &[&T],
+    all: bool,
+    faults: &mut Vec<String>,
+) {
+    let same = due.iter().zip(got).take_while(|(a, b)| a == *b).count();
+    if same < got.len() {
+        faults.push(format!(
+            "{who} got {:?} in place {same}, where {:?} was due",
+            got[same],
+            due.get(same)
+        ));
+    } else if all && got.len() < due.len() {
+        faults.push(format!("{who} got {} of {}", got.len(), due.len()));
+    }
+}
+
+/// What the upstream is to be given and what the client is to be answered, if
+/// everything is taken that the host has read.
+fn due(view: &View<'_>) -> (Vec<Taken>, Vec<Said>) {
+    let (mut sent, mut replies) = (Vec::new(), Vec::new());
+    let mut greeted = !view.is_ingest();
+    let ended = view.first(|event| matches!(event, Event::Sealing(_)));
+    let ended = ended.unwrap_or(u64::MAX);
+    for (place, item) in view.items.iter().skip(1) {
+        // What is read after the end is thrown away.
+        let read = view.read_at(place + item.bytes.0.len());
+        if read.is_none_or(|at| at > ended) {
+            break;
+        }
+        match &item.meaning {
+            Meaning::Ping(payload) => replies.push(Said::WirePong(payload.clone())),
+            Meaning::Close(_) | Meaning::Violation(_) => break,
+            Meaning::Text(Text::Handshake) if !greeted => greeted = true,
+            Meaning::Text(_) | Meaning::Binary(_) if !greeted => break,
+            Meaning::Text(Text::Finalize | Text::Done) if view.is_ingest() => break,
+            Meaning::Binary(payload) => sent.push(Taken::Binary(payload.clone())),
+            Meaning::Text(text) if view.is_ingest() => match text {
+                Text::Ping => replies.push(Said::Pong),
+                Text::Pong => {}
+                Text::Pause => {
+                    sent.push(Taken::Pause);
+                    replies.push(Said::Status("paused".to_owned()));
+                }
+                Text::Resume => {
+                    sent.push(Taken::Resume);
+                    replies.push(Said::Status("resumed".to_owned()));
+                }
+                other => sent.push(text_of(*other)),
+            },
+            Meaning::Text(text) => sent.push(text_of(*text)),
+            Meaning::Upgrade | Meaning::NoUpgrade | Meaning::Pong | Meaning::Part => {}
+        }
+    }
+    (sent, replies)
+}
+
+fn text_of(text: Text) -> Taken {
+    Taken::Text(super::super::item::Blob(text.bytes()))
+}
+
+fn taken<'a>((_, event): &(u64, &'a Event)) -> Option<&'a Taken> {
+    match event {
+        Event::Took(taken) => Some(taken),
+        _ => None,
+    }
+}
+
+fn emitted((_, event): &(u64, &Event)) -> Option<Said> {
+    match event {
+        Event::Emitted(said) => Some(said.clone()),
+        _ => None,
+    }
+}
+
+fn is_reply(said: &Said) -> bool {
+    matches!(said, Said::WirePong(_) | Said::Pong | Said::Status(_))
+}
+
+/// Exactly one ack, before every other message.
+fn check_ack(view: &View<'_>, said: &[&Said], due: bool, faults: &mut Vec<String>) {
+    let acks = said.iter().filter(|said| ***said == Said::Ack).count();
+    let due = due && view.is_ingest();
+    // A client that panicked the host in the instant of its ack lost nothing
+    // but the ack that was queued.
+    if acks > 1 || (due && acks == 0) {
+        faults.push(format!("{acks} acks"));
+    }
+    let message = |said: &&&Said| {
+        !matches!(
+            said,
+            Said::Head(_) | Said::WirePong(_) | Said::Error { .. } | Said::Close { .. }
+        )
+    };
+    let first = said.iter().find(message);
+    if view.is_ingest() && first.is_some_and(|first| **first != Said::Ack) {
+        faults.push(format!("{first:?} came before the ack"));
+    }
+}
+
+/// An open upstream is sealed once, and told how the stream ended.
+fn check_seal(
+    view: &View<'_>,
+    ended: Option<&Cause>,
+    taken: &[&Taken],
+    said: &[&Said],
+    opened: bool,
+    faults: &mut Vec<String>,
+) {
+    let endings: Vec<Ending> = view
+        .entries
+        .iter()
+        .filter_map(|(_, event)| match event {
+            Event::Sealing(ending) => Some(ending.clone()),
+            _ => None,
+        })
+        .collect();
+    let panicked = view.first(|event| *event == Event::Panicked).is_some();
+    if (opened && !panicked && endings.len() != 1) || endings.len() > 1 {
+        faults.push(format!("sealed {} times", endings.len()));
+    }
+    let complete = matches!(ended, Some(Cause::Finalized | Cause::Done));
+    if ended.is_some() && complete && endings != [Ending::Complete] {
+        faults.push(format!("a complete stream was sealed as {endings:?}"));
+    }
+    let cut = matches!(ended, Some(Cause::Idle | Cause::Draining | Cause::Gone));
+    if cut && endings == [Ending::Complete] {
+        faults.push("a stream that was cut was sealed as complete".to_owned());
+    }
+    let bytes = taken.iter().map(|taken| match taken {
+        Taken::Binary(payload) => payload.0.len() as u64,
+        _ => 0,
+    });
+    let bytes: u64 = bytes.sum();
+    let confirmed = said.iter().find_map(|said| match said {
+        Said::Finalized { bytes } => Some(*bytes),
+        _ => None,
+    });
+    if confirmed.is_some_and(|confirmed| confirmed != bytes) {
+        faults.push(format!("{confirmed:?} bytes were confirmed of {bytes}"));
+    }
+}
