@@ -1,0 +1,39 @@
+# Thin: each target is a line or two over cargo. Set-up is quick when it is done, and never needs root.
+# `run` and `test` build the same way, so that dependencies are compiled once.
+
+.PHONY: run test bench fuzz lint fmt audit setup wasm
+
+run: wasm
+	cargo build --workspace --locked
+	target/debug/sluice serve
+
+test: setup
+	cargo build --workspace --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --workspace --locked
+
+bench: wasm
+	cargo bench --workspace --locked --bench decision
+	cargo build --release --workspace --locked
+	target/release/load
+
+fuzz: wasm
+	tests/setup/fuzz.sh
+
+lint: wasm
+	cargo fmt --all --check
+	rustfmt --edition 2024 --check tests/fuzz/targets/*.rs
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+fmt:
+	cargo fmt --all
+	rustfmt --edition 2024 tests/fuzz/targets/*.rs
+
+audit:
+	cargo deny check bans licenses sources
+
+setup: wasm
+	tests/setup/clients.sh
+	tests/.venv/bin/python tests/setup/speech.py
+
+wasm:
+	tests/setup/wasm.sh

@@ -1,0 +1,49 @@
+// A backend made of the `ws` library, for a test. See backend.py.
+
+import { createHash } from "node:crypto";
+import { WebSocketServer } from "ws";
+
+const emit = (event, fields) => console.log(JSON.stringify({ event, ...fields }));
+
+const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: false }, () =>
+  emit("listening", { port: server.address().port }),
+);
+
+server.on("connection", (socket, request) => {
+  const words = new URL(request.url, "ws://x").searchParams.get("do") ?? "";
+  const orders = Object.fromEntries(words.split(",").filter(Boolean).map((word) => [...word.split(":"), ""].slice(0, 2)));
+  const say = (message) => socket.send(JSON.stringify(message));
+  const digest = createHash("sha256");
+  let heard = 0;
+  emit("open", { path: request.url, headers: request.headers });
+  socket.on("message", (message, isBinary) => {
+    if (isBinary) {
+      digest.update(message);
+      heard += message.length;
+      if ("tell" in orders) say({ type: "heard", bytes: heard });
+      if ("confirm" in orders) say({ type: "ack", bytes: heard });
+      if ("echo" in orders) socket.send(message);
+      if (heard >= Number(orders["close-after"] ?? Infinity)) socket.close(Number(orders.close), "enough");
+      if (heard >= Number(orders["abort-after"] ?? Infinity)) socket.terminate();
+      return;
+    }
+    emit("text", { data: message.toString() });
+    if ("echo" in orders) return socket.send(message.toString());
+    const { type } = JSON.parse(message);
+    if (type === "handshake" && "refuse" in orders) {
+      say({ type: "error", code: "quota", message: "no quota left", retryable: true });
+      socket.close(4100, "no quota left");
+    } else if (type === "handshake" && "close" in orders && !("close-after" in orders)) {
+      socket.close(Number(orders.close), "who are you");
+    } else if (type === "handshake" && !("silent" in orders)) {
+      if ("early" in orders) say({ type: "welcome" });
+      say({ type: "handshake-ack", ok: true, status: "ready", session_id: "the backend's" });
+    } else if (type === "finalize" && !("keep" in orders)) {
+      say({ type: "transcript", text: "the last words" });
+      say({ type: "status", status: "finalized", words: 3 });
+    }
+  });
+  socket.on("close", (code, reason) =>
+    emit("end", { sha256: digest.digest("hex"), bytes: heard, code, reason: reason.toString() }),
+  );
+});

@@ -1,0 +1,91 @@
+"""A backend made of the `websockets` library, for a test.
+
+Listens on a free port, prints what it sees as JSON, one object a line, and does
+what the parameter `do` of a request says, which may be several words with
+commas between them. backend.mjs does the same with another library.
+"""
+
+import asyncio
+import hashlib
+import json
+from http import HTTPStatus
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
+
+
+def emit(event, **fields):
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def orders(path):
+    words = parse_qs(urlsplit(path).query).get("do", [""])[0]
+    return dict(word.partition(":")[::2] for word in words.split(",") if word)
+
+
+def refuse_request(connection, request):
+    if status := orders(request.path).get("status"):
+        return connection.respond(HTTPStatus(int(status)), "no\n")
+
+
+async def handle(socket):
+    path = socket.request.path
+    do = orders(path)
+    emit("open", path=path, headers=dict(socket.request.headers.raw_items()))
+    digest, heard = hashlib.sha256(), 0
+    say = lambda **message: socket.send(json.dumps(message))
+    try:
+        async for message in socket:
+            if isinstance(message, bytes):
+                digest.update(message)
+                heard += len(message)
+                if "tell" in do:
+                    await say(type="heard", bytes=heard)
+                if "confirm" in do:
+                    await say(type="ack", bytes=heard)
+                if "echo" in do:
+                    await socket.send(message)
+                if heard >= int(do.get("close-after", heard + 1)):
+                    await socket.close(int(do["close"]), "enough")
+                if heard >= int(do.get("abort-after", heard + 1)):
+                    socket.transport.abort()
+                continue
+            emit("text", data=message)
+            if "echo" in do:
+                await socket.send(message)
+                continue
+            match json.loads(message).get("type"):
+                case "handshake" if "refuse" in do:
+                    await say(type="error", code="quota", message="no quota left", retryable=True)
+                    await socket.close(4100, "no quota left")
+                case "handshake" if "close" in do and "close-after" not in do:
+                    await socket.close(int(do["close"]), "who are you")
+                case "handshake" if "silent" not in do:
+                    if "early" in do:
+                        await say(type="welcome")
+                    await say(type="handshake-ack", ok=True, status="ready", session_id="the backend's")
+                    if "stall" in do:
+                        socket.transport.pause_reading()
+                    if "flood" in do:
+                        for number in range(int(do["flood"])):
+                            await say(type="transcript", number=number, text="x" * 1000)
+                        emit("flooded")
+                case "finalize" if "keep" not in do:
+                    await say(type="transcript", text="the last words")
+                    await say(type="status", status="finalized", words=3)
+    except ConnectionClosed:
+        pass
+    emit("end", sha256=digest.hexdigest(), bytes=heard, code=socket.close_code, reason=socket.close_reason)
+
+
+async def main():
+    # No keepalive of its own: the gateway's is what is tested.
+    async with serve(
+        handle, "127.0.0.1", 0, process_request=refuse_request, ping_interval=None, max_size=None, compression=None
+    ) as server:
+        emit("listening", port=server.sockets[0].getsockname()[1])
+        await asyncio.get_running_loop().create_future()
+
+
+asyncio.run(main())

@@ -1,0 +1,80 @@
+//! JSON from a client: a handshake and the messages of a stream mean what
+//! another reader of JSON makes of them, and a refusal is short.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use sluice::facts::source_name;
+use sluice::handshake::Handshake;
+use sluice::socket::cause::Cause;
+use sluice::socket::close::Words;
+use sluice::socket::message::ClientMessage;
+use sluice::upstream::duration_of;
+
+/// Bytes of a message that names what was wrong with a client's.
+const LONGEST_REFUSAL: usize = 512;
+
+fuzz_target!(|text: &str| {
+    let json = serde_json::from_str(text).unwrap_or(Value::Null);
+    control(text, &json);
+    match Handshake::parse(text) {
+        Ok(handshake) => accepted(&handshake, &json),
+        Err(error) => {
+            assert!(
+                !error.0.is_empty() && error.0.len() <= LONGEST_REFUSAL,
+                "{error}"
+            );
+            let words = Words::of(&Cause::HandshakeInvalid(error.0));
+            assert_eq!(words.close_code(), 4000);
+            let frame = words
+                .error_frame("session")
+                .expect("a refusal is explained");
+            serde_json::from_slice::<Value>(&frame).expect("the error frame is JSON");
+        }
+    }
+});
+
+fn accepted(handshake: &Handshake, json: &Value) {
+    assert_eq!(json["type"], "handshake");
+    assert_eq!(json["sample_rate"], handshake.sample_rate);
+    assert_eq!(json["device_id"], handshake.device_id);
+    assert_eq!(
+        *json.get("channels").unwrap_or(&1.into()),
+        handshake.channels
+    );
+    assert_eq!(
+        *json.get("codec").unwrap_or(&"pcm_s16le".into()),
+        handshake.codec
+    );
+    for (key, value) in [
+        ("source", &handshake.source),
+        ("language", &handshake.language),
+        ("client", &handshake.client),
+        ("version", &handshake.version),
+    ] {
+        assert_eq!(json[key].as_str(), value.as_deref(), "{key}");
+    }
+    assert!(handshake.sample_rate > 0 && handshake.channels > 0);
+    // What is computed from it neither overflows nor divides by nothing.
+    for bytes in [0, 1, u64::MAX] {
+        let _ = duration_of(bytes, handshake);
+    }
+    if let Some(named) = &handshake.source {
+        let known = source_name(named);
+        assert!(matches!(known, None | Some("mic" | "sys")), "{known:?}");
+    }
+}
+
+/// A message is known only by its type, and only in an object.
+fn control(text: &str, json: &Value) {
+    let expected = match ClientMessage::parse(text.as_bytes()) {
+        ClientMessage::Ping => "ping",
+        ClientMessage::Pong => "pong",
+        ClientMessage::Pause => "pause",
+        ClientMessage::Resume => "resume",
+        ClientMessage::Finalize => "finalize",
+        ClientMessage::Close => "close",
+        ClientMessage::Unknown => return,
+    };
+    assert_eq!(json["type"], expected);
+}

@@ -1,0 +1,4 @@
+;; Answers from an address that no answer can have.
+;; hook: on-connect
+;; expect: fails trapped
+(func (export "hook") (param i32) (result i32) (call $drop (local.get 0)) (i32.const 513))

@@ -1,0 +1,3 @@
+;; Is a module and no component.
+;; expect: does not load: it is a core WebAssembly module, not a component
+(module (func (export "decide")))

@@ -1,0 +1,5 @@
+;; Lets go of the connection twice.
+;; hook: on-connect
+;; expect: fails trapped
+(func (export "hook") (param i32) (result i32)
+  (call $drop (local.get 0)) (call $drop (local.get 0)) (i32.const 512))

@@ -1,0 +1,3 @@
+;; Has nothing to ask.
+;; expect: does not load: has no hook
+(component)

@@ -1,0 +1,3 @@
+;; Wants the environment.
+;; expect: does not load: imports wasi:cli/environment@0.2.0, which this host does not offer
+(component (import "wasi:cli/environment@0.2.0" (instance)))

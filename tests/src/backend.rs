@@ -1,0 +1,116 @@
+//! Backends behind the gateway that nobody here wrote, each a process of its
+//! own.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::client::Library;
+use crate::config::Config;
+use crate::output::Output;
+
+/// A running backend. Killed when dropped.
+pub struct Backend {
+    child: Child,
+    events: Output,
+    port: u16,
+}
+
+impl Backend {
+    /// Starts a backend of a library, and waits until it listens.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn start(library: Library) -> Self {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut command = match library {
+            Library::Websockets => {
+                let mut python = Command::new(tests.join(".venv/bin/python"));
+                python.arg(tests.join("backends/backend.py"));
+                python
+            }
+            Library::Ws => {
+                let mut node = Command::new("node");
+                node.arg(tests.join("backends/backend.mjs"));
+                node
+            }
+        };
+        let pipes = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = pipes.spawn().expect("the backend starts");
+        let events = Output::default();
+        events.follow(child.stdout.take().expect("piped"));
+        events.follow(child.stderr.take().expect("piped"));
+        let mut backend = Self {
+            child,
+            events,
+            port: 0,
+        };
+        let listening = backend.event("listening");
+        backend.port = u16::try_from(listening["port"].as_u64().expect("a port")).expect("a port");
+        backend
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// The first event of a name, of the past or to come.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub fn event(&self, name: &str) -> Value {
+        let found = self.events.find(name, |line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            (event["event"] == name).then_some(event)
+        });
+        found.unwrap_or_else(|| panic!("no {name}:\n{}", self.events.text()))
+    }
+
+    /// Every event of a name so far.
+    pub fn events(&self, name: &str) -> Vec<Value> {
+        let lines = self.events.lines();
+        let events = lines
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        events
+            .filter(|event: &Value| event["event"] == name)
+            .collect()
+    }
+
+    /// Ends the process at once.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The main job with a backend at this address instead of recordings; what the
+/// client asks for with `do` is passed on. `/relay` is a plain relay to it.
+#[must_use]
+pub fn relaying(to: SocketAddr) -> Config {
+    let url = |path: &str| json!(format!("ws://{to}/{path}do={{query.do}}"));
+    Config::ingest()
+        .set("upstreams.recordings", "kind", json!("websocket"))
+        .set(
+            "upstreams.recordings",
+            "url",
+            url("in/{param.meeting_id}?source={query.source}&"),
+        )
+        .set("upstreams.plain", "kind", json!("websocket"))
+        .set("upstreams.plain", "url", url("plain?"))
+        .set("routes.relay", "paths", json!(["/relay"]))
+        .set("routes.relay", "handshake", json!("none"))
+        .set("routes.relay", "upstream", json!("plain"))
+}

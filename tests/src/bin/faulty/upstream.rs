@@ -1,0 +1,157 @@
+//! Upstreams that fail.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use sluice::config::Config;
+use sluice::upstream::{
+    self, Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upstreams, Upward,
+};
+
+/// When it fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// As it is opened.
+    Open,
+    /// As it is asked whether it can take a message, after the first.
+    Ready,
+    /// As it is given its first message.
+    Message,
+    /// As it is asked for a message, after its first.
+    Event,
+    /// As it is sealed.
+    Seal,
+}
+
+/// How it fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Panic,
+    Error,
+    /// It never answers.
+    Never,
+}
+
+#[derive(Clone, Copy)]
+struct Fault {
+    when: When,
+    how: How,
+}
+
+impl Fault {
+    fn named(name: &str) -> Option<Self> {
+        let (when, how) = name.strip_prefix("fault-")?.split_once('-')?;
+        Some(Self {
+            when: match when {
+                "open" => When::Open,
+                "ready" => When::Ready,
+                "message" => When::Message,
+                "event" => When::Event,
+                "seal" => When::Seal,
+                _ => return None,
+            },
+            how: match how {
+                "panic" => How::Panic,
+                "error" => How::Error,
+                "never" => How::Never,
+                _ => return None,
+            },
+        })
+    }
+
+    fn strike(self) -> Poll<anyhow::Error> {
+        match self.how {
+            How::Panic => panic!("the fault that was asked for"),
+            How::Error => Poll::Ready(anyhow::anyhow!("the fault that was asked for")),
+            How::Never => Poll::Pending,
+        }
+    }
+
+    fn lose(self) -> Poll<Lost> {
+        self.strike().map(|detail| Lost {
+            public: "lost on demand".to_owned(),
+            detail,
+        })
+    }
+}
+
+/// What is configured, with faults where names ask for them.
+pub fn build(config: &Config) -> Upstreams {
+    let built = upstream::build(config).into_iter();
+    built
+        .map(|(name, real)| match Fault::named(&name) {
+            Some(fault) => (name, Arc::new(Faulty { fault, real }) as _),
+            None => (name, real),
+        })
+        .collect()
+}
+
+struct Faulty {
+    fault: Fault,
+    real: Arc<dyn Upstream>,
+}
+
+impl Upstream for Faulty {
+    fn open(&self, stream: StreamInfo) -> BoxFuture<'_, Result<Box<dyn Link>, OpenError>> {
+        async move {
+            let fault = self.fault;
+            if fault.when == When::Open {
+                let detail = std::future::poll_fn(|_| fault.strike()).await;
+                let public = "closed on demand".to_owned();
+                return Err(OpenError::Unavailable { public, detail });
+            }
+            let real = self.real.open(stream).await?;
+            let taken = 0;
+            Ok(Box::new(FaultyLink { fault, real, taken }) as _)
+        }
+        .boxed()
+    }
+}
+
+struct FaultyLink {
+    fault: Fault,
+    real: Box<dyn Link>,
+    taken: u64,
+}
+
+impl FaultyLink {
+    fn strikes(&self, when: When) -> bool {
+        self.fault.when == when && self.taken > 0
+    }
+}
+
+impl Link for FaultyLink {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        if self.strikes(When::Ready) {
+            return self.fault.lose().map(Err);
+        }
+        self.real.poll_ready(cx)
+    }
+
+    fn start_send(&mut self, message: Upward) {
+        self.taken += 1;
+        if self.strikes(When::Message) {
+            // There is no error to return here, and nothing to wait for.
+            assert!(self.fault.how != How::Panic, "the fault that was asked for");
+        }
+        self.real.start_send(message);
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Downward, Lost>> {
+        if self.strikes(When::Event) {
+            return self.fault.lose().map(Err);
+        }
+        self.real.poll_event(cx)
+    }
+
+    fn seal(self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+        async move {
+            if self.fault.when == When::Seal {
+                return Err(std::future::poll_fn(|_| self.fault.lose()).await);
+            }
+            self.real.seal(ending).await
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,32 @@
+//! What the machine gives: descriptors and cores.
+
+use std::thread::available_parallelism;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// Raises the soft limit of open files to the hard one. A gateway that is
+/// started here inherits it.
+pub fn raise_descriptor_limit() -> rustix::io::Result<()> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    )
+}
+
+/// Keeps this thread, and what it starts from now on, on one core. On a
+/// machine that has not got that core, leaves it where it is.
+pub fn pin(core: usize) {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let mut set = CpuSet::new();
+    if core < CpuSet::MAX_CPU {
+        set.set(core);
+    }
+    if let Err(error) = sched_setaffinity(None, &set) {
+        eprintln!("not pinned to core {core} of {cores}: {error}");
+    }
+}

@@ -1,0 +1,9 @@
+//! What can be done to a target.
+
+pub mod attack;
+pub mod churn;
+pub mod echo;
+pub mod idle;
+pub mod stream;
+
+mod admit;

@@ -1,0 +1,114 @@
+//! Configurations for tests.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::token::SECRET;
+
+/// A configuration file in the making. Its text is its `Display`.
+#[derive(Debug, Clone, Default)]
+pub struct Config(BTreeMap<String, BTreeMap<String, Value>>);
+
+impl Config {
+    /// The main job: both paths, three policies, recordings. Beside it a plain
+    /// WebSocket echo route and one that drops what it gets.
+    pub fn ingest() -> Self {
+        let paths = [
+            "/ws/ingest/meetings/{meeting_id}",
+            "/api/v1/ws/ingest/meetings/{meeting_id}",
+        ];
+        Self::default()
+            .set("key_sets.main", "secret", json!(SECRET))
+            .set("key_sets.main", "algorithms", json!(["HS256"]))
+            .set("key_sets.main", "audiences", json!(["meetings"]))
+            .set("key_sets.main", "issuers", json!(["our-app"]))
+            .set("key_sets.main", "leeway", json!("0s"))
+            .set("policies.auth", "component", json!("builtin:auth"))
+            .set("policies.auth", "grants", json!(["jwt"]))
+            .set("policies.auth.config", "key_set", json!("main"))
+            .set(
+                "policies.duplicate",
+                "component",
+                json!("builtin:duplicate"),
+            )
+            .set("policies.duplicate", "grants", json!(["sessions"]))
+            .set(
+                "policies.sample-rate",
+                "component",
+                json!("builtin:sample-rate"),
+            )
+            .set("upstreams.recordings", "kind", json!("wav"))
+            .set("upstreams.mirror", "kind", json!("echo"))
+            .set("upstreams.nowhere", "kind", json!("discard"))
+            .set("routes.ingest", "paths", json!(paths))
+            .set("routes.ingest", "handshake", json!("ingest.v1"))
+            .set("routes.ingest", "on_connect", json!(["auth", "duplicate"]))
+            .set("routes.ingest", "on_handshake", json!(["sample-rate"]))
+            .set("routes.ingest", "upstream", json!("recordings"))
+            .set("routes.echo", "paths", json!(["/echo"]))
+            .set("routes.echo", "handshake", json!("none"))
+            .set("routes.echo", "upstream", json!("mirror"))
+            .set("routes.discard", "paths", json!(["/discard"]))
+            .set("routes.discard", "handshake", json!("none"))
+            .set("routes.discard", "upstream", json!("nowhere"))
+    }
+
+    /// Routes without policies, which cost nothing to start: `/ingest/{meeting_id}`
+    /// with a handshake, `/echo` without.
+    pub fn open() -> Self {
+        Self::default()
+            .set("upstreams.mirror", "kind", json!("echo"))
+            .set("upstreams.nowhere", "kind", json!("discard"))
+            .set("routes.ingest", "paths", json!(["/ingest/{meeting_id}"]))
+            .set("routes.ingest", "handshake", json!("ingest.v1"))
+            .set("routes.ingest", "upstream", json!("nowhere"))
+            .set("routes.echo", "paths", json!(["/echo"]))
+            .set("routes.echo", "handshake", json!("none"))
+            .set("routes.echo", "upstream", json!("mirror"))
+    }
+
+    /// Sets a key of a section. What JSON says of strings, numbers, booleans
+    /// and lists, TOML says in the same way.
+    #[must_use]
+    pub fn set(mut self, section: &str, key: &str, value: Value) -> Self {
+        self.0
+            .entry(section.to_owned())
+            .or_default()
+            .insert(key.to_owned(), value);
+        self
+    }
+
+    /// Sets a limit of the ingest route.
+    #[must_use]
+    pub fn limit(self, key: &str, value: &str) -> Self {
+        self.set("routes.ingest", key, json!(value))
+    }
+
+    /// Sets a limit of the echo route.
+    #[must_use]
+    pub fn echo_limit(self, key: &str, value: &str) -> Self {
+        self.set("routes.echo", key, json!(value))
+    }
+
+    /// Takes a key away.
+    #[must_use]
+    pub fn without(mut self, section: &str, key: &str) -> Self {
+        self.0.entry(section.to_owned()).or_default().remove(key);
+        self
+    }
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (section, keys) in &self.0 {
+            writeln!(f, "[{section}]")?;
+            for (key, value) in keys {
+                writeln!(f, "{key} = {value}")?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! Everything that a process prints, line by line, while it runs.
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+use crate::DEADLINE;
+
+/// The lines of a process, of both its outputs together.
+#[derive(Clone, Default)]
+pub struct Output(Arc<(Mutex<Lines>, Condvar)>);
+
+#[derive(Default)]
+struct Lines {
+    lines: Vec<String>,
+    open: usize,
+}
+
+impl Output {
+    /// Reads `from` on a thread of its own until it ends.
+    pub fn follow(&self, from: impl Read + Send + 'static) {
+        self.0.0.lock().unwrap().open += 1;
+        let output = self.clone();
+        std::thread::spawn(move || {
+            let (lines, news) = &*output.0;
+            let mut from = BufReader::new(from);
+            let mut line = Vec::new();
+            // Bytes and not text: what is no UTF-8 must be seen too.
+            while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                lines.lock().unwrap().lines.push(text);
+                news.notify_all();
+                line.clear();
+            }
+            lines.lock().unwrap().open -= 1;
+            news.notify_all();
+        });
+    }
+
+    /// All that has been printed so far.
+    pub fn text(&self) -> String {
+        self.0.0.lock().unwrap().lines.join("\n")
+    }
+
+    /// The lines so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.0.lock().unwrap().lines.clone()
+    }
+
+    /// The first answer that `find` has for a line, of the past or to come;
+    /// none once the process has closed its outputs.
+    ///
+    /// # Panics
+    /// After the deadline, with everything that was printed.
+    pub fn find<T>(&self, what: &str, mut find: impl FnMut(&str) -> Option<T>) -> Option<T> {
+        let (lines, news) = &*self.0;
+        let end = Instant::now() + DEADLINE;
+        let mut seen = 0;
+        let mut lines = lines.lock().unwrap();
+        loop {
+            for line in &lines.lines[seen..] {
+                if let Some(answer) = find(line) {
+                    return Some(answer);
+                }
+            }
+            seen = lines.lines.len();
+            if lines.open == 0 {
+                return None;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                // Whoever is dropped while this unwinds wants to print it too.
+                let text = lines.lines.join("\n");
+                drop(lines);
+                panic!("waited in vain: {what}; the output:\n{text}");
+            }
+            lines = news.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    /// Waits until the outputs are closed, and returns all of them.
+    pub fn wait_for_end(&self) -> String {
+        self.find::<()>("the end of the output", |_| None);
+        self.text()
+    }
+}

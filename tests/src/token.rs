@@ -1,0 +1,108 @@
+//! Tokens, good and bad.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+
+/// The shared secret of the key set in [`crate::config`].
+pub const SECRET: &str = "canary-secret-4f1d0c52a6e9487bb6c3";
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
+}
+
+/// The claims that the deployed client's tokens carry.
+pub fn claims() -> Value {
+    json!({
+        "user_id": "u-1", "tenant_id": "t-1", "email": "ada@example.org", "role": "member",
+        "iat": now(), "exp": now() + 3600, "aud": "meetings", "iss": "our-app",
+    })
+}
+
+/// The usual claims with some of them replaced; null takes one away.
+pub fn claims_with(changes: Value) -> Value {
+    let (mut claims, Value::Object(changes)) = (claims(), changes) else {
+        panic!("claims are an object")
+    };
+    for (name, value) in changes {
+        if value.is_null() {
+            claims.as_object_mut().expect("an object").remove(&name);
+        } else {
+            claims[name] = value;
+        }
+    }
+    claims
+}
+
+/// A good token.
+pub fn good() -> String {
+    sign(&claims())
+}
+
+/// Of another user of the same tenant.
+pub fn of_user(user: &str) -> String {
+    sign(&claims_with(json!({"user_id": user})))
+}
+
+/// HS256 with [`SECRET`].
+pub fn sign(claims: &Value) -> String {
+    sign_with(&Header::new(Algorithm::HS256), claims, SECRET.as_bytes())
+}
+
+/// HS256, HS384 or HS512 with any secret and header.
+pub fn sign_with(header: &Header, claims: &Value, secret: &[u8]) -> String {
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(secret))
+        .expect("claims can be signed")
+}
+
+/// A token with any header at all, and a signature of no worth.
+pub fn forged(header: &Value, signature: &[u8]) -> String {
+    let part = |json: &Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
+    format!(
+        "{}.{}.{}",
+        part(header),
+        part(&claims()),
+        BASE64_URL_SAFE_NO_PAD.encode(signature)
+    )
+}
+
+/// A key pair, of which the gateway gets the public half.
+pub struct KeyOfOurs {
+    private: Vec<u8>,
+    /// The public half in PEM.
+    pub pem: String,
+}
+
+impl KeyOfOurs {
+    /// A fresh Ed25519 key.
+    pub fn generate() -> Self {
+        let key = Ed25519KeyPair::generate().expect("a key");
+        let der = key.public_key().as_der().expect("a public key has a form");
+        let private = key
+            .to_pkcs8()
+            .expect("a private key has a form")
+            .as_ref()
+            .to_vec();
+        let body = BASE64_STANDARD.encode(der.as_ref());
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n");
+        Self { private, pem }
+    }
+
+    /// EdDSA.
+    pub fn sign(&self, claims: &Value) -> String {
+        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+        let key = EncodingKey::from_ed_der(&self.private);
+        jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), claims, &key)
+            .expect("claims can be signed")
+    }
+}

@@ -1,0 +1,271 @@
+//! The command line, as a new user meets it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use sluice_tests::client::{Client, Library, meeting};
+use sluice_tests::command::{self, Done, run};
+use sluice_tests::config::Config;
+use sluice_tests::gateway::Gateway;
+use sluice_tests::speech::{self, read_wav};
+use sluice_tests::{eventually, token};
+use tempfile::TempDir;
+
+/// `sluice serve` with nothing but a data folder: what a new user starts.
+fn first_start(data: &Path) -> Gateway {
+    let mut serve = command::sluice(&["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
+    serve.arg(data);
+    Gateway::launch(serve, TempDir::new().unwrap())
+}
+
+/// The token that a banner prints.
+fn banner_token(gateway: &Gateway) -> String {
+    let token = gateway.output().find("a token", |line| {
+        let mut words = line.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)));
+        words
+            .find(|word| word.starts_with("eyJ") && word.matches('.').count() == 2)
+            .map(str::to_owned)
+    });
+    token.expect("the gateway runs")
+}
+
+fn admitted(gateway: &Gateway, meeting_id: &str, token: &str) {
+    let mut client = Client::connect(Library::Ws, gateway, &meeting(meeting_id, "mic", token));
+    client.handshake();
+    client.expect_ack();
+}
+
+#[test]
+fn the_first_start_prints_where_it_listens_a_token_and_a_line_to_copy() {
+    let data = TempDir::new().unwrap();
+    let gateway = first_start(data.path());
+    let token = banner_token(&gateway);
+    admitted(&gateway, "m1", &token);
+    let output = gateway.output();
+    let address = gateway.address().to_string();
+    eventually("the address", || {
+        output.text().contains(&address).then_some(())
+    });
+    let line = output.find("a line to copy", |line| {
+        line.contains("sample.wav").then(|| line.trim().to_owned())
+    });
+    let line = line.expect("the gateway runs");
+    assert!(line.contains("stream") && line.contains(&token), "{line}");
+}
+
+#[test]
+fn the_line_of_the_banner_streams_the_sample() {
+    let data = TempDir::new().unwrap();
+    let gateway = first_start(data.path());
+    banner_token(&gateway);
+    let line = gateway.output().find("a line to copy", |line| {
+        line.contains("sample.wav").then(|| line.trim().to_owned())
+    });
+    // `cargo run` would wait for the build that runs the tests: the same binary, without it.
+    let line = line
+        .expect("the gateway runs")
+        .replace("cargo run -p sluice --", "sluice");
+    let line = line.trim_start_matches(['$', '>', ' ']).to_owned();
+    let folder = command::binary().parent().unwrap();
+    let path = std::env::join_paths(
+        std::iter::once(folder.to_owned())
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("{line} --fast")])
+        .current_dir(command::root())
+        .env("PATH", path.unwrap());
+    shell
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let done = run(&mut shell);
+    assert_eq!(done.status, Some(0), "{line}: {done:?}");
+    let mut found = Vec::new();
+    for entry in walk(data.path()) {
+        if entry
+            .extension()
+            .is_some_and(|extension| extension == "wav")
+        {
+            found.push(entry);
+        }
+    }
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(read_wav(&found[0]).1 == speech::sample().pcm);
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(walk(&path))
+        } else {
+            found.push(path)
+        }
+    }
+    found
+}
+
+#[test]
+fn the_dev_key_is_made_once_and_for_its_owner_only() {
+    let data = TempDir::new().unwrap();
+    let first = first_start(data.path());
+    let token = banner_token(&first);
+    drop(first);
+    let second = first_start(data.path());
+    admitted(&second, "m1", &token);
+    admitted(&second, "m2", &banner_token(&second));
+    let files = walk(data.path());
+    let keys: Vec<_> = files
+        .iter()
+        .filter(|path| path.extension().is_none_or(|e| e != "wav"))
+        .collect();
+    assert!(!keys.is_empty(), "{files:?}");
+    for key in keys {
+        let mode = key.metadata().unwrap().permissions().mode();
+        assert_eq!(
+            mode & 0o077,
+            0,
+            "{} is open to others: {mode:o}",
+            key.display()
+        );
+    }
+    let elsewhere = TempDir::new().unwrap();
+    let other = first_start(elsewhere.path());
+    Client::connect(Library::Ws, &other, &meeting("m1", "mic", &token))
+        .expect_refusal(4001, "auth_failed");
+}
+
+#[test]
+fn two_first_starts_at_once_agree_on_one_key() {
+    let data = TempDir::new().unwrap();
+    let (one, two) = std::thread::scope(|scope| {
+        let one = scope.spawn(|| first_start(data.path()));
+        let two = scope.spawn(|| first_start(data.path()));
+        (one.join().unwrap(), two.join().unwrap())
+    });
+    admitted(&one, "m1", &banner_token(&two));
+    admitted(&two, "m1", &banner_token(&one));
+}
+
+#[test]
+fn a_minted_token_is_good_for_what_it_says() {
+    let data = TempDir::new().unwrap();
+    let gateway = first_start(data.path());
+    let done = run(command::sluice(&["token", "--data-dir"]).arg(data.path()));
+    assert_eq!(done.status, Some(0), "{done:?}");
+    assert_eq!(
+        done.stdout.trim().lines().count(),
+        1,
+        "standard output is the token alone: {done:?}"
+    );
+    admitted(&gateway, "m1", done.stdout.trim());
+}
+
+fn stream(gateway: &Gateway, path: &str, token: &str, more: &[&str]) -> Done {
+    let sample = command::root().join("tests/speech/sample.wav");
+    let mut command = command::sluice(&["stream"]);
+    command
+        .arg(sample)
+        .args(["--url", &gateway.url(path), "--token", token])
+        .args(more);
+    run(&mut command)
+}
+
+#[test]
+fn stream_sends_a_recording_and_names_its_session() {
+    let gateway = Gateway::start(&Config::ingest());
+    let token = token::good();
+    let done = stream(
+        &gateway,
+        "/ws/ingest/meetings/m1?source=mic",
+        &token,
+        &["--fast"],
+    );
+    assert_eq!(done.status, Some(0), "{done:?}");
+    let session = gateway.output().find("the end", |line| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        let ended = event["message"] == "connection ended";
+        let spans = event["span"].clone();
+        ended.then(|| spans["session_id"].as_str().map(str::to_owned))?
+    });
+    let session = session.expect("the gateway runs");
+    assert!(
+        format!("{}{}", done.stdout, done.stderr).contains(&session),
+        "{session} in {done:?}"
+    );
+    assert!(read_wav(&gateway.recording()).1 == speech::sample().pcm);
+    assert!(!done.stdout.contains(&token) && !done.stderr.contains(&token));
+}
+
+#[test]
+fn stream_prints_the_refusal_and_exits_with_a_status_of_its_own() {
+    let gateway = Gateway::start(&Config::ingest());
+    for (path, token, code, word) in [
+        ("/ws/ingest/meetings/m1", "nonsense", "4001", "auth_failed"),
+        ("/nowhere", &token::good(), "4004", "not_found"),
+    ] {
+        let done = stream(&gateway, path, token, &["--fast"]);
+        assert_eq!(done.status, Some(3), "{done:?}");
+        let printed = format!("{}{}", done.stdout, done.stderr);
+        for part in [code, word, "retryable", "session_id"] {
+            assert!(printed.contains(part), "{part} in {printed}");
+        }
+    }
+}
+
+#[test]
+fn stream_says_what_is_wrong_when_there_is_no_gateway() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let sample = command::root().join("tests/speech/sample.wav");
+    let mut command = command::sluice(&["stream"]);
+    let url = format!("ws://{gone}/ws/ingest/meetings/m1");
+    let done = run(command.arg(sample).args(["--url", &url, "--token", "t"]));
+    assert!(
+        done.status.is_some_and(|status| status != 0 && status != 3),
+        "{done:?}"
+    );
+    assert!(done.stderr.contains(&gone.to_string()), "{done:?}");
+}
+
+#[test]
+fn stream_does_not_take_what_is_no_recording() {
+    let gateway = Gateway::start(&Config::ingest());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "no recording").unwrap();
+    let mut command = command::sluice(&["stream"]);
+    let url = gateway.url("/ws/ingest/meetings/m1");
+    let done = run(command
+        .arg(file.path())
+        .args(["--url", &url, "--token", "t"]));
+    assert!(
+        done.status.is_some_and(|status| status != 0 && status != 3),
+        "{done:?}"
+    );
+    assert!(
+        done.stderr.contains(&file.path().display().to_string()),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn the_help_names_every_command_and_the_version_is_there() {
+    let done = run(&mut command::sluice(&["--help"]));
+    assert_eq!(done.status, Some(0));
+    for word in ["serve", "check", "token", "stream"] {
+        assert!(done.stdout.contains(word), "{word} in {}", done.stdout);
+        let help = run(&mut command::sluice(&[word, "--help"]));
+        assert_eq!(help.status, Some(0), "{word}");
+        assert!(help.stdout.lines().count() > 5, "{}", help.stdout);
+    }
+    let done = run(&mut command::sluice(&["--version"]));
+    assert_eq!(
+        done.stdout.trim(),
+        format!("sluice {}", env!("CARGO_PKG_VERSION"))
+    );
+}

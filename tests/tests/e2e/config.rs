@@ -1,0 +1,140 @@
+//! The configuration file: mistakes show before anything is served.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use sluice_tests::command::{self, Done};
+use sluice_tests::config::Config;
+use tempfile::TempDir;
+
+fn write(text: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sluice.toml");
+    std::fs::write(&file, text).unwrap();
+    (folder, file)
+}
+
+fn check(text: &str) -> Done {
+    let (_folder, file) = write(text);
+    command::run(command::sluice(&["check", "--config"]).arg(file))
+}
+
+/// Everything that is wrong, each with what must stand in the line it is
+/// about, and what the report must say.
+fn mistaken() -> (String, Vec<(&'static str, &'static str)>) {
+    let config = Config::ingest()
+        .set("routes.ingest", "upsteam", json!("recordings"))
+        .set("routes.ingest", "on_connect", json!(["auth", "duplicat"]))
+        .set("key_sets.other", "secret_file", json!("missing-secret.txt"))
+        .set("policies.mine", "component", json!("missing.wasm"))
+        .set("policies.duplicate.config", "mode", json!("takeoverr"))
+        .set("policies.auth.config", "key_set", json!("nobody"))
+        .set("routes.echo", "idle_timeout", json!(5));
+    let mistakes = vec![
+        ("upsteam = ", "upsteam"),
+        ("on_connect = ", "duplicat"),
+        ("secret_file = ", "missing-secret.txt"),
+        ("component = \"missing.wasm\"", "missing.wasm"),
+        ("key_set = ", "nobody"),
+        ("idle_timeout = ", "5s"),
+    ];
+    (config.to_string(), mistakes)
+}
+
+#[test]
+fn all_mistakes_are_reported_together_each_with_its_line() {
+    let (text, mistakes) = mistaken();
+    let done = check(&text);
+    assert!(done.status.is_some_and(|status| status != 0), "{done:?}");
+    let report = format!("{}{}", done.stdout, done.stderr);
+    for (start, said) in mistakes {
+        let line = text
+            .lines()
+            .position(|line| line.starts_with(start))
+            .expect("the mistake is there")
+            + 1;
+        assert!(report.contains(said), "{said} in:\n{report}");
+        assert!(
+            report.contains(&format!("sluice.toml:{line}:")),
+            "line {line} ({start}) in:\n{report}"
+        );
+    }
+}
+
+#[test]
+fn what_a_policy_dislikes_is_reported_with_its_line() {
+    let config = Config::ingest().set("policies.duplicate.config", "mode", json!("takeoverr"));
+    let config = config
+        .set("policies.sample-rate.config", "rates", json!([0]))
+        .to_string();
+    let done = check(&config);
+    assert!(done.status.is_some_and(|status| status != 0), "{done:?}");
+    let report = format!("{}{}", done.stdout, done.stderr);
+    for said in ["takeoverr", "rates"] {
+        assert!(report.contains(said), "{said} in:\n{report}");
+    }
+    assert!(report.matches("sluice.toml:").count() >= 2, "{report}");
+}
+
+/// What a gateway prints that does not start.
+fn fails_to_serve(config: &str, listen: &str) -> command::Done {
+    let (folder, file) = write(config);
+    let mut serve = command::sluice(&["serve", "--listen", listen, "--config"]);
+    let data = folder.path().join("data");
+    let done = command::run(serve.arg(file).arg("--data-dir").arg(data));
+    assert!(done.status.is_some_and(|status| status != 0), "{done:?}");
+    done
+}
+
+#[test]
+fn a_gateway_does_not_start_with_a_mistake() {
+    let (text, _) = mistaken();
+    let done = fails_to_serve(&text, "127.0.0.1:0");
+    let report = format!("{}{}", done.stdout, done.stderr);
+    assert!(
+        report.contains("upsteam") && !report.contains("listening"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_good_configuration_is_said_to_be_good() {
+    let done = check(&Config::ingest().to_string());
+    assert_eq!(done.status, Some(0), "{done:?}");
+    assert_ne!(done.stdout + &done.stderr, "");
+}
+
+#[test]
+fn the_example_is_good() {
+    let example = command::root().join("host/sluice.example.toml");
+    let done = command::run(command::sluice(&["check", "--config"]).arg(example));
+    assert_eq!(done.status, Some(0), "{done:?}");
+}
+
+#[test]
+fn a_file_that_is_missing_or_no_toml_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("nowhere.toml");
+    let done = command::run(command::sluice(&["check", "--config"]).arg(&missing));
+    assert!(
+        done.status.is_some_and(|status| status != 0) && done.stderr.contains("nowhere.toml"),
+        "{done:?}"
+    );
+    let done = check("[server\nlisten = 1");
+    assert!(done.status.is_some_and(|status| status != 0), "{done:?}");
+    assert!(
+        format!("{}{}", done.stdout, done.stderr).contains("sluice.toml:1:"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let done = fails_to_serve(&Config::ingest().to_string(), &address);
+    assert!(
+        format!("{}{}", done.stdout, done.stderr).contains(&address),
+        "{done:?}"
+    );
+}

@@ -1,0 +1,121 @@
+//! The record of decisions, as the real gateway writes it.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use sluice_tests::client::{Client, Library, meeting};
+use sluice_tests::config::Config;
+use sluice_tests::gateway::Gateway;
+use sluice_tests::token;
+
+fn recording() -> Config {
+    Config::ingest().set("decisions", "file", json!("decisions.jsonl"))
+}
+
+/// Stops the gateway, and reads what it has recorded.
+fn lines(gateway: &mut Gateway) -> (String, Vec<Value>) {
+    gateway.signal(Signal::TERM);
+    gateway.wait();
+    let text = std::fs::read_to_string(gateway.data().join("decisions.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    (text.clone(), lines.collect())
+}
+
+#[test]
+fn every_decision_is_a_line_with_its_grounds_and_no_secret() {
+    let mut gateway = Gateway::start(&recording());
+    let good = token::good();
+    let mut first = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", &good));
+    first.handshake();
+    let session = first.expect_ack();
+    let mut second = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", &good));
+    second.expect_refusal(4002, "ingest_exists");
+    let expired = token::sign(&token::claims_with(json!({"exp": token::now() - 600})));
+    let mut third = Client::connect(Library::Ws, &gateway, &meeting("m2", "mic", &expired));
+    third.expect_refusal(4001, "auth_failed");
+    first.finalize(0, 0);
+    let (text, lines) = lines(&mut gateway);
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            format!("{} {} {}", line["policy"], line["stage"], line["effect"]).replace('"', "")
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "auth connect accepted",
+            "duplicate connect accepted",
+            "sample-rate handshake accepted",
+            "auth connect accepted",
+            "duplicate connect refused",
+            "auth connect refused",
+        ]
+    );
+    assert_eq!(lines[0]["session"], session);
+    assert_eq!(lines[0]["generation"], 1);
+    let digest = lines[0]["digest"].as_str().unwrap();
+    assert!(
+        digest.starts_with("sha256:") && digest.len() == 71,
+        "{digest}"
+    );
+    // What it was told about the token, and not the token.
+    let verified = &lines[0]["calls"][0];
+    assert_eq!(
+        (&verified["call"], &verified["key_set"]),
+        (&json!("jwt.verify"), &json!("main"))
+    );
+    assert_eq!(verified["answer"]["ok"]["user_id"], "u-1");
+    assert_eq!(lines[0]["input"]["withheld"][0], "query token");
+    assert_eq!(lines[5]["calls"][0]["answer"], json!({"err": "expired"}));
+    assert_eq!(
+        (&lines[5]["verdict"], &lines[5]["close_code"]),
+        (&json!("reject"), &json!(4001))
+    );
+    // Who held the key, and what the newcomer was told of it.
+    let claims = lines[4]["calls"].as_array().unwrap();
+    assert_eq!(claims[0]["answer"]["err"]["session_id"], session);
+    assert_eq!(lines[2]["input"]["handshake"]["sample_rate"], 16000);
+    for token in [&good, &expired] {
+        for part in token.split('.').skip(1) {
+            assert!(!text.contains(part), "a part of a token was recorded");
+        }
+    }
+}
+
+#[test]
+fn a_policy_that_keeps_failing_is_put_away_and_still_refuses() {
+    let guest = include_str!("../../guests/connect.wat").replace("BODY", "(unreachable)");
+    let guest = wat::parse_str(guest).unwrap();
+    let config = recording()
+        .set("policies.guest", "component", json!("guest.wasm"))
+        .set("policies.guest", "quarantine_after", json!(2))
+        .set("policies.guest", "quarantine", json!("1h"))
+        .set("routes.ingest", "on_connect", json!(["guest"]));
+    let mut gateway = Gateway::start_with_files(&config, &[("guest.wasm", &guest)]);
+    for _ in 0..4 {
+        let mut client = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", "none"));
+        client.expect_refusal_saying(4007, "policy_failed", "policy guest failed");
+    }
+    let (_, lines) = lines(&mut gateway);
+    let failures: Vec<_> = lines.iter().map(|line| &line["failure"]).collect();
+    assert_eq!(failures, ["trap", "trap", "quarantined", "quarantined"]);
+    assert!(lines.iter().all(|line| line["effect"] == "failed-closed"));
+}
+
+#[test]
+fn a_record_that_cannot_be_written_stops_nobody() {
+    let config = recording()
+        .set("decisions", "file", json!("/dev/full"))
+        .set("server", "admin_listen", json!("127.0.0.1:0"));
+    let gateway = Gateway::start(&config);
+    let mut client = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", &token::good()));
+    client.handshake();
+    client.expect_ack();
+    client.finalize(0, 0);
+    sluice_tests::eventually("the count of what was not recorded", || {
+        let (_, metrics) = gateway.admin("GET /metrics");
+        metrics
+            .contains("sluice_decisions_unrecorded_total{reason=\"disk\"} 3")
+            .then_some(())
+    });
+}

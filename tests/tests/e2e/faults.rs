@@ -1,0 +1,110 @@
+//! What breaks behind the gateway, and in it: one client is told, and nobody
+//! else notices.
+
+use std::net::Shutdown;
+
+use serde_json::json;
+use sluice_tests::client::{Client, Event, Library, handshake, meeting};
+use sluice_tests::config::Config;
+use sluice_tests::gateway::Gateway;
+use sluice_tests::raw::Raw;
+use sluice_tests::{token, with_both_clients};
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+
+/// The main job, with recordings that fail as `fault` says: when, and how.
+fn config(fault: &str) -> Config {
+    let upstream = format!("fault-{fault}");
+    Config::ingest()
+        .set(&format!("upstreams.{upstream}"), "kind", json!("wav"))
+        .set("routes.ingest", "upstream", json!(upstream))
+}
+
+/// Goes on until it is to be refused.
+fn stream(library: Library, gateway: &Gateway, fault: &str) -> Client {
+    let mut client = Client::connect(library, gateway, &meeting("m1", "mic", &token::good()));
+    client.handshake();
+    if !fault.starts_with("open") {
+        client.expect_ack();
+        client.binary(&[1; 640]);
+        client.json(&json!({"type": "finalize"}));
+    }
+    client
+}
+
+with_both_clients! {
+    fn a_bug_is_told_as_internal_error_and_leaves_everybody_else_alone(library) {
+        for fault in ["open-panic", "ready-panic", "message-panic", "event-panic", "seal-panic"] {
+            let gateway = Gateway::start_faulty(&config(fault));
+            let mut neighbour = Client::connect(library, &gateway, "/echo");
+            // Twice with the same key: the first lets go of its claim.
+            for _ in 0..2 {
+                let mut client = stream(library, &gateway, fault);
+                let frame = client.expect_refusal_saying(4000, "internal_error", "Internal error");
+                assert_eq!(frame["retryable"], true);
+            }
+            neighbour.text("still here");
+            assert_eq!(neighbour.event(), Event::Text("still here".to_owned()));
+            let panic = gateway.output().find("the panic in the log", |line| {
+                let event: serde_json::Value = serde_json::from_str(line).ok()?;
+                let said = event["message"] == "panic: the fault that was asked for";
+                said.then_some(event)
+            });
+            let panic = panic.expect("the gateway runs");
+            assert!(panic["backtrace"].as_str().is_some_and(|trace| trace.contains("faulty")), "{panic}");
+        }
+    }
+
+    fn an_upstream_that_fails_is_told_as_unavailable(library) {
+        for (fault, message) in [
+            ("open-error", "closed on demand"),
+            ("ready-error", "lost on demand"),
+            ("event-error", "lost on demand"),
+            ("seal-error", "lost on demand"),
+        ] {
+            let gateway = Gateway::start_faulty(&config(fault));
+            for _ in 0..2 {
+                let mut client = stream(library, &gateway, fault);
+                let frame = client.expect_refusal_saying(4006, "upstream_unavailable", message);
+                assert_eq!(frame["retryable"], true);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_upstream_that_never_answers_is_given_up() {
+    for (fault, message) in [
+        ("open-never", "the upstream did not open in time"),
+        ("ready-never", "the upstream takes nothing any more"),
+        ("seal-never", "the stream could not be completed"),
+    ] {
+        let config = config(fault)
+            .limit("admission_timeout", "500ms")
+            .limit("write_timeout", "300ms");
+        let gateway = Gateway::start_faulty(&config);
+        for _ in 0..2 {
+            let mut client = stream(Library::Websockets, &gateway, fault);
+            client.expect_refusal_saying(4006, "upstream_unavailable", message);
+        }
+    }
+}
+
+#[test]
+fn a_client_that_has_gone_is_not_held_for_an_upstream_that_takes_nothing() {
+    let config = config("ready-never").limit("write_timeout", "300ms");
+    let gateway = Gateway::start_faulty(&config);
+    let mut peer = Raw::connect(gateway.address());
+    peer.upgrade(&meeting("m1", "mic", &token::good()));
+    peer.send(OpCode::Data(Data::Text), handshake().to_string().as_bytes());
+    assert_eq!(peer.message()["type"], "handshake-ack");
+    // The upstream takes the first, and the end of the stream stays unseen
+    // behind the second.
+    for _ in 0..2 {
+        peer.send(OpCode::Data(Data::Binary), &[1; 640]);
+    }
+    peer.writer().shutdown(Shutdown::Write).unwrap();
+    assert_eq!(peer.message()["code"], "upstream_unavailable");
+    let close = peer.frame().expect("a Close");
+    assert_eq!(close.close().map(|(code, _)| code), Some(4006));
+    assert_eq!(peer.frame(), None);
+}

@@ -1,0 +1,153 @@
+//! Guests that mean harm, all of them in one gateway: it survives, each client
+//! is told what it is to be told, and the others notice nothing.
+
+use sluice_tests::client::{Client, Event, Library, meeting};
+use sluice_tests::config::Config;
+use sluice_tests::gateway::Gateway;
+use sluice_tests::hostile::{Expect, Hook, Hostile, all};
+use sluice_tests::{command, token};
+
+/// What one of them leaves in memory once is not a leak; what grows is.
+const ROUNDS: usize = 3;
+
+fn config(guests: &[&Hostile], folder: &std::path::Path) -> Config {
+    let config = Config::ingest();
+    guests.iter().fold(config, |config, guest| {
+        let component = guest.write(folder);
+        guest.serve(config, &component)
+    })
+}
+
+#[test]
+fn hostile_guests_harm_nobody_and_their_clients_are_told() {
+    let all = all();
+    let loads = |guest: &&Hostile| !matches!(guest.expect, Expect::DoesNotLoad(_));
+    let guests: Vec<_> = all.iter().filter(loads).collect();
+    assert!(all.len() >= 25 && guests.len() >= 25, "{}", guests.len());
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::start(&config(&guests, folder.path()));
+    let mut neighbour = speak(&gateway, "before");
+    let mut clients = [Client::idle(Library::Websockets), Client::idle(Library::Ws)];
+    let mut resident = Vec::new();
+    for _ in 0..ROUNDS {
+        for (guest, which) in guests.iter().zip([0, 1].into_iter().cycle()) {
+            attack(&gateway, &mut clients[which], guest);
+        }
+        neighbour.send_audio(&[7; 6400]);
+        resident.push(gateway.resident());
+    }
+    let bytes = 3200 + 6400 * ROUNDS;
+    neighbour.finalize(bytes, bytes / 32);
+    speak(&gateway, "after").finalize(3200, 100);
+    // In the first round the pool's slots are filled for the first time.
+    let (first, last) = (resident[0], resident[ROUNDS - 1]);
+    assert!(last <= first + first / 20, "{resident:?} bytes");
+}
+
+/// A client as they should be, who is let in and heard.
+fn speak(gateway: &Gateway, name: &str) -> Client {
+    let path = meeting(name, "mic", &token::good());
+    let mut client = Client::connect(Library::Websockets, gateway, &path);
+    client.handshake();
+    client.expect_ack();
+    client.send_audio(&[1; 3200]);
+    client
+}
+
+fn attack(gateway: &Gateway, client: &mut Client, guest: &Hostile) {
+    let name = &guest.name;
+    client.open(gateway, &format!("/{name}"), &[]);
+    if guest.hook == Some(Hook::Handshake) {
+        client.handshake();
+    }
+    match &guest.expect {
+        Expect::Admits => {
+            client.text("heard");
+            assert_eq!(client.event(), Event::Text("heard".to_owned()), "{name}");
+            leave(client);
+        }
+        Expect::Refuses(code, word) => {
+            let frame = client.expect_refusal(*code, word);
+            let message = frame["message"].as_str().expect("a message");
+            assert!(message.len() <= 1024 * 3, "{name}: {} bytes", message.len());
+            assert!(
+                !message.chars().any(char::is_control),
+                "{name}: {message:?}"
+            );
+        }
+        Expect::Fails(said) if guest.hook == Some(Hook::Close) => {
+            leave(client);
+            tells(gateway, name, "failed-open", said);
+        }
+        Expect::Fails(said) => {
+            let told = format!("policy {name} failed");
+            client.expect_refusal_saying(4007, "policy_failed", &told);
+            tells(gateway, name, "failed-closed", said);
+        }
+        Expect::DoesNotLoad(_) => unreachable!("it is not served"),
+    }
+}
+
+fn leave(client: &mut Client) {
+    client.close(1000, "enough");
+    client.expect_close(1000, "enough");
+}
+
+/// The log says what the client is not told.
+fn tells(gateway: &Gateway, name: &str, outcome: &str, said: &str) {
+    let route = format!("\"route\":\"{name}\"");
+    let story = gateway.output().find(said, |line| {
+        let whole = line.contains("connection ended") && line.contains(&route);
+        whole.then(|| line.to_owned())
+    });
+    let story = story.expect("the gateway runs");
+    let outcome = format!("{name}={outcome}");
+    assert!(
+        story.contains(&outcome) && story.contains(said),
+        "{outcome} and {said} are not in {story}"
+    );
+}
+
+#[test]
+fn what_guests_write_to_the_log_is_bounded_and_stays_on_its_line() {
+    let all = all();
+    let guest = all.iter().find(|guest| guest.name == "flood-log");
+    let guest = guest.expect("it floods the log");
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::start(&config(&[guest], folder.path()));
+    let mut client = Client::idle(Library::Ws);
+    attack(&gateway, &mut client, guest);
+    tells(&gateway, &guest.name, "accept", "");
+    let output = gateway.output().text();
+    assert_eq!(output.matches("flood\u{fffd}").count(), 16, "{output}");
+    assert!(!output.contains("\n{\"forged\""), "{output}");
+}
+
+#[test]
+fn what_must_not_load_is_reported_with_file_policy_and_reason_all_at_once() {
+    let all = all();
+    let guests: Vec<_> = all
+        .iter()
+        .filter(|guest| matches!(guest.expect, Expect::DoesNotLoad(_)))
+        .collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("sluice.toml");
+    std::fs::write(&file, config(&guests, folder.path()).to_string()).expect("a file");
+    let mut check = command::sluice(&["check", "--config"]);
+    let done = command::run(check.arg(&file));
+    assert_eq!(done.status, Some(1), "{}", done.stderr);
+    // The report is folded to a width, with bars at the folds.
+    let words = done.stderr.split_whitespace().filter(|word| *word != "|");
+    let report = words.collect::<Vec<_>>().join(" ");
+    let mistakes: Vec<_> = report.split(" x ").collect();
+    for guest in guests {
+        let Expect::DoesNotLoad(said) = &guest.expect else {
+            unreachable!("these do not load")
+        };
+        let named = format!("policy \"{}\"", guest.name);
+        let mistake = mistakes.iter().find(|mistake| mistake.contains(&named));
+        let mistake = mistake.unwrap_or_else(|| panic!("no {named} in {report}"));
+        assert!(mistake.contains(said), "no {said:?} in {mistake}");
+    }
+    assert!(report.contains("sluice.toml"), "{report}");
+}

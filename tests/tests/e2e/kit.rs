@@ -1,0 +1,314 @@
+//! `sluice policy`, as somebody meets it who writes a policy.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use sluice_tests::command::{self, Done};
+use sluice_tests::config::Config;
+
+/// Where projects are made. What cargo compiles for them is kept between runs.
+fn workshop() -> PathBuf {
+    let target = command::binary().parent().unwrap().parent().unwrap();
+    target.join("kit")
+}
+
+/// An empty place for the project of one test.
+fn place(test: &str) -> PathBuf {
+    let place = workshop().join(test);
+    let _ = std::fs::remove_dir_all(&place);
+    std::fs::create_dir_all(&place).unwrap();
+    place
+}
+
+/// Runs a command in a folder, for as long as a compiler may take.
+fn run(command: &mut Command, folder: &Path) -> Done {
+    let output = command
+        .current_dir(folder)
+        .env("CARGO_TARGET_DIR", workshop().join("target"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Done {
+        status: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// With the tools of each language as `make setup` installed them.
+fn with_tools(command: &mut Command) -> &mut Command {
+    let tools = command::root().join("tests/.venv/bin");
+    let path = std::env::var_os("PATH").unwrap();
+    let path = std::iter::once(tools).chain(std::env::split_paths(&path));
+    command.env("PATH", std::env::join_paths(path).unwrap())
+}
+
+/// Makes a project, or keeps the one that an earlier run made of the same
+/// files: to build it again would take most of a minute.
+fn kept(language: &str) -> PathBuf {
+    let fresh = place(&format!("{language}-fresh"));
+    succeeds(&["new", "mine", "--lang", language], &fresh);
+    let kept = workshop().join(language).join("mine");
+    let fresh = fresh.join("mine");
+    if !same(&fresh, &kept) {
+        let _ = std::fs::remove_dir_all(&kept);
+        std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+        std::fs::rename(&fresh, &kept).unwrap();
+    }
+    kept
+}
+
+/// Whether every file of a folder is in another one as it is.
+fn same(folder: &Path, other: &Path) -> bool {
+    std::fs::read_dir(folder).unwrap().all(|entry| {
+        let path = entry.unwrap().path();
+        let twin = other.join(path.file_name().unwrap());
+        if path.is_dir() {
+            same(&path, &twin)
+        } else {
+            std::fs::read(path).unwrap() == std::fs::read(twin).unwrap_or_default()
+        }
+    })
+}
+
+fn policy(args: &[&str], folder: &Path) -> Done {
+    run(with_tools(command::sluice(&["policy"]).args(args)), folder)
+}
+
+fn succeeds(args: &[&str], folder: &Path) -> String {
+    let done = policy(args, folder);
+    assert_eq!(done.status, Some(0), "sluice policy {args:?}: {done:?}");
+    done.stdout
+}
+
+fn inspection(file: &str, folder: &Path) -> Value {
+    serde_json::from_str(&succeeds(&["inspect", file, "--json"], folder)).unwrap()
+}
+
+#[test]
+fn a_new_rust_policy_builds_tests_itself_and_loads() {
+    let place = place("rust");
+    succeeds(&["new", "mine"], &place);
+    let project = place.join("mine");
+    let built = succeeds(&["build"], &project);
+    assert!(built.contains("hooks    lifecycle, on-connect"), "{built}");
+
+    let seen = inspection("build/mine.wasm", &project);
+    assert_eq!(
+        seen["hooks"],
+        serde_json::json!(["lifecycle", "on-connect"])
+    );
+    assert_eq!(seen["grants"], serde_json::json!([]));
+    assert_eq!(seen["not_offered"], serde_json::json!([]));
+    let size = std::fs::metadata(project.join("build/mine.wasm"))
+        .unwrap()
+        .len();
+    assert_eq!(seen["size"], size);
+
+    let check = run(
+        &mut command::sluice(&["check", "--config", "sluice.toml"]),
+        &project,
+    );
+    assert_eq!(check.status, Some(0), "{check:?}");
+    let tests = run(Command::new("cargo").args(["test", "--quiet"]), &project);
+    assert_eq!(tests.status, Some(0), "{tests:?}");
+    let cases = succeeds(&["test"], &project);
+    assert!(cases.contains("3 passed, 0 failed"), "{cases}");
+}
+
+#[test]
+fn a_new_javascript_policy_builds_and_tests_itself() {
+    let project = kept("js");
+    let packages = project.join("node_modules");
+    if !packages.exists() {
+        std::os::unix::fs::symlink(
+            command::root().join("tests/.componentize/node_modules"),
+            packages,
+        )
+        .unwrap();
+    }
+    tests_itself(Command::new("npm").args(["test", "--silent"]), &project);
+}
+
+#[test]
+fn a_new_python_policy_builds_and_tests_itself() {
+    let project = kept("python");
+    let mut rule = Command::new("python3");
+    rule.args(["-m", "unittest", "discover", "tests"])
+        .env("PYTHONPATH", "src");
+    tests_itself(&mut rule, &project);
+}
+
+/// The tests of its rule pass, then its cases against the built component, and
+/// nothing of WASI is left for a gateway to offer.
+fn tests_itself(rule: &mut Command, project: &Path) {
+    let rule = run(rule, project);
+    assert_eq!(rule.status, Some(0), "{rule:?}");
+    let cases = succeeds(&["test"], project);
+    assert!(cases.contains("3 passed, 0 failed"), "{cases}");
+    let seen = inspection("build/mine.wasm", project);
+    assert_eq!(seen["not_offered"], serde_json::json!([]), "{seen}");
+}
+
+#[test]
+fn a_tool_that_is_not_installed_is_named_with_what_to_do() {
+    let place = place("uninstalled");
+    for (language, told) in [
+        ("js", "npm install"),
+        ("python", "pip install -r requirements.txt"),
+    ] {
+        succeeds(&["new", language, "--lang", language], &place);
+        let mut build = command::sluice(&["policy", "build", language]);
+        let done = run(build.env("PATH", "/nowhere"), &place);
+        assert_eq!(done.status, Some(1), "{done:?}");
+        assert!(done.stderr.contains(told), "{done:?}");
+    }
+}
+
+/// The configuration and the cases of a test of the built-in policies: there
+/// is nothing to compile.
+fn trial(test: &str, cases: &str) -> PathBuf {
+    let place = place(test);
+    std::fs::write(place.join("sluice.toml"), Config::ingest().to_string()).unwrap();
+    std::fs::write(place.join("cases.toml"), cases).unwrap();
+    place
+}
+
+#[test]
+fn a_case_is_decided_by_the_real_policy_in_a_world_that_it_describes() {
+    let place = trial(
+        "cases",
+        r#"
+        [[case]]
+        name = "a good token"
+        token = { user_id = "u", tenant_id = "t", email = "e" }
+        expect = { attributes = { "auth.user_id" = "u", "auth.tenant_id" = "t" } }
+
+        [[case]]
+        name = "a token that ran out an hour ago"
+        clock = "2026-01-05T12:00:00Z"
+        token = { user_id = "u", tenant_id = "t", exp = 1767610800 }
+        expect = { reject = "auth_failed", close_code = 4001, message = "auth failed: token expired" }
+
+        [[case]]
+        name = "for somebody else"
+        token = { user_id = "u", tenant_id = "t", aud = "others" }
+        expect = { reject = "auth_failed", message = "auth failed: wrong audience" }
+
+        [[case]]
+        name = "keys that cannot be had"
+        token = "unavailable"
+        expect = { reject = "auth_unavailable" }
+
+        [[case]]
+        name = "no token"
+        expect = { reject = "auth_failed", message = "auth failed: no token" }
+
+        [[case]]
+        name = "no key set"
+        config = { key_set = 7 }
+        expect = { config_error = "key_set" }
+        "#,
+    );
+    let told = succeeds(&["test", "cases.toml", "--policy", "auth"], &place);
+    assert!(told.contains("6 passed, 0 failed"), "{told}");
+}
+
+#[test]
+fn claims_and_evictions_happen_in_the_case_s_own_world() {
+    let place = trial(
+        "claims",
+        r#"
+        [[case]]
+        name = "free"
+        path = "/ws/ingest/meetings/m1?source=mic"
+        attributes = { "auth.tenant_id" = "t" }
+        expect = { holds = ['["t","m1","mic"]'] }
+
+        [[case]]
+        name = "taken"
+        path = "/ws/ingest/meetings/m1?source=mic"
+        attributes = { "auth.tenant_id" = "t" }
+        sessions = [{ key = '["t","m1","mic"]', session_id = "first" }]
+        expect = { reject = "ingest_exists", close_code = 4002 }
+
+        [[case]]
+        name = "taken over"
+        path = "/ws/ingest/meetings/m1?source=mic"
+        attributes = { "auth.tenant_id" = "t" }
+        config = { mode = "takeover" }
+        sessions = [{ key = '["t","m1","mic"]', session_id = "first" }]
+        expect = { evicts = ["first"], holds = ['["t","m1","mic"]'] }
+        "#,
+    );
+    let told = succeeds(&["test", "cases.toml", "--policy", "duplicate"], &place);
+    assert!(told.contains("3 passed, 0 failed"), "{told}");
+}
+
+#[test]
+fn a_case_that_fails_is_told_with_what_was_instead() {
+    let place = trial(
+        "failing",
+        "[[case]]\nname = \"nobody\"\nexpect = \"accept\"\n",
+    );
+    let done = policy(&["test", "cases.toml", "--policy", "auth"], &place);
+    assert_eq!(done.status, Some(1), "{done:?}");
+    for told in [
+        "FAIL  nobody",
+        "expected accept",
+        "but was  reject auth_failed (4001)",
+        "0 passed, 1 failed",
+    ] {
+        assert!(done.stdout.contains(told), "{told}: {done:?}");
+    }
+    let ran = succeeds(&["run", "cases.toml", "--policy", "auth"], &place);
+    for told in ["verdict  reject auth_failed (4001)", "on-connect ", "fuel "] {
+        assert!(ran.contains(told), "{told}: {ran}");
+    }
+    let bench = succeeds(
+        &["bench", "cases.toml", "--policy", "auth", "--for", "10ms"],
+        &place,
+    );
+    assert!(bench.contains("median"), "{bench}");
+}
+
+#[test]
+fn a_mistake_in_the_sources_is_told_in_the_compilers_words() {
+    let place = place("broken");
+    succeeds(&["new", "mine"], &place);
+    let source = place.join("mine/src/lib.rs");
+    let text = std::fs::read_to_string(&source).unwrap();
+    std::fs::write(&source, text.replace("Ok(()),", "Ok(42),")).unwrap();
+    let done = policy(&["build", "mine"], &place);
+    assert_eq!(done.status, Some(1), "{done:?}");
+    assert!(done.stderr.contains("mismatched types"), "{done:?}");
+    assert!(done.stderr.contains("`mine` does not build"), "{done:?}");
+    assert!(!place.join("mine/build/mine.wasm").exists());
+}
+
+#[test]
+fn what_is_no_project_and_no_component_is_told_apart() {
+    let place = place("nothing");
+    let done = policy(&["build"], &place);
+    assert_eq!(done.status, Some(1));
+    assert!(
+        done.stderr.contains("Cargo.toml") && done.stderr.contains("sluice policy new"),
+        "{done:?}"
+    );
+
+    std::fs::write(place.join("a.wasm"), "not wasm").unwrap();
+    let done = policy(&["inspect", "a.wasm"], &place);
+    assert_eq!(done.status, Some(1));
+    assert!(
+        done.stderr.contains("not a WebAssembly component"),
+        "{done:?}"
+    );
+
+    std::fs::write(place.join("core.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    let done = policy(&["inspect", "core.wasm"], &place);
+    assert!(done.stderr.contains("core WebAssembly module"), "{done:?}");
+
+    let done = policy(&["inspect", "absent.wasm"], &place);
+    assert!(done.stderr.contains("absent.wasm"), "{done:?}");
+}

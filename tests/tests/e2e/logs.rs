@@ -1,0 +1,182 @@
+//! What the operator reads, and what nobody may read.
+
+use serde_json::{Value, json};
+use sluice_tests::client::{Client, Library, handshake, meeting};
+use sluice_tests::config::Config;
+use sluice_tests::gateway::Gateway;
+use sluice_tests::raw::{self, Raw};
+use sluice_tests::token::{self, SECRET};
+use sluice_tests::{command, speech, with_both_clients};
+
+fn traced(config: &Config) -> Gateway {
+    Gateway::start_as(config, |mut command| {
+        command.env("RUST_LOG", "trace");
+        command
+    })
+}
+
+with_both_clients! {
+    fn no_token_and_no_secret_is_ever_printed(library) {
+        let mut gateway = traced(&Config::ingest());
+        // Parts of it would be as bad as the whole: the signature alone is looked for as well.
+        let good = token::good();
+        let expired = token::sign(&token::claims_with(json!({"exp": token::now() - 600})));
+        let canary = "canary-token-9b7f2e61";
+        let bearer = format!("Bearer {good}");
+        let mut client = Client::connect(library, &gateway, &meeting("m1", "mic", &good));
+        client.handshake();
+        client.expect_ack();
+        client.finalize(0, 0);
+        client.open(&gateway, &meeting("m1", "mic", canary), &[("Authorization", &bearer)]);
+        client.handshake();
+        client.expect_ack();
+        client.finalize(0, 0);
+        for token in [canary, &expired, &format!("{good}x"), &format!("%0A{canary}")] {
+            client.open(&gateway, &meeting("m1", "mic", token), &[]);
+            client.expect_refusal(4001, "auth_failed");
+        }
+        client.open(&gateway, &format!("/nowhere?token={good}"), &[]);
+        client.expect_refusal(4004, "not_found");
+        let requests = [
+            format!("GET /ws/ingest/meetings/m1?token={canary} HTTP/1.1\r\nHost: a\r\nAuthorization: {bearer}\r\n\r\n"),
+            format!("GET /ws/ingest/meetings/m1?token={canary} HTTP/9.9\r\n\r\n"),
+            format!("GET /?token={canary}\u{1} HTTP/1.1\r\nHost: a\r\n\r\n"),
+            format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: token={canary}\r\nProxy-Authorization: Basic {canary}\r\n\r\n"),
+        ];
+        for request in requests {
+            let mut peer = Raw::connect(gateway.address());
+            peer.write(request.as_bytes()).unwrap();
+            peer.writer().shutdown(std::net::Shutdown::Write).unwrap();
+            peer.wait_for_end();
+        }
+        gateway.signal(rustix::process::Signal::TERM);
+        gateway.wait();
+        let output = gateway.output().text();
+        assert!(output.contains("connection ended"), "there is something to look through");
+        let signature = |token: &str| token.rsplit('.').next().unwrap().to_owned();
+        let payload = good.split('.').nth(1).unwrap().to_owned();
+        for secret in [SECRET, canary, &good, &expired, &payload, &signature(&good), &signature(&expired)] {
+            let line = output.lines().find(|line| line.contains(secret));
+            assert!(line.is_none(), "{secret} was printed: {line:?}");
+        }
+    }
+
+    fn one_line_at_the_end_tells_the_whole_story(library) {
+        let gateway = Gateway::start(&Config::ingest());
+        let clip = speech::clip();
+        let mut client = Client::connect(library, &gateway, &meeting("m1", "mic", &token::good()));
+        client.handshake();
+        let session = client.expect_ack();
+        client.stream(&clip, 3200);
+        client.finalize(clip.pcm.len(), clip.pcm.len() / 32);
+        let story = gateway.story(&session);
+        assert_eq!(story["close_code"], 1000, "{story}");
+        assert_eq!(story["bytes_up"], clip.pcm.len(), "{story}");
+        assert_eq!(story["closed_by"], "client", "{story}");
+        let text = story.to_string();
+        for part in ["connect=", "handshake=", "stream=", "auth=accept", "duplicate=accept", "sample-rate=accept"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        for (what, value) in [("route", "ingest"), ("meeting", "m1"), ("user", "u-1")] {
+            assert!(text.contains(&format!(":\"{value}\"")), "{what} in {text}");
+        }
+    }
+
+    fn the_story_of_a_refusal_names_the_policy(library) {
+        let gateway = Gateway::start(&Config::ingest());
+        let mut client = Client::connect(library, &gateway, &meeting("m1", "mic", "nonsense"));
+        let frame = client.expect_refusal(4001, "auth_failed");
+        let story = gateway.story(frame["session_id"].as_str().unwrap());
+        assert_eq!(story["close_code"], 4001, "{story}");
+        assert_eq!(story["closed_by"], "gateway", "{story}");
+        assert!(story["decisions"].as_str().unwrap().contains("auth=reject(auth_failed)"), "{story}");
+    }
+}
+
+#[test]
+fn every_line_of_a_connection_carries_its_session_and_route() {
+    let mut gateway = traced(&Config::ingest());
+    let mut client = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", &token::good()));
+    client.handshake();
+    let session = client.expect_ack();
+    client.json(&json!({"type": "pause"}));
+    client.message();
+    client.finalize(0, 0);
+    gateway.story(&session);
+    gateway.signal(rustix::process::Signal::TERM);
+    gateway.wait();
+    let events: Vec<Value> = gateway
+        .output()
+        .lines()
+        .iter()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|event: &Value| event.to_string().contains(&session))
+        .collect();
+    assert!(!events.is_empty());
+    for event in events {
+        let text = event.to_string();
+        assert!(
+            text.contains("\"session_id\"") && text.contains("\"route\":\"ingest\""),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn what_a_peer_sends_cannot_forge_a_line() {
+    let mut gateway = traced(&Config::ingest());
+    let forged = "{\"level\":\"ERROR\",\"message\":\"forged\"}";
+    let id = format!("x%0A{}%0A", forged.replace('"', "%22"));
+    let mut peer = Raw::connect(gateway.address());
+    peer.upgrade(&format!(
+        "/ws/ingest/meetings/{id}?token={}&source=mic",
+        token::good()
+    ));
+    let mut hello = handshake();
+    hello["device_id"] = json!(format!("\n{forged}\n\u{1b}[31m"));
+    hello["language"] = json!("\r\n\u{7}");
+    hello["client"] = json!(format!("\n{forged}\n"));
+    peer.write(&raw::text(&hello.to_string())).unwrap();
+    peer.frame().expect("an answer");
+    peer.write(&raw::text(&format!("\n{forged}\n"))).unwrap();
+    peer.write(&raw::text(
+        &json!({"type": format!("\n{forged}\n")}).to_string(),
+    ))
+    .unwrap();
+    peer.write(&raw::text("{\"type\":\"finalize\"}")).unwrap();
+    while peer.frame().is_some_and(|frame| frame.close().is_none()) {}
+    gateway.signal(rustix::process::Signal::TERM);
+    gateway.wait();
+    for line in gateway.output().lines() {
+        let event: Option<Value> = serde_json::from_str(&line).ok();
+        assert!(
+            event.is_none_or(|event| event["message"] != "forged"),
+            "{line}"
+        );
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+    }
+}
+
+#[test]
+fn a_configuration_is_reported_without_its_secrets() {
+    let config = Config::ingest().set(
+        "key_sets.main",
+        "sekret",
+        json!("another-canary-in-a-misspelt-key"),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sluice.toml");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let done = command::run(
+        command::sluice(&["check", "--config"])
+            .arg(&file)
+            .env("RUST_LOG", "trace"),
+    );
+    assert_ne!(done.status, Some(0));
+    for secret in [SECRET, "another-canary-in-a-misspelt-key"] {
+        assert!(
+            !done.stdout.contains(secret) && !done.stderr.contains(secret),
+            "{done:?}"
+        );
+    }
+}

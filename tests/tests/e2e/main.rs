@@ -1,0 +1,38 @@
+//! The gateway from outside: the real binary, real speech, and clients that
+//! nobody here wrote. The first group is the stages of a connection: accept,
+//! connect, handshake, stream, close.
+
+mod accept;
+mod close;
+mod connect;
+mod handshake;
+mod stream;
+
+mod admin;
+mod cli;
+mod components;
+mod config;
+mod decisions;
+mod delivery;
+mod duplicate;
+mod echo;
+mod examples;
+mod failing_policy;
+mod faults;
+mod hostile;
+mod kit;
+mod limits;
+mod logs;
+mod receipts;
+mod recordings;
+mod relay;
+mod relay_faults;
+mod relay_limits;
+mod reload;
+mod resume;
+mod rfc6455;
+mod seed;
+mod shadow;
+mod shutdown;
+mod tls;
+mod versions;

@@ -1,0 +1,185 @@
+//! Backends that fail: the client is told, with the right frame and code.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+
+use serde_json::json;
+use sluice_tests::backend::{Backend, relaying};
+use sluice_tests::client::{Client, Library, meeting};
+use sluice_tests::config::Config;
+use sluice_tests::gateway::Gateway;
+use sluice_tests::proxy::{Fault, Proxy};
+use sluice_tests::{speech, token};
+
+const UNAVAILABLE: (u16, &str) = (4006, "upstream_unavailable");
+
+fn path(orders: &str) -> String {
+    format!("{}&do={orders}", meeting("m1", "mic", &token::good()))
+}
+
+/// Connects and is refused; gives what the operator reads about it.
+fn refused(config: &Config, orders: &str, message: &str) -> String {
+    let gateway = Gateway::start(config);
+    let mut client = Client::connect(Library::Ws, &gateway, &path(orders));
+    client.handshake();
+    let (close_code, code) = UNAVAILABLE;
+    let frame = client.expect_refusal_saying(close_code, code, message);
+    assert_eq!(frame["retryable"], true);
+    let story = gateway.output().find("the story", |line| {
+        line.contains("connection ended").then(|| line.to_owned())
+    });
+    story.expect("a story")
+}
+
+/// A server that answers every connection with these bytes, and stays.
+fn answering(answer: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut peer in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let _ = peer.read(&mut [0; 4096]);
+                let _ = peer.write_all(answer);
+                let _ = peer.read_to_end(&mut Vec::new());
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_backend_that_is_not_there_refuses_the_stream() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let story = refused(&relaying(address), "", "the upstream cannot be reached");
+    assert!(story.contains("refused"), "{story}");
+    assert!(story.contains(&address.to_string()), "{story}");
+}
+
+#[test]
+fn a_backend_that_answers_with_http_refuses_the_stream() {
+    let backend = Backend::start(Library::Websockets);
+    let message = "the upstream does not take streams";
+    for status in ["403", "500"] {
+        let orders = format!("status:{status}");
+        let story = refused(&relaying(backend.address()), &orders, message);
+        assert!(story.contains(&format!("HTTP {status}")), "{story}");
+    }
+}
+
+#[test]
+fn a_backend_that_answers_with_garbage_refuses_the_stream() {
+    let message = "the upstream does not take streams";
+    for (answer, why) in [
+        (&b"SSH-2.0-OpenSSH_9.6\r\n"[..], "not HTTP"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "no Upgrade"),
+        (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
+            "wrong Sec-WebSocket-Accept",
+        ),
+    ] {
+        let story = refused(&relaying(answering(answer)), "", message);
+        assert!(story.contains(why), "{story}");
+    }
+}
+
+#[test]
+fn a_backend_that_does_not_answer_in_time_refuses_the_stream() {
+    let message = "the upstream did not open in time";
+    let silent = relaying(answering(b"")).limit("admission_timeout", "500ms");
+    refused(&silent, "", message);
+    // The same, behind a valid upgrade.
+    let backend = Backend::start(Library::Ws);
+    let config = relaying(backend.address()).limit("admission_timeout", "1s");
+    refused(&config, "silent", message);
+}
+
+#[test]
+fn a_backend_that_does_not_confirm_the_end_is_not_said_to_have_everything() {
+    let backend = Backend::start(Library::Websockets);
+    let config = relaying(backend.address()).limit("write_timeout", "500ms");
+    let gateway = Gateway::start(&config);
+    let mut client = Client::connect(Library::Ws, &gateway, &path("keep"));
+    client.handshake();
+    client.expect_ack();
+    client.json(&json!({"type": "finalize"}));
+    client.expect_refusal(4006, "upstream_unavailable");
+}
+
+#[test]
+fn a_backend_that_answers_nothing_has_everything_when_it_answers_the_close() {
+    let backend = Backend::start(Library::Websockets);
+    let config = relaying(backend.address()).set("upstreams.recordings", "replies", json!("none"));
+    let gateway = Gateway::start(&config);
+    let mut client = Client::connect(Library::Ws, &gateway, &path("silent,keep"));
+    client.handshake();
+    client.expect_ack();
+    client.binary(&[7; 640]);
+    client.finalize(640, 20);
+    assert_eq!(backend.event("end")["bytes"], 640);
+}
+
+/// A stream through a proxy that is in order until the ack.
+fn through(
+    fault: Fault,
+    config: impl FnOnce(Config) -> Config,
+) -> (Gateway, Backend, Proxy, Client) {
+    let backend = Backend::start(Library::Websockets);
+    let proxy = Proxy::start(backend.address());
+    let gateway = Gateway::start(&config(relaying(proxy.address())));
+    let mut client = Client::connect(Library::Ws, &gateway, &path("tell"));
+    client.handshake();
+    client.expect_ack();
+    proxy.set(fault);
+    (gateway, backend, proxy, client)
+}
+
+#[test]
+fn a_backend_that_vanishes_without_a_word_is_noticed() {
+    let impatient =
+        |config: Config| config.set("upstreams.recordings", "silence_timeout", json!("600ms"));
+    let (_gateway, _backend, _proxy, mut client) = through(Fault::BlackHole, impatient);
+    client.binary(&[0; 640]);
+    client.expect_refusal_saying(4006, "upstream_unavailable", "the upstream was lost");
+}
+
+#[test]
+fn a_backend_whose_connection_is_reset_or_ends_is_noticed() {
+    for fault in [Fault::Reset, Fault::Cut] {
+        let (_gateway, _backend, _proxy, mut client) = through(fault, |config| config);
+        client.binary(&[0; 640]);
+        client.expect_refusal_saying(4006, "upstream_unavailable", "the upstream was lost");
+    }
+}
+
+#[test]
+fn a_slow_link_to_the_backend_changes_nothing() {
+    let latency = Fault::Latency(std::time::Duration::from_millis(20));
+    let (_gateway, backend, _proxy, mut client) = through(latency, |config| config);
+    let clip = speech::clip();
+    client.stream(&clip, 3200);
+    for _ in clip.pcm.chunks(3200) {
+        assert_eq!(client.message()["type"], "heard");
+    }
+    client.json(&json!({"type": "finalize"}));
+    assert_eq!(client.message()["type"], "transcript");
+    assert_eq!(client.message()["bytes"], clip.pcm.len());
+    assert_eq!(backend.event("end")["bytes"], clip.pcm.len());
+}
+
+#[test]
+fn a_backend_that_restarts_is_there_for_the_next_stream() {
+    let (gateway, mut backend, proxy, mut client) = through(Fault::None, |config| config);
+    backend.kill();
+    client.expect_refusal(4006, "upstream_unavailable");
+    let again = Backend::start(Library::Ws);
+    proxy.lead_to(again.address());
+    let mut client = Client::connect(Library::Ws, &gateway, &path(""));
+    client.handshake();
+    client.expect_ack();
+    client.json(&json!({"type": "finalize"}));
+    assert_eq!(client.message()["type"], "transcript");
+    assert_eq!(client.message()["status"], "finalized");
+}
