@@ -24,10 +24,15 @@ impl Relay<'_> {
             if next < alarm.deadline() {
                 alarm.as_mut().reset(next);
             }
-            if alarm.as_mut().poll(cx).is_pending() {
+            // A timer that is polled when the task's turn is used up says nothing,
+            // and a client that always has more to say uses up every turn: its
+            // deadlines would never come. So the clock is asked as well.
+            let rings = alarm.as_mut().poll(cx).is_ready();
+            let now = Instant::now();
+            if !rings && now < alarm.deadline() {
                 return Poll::Pending;
             }
-            if let Some(cause) = self.overdue(Instant::now()) {
+            if let Some(cause) = self.overdue(now) {
                 return Poll::Ready(cause);
             }
             if let Err(error) = self.wire.write_some(cx) {
