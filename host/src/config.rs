@@ -370,6 +370,18 @@ pub enum Upstream {
     WebSocket(Box<WebSocket>),
 }
 
+impl Upstream {
+    /// The folder that it records in, relative to the data folder.
+    #[must_use]
+    pub fn recordings(&self) -> Option<&Path> {
+        match self {
+            Self::Wav { folder, .. } => Some(folder),
+            Self::WebSocket(backend) => backend.tee.as_deref(),
+            Self::Echo | Self::Discard => None,
+        }
+    }
+}
+
 /// `[routes.NAME]`
 #[derive(Debug, Clone)]
 pub struct Route {

@@ -34,6 +34,8 @@ const SENT: &str = "sluice_sent_bytes_total";
 const UNKNOWN: &str = "sluice_unknown_messages_total";
 const CLAIMS: &str = "sluice_claims";
 const GENERATION: &str = "sluice_generation";
+const UPSTREAM_LOST: &str = "sluice_upstream_lost_total";
+const UPSTREAM_RESTORED: &str = "sluice_upstream_restored_total";
 const RELOADS: &str = "sluice_reloads_total";
 const DROPPED: &str = "sluice_connections_dropped_total";
 const PANICS: &str = "sluice_panics_total";
@@ -77,7 +79,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 19] = [
+pub const ALL: [Metric; 21] = [
     metric(
         ACCEPTED,
         Kind::Counter,
@@ -161,6 +163,18 @@ pub const ALL: [Metric; 19] = [
         Kind::Counter,
         &[],
         "Client messages of an unknown type",
+    ),
+    metric(
+        UPSTREAM_LOST,
+        Kind::Counter,
+        &["upstream"],
+        "Connections to a backend that were lost and whose streams were held",
+    ),
+    metric(
+        UPSTREAM_RESTORED,
+        Kind::Counter,
+        &["upstream"],
+        "Held streams that went on at their backend",
     ),
     metric(
         CLAIMS,
@@ -310,6 +324,16 @@ pub fn generation(number: u64) {
     // Exact up to 2^53 generations.
     #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
     gauge!(GENERATION).set(number as f64);
+}
+
+/// A backend was lost, and a stream waits for it.
+pub fn upstream_lost(upstream: &str) {
+    counter!(UPSTREAM_LOST, "upstream" => upstream.to_owned()).increment(1);
+}
+
+/// A stream that waited goes on.
+pub fn upstream_restored(upstream: &str) {
+    counter!(UPSTREAM_RESTORED, "upstream" => upstream.to_owned()).increment(1);
 }
 
 /// The configuration was read again.

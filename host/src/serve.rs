@@ -176,12 +176,8 @@ fn greet(config: &Config, assembled: &Assembled, address: SocketAddr) -> anyhow:
     let recordings = config
         .upstreams
         .values()
-        .find_map(|upstream| match upstream {
-            Upstream::Wav { folder, .. } => {
-                Some(config.data_dir.join(folder).display().to_string())
-            }
-            Upstream::Echo | Upstream::Discard | Upstream::WebSocket(_) => None,
-        });
+        .find_map(Upstream::recordings)
+        .map(|folder| config.data_dir.join(folder).display().to_string());
     let program = std::env::args()
         .next()
         .unwrap_or_else(|| "sluice".to_owned());

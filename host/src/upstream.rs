@@ -24,6 +24,7 @@ use crate::socket::frame::PeerClose;
 
 pub mod discard;
 pub mod echo;
+mod tee;
 pub mod wav;
 pub mod websocket;
 
@@ -36,19 +37,22 @@ pub type Upstreams = BTreeMap<String, Arc<dyn Upstream>>;
 /// Builds the upstreams that the configuration names.
 #[must_use]
 pub fn build(config: &Config) -> Upstreams {
-    let build = |upstream: &config::Upstream| -> Arc<dyn Upstream> {
+    let build = |name: &str, upstream: &config::Upstream| -> Arc<dyn Upstream> {
         match upstream {
             config::Upstream::Wav { folder, .. } => {
                 Arc::new(wav::Wav::new(config.data_dir.join(folder)))
             }
             config::Upstream::Echo => Arc::new(echo::Echo),
             config::Upstream::Discard => Arc::new(discard::Discard),
-            config::Upstream::WebSocket(backend) => Arc::new(backend.as_ref().clone()),
+            config::Upstream::WebSocket(backend) => {
+                let backend = backend.as_ref().clone();
+                Arc::new(websocket::Dialer::new(name, backend, &config.data_dir))
+            }
         }
     };
     let upstreams = config.upstreams.iter();
     upstreams
-        .map(|(name, upstream)| (name.clone(), build(upstream)))
+        .map(|(name, upstream)| (name.clone(), build(name, upstream)))
         .collect()
 }
 
@@ -97,6 +101,12 @@ pub trait Link: Send {
     /// Whether the stream may be parked.
     fn patience(&self) -> Patience {
         Patience::None
+    }
+
+    /// How much longer than others the link may be waited for: what is behind it
+    /// may go away and come back.
+    fn outage(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// The next message from the upstream to the client. Pending for ever
@@ -208,8 +218,20 @@ pub enum Downward {
     /// from the beginning of the stream: what that is worth is the upstream's to
     /// say. Only ever grows.
     Kept(u64),
+    /// What is behind the upstream went away, and the stream waits for it; or it
+    /// is back.
+    Upstream(Presence),
     /// The upstream closed the stream. Nothing comes after it.
     Close(PeerClose),
+}
+
+/// Whether what is behind an upstream is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It is.
+    Here,
+    /// It is not, and is waited for.
+    Away,
 }
 
 /// How a stream came to its end, as far as an upstream needs to know.

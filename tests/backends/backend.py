@@ -8,11 +8,26 @@ commas between them. backend.mjs does the same with another library.
 import asyncio
 import hashlib
 import json
+import os
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
+
+
+# What was heard of each session, over all of its connections. What is confirmed
+# is in the folder, where there is one, and outlives the process.
+streams = {}
+folder = os.environ.get("STORE") and Path(os.environ["STORE"])
+
+
+def stream_of(session):
+    stored = folder / session if folder else None
+    if session not in streams:
+        streams[session] = bytearray(stored.read_bytes() if stored and stored.exists() else b"")
+    return streams[session], stored
 
 
 def emit(event, **fields):
@@ -33,17 +48,23 @@ async def handle(socket):
     path = socket.request.path
     do = orders(path)
     emit("open", path=path, headers=dict(socket.request.headers.raw_items()))
-    digest, heard = hashlib.sha256(), 0
+    stream, stored = stream_of(socket.request.headers["x-sluice-session"])
+    heard = 0
     say = lambda **message: socket.send(json.dumps(message))
     try:
         async for message in socket:
             if isinstance(message, bytes):
-                digest.update(message)
+                stream += message
                 heard += len(message)
                 if "tell" in do:
                     await say(type="heard", bytes=heard)
                 if "confirm" in do:
-                    await say(type="ack", bytes=heard)
+                    if stored:
+                        # Whoever kills it finds a whole file.
+                        whole = stored.with_suffix(".new")
+                        whole.write_bytes(stream)
+                        whole.replace(stored)
+                    await say(type="ack", bytes=len(stream))
                 if "echo" in do:
                     await socket.send(message)
                 if heard >= int(do.get("close-after", heard + 1)):
@@ -55,7 +76,12 @@ async def handle(socket):
             if "echo" in do:
                 await socket.send(message)
                 continue
-            match json.loads(message).get("type"):
+            message = json.loads(message)
+            match message.get("type"):
+                case "replay":
+                    emit("replay", had=len(stream), **message)
+                    # What it had beyond that comes again.
+                    del stream[message["from_bytes"] :]
                 case "handshake" if "refuse" in do:
                     await say(type="error", code="quota", message="no quota left", retryable=True)
                     await socket.close(4100, "no quota left")
@@ -76,7 +102,7 @@ async def handle(socket):
                     await say(type="status", status="finalized", words=3)
     except ConnectionClosed:
         pass
-    emit("end", sha256=digest.hexdigest(), bytes=heard, code=socket.close_code, reason=socket.close_reason)
+    emit("end", sha256=hashlib.sha256(stream).hexdigest(), bytes=len(stream), code=socket.close_code, reason=socket.close_reason)
 
 
 async def main():

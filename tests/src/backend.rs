@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use crate::client::Library;
@@ -24,6 +25,21 @@ impl Backend {
     /// # Panics
     /// When it does not.
     pub fn start(library: Library) -> Self {
+        Self::start_as(library, |_| {})
+    }
+
+    /// Starts a backend that keeps what it confirms in a folder, and finds it
+    /// there when it starts again.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn storing(folder: &Path) -> Self {
+        Self::start_as(Library::Websockets, |command| {
+            command.env("STORE", folder);
+        })
+    }
+
+    fn start_as(library: Library, change: impl FnOnce(&mut Command)) -> Self {
         let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut command = match library {
             Library::Websockets => {
@@ -37,6 +53,7 @@ impl Backend {
                 node
             }
         };
+        change(&mut command);
         let pipes = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -94,6 +111,12 @@ impl Drop for Backend {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// As a backend says what it heard.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    sluice::text::hex(digest(&SHA256, bytes).as_ref())
 }
 
 /// The main job with a backend at this address instead of recordings; what the

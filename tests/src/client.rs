@@ -156,7 +156,12 @@ impl Client {
     /// Sends all samples of a clip, in messages of `chunk` bytes, as fast as
     /// they go.
     pub fn stream(&mut self, clip: &Clip, chunk: usize) {
-        self.command(&json!({"do": "file", "path": clip.path, "skip": HEADER, "chunk": chunk}));
+        self.file(&clip.path, HEADER, chunk);
+    }
+
+    /// Sends a file from a byte on, in the same way.
+    pub fn file(&mut self, path: &Path, skip: usize, chunk: usize) {
+        self.command(&json!({"do": "file", "path": path, "skip": skip, "chunk": chunk}));
     }
 
     /// Starts the closing handshake.
@@ -250,14 +255,19 @@ impl Client {
         frame
     }
 
+    /// Sends audio.
+    pub fn audio(&mut self, pcm: &[u8]) {
+        for chunk in pcm.chunks(3200) {
+            self.binary(chunk);
+        }
+    }
+
     /// Sends audio, and waits until the gateway has taken it.
     ///
     /// # Panics
     /// When the gateway says anything but that it is there.
     pub fn send_audio(&mut self, pcm: &[u8]) {
-        for chunk in pcm.chunks(3200) {
-            self.binary(chunk);
-        }
+        self.audio(pcm);
         self.json(&json!({"type": "ping"}));
         assert_eq!(self.message(), json!({"type": "pong"}));
     }

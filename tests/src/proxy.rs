@@ -30,6 +30,7 @@ struct State {
     fault: Fault,
     target: SocketAddr,
     pairs: Vec<(TcpStream, TcpStream)>,
+    swallowed: usize,
 }
 
 /// A proxy on a port of its own.
@@ -50,6 +51,7 @@ impl Proxy {
             fault: Fault::None,
             target,
             pairs: Vec::new(),
+            swallowed: 0,
         };
         let state = Arc::new((Mutex::new(state), Condvar::new()));
         let shared = Arc::clone(&state);
@@ -89,6 +91,14 @@ impl Proxy {
     pub fn set(&self, fault: Fault) {
         self.state.0.lock().unwrap().fault = fault;
         self.state.1.notify_all();
+    }
+
+    /// Bytes that went into the black hole.
+    ///
+    /// # Panics
+    /// When a thread of the proxy did.
+    pub fn swallowed(&self) -> usize {
+        self.state.0.lock().unwrap().swallowed
     }
 
     /// Leads new connections elsewhere.
@@ -142,7 +152,10 @@ fn carry(mut from: TcpStream, mut to: TcpStream, shared: &(Mutex<State>, Condvar
                 drop(state);
                 std::thread::sleep(latency);
             }
-            Fault::BlackHole => continue,
+            Fault::BlackHole => {
+                state.swallowed += read;
+                continue;
+            }
             Fault::Reset => return state.end(true),
             Fault::Cut => return state.end(false),
             Fault::CutAfter(left) if way == Way::Up => {

@@ -130,9 +130,9 @@ impl Builder {
 /// The folders of a configuration's recordings, with the upstreams' names.
 fn recordings(config: &Config) -> impl Iterator<Item = (&str, PathBuf)> {
     let upstreams = config.upstreams.iter();
-    upstreams.filter_map(|(name, upstream)| match upstream {
-        config::Upstream::Wav { folder, .. } => Some((name.as_str(), config.data_dir.join(folder))),
-        config::Upstream::Echo | config::Upstream::Discard | config::Upstream::WebSocket(_) => None,
+    upstreams.filter_map(|(name, upstream)| {
+        let folder = upstream.recordings()?;
+        Some((name.as_str(), config.data_dir.join(folder)))
     })
 }
 

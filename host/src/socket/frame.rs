@@ -25,8 +25,8 @@ pub enum Message {
     Binary(Bytes),
     /// Ping, with what the Pong has to carry.
     Ping(Bytes),
-    /// Pong.
-    Pong,
+    /// Pong, with what the Ping had carried.
+    Pong(Bytes),
     /// Close. Nothing that comes after it is looked at.
     Close(Option<PeerClose>),
 }

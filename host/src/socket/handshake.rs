@@ -103,7 +103,7 @@ async fn shake_hands(connection: &mut Connection) -> Result<Greeting, Cause> {
             ));
         }
         // `first_message` answers these.
-        Message::Ping(_) | Message::Pong => return Err(Cause::Internal),
+        Message::Ping(_) | Message::Pong(_) => return Err(Cause::Internal),
     };
     // The reader has checked it.
     let json = std::str::from_utf8(&text).map_err(|_| Cause::Internal)?;
@@ -144,7 +144,7 @@ async fn next_data(wire: &mut Wire) -> Result<Message, ReadError> {
             }
             match std::task::ready!(wire.reader.poll_next(cx))? {
                 Message::Ping(payload) => wire.writer.pong(&payload),
-                Message::Pong => {}
+                Message::Pong(_) => {}
                 message => return Poll::Ready(Ok(message)),
             }
         }

@@ -49,11 +49,11 @@ pub enum HostMessage<'a> {
         /// `pong`
         r#type: &'static str,
     },
-    /// Confirms a pause or a resume.
+    /// Confirms a pause or a resume, or says whether the upstream is there.
     Status {
         /// `status`
         r#type: &'static str,
-        /// `paused` or `resumed`
+        /// `paused`, `resumed`, `upstream_lost` or `upstream_restored`
         status: &'static str,
     },
     /// So much of the stream is safe.
@@ -140,7 +140,7 @@ impl<'a> HostMessage<'a> {
         Self::Pong { r#type: "pong" }
     }
 
-    /// The answer to a pause or a resume.
+    /// The answer to a pause or a resume, or news of the upstream.
     #[must_use]
     pub fn status(status: &'static str) -> Self {
         Self::Status {

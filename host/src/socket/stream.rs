@@ -21,7 +21,7 @@ use super::{Connection, interrupted, resume};
 use crate::config::{Limits, TokenExpiry};
 use crate::handshake::Handshake;
 use crate::parking::Moored;
-use crate::upstream::{Control, Downward, Link, Upward};
+use crate::upstream::{Control, Downward, Link, Presence, Upward};
 
 mod deadlines;
 mod seal;
@@ -211,6 +211,15 @@ impl Relay<'_> {
                 Poll::Ready(Ok(Downward::Kept(bytes))) => {
                     self.wire.writer.text(&HostMessage::kept(bytes).to_json());
                 }
+                Poll::Ready(Ok(Downward::Upstream(presence))) => {
+                    if self.json {
+                        let status = HostMessage::status(match presence {
+                            Presence::Here => "upstream_restored",
+                            Presence::Away => "upstream_lost",
+                        });
+                        self.wire.writer.text(&status.to_json());
+                    }
+                }
                 Poll::Ready(Ok(Downward::Close(close))) => {
                     return Err(Cause::UpstreamEnded(close));
                 }
@@ -269,7 +278,7 @@ impl Relay<'_> {
     /// these on. A client that does not read them, or is gone, loses nothing
     /// by that: the upstream is sealed all the same.
     async fn complete(&mut self, cause: Cause) -> Cause {
-        let limit = self.limits.write_timeout;
+        let limit = self.limits.write_timeout + self.link.outage();
         let completing = std::future::poll_fn(|cx| {
             loop {
                 self.pull(cx)?;
@@ -306,7 +315,7 @@ impl Relay<'_> {
             Message::Text(text) if self.json => return self.handle_json(text),
             Message::Text(text) => self.link.start_send(Upward::Text(text)),
             Message::Ping(payload) => self.wire.writer.pong(&payload),
-            Message::Pong => {}
+            Message::Pong(_) => {}
             Message::Close(close) => return Err(Cause::ClientClosed(close)),
         }
         Ok(())

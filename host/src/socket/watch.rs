@@ -69,7 +69,7 @@ impl Watch {
         let (kind, payload) = match message {
             Message::Text(payload) => (Kind::Text, payload),
             Message::Binary(payload) => (Kind::Binary, payload),
-            Message::Ping(_) | Message::Pong | Message::Close(_) => return,
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return,
         };
         let Metering {
             frames,

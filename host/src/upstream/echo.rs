@@ -79,7 +79,7 @@ fn size(message: &Downward) -> usize {
     match message {
         Downward::Binary(bytes) | Downward::Text(bytes) => bytes.len(),
         // A mirror never says this.
-        Downward::Kept(_) | Downward::Close(_) => 0,
+        Downward::Kept(_) | Downward::Upstream(_) | Downward::Close(_) => 0,
     }
 }
 

@@ -12,25 +12,33 @@
 //! bounded by `max_buffer` and one message, what waits for the client by the
 //! route's `max_outbound` and one message.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use axum::http::HeaderName;
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::io::split;
 use tokio::net::TcpStream;
 
+use self::hold::Held;
 use self::link::Relay;
-use self::reply::{Replies, Reply};
+use self::opening::Opening;
+use self::reply::Replies;
 use self::template::Template;
 use self::transport::Transport;
 pub use self::transport::Trust;
-use super::{Downward, Link, OpenError, Refusal, StreamInfo, Upstream};
-use crate::socket::frame::{FrameReader, FrameWriter, Message, PeerClose};
+use super::tee::Tee;
+use super::wav::Wav;
+use super::{Link, OpenError, StreamInfo, Upstream};
+use crate::socket::frame::{FrameReader, FrameWriter};
 
+mod hold;
 mod link;
+mod marks;
+mod opening;
 mod receipts;
 pub mod reply;
 mod request;
@@ -43,9 +51,6 @@ mod transport;
 pub fn header_word(attribute: &str) -> String {
     attribute.to_ascii_lowercase().replace(['.', '_'], "-")
 }
-
-/// How long a backend that refused a handshake in a message may take to close.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A backend, as it is configured.
 #[derive(Debug, Clone)]
@@ -75,6 +80,45 @@ pub struct WebSocket {
     pub max_buffer: usize,
     /// How long the backend may give no sign of life.
     pub silence_timeout: Duration,
+    /// What becomes of a stream whose backend is lost.
+    pub on_loss: OnLoss,
+    /// The folder that streams are recorded in as well, relative to the data
+    /// folder.
+    pub tee: Option<PathBuf>,
+}
+
+/// What becomes of a stream whose backend is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnLoss {
+    /// It ends.
+    Fail,
+    /// It goes on, and waits for the backend to come back.
+    Hold(Hold),
+}
+
+/// How a stream waits for its backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// What a backend is sent that has come back.
+    pub replay: Replay,
+    /// How long it may be away.
+    pub timeout: Duration,
+    /// Bytes that are held in memory, beside one message.
+    pub memory: usize,
+    /// Bytes that are held in a file beyond these.
+    pub file: u64,
+}
+
+/// Where a stream goes on at a backend that has come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// Behind what the backend has confirmed.
+    Confirmed,
+    /// Behind what the backend is known to have read: it is told how much of
+    /// what comes it may have had.
+    AtLeastOnce,
+    /// Behind what the backend was sent: it is told how much it may have missed.
+    AtMostOnce,
 }
 
 /// What becomes of the client's token.
@@ -95,62 +139,87 @@ pub enum Promise {
     Sent,
     /// The backend has confirmed it, with `{"type":"ack","bytes":N}`.
     Confirmed,
+    /// It is recorded as well, and the disk has it.
+    Recorded,
 }
 
-impl Upstream for WebSocket {
+/// Dials a backend for each stream.
+#[derive(Clone)]
+pub struct Dialer {
+    name: Arc<str>,
+    backend: Arc<WebSocket>,
+    data_dir: Arc<Path>,
+}
+
+impl Upstream for Dialer {
     fn open(&self, stream: StreamInfo) -> BoxFuture<'_, Result<Box<dyn Link>, OpenError>> {
-        async move {
-            let link: Box<dyn Link> = Box::new(self.relay(&stream).await?);
-            Ok(link)
-        }
-        .boxed()
+        self.start(stream).boxed()
     }
 }
 
-impl WebSocket {
-    async fn relay(&self, stream: &StreamInfo) -> Result<Relay, OpenError> {
-        let target = self
+impl Dialer {
+    /// Dials the upstream of that name.
+    #[must_use]
+    pub fn new(name: &str, backend: WebSocket, data_dir: &Path) -> Self {
+        Self {
+            name: name.into(),
+            backend: Arc::new(backend),
+            data_dir: data_dir.into(),
+        }
+    }
+
+    async fn start(&self, stream: StreamInfo) -> Result<Box<dyn Link>, OpenError> {
+        let Some(folder) = &self.backend.tee else {
+            return self.relay(stream).await;
+        };
+        // First the recording: it is to be complete even if the backend is not
+        // there.
+        let recording = Wav::new(self.data_dir.join(folder))
+            .open(stream.clone())
+            .await?;
+        let relay = self.relay(stream).await?;
+        Ok(Box::new(Tee::new(recording, relay, &self.backend)))
+    }
+
+    async fn relay(&self, stream: StreamInfo) -> Result<Box<dyn Link>, OpenError> {
+        match &self.backend.on_loss {
+            OnLoss::Hold(hold) if stream.greeting.is_some() => {
+                Ok(Box::new(Held::open(self.clone(), hold, stream).await?))
+            }
+            OnLoss::Hold(_) | OnLoss::Fail => Ok(Box::new(self.dial(&stream, 0).await?)),
+        }
+    }
+
+    /// A new connection, for a stream from this byte of its audio on.
+    async fn dial(&self, stream: &StreamInfo, from: u64) -> Result<Relay, OpenError> {
+        let backend = &*self.backend;
+        let target = backend
             .url
             .expand(&stream.facts)
             .map_err(|error| OpenError::NoPlace {
                 public: "this stream has no place at the upstream".to_owned(),
                 detail: error.into(),
             })?;
-        let mut transport = self.dial().await.map_err(|detail| {
+        let mut transport = self.connect().await.map_err(|detail| {
             OpenError::unavailable("the upstream cannot be reached", self.at(detail))
         })?;
-        let request = request::Request::new(self, &target, stream);
+        let request = request::Request::new(backend, &target, stream);
         let received = request.upgrade(&mut transport).await.map_err(|detail| {
             OpenError::unavailable("the upstream does not take streams", self.at(detail))
         })?;
         let (read, write) = split(transport);
-        let reader = FrameReader::of_server(read, self.max_message, received);
-        let mut writer = FrameWriter::to_server(write);
+        let reader = FrameReader::of_server(read, backend.max_message, received);
+        let writer = FrameWriter::to_server(write);
         let Some(greeting) = &stream.greeting else {
-            return Ok(Relay::plain(reader, writer, self));
+            return Ok(Relay::plain(reader, writer, backend));
         };
-        writer.text(greeting);
-        let mut opening = Opening {
-            reader,
-            writer,
-            early: VecDeque::new(),
-            early_bytes: 0,
-            max_early: self.max_message,
-        };
-        if self.replies == Replies::Expected {
-            opening.answer().await?;
-        }
-        let Opening {
-            reader,
-            writer,
-            early,
-            ..
-        } = opening;
-        Ok(Relay::ingest(reader, writer, early, self, stream.receipts))
+        let mut opening = Opening::begin(reader, writer, greeting, backend);
+        opening.answered(backend.replies).await?;
+        Ok(Relay::ingest(opening, backend, stream.receipts, from))
     }
 
-    async fn dial(&self) -> anyhow::Result<Transport> {
-        let (host, port) = self.url.host_and_port();
+    async fn connect(&self) -> anyhow::Result<Transport> {
+        let (host, port) = self.backend.url.host_and_port();
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
             .await
             .context("its name is not known")?
@@ -158,7 +227,7 @@ impl WebSocket {
         let tcp = TcpStream::connect(&*addresses).await?;
         // Audio waits for nobody's acknowledgement.
         tcp.set_nodelay(true)?;
-        match &self.trust {
+        match &self.backend.trust {
             Some(trust) => trust.secure(tcp, host).await,
             None => Ok(Transport::plain(tcp)),
         }
@@ -166,115 +235,6 @@ impl WebSocket {
 
     /// Names the backend to the operator, without what may tell of a client.
     fn at(&self, detail: anyhow::Error) -> anyhow::Error {
-        detail.context(format!("the backend {}", self.url.authority()))
+        detail.context(format!("the backend {}", self.backend.url.authority()))
     }
-}
-
-/// A connection whose handshake was sent and may be unanswered.
-struct Opening {
-    reader: FrameReader<transport::Reading>,
-    writer: FrameWriter<transport::Writing>,
-    /// What the backend said before it answered: the client gets it after its
-    /// ack.
-    early: VecDeque<Downward>,
-    early_bytes: usize,
-    max_early: usize,
-}
-
-impl Opening {
-    /// Waits until the backend has answered the handshake.
-    async fn answer(&mut self) -> Result<(), OpenError> {
-        loop {
-            match self.next().await? {
-                Message::Text(text) => match Reply::of(&text) {
-                    Reply::Ready => return Ok(()),
-                    Reply::Refused(refused) => return Err(self.refused(*refused).await),
-                    Reply::Other => self.keep(text.len(), Downward::Text(text))?,
-                },
-                Message::Binary(bytes) => self.keep(bytes.len(), Downward::Binary(bytes))?,
-                Message::Close(close) => return Err(closed(close)),
-                Message::Ping(payload) => self.writer.pong(&payload),
-                Message::Pong => {}
-            }
-        }
-    }
-
-    async fn next(&mut self) -> Result<Message, OpenError> {
-        let broken = |error: anyhow::Error| {
-            OpenError::unavailable(
-                "the upstream was lost before it was ready",
-                error.context("the backend's answer to the handshake"),
-            )
-        };
-        std::future::poll_fn(|cx| {
-            if let std::task::Poll::Ready(Err(error)) = self.writer.poll_flush(cx) {
-                return std::task::Poll::Ready(Err(broken(error.into())));
-            }
-            self.reader
-                .poll_next(cx)
-                .map_err(|error| broken(error.into()))
-        })
-        .await
-    }
-
-    fn keep(&mut self, bytes: usize, message: Downward) -> Result<(), OpenError> {
-        // Empty messages are not free either.
-        self.early_bytes += bytes.max(1);
-        if self.early_bytes > self.max_early {
-            let detail = anyhow!("it said too much before it answered the handshake");
-            return Err(OpenError::unavailable(
-                "the upstream does not take streams",
-                detail,
-            ));
-        }
-        self.early.push_back(message);
-        Ok(())
-    }
-
-    /// The backend refused in a message. What code it closes with is worth a
-    /// moment.
-    async fn refused(&mut self, refused: reply::Refused) -> OpenError {
-        let closing = async {
-            loop {
-                match self.next().await {
-                    Ok(Message::Close(close)) => return close,
-                    Ok(_) => {}
-                    Err(_) => return None,
-                }
-            }
-        };
-        let close = tokio::time::timeout(LAST_WORDS, closing)
-            .await
-            .ok()
-            .flatten()
-            .unwrap_or_else(|| PeerClose {
-                code: refused.close_code.unwrap_or_default(),
-                reason: String::new(),
-            });
-        OpenError::Refused(Refusal {
-            message: refused.message.unwrap_or_else(|| close.reason.clone()),
-            close,
-            code: refused.code,
-            retryable: refused.retryable,
-        })
-    }
-}
-
-/// The backend refused with its Close alone.
-fn closed(close: Option<PeerClose>) -> OpenError {
-    let close = close.unwrap_or_else(|| PeerClose {
-        code: 0,
-        reason: String::new(),
-    });
-    let message = if close.reason.is_empty() {
-        "the upstream refused the stream".to_owned()
-    } else {
-        close.reason.clone()
-    };
-    OpenError::Refused(Refusal {
-        close,
-        code: None,
-        message,
-        retryable: false,
-    })
 }

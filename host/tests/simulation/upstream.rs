@@ -199,7 +199,7 @@ impl Link for ScriptedLink {
         let (said, bytes) = match &event {
             Downward::Binary(bytes) => (Said::Binary(blob(bytes)), bytes.len()),
             Downward::Text(text) => (Said::Text(blob(text)), text.len()),
-            Downward::Kept(_) | Downward::Close(_) => {
+            Downward::Kept(_) | Downward::Upstream(_) | Downward::Close(_) => {
                 unreachable!("no schedule has the upstream say this")
             }
         };

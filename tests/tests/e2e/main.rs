@@ -6,6 +6,7 @@ mod accept;
 mod close;
 mod connect;
 mod handshake;
+mod hold;
 mod stream;
 
 mod admin;

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
-use sluice_tests::backend::{Backend, relaying};
+use sluice_tests::backend::{Backend, relaying, sha256};
 use sluice_tests::client::{Client, Event, Library, handshake, meeting};
 use sluice_tests::gateway::Gateway;
 use sluice_tests::{speech, token, with_both_clients};
@@ -19,10 +18,6 @@ fn start(library: Library, gateway: &Gateway, orders: &str) -> Client {
     client.handshake();
     client.expect_ack();
     client
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    sluice::text::hex(digest(&SHA256, bytes).as_ref())
 }
 
 /// What the backend said at the end of the only stream, without the event.

@@ -50,6 +50,16 @@ impl Section<'_> {
         self.quantity(reader, key, default, Zero::Refused, &SIZE)
     }
 
+    /// A size that may be nothing.
+    pub(super) fn size_or_none(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        default: u64,
+    ) -> u64 {
+        self.quantity(reader, key, default, Zero::Allowed, &SIZE)
+    }
+
     /// A size of something in memory.
     pub(super) fn memory(
         &mut self,

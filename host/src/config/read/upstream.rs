@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Reader;
 use super::section::Section;
-use crate::config::Upstream;
+use crate::config::{Place, Upstream};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -42,13 +42,13 @@ impl Reader<'_> {
     /// Takes out what is for other kinds.
     fn misplaced(&mut self, section: &mut Section<'_>, kind: Kind) {
         for (option, of) in OPTIONS {
-            if of == kind || !section.has(option) {
+            if of.contains(&kind) || !section.has(option) {
                 continue;
             }
             let Some((place, _)) = section.take(self, option) else {
                 continue;
             };
-            let named = KINDS.iter().find(|(_, kind)| *kind == of);
+            let named = KINDS.iter().find(|(_, kind)| of.first() == Some(kind));
             let word = named.map_or("", |(word, _)| *word);
             let message = format!("`{option}` is for upstreams of the kind \"{word}\"");
             let help = format!("leave it out, or write `kind = \"{word}\"`");
@@ -57,31 +57,39 @@ impl Reader<'_> {
     }
 
     fn wav(&mut self, section: &mut Section<'_>) -> Upstream {
-        let folder = section.text(self, "folder");
-        let place = folder
-            .as_ref()
-            .map_or_else(|| section.place.clone(), |folder| folder.place.clone());
-        let folder = folder.map_or_else(|| "recordings".to_owned(), |folder| folder.value);
-        Upstream::Wav {
-            folder: PathBuf::from(folder),
-            place,
+        let (folder, place) = self.folder(section);
+        Upstream::Wav { folder, place }
+    }
+
+    /// Where recordings go, and where that stands.
+    pub(super) fn folder(&mut self, section: &mut Section<'_>) -> (PathBuf, Place) {
+        match section.text(self, "folder") {
+            Some(folder) => (PathBuf::from(folder.value), folder.place),
+            None => (PathBuf::from("recordings"), section.place.clone()),
         }
     }
 }
 
-/// The options that mean something for one kind only.
-const OPTIONS: [(&str, Kind); 13] = [
-    ("folder", Kind::Wav),
-    ("url", Kind::WebSocket),
-    ("user", Kind::WebSocket),
-    ("tenant", Kind::WebSocket),
-    ("attributes", Kind::WebSocket),
-    ("forward_headers", Kind::WebSocket),
-    ("token", Kind::WebSocket),
-    ("replies", Kind::WebSocket),
-    ("receipts", Kind::WebSocket),
-    ("ca_file", Kind::WebSocket),
-    ("max_message", Kind::WebSocket),
-    ("max_buffer", Kind::WebSocket),
-    ("silence_timeout", Kind::WebSocket),
+/// The options that mean something for one kind only; and a folder, for each
+/// kind that can record.
+const OPTIONS: [(&str, &[Kind]); 19] = [
+    ("folder", &[Kind::Wav, Kind::WebSocket]),
+    ("url", &[Kind::WebSocket]),
+    ("user", &[Kind::WebSocket]),
+    ("tenant", &[Kind::WebSocket]),
+    ("attributes", &[Kind::WebSocket]),
+    ("forward_headers", &[Kind::WebSocket]),
+    ("token", &[Kind::WebSocket]),
+    ("replies", &[Kind::WebSocket]),
+    ("receipts", &[Kind::WebSocket]),
+    ("ca_file", &[Kind::WebSocket]),
+    ("max_message", &[Kind::WebSocket]),
+    ("max_buffer", &[Kind::WebSocket]),
+    ("silence_timeout", &[Kind::WebSocket]),
+    ("on_loss", &[Kind::WebSocket]),
+    ("replay", &[Kind::WebSocket]),
+    ("hold_timeout", &[Kind::WebSocket]),
+    ("hold_memory", &[Kind::WebSocket]),
+    ("hold_file", &[Kind::WebSocket]),
+    ("tee", &[Kind::WebSocket]),
 ];

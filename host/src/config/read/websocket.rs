@@ -1,6 +1,7 @@
 //! `[upstreams.NAME]` with `kind = "websocket"`
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::{HeaderName, header};
@@ -8,18 +9,41 @@ use axum::http::{HeaderName, header};
 use super::quantity::Zero;
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::config::{Place, Route, Upstream};
+use crate::config::{HandshakeMode, Place, Route, Upstream};
 use crate::tls::client::Authorities;
 use crate::upstream::websocket::reply::Replies;
 use crate::upstream::websocket::template::{Fact, Scheme, Template};
-use crate::upstream::websocket::{Promise, Token, Trust, WebSocket, header_word};
+use crate::upstream::websocket::{
+    Hold, OnLoss, Promise, Replay, Token, Trust, WebSocket, header_word,
+};
 
 const REPLIES: [(&str, Replies); 2] = [("expected", Replies::Expected), ("none", Replies::None)];
-const RECEIPTS: [(&str, Promise); 3] = [
+const RECEIPTS: [(&str, Promise); 4] = [
     ("none", Promise::None),
     ("sent", Promise::Sent),
     ("confirmed", Promise::Confirmed),
+    ("recorded", Promise::Recorded),
 ];
+const REPLAYS: [(&str, Replay); 2] = [
+    ("at-least-once", Replay::AtLeastOnce),
+    ("at-most-once", Replay::AtMostOnce),
+];
+/// What of a stream is done with besides relaying it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Also {
+    Nothing,
+    Recorded,
+}
+const TEES: [(&str, Also); 2] = [("none", Also::Nothing), ("wav", Also::Recorded)];
+/// What becomes of a stream whose backend is lost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    Fails,
+    IsHeld,
+}
+const LOSSES: [(&str, Loss); 2] = [("fail", Loss::Fails), ("hold", Loss::IsHeld)];
+/// Options that say how a stream is held.
+const OF_HOLD: [&str; 4] = ["replay", "hold_timeout", "hold_memory", "hold_file"];
 const TOKENS: [(&str, Token); 2] = [("withhold", Token::Withheld), ("forward", Token::Forwarded)];
 
 /// Headers that the host makes itself, or that carry what a policy checked.
@@ -57,9 +81,9 @@ impl Reader<'_> {
         let replies = section
             .choice(self, "replies", &REPLIES)
             .map_or(Replies::Expected, |choice| choice.value);
-        let receipts = section
-            .choice(self, "receipts", &RECEIPTS)
-            .map_or(Promise::None, |choice| choice.value);
+        let tee = self.tee(section);
+        let receipts = self.receipts(section, tee.as_ref());
+        let on_loss = self.on_loss(section, receipts);
         let ca_file = section.text(self, "ca_file");
         let max_message = section.memory(self, "max_message", 1024 * 1024);
         let max_buffer = section.memory(self, "max_buffer", 64 * 1024);
@@ -84,7 +108,88 @@ impl Reader<'_> {
             max_message,
             max_buffer,
             silence_timeout,
+            on_loss,
+            tee,
         }))
+    }
+
+    /// The folder that streams are recorded in as well.
+    fn tee(&mut self, section: &mut Section<'_>) -> Option<PathBuf> {
+        let tee = section.choice(self, "tee", &TEES);
+        match tee.map_or(Also::Nothing, |tee| tee.value) {
+            Also::Recorded => Some(self.folder(section).0),
+            Also::Nothing => {
+                if let Some((place, _)) = section.take(self, "folder") {
+                    let message = "`folder` is for streams that are recorded";
+                    let help = "leave it out, or write `tee = \"wav\"`";
+                    self.error(&place, message, help).label("no meaning here");
+                }
+                None
+            }
+        }
+    }
+
+    fn receipts(&mut self, section: &mut Section<'_>, tee: Option<&PathBuf>) -> Promise {
+        let Some(receipts) = section.choice(self, "receipts", &RECEIPTS) else {
+            return Promise::None;
+        };
+        if receipts.value == Promise::Recorded && tee.is_none() {
+            let message = "`receipts` promises a recording, and there is none";
+            let help = "write `tee = \"wav\"` as well, or another promise";
+            self.error(&receipts.place, message, help);
+        }
+        receipts.value
+    }
+
+    /// What becomes of a stream whose backend is lost. What a backend gets that
+    /// came back must be known beforehand: it may be something twice, or
+    /// something never.
+    fn on_loss(&mut self, section: &mut Section<'_>, receipts: Promise) -> OnLoss {
+        let on_loss = section.choice(self, "on_loss", &LOSSES);
+        let place = on_loss.as_ref().map(|choice| choice.place.clone());
+        if on_loss.is_none_or(|choice| choice.value == Loss::Fails) {
+            for option in OF_HOLD {
+                if let Some((place, _)) = section.take(self, option) {
+                    let message = format!("`{option}` is for streams that are held");
+                    let help = "leave it out, or write `on_loss = \"hold\"`";
+                    self.error(&place, message, help).label("no meaning here");
+                }
+            }
+            return OnLoss::Fail;
+        }
+        let replay = section.choice(self, "replay", &REPLAYS);
+        let replay = match (receipts, replay) {
+            (Promise::Confirmed, None) => Replay::Confirmed,
+            (Promise::Confirmed, Some(replay)) => {
+                let message = "`replay` is for backends that confirm nothing";
+                let help = "leave it out: with `receipts = \"confirmed\"` a stream goes on behind \
+                            what was confirmed";
+                self.error(&replay.place, message, help)
+                    .label("no meaning here");
+                Replay::Confirmed
+            }
+            (_, Some(replay)) => replay.value,
+            (_, None) => {
+                let message = "nobody knows what a backend has that confirms nothing";
+                let help = "write `replay = \"at-least-once\"` (it may get something twice), \
+                            `replay = \"at-most-once\"` (it may miss something), or \
+                            `receipts = \"confirmed\"` if it confirms";
+                self.error(
+                    &place.unwrap_or_else(|| section.place.clone()),
+                    message,
+                    help,
+                )
+                .label("a stream is held here");
+                Replay::AtMostOnce
+            }
+        };
+        let timeout = Duration::from_secs(30);
+        OnLoss::Hold(Hold {
+            replay,
+            timeout: section.duration(self, "hold_timeout", timeout, Zero::Refused),
+            memory: section.memory(self, "hold_memory", 256 * 1024),
+            file: section.size_or_none(self, "hold_file", 16 * 1024 * 1024),
+        })
     }
 
     fn template(&mut self, url: &Spanned<String>) -> Option<Template> {
@@ -212,5 +317,18 @@ impl Reader<'_> {
             }
         }
         self.check_upstream(name, &parameters, &attributes, routes);
+        if backend.tee.is_none() && backend.on_loss == OnLoss::Fail {
+            return;
+        }
+        let plain = routes
+            .iter()
+            .filter(|(_, route)| route.upstream == name && route.handshake == HandshakeMode::None);
+        for (route, _) in plain {
+            let message = format!(
+                "[upstreams.{name}] records or holds streams, and those of [routes.{route}] have no handshake"
+            );
+            let help = "leave `tee` and `on_loss` out, or write `handshake = \"ingest.v1\"` there";
+            self.error(place, message, help);
+        }
     }
 }

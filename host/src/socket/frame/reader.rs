@@ -243,7 +243,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     ) -> Result<Option<Message>, Violation> {
         match header.opcode {
             OpCode::Control(Control::Ping) => Ok(Some(Message::Ping(payload.freeze()))),
-            OpCode::Control(Control::Pong) => Ok(Some(Message::Pong)),
+            OpCode::Control(Control::Pong) => Ok(Some(Message::Pong(payload.freeze()))),
             OpCode::Control(Control::Close) => {
                 close(&payload).map(|close| Some(Message::Close(close)))
             }

@@ -73,9 +73,9 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         self.push(OpCode::Data(Data::Binary), &[payload]);
     }
 
-    /// Queues a Ping without a payload.
-    pub fn ping(&mut self) {
-        self.push(OpCode::Control(Control::Ping), &[]);
+    /// Queues a Ping; `payload` has at most 125 bytes.
+    pub fn ping(&mut self, payload: &[u8]) {
+        self.push(OpCode::Control(Control::Ping), &[payload]);
     }
 
     /// Queues a Pong; `payload` is the Ping's, at most 125 bytes.

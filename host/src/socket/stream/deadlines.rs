@@ -69,7 +69,7 @@ impl Relay<'_> {
         }
         if self.pings_at() <= now {
             self.last_ping = now;
-            self.wire.writer.ping();
+            self.wire.writer.ping(&[]);
         }
         None
     }
@@ -111,6 +111,6 @@ impl Relay<'_> {
     }
 
     fn upstream_stalls_at(&self) -> Option<Instant> {
-        Some(self.upstream_busy_since? + self.limits.write_timeout)
+        Some(self.upstream_busy_since? + self.limits.write_timeout + self.link.outage())
     }
 }

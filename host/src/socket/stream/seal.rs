@@ -22,6 +22,11 @@ pub(super) async fn seal(
         Cause::Finalized | Cause::ClientDone => Ending::Complete,
         cause => Ending::Cut(close::farewell(cause)),
     };
+    let limit = match ending {
+        // A client that waits for the end waits for its upstream to come back.
+        Ending::Complete => limit + link.outage(),
+        Ending::Cut(_) => limit,
+    };
     // In a task of its own, so that giving up waiting does not give up sealing.
     let sealing = tokio::spawn(link.seal(ending));
     match timeout(limit, sealing).await {

@@ -10,10 +10,12 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, poll_fn};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::marks::Marks;
+use super::opening::Opening;
 use super::receipts::Receipts;
 use super::reply::{self, Replies};
 use super::transport::{Reading, Writing};
-use super::{Promise, WebSocket};
+use super::{Hold, OnLoss, Promise, Replay, WebSocket};
 use crate::socket::frame::{FrameReader, FrameWriter, Message, PeerClose, ReadError};
 use crate::upstream::{self, Control, Downward, Ending, Link, Lost, Sealed, Upward};
 
@@ -40,6 +42,8 @@ pub(super) struct Relay {
     pong: Option<Bytes>,
     silence: Silence,
     receipts: Receipts,
+    /// There only where the stream is held, and the backend confirms nothing.
+    marks: Option<Marks>,
 }
 
 /// What the backend understands beside audio.
@@ -79,22 +83,61 @@ impl Relay {
             max_buffer: backend.max_buffer,
             pong: None,
             silence: Silence::new(backend.silence_timeout),
-            receipts: Receipts::new(Promise::None, upstream::Receipts::None),
+            receipts: Receipts::new(Promise::None, upstream::Receipts::None, 0),
+            marks: None,
         }
     }
 
+    /// A stream that goes on at this byte of its audio.
     pub(super) fn ingest(
-        reader: FrameReader<Reading>,
-        writer: FrameWriter<Writing>,
-        early: VecDeque<Downward>,
+        opening: Opening,
         backend: &WebSocket,
         receipts: upstream::Receipts,
+        from: u64,
     ) -> Self {
+        let Opening {
+            reader,
+            writer,
+            early,
+            ..
+        } = opening;
+        let marked = match &backend.on_loss {
+            OnLoss::Fail => false,
+            OnLoss::Hold(Hold { replay, .. }) => *replay != Replay::Confirmed,
+        };
         Self {
             early,
-            receipts: Receipts::new(backend.receipts, receipts),
+            taken: from,
+            receipts: Receipts::new(backend.receipts, receipts, from),
             dialect: Dialect::Ingest(backend.replies),
+            marks: marked.then(|| Marks::from(from)),
             ..Self::plain(reader, writer, backend)
+        }
+    }
+
+    /// Tells a backend that came back where the audio that follows belongs: at
+    /// `from`, of which it may have had `overlap` bytes already, and may have
+    /// missed `gap` bytes before.
+    pub(super) fn goes_on(&mut self, from: u64, overlap: u64, gap: u64, paused: bool) {
+        let told = format!(
+            r#"{{"type":"replay","from_bytes":{from},"overlap_bytes":{overlap},"gap_bytes":{gap}}}"#
+        );
+        self.writer.text(told.as_bytes());
+        if paused {
+            self.writer.text(PAUSE);
+        }
+    }
+
+    /// Where the stream is: bytes of its audio that were taken.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// How much of that the backend is known to have.
+    pub(super) fn reached(&self) -> u64 {
+        match &self.marks {
+            Some(marks) => marks.reached(),
+            None => self.receipts.kept(),
         }
     }
 
@@ -108,24 +151,27 @@ impl Relay {
         {
             self.writer.pong(&payload);
         }
+        if let Some(place) = self.marks.as_mut().and_then(|marks| marks.due(self.taken)) {
+            self.writer.ping(&place);
+        }
         ready!(self.writer.poll_flush(cx)).map_err(|error| lost(error.into()))?;
         self.receipts.sent(cx, self.taken);
         Poll::Ready(Ok(()))
     }
 
     /// The next message for the client; `None` where it was for the host.
-    fn hear(&mut self, message: Message) -> Option<Downward> {
-        match message {
+    fn hear(&mut self, message: Message) -> Result<Option<Downward>, Lost> {
+        Ok(match message {
             Message::Text(text) => {
                 if self.course == Course::Completing && reply::is_finalized(&text) {
                     self.course = Course::Complete;
-                    return None;
+                    return Ok(None);
                 }
                 if self.receipts.are_confirmed()
                     && let Some(bytes) = reply::confirmed(&text)
                 {
                     self.receipts.confirmed(bytes, self.taken);
-                    return None;
+                    return Ok(None);
                 }
                 Some(Downward::Text(text))
             }
@@ -134,20 +180,36 @@ impl Relay {
                 self.pong = Some(payload);
                 None
             }
-            Message::Pong => None,
+            Message::Pong(payload) => {
+                if let Some(marks) = &mut self.marks {
+                    marks.answered(&payload);
+                }
+                None
+            }
             Message::Close(close) => {
                 let close = close.unwrap_or_else(|| PeerClose {
                     code: NORMAL,
                     reason: String::new(),
                 });
                 let was = std::mem::replace(&mut self.course, Course::Closed);
-                // Who was asked for the end, and ends well, has taken all.
                 if was == Course::Completing && close.code == NORMAL {
-                    return None;
+                    return self.ended_well().map(|()| None);
                 }
                 Some(Downward::Close(close))
             }
+        })
+    }
+
+    /// The backend was asked for the end, and closed as if all was well. One
+    /// that confirms things has to have confirmed this.
+    fn ended_well(&self) -> Result<(), Lost> {
+        let has_all = self.receipts.are_confirmed() && self.receipts.kept() == self.taken;
+        if self.dialect == Dialect::Ingest(Replies::None) || has_all {
+            return Ok(());
         }
+        Err(lost(anyhow!(
+            "it closed with {NORMAL} and did not say that it has everything"
+        )))
     }
 
     /// Asks the backend to complete the stream.
@@ -166,7 +228,12 @@ impl Relay {
             loop {
                 match self.poll_event(cx)? {
                     Poll::Pending => return self.poll_complete(cx),
-                    Poll::Ready(Downward::Text(_) | Downward::Binary(_) | Downward::Kept(_)) => {}
+                    Poll::Ready(
+                        Downward::Text(_)
+                        | Downward::Binary(_)
+                        | Downward::Kept(_)
+                        | Downward::Upstream(_),
+                    ) => {}
                     Poll::Ready(Downward::Close(close)) => {
                         return Poll::Ready(Err(lost(anyhow!(
                             "it closed with {} \"{}\" before the stream was complete",
@@ -252,7 +319,7 @@ impl Link for Relay {
             }
             match self.reader.poll_next(cx) {
                 Poll::Ready(Ok(message)) => {
-                    if let Some(message) = self.hear(message) {
+                    if let Some(message) = self.hear(message)? {
                         return Poll::Ready(Ok(message));
                     }
                 }
@@ -264,7 +331,7 @@ impl Link for Relay {
                             self.silence.limit
                         )))),
                         Poll::Ready(Quiet::Suspicious) => {
-                            self.writer.ping();
+                            self.writer.ping(&[]);
                             cx.waker().wake_by_ref();
                             Poll::Pending
                         }

@@ -9,6 +9,16 @@ use tokio::time::{Sleep, sleep};
 use super::Promise;
 use crate::upstream;
 
+impl Promise {
+    /// Whether a client that wants it so is told what the backend has.
+    pub(super) fn given(self, wanted: upstream::Receipts) -> upstream::Receipts {
+        match self {
+            Self::None | Self::Recorded => upstream::Receipts::None,
+            Self::Sent | Self::Confirmed => wanted,
+        }
+    }
+}
+
 /// Bytes that become safe before the client is told of them at once.
 const AT_ONCE: u64 = 64 * 1024;
 /// When it is told of fewer.
@@ -24,22 +34,25 @@ pub(super) struct Receipts {
 }
 
 impl Receipts {
-    pub(super) fn new(promise: Promise, wanted: upstream::Receipts) -> Self {
+    /// Of a connection that goes on where so many bytes are safe.
+    pub(super) fn new(promise: Promise, wanted: upstream::Receipts, from: u64) -> Self {
         Self {
             promise,
             wanted,
-            kept: 0,
-            told: 0,
+            kept: from,
+            told: from,
             due: None,
         }
     }
 
     /// Whether the client is told anything.
     pub(super) fn given(&self) -> upstream::Receipts {
-        match self.promise {
-            Promise::None => upstream::Receipts::None,
-            Promise::Sent | Promise::Confirmed => self.wanted,
-        }
+        self.promise.given(self.wanted)
+    }
+
+    /// How much is safe.
+    pub(super) fn kept(&self) -> u64 {
+        self.kept
     }
 
     /// Whether the backend confirms.

@@ -120,7 +120,7 @@ fn frames(mut bytes: &[u8], max_message: usize, messages: &mut Vec<Message>) -> 
                 Err(end) => return end,
             },
             9 => messages.push(Message::Ping(payload.into())),
-            10 => messages.push(Message::Pong),
+            10 => messages.push(Message::Pong(payload.into())),
             _ => {
                 let (kind, mut whole) = begun.take().unwrap_or((opcode, Vec::new()));
                 whole.extend(payload);

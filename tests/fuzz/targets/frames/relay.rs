@@ -15,7 +15,7 @@ pub fn goes_through(message: &Message, cut: u8) {
         Message::Binary(payload) => (OpCode::Data(Data::Binary), payload),
         // A Ping comes back as a Pong with the same payload.
         Message::Ping(payload) => (OpCode::Control(Control::Pong), payload),
-        Message::Pong | Message::Close(_) => return,
+        Message::Pong(_) | Message::Close(_) => return,
     };
 
     let mut to_client = Sink::new(cut);
@@ -45,7 +45,7 @@ pub fn goes_through(message: &Message, cut: u8) {
 
 fn answer(message: &Message) -> Message {
     match message {
-        Message::Ping(_) => Message::Pong,
+        Message::Ping(payload) => Message::Pong(payload.clone()),
         message => message.clone(),
     }
 }
@@ -55,7 +55,7 @@ fn write(mut writer: FrameWriter<&mut Sink>, message: &Message) {
         Message::Text(payload) => writer.text(payload),
         Message::Binary(payload) => writer.binary(payload),
         Message::Ping(payload) => writer.pong(payload),
-        Message::Pong | Message::Close(_) => {}
+        Message::Pong(_) | Message::Close(_) => {}
     }
     finish(|cx| writer.poll_flush(cx)).expect("a sink in memory takes everything");
     assert_eq!(writer.queued(), 0);

@@ -263,3 +263,47 @@ fn a_backend_that_could_never_be_spoken_to_is_refused() {
         "give `ca_file`",
     );
 }
+
+#[test]
+fn a_stream_is_held_only_where_it_is_said_what_becomes_of_its_audio() {
+    #[track_caller]
+    fn backend(options: &str, message: &str, help: &str) {
+        let options = format!("kind = \"websocket\"\nurl = \"ws://h/x\"\n{options}");
+        mistake("kind = \"discard\"", &options, message, help);
+    }
+    backend(
+        "on_loss = \"hold\"",
+        "nobody knows what a backend has that confirms nothing",
+        "`replay = \"at-least-once\"`",
+    );
+    backend(
+        "on_loss = \"hold\"\nreceipts = \"confirmed\"\nreplay = \"at-most-once\"",
+        "`replay` is for backends that confirm nothing",
+        "leave it out",
+    );
+    backend(
+        "hold_file = \"1MiB\"",
+        "`hold_file` is for streams that are held",
+        "write `on_loss = \"hold\"`",
+    );
+    backend(
+        "receipts = \"recorded\"",
+        "`receipts` promises a recording, and there is none",
+        "write `tee = \"wav\"` as well",
+    );
+    backend(
+        "folder = \"calls\"",
+        "`folder` is for streams that are recorded",
+        "write `tee = \"wav\"`",
+    );
+    let plain = broken(
+        "kind = \"discard\"",
+        "kind = \"websocket\"\nurl = \"ws://h/x\"\ntee = \"wav\"",
+    );
+    good(&plain);
+    let plain = report(&plain.replace("on_handshake = [\"rate\"]", "handshake = \"none\""));
+    assert!(
+        plain.contains("those of [routes.ingest] have no handshake"),
+        "{plain}"
+    );
+}

@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::upstream::testing::{facts, stream_info};
-use crate::upstream::websocket::Promise;
 use crate::upstream::websocket::reply::Replies;
 use crate::upstream::websocket::template::Template;
+use crate::upstream::websocket::{OnLoss, Promise};
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -22,6 +22,8 @@ fn backend() -> WebSocket {
         max_message: 1000,
         max_buffer: 1000,
         silence_timeout: Duration::from_secs(1),
+        on_loss: OnLoss::Fail,
+        tee: None,
     }
 }
 
