@@ -36,6 +36,7 @@ const CLAIMS: &str = "sluice_claims";
 const GENERATION: &str = "sluice_generation";
 const UPSTREAM_LOST: &str = "sluice_upstream_lost_total";
 const UPSTREAM_RESTORED: &str = "sluice_upstream_restored_total";
+const UPSTREAM_RESTS: &str = "sluice_upstream_rests_total";
 const RELOADS: &str = "sluice_reloads_total";
 const DROPPED: &str = "sluice_connections_dropped_total";
 const PANICS: &str = "sluice_panics_total";
@@ -79,7 +80,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 21] = [
+pub const ALL: [Metric; 22] = [
     metric(
         ACCEPTED,
         Kind::Counter,
@@ -175,6 +176,12 @@ pub const ALL: [Metric; 21] = [
         Kind::Counter,
         &["upstream"],
         "Held streams that went on at their backend",
+    ),
+    metric(
+        UPSTREAM_RESTS,
+        Kind::Counter,
+        &["upstream"],
+        "Times that an address of a backend was left alone because it kept failing",
     ),
     metric(
         CLAIMS,
@@ -334,6 +341,11 @@ pub fn upstream_lost(upstream: &str) {
 /// A stream that waited goes on.
 pub fn upstream_restored(upstream: &str) {
     counter!(UPSTREAM_RESTORED, "upstream" => upstream.to_owned()).increment(1);
+}
+
+/// An address of a backend keeps failing.
+pub fn upstream_rests(upstream: &str) {
+    counter!(UPSTREAM_RESTS, "upstream" => upstream.to_owned()).increment(1);
 }
 
 /// The configuration was read again.

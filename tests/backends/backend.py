@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 import os
+import ssl
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -105,10 +106,20 @@ async def handle(socket):
     emit("end", sha256=hashlib.sha256(stream).hexdigest(), bytes=len(stream), code=socket.close_code, reason=socket.close_reason)
 
 
+def security():
+    """The certificate to prove itself with, where it is to."""
+    if "CERTIFICATE" not in os.environ:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(os.environ["CERTIFICATE"], os.environ["KEY"])
+    return context
+
+
 async def main():
     # No keepalive of its own: the gateway's is what is tested.
     async with serve(
-        handle, "127.0.0.1", 0, process_request=refuse_request, ping_interval=None, max_size=None, compression=None
+        handle, "127.0.0.1", 0, process_request=refuse_request, ping_interval=None, max_size=None, compression=None,
+        ssl=security(),
     ) as server:
         emit("listening", port=server.sockets[0].getsockname()[1])
         await asyncio.get_running_loop().create_future()

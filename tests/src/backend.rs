@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::client::Library;
 use crate::config::Config;
 use crate::output::Output;
+use crate::tls::Authority;
 
 /// A running backend. Killed when dropped.
 pub struct Backend {
@@ -36,6 +37,18 @@ impl Backend {
     pub fn storing(folder: &Path) -> Self {
         Self::start_as(Library::Websockets, |command| {
             command.env("STORE", folder);
+        })
+    }
+
+    /// Starts a backend that speaks TLS, with a certificate of this authority.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn secure(authority: &Authority) -> Self {
+        Self::start_as(Library::Websockets, |command| {
+            command
+                .env("CERTIFICATE", authority.certificate())
+                .env("KEY", authority.key());
         })
     }
 

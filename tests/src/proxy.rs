@@ -93,6 +93,14 @@ impl Proxy {
         self.state.1.notify_all();
     }
 
+    /// How many connections it has led on.
+    ///
+    /// # Panics
+    /// When a thread of the proxy did.
+    pub fn connections(&self) -> usize {
+        self.state.0.lock().unwrap().pairs.len()
+    }
+
     /// Bytes that went into the black hole.
     ///
     /// # Panics

@@ -10,6 +10,7 @@ mod hold;
 mod stream;
 
 mod admin;
+mod backends;
 mod cli;
 mod components;
 mod config;

@@ -72,9 +72,13 @@ impl Reader<'_> {
 
 /// The options that mean something for one kind only; and a folder, for each
 /// kind that can record.
-const OPTIONS: [(&str, &[Kind]); 19] = [
+const OPTIONS: [(&str, &[Kind]); 23] = [
     ("folder", &[Kind::Wav, Kind::WebSocket]),
     ("url", &[Kind::WebSocket]),
+    ("addresses", &[Kind::WebSocket]),
+    ("rest_after", &[Kind::WebSocket]),
+    ("rest", &[Kind::WebSocket]),
+    ("warm_connections", &[Kind::WebSocket]),
     ("user", &[Kind::WebSocket]),
     ("tenant", &[Kind::WebSocket]),
     ("attributes", &[Kind::WebSocket]),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::http::uri::Authority;
 use axum::http::{HeaderName, header};
 
 use super::quantity::Zero;
@@ -11,6 +12,7 @@ use super::section::Section;
 use super::{Reader, Spanned};
 use crate::config::{HandshakeMode, Place, Route, Upstream};
 use crate::tls::client::Authorities;
+use crate::upstream::websocket::backends::Rest;
 use crate::upstream::websocket::reply::Replies;
 use crate::upstream::websocket::template::{Fact, Scheme, Template};
 use crate::upstream::websocket::{
@@ -67,6 +69,12 @@ impl Reader<'_> {
         let url = section.required(self, "url", help);
         let place = url.as_ref().map(|url| url.place.clone());
         let template = url.and_then(|url| self.template(&url));
+        let addresses = self.addresses(section);
+        let rest = Rest {
+            after: section.count(self, "rest_after", 5, Zero::Allowed),
+            lasts: section.duration(self, "rest", Duration::from_secs(5), Zero::Refused),
+        };
+        let warm_connections = section.count(self, "warm_connections", 2, Zero::Allowed);
         let mut attribute = |key, default: &str| {
             let named = section.text(self, key);
             named.map_or_else(|| default.to_owned(), |named| named.value)
@@ -97,6 +105,9 @@ impl Reader<'_> {
         let trust = self.trust(&url, &place?, ca_file)?;
         Some(Box::new(WebSocket {
             url,
+            addresses,
+            rest,
+            warm_connections,
             user,
             tenant,
             attributes,
@@ -201,6 +212,30 @@ impl Reader<'_> {
                 self.error(&url.place, message, help).label("no address");
             })
             .ok()
+    }
+
+    /// Where a backend listens, as often as it is there.
+    fn addresses(&mut self, section: &mut Section<'_>) -> Vec<(String, u16)> {
+        let mut addresses = Vec::new();
+        for address in section.distinct(self, "addresses") {
+            let parsed: Option<Authority> = address.value.parse().ok();
+            let parsed =
+                parsed.filter(|parsed| !address.value.contains('@') && !parsed.host().is_empty());
+            match parsed.and_then(|parsed| Some((parsed.host().to_owned(), parsed.port_u16()?))) {
+                // An IPv6 address is in brackets in front of a port, and nowhere else.
+                Some((host, port)) => {
+                    let host = host.trim_start_matches('[').trim_end_matches(']');
+                    addresses.push((host.to_owned(), port));
+                }
+                None => {
+                    let message = format!("\"{}\" is not a host and a port", address.value);
+                    let help =
+                        "write \"10.0.0.1:9000\", \"[::1]:9000\" or \"backend-1.internal:9000\"";
+                    self.error(&address.place, message, help);
+                }
+            }
+        }
+        addresses
     }
 
     /// What becomes a header must be told apart as one.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, poll_fn};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::backends::Seat;
 use super::marks::Marks;
 use super::opening::Opening;
 use super::receipts::Receipts;
@@ -44,6 +45,7 @@ pub(super) struct Relay {
     receipts: Receipts,
     /// There only where the stream is held, and the backend confirms nothing.
     marks: Option<Marks>,
+    _seat: Seat,
 }
 
 /// What the backend understands beside audio.
@@ -72,6 +74,7 @@ impl Relay {
         reader: FrameReader<Reading>,
         writer: FrameWriter<Writing>,
         backend: &WebSocket,
+        seat: Seat,
     ) -> Self {
         Self {
             reader,
@@ -85,6 +88,7 @@ impl Relay {
             silence: Silence::new(backend.silence_timeout),
             receipts: Receipts::new(Promise::None, upstream::Receipts::None, 0),
             marks: None,
+            _seat: seat,
         }
     }
 
@@ -94,6 +98,7 @@ impl Relay {
         backend: &WebSocket,
         receipts: upstream::Receipts,
         from: u64,
+        seat: Seat,
     ) -> Self {
         let Opening {
             reader,
@@ -111,7 +116,7 @@ impl Relay {
             receipts: Receipts::new(backend.receipts, receipts, from),
             dialect: Dialect::Ingest(backend.replies),
             marks: marked.then(|| Marks::from(from)),
-            ..Self::plain(reader, writer, backend)
+            ..Self::plain(reader, writer, backend, seat)
         }
     }
 

@@ -25,6 +25,11 @@ const OURS: &str = "x-sluice-";
 /// What an attribute may have that a header cannot carry as it is.
 const NOT_IN_HEADERS: &AsciiSet = &CONTROLS.add(b'%');
 
+/// A backend that answered an upgrade with something else.
+#[derive(Debug, thiserror::Error)]
+#[error("it answered HTTP {0}")]
+pub(super) struct Answered(pub(super) StatusCode);
+
 /// An upgrade request.
 pub(super) struct Request {
     key: String,
@@ -77,7 +82,7 @@ impl Request {
 
     fn check(&self, response: &Response) -> anyhow::Result<()> {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            bail!("it answered HTTP {}", response.status());
+            bail!(Answered(response.status()));
         }
         let headers = response.headers();
         let is = |name: HeaderName, expected: &str| {

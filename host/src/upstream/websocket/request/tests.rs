@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::upstream::testing::{facts, stream_info};
+use crate::upstream::websocket::backends::Rest;
 use crate::upstream::websocket::reply::Replies;
 use crate::upstream::websocket::template::Template;
 use crate::upstream::websocket::{OnLoss, Promise};
@@ -11,6 +12,12 @@ const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 fn backend() -> WebSocket {
     WebSocket {
         url: Template::parse("ws://backend:9000/in").unwrap(),
+        addresses: Vec::new(),
+        rest: Rest {
+            after: 5,
+            lasts: Duration::from_secs(5),
+        },
+        warm_connections: 0,
         user: "auth.user_id".to_owned(),
         tenant: "auth.tenant_id".to_owned(),
         attributes: vec!["auth.e_mail".to_owned()],

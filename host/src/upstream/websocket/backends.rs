@@ -1,0 +1,288 @@
+//! The addresses of a backend, and which of them a stream goes to: the one with
+//! the fewest sessions, of those that are well.
+//!
+//! An address that keeps failing is left alone for a while, so that a backend
+//! that is down is not hammered, and streams are not kept waiting for it. Then
+//! one stream finds out how it is.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::metrics;
+
+/// When an address is left alone, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// After so many failures in a row; zero is never.
+    pub after: usize,
+    /// How long.
+    pub lasts: Duration,
+}
+
+/// Backends by their upstream and their addresses. How they are outlives the
+/// configuration that names them, as long as anything uses them: a reload
+/// neither wakes a backend that rests nor forgets the sessions that it has.
+static KNOWN: LazyLock<Mutex<HashMap<Key, Weak<Backends>>>> = LazyLock::new(Mutex::default);
+
+type Key = (String, Vec<(String, u16)>);
+
+/// See the module.
+pub(super) struct Backends {
+    upstream: Arc<str>,
+    addresses: Vec<Arc<Address>>,
+    /// Who is first among equals.
+    turn: AtomicUsize,
+}
+
+/// Where one of them listens.
+pub(super) struct Address {
+    pub(super) host: String,
+    pub(super) port: u16,
+    sessions: AtomicUsize,
+    health: Mutex<Health>,
+}
+
+enum Health {
+    Well {
+        failures: usize,
+    },
+    Rests {
+        until: Instant,
+    },
+    /// The rest is over, and somebody finds out how it is.
+    Probed,
+}
+
+/// A session's place at an address.
+pub(super) struct Seat(Arc<Address>);
+
+/// An attempt to reach an address. One that nobody waits for says nothing.
+pub(super) struct Attempt<'a> {
+    backends: &'a Backends,
+    pub(super) address: Arc<Address>,
+    is_probe: Probe,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Probe {
+    Yes,
+    No,
+}
+
+impl Backends {
+    /// Those of an upstream.
+    pub(super) fn of(upstream: &str, addresses: Vec<(String, u16)>) -> Arc<Self> {
+        let mut known = lock(&KNOWN);
+        known.retain(|_, backends| backends.strong_count() > 0);
+        let key = (upstream.to_owned(), addresses);
+        if let Some(backends) = known.get(&key).and_then(Weak::upgrade) {
+            return backends;
+        }
+        let address = |(host, port): &(String, u16)| {
+            Arc::new(Address {
+                host: host.clone(),
+                port: *port,
+                sessions: AtomicUsize::new(0),
+                health: Mutex::new(Health::Well { failures: 0 }),
+            })
+        };
+        let backends = Arc::new(Self {
+            upstream: upstream.into(),
+            addresses: key.1.iter().map(address).collect(),
+            turn: AtomicUsize::new(0),
+        });
+        known.insert(key, Arc::downgrade(&backends));
+        backends
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// Every address that may be tried, the least busy first.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = Arc<Address>> {
+        let count = self.addresses.len();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let turned = |index: usize| Arc::clone(&self.addresses[(turn + index) % count]);
+        let mut order: Vec<_> = (0..count).map(turned).collect();
+        // Stable: equals stay in turn.
+        order.sort_by_key(|address| address.sessions.load(Ordering::Relaxed));
+        order.into_iter()
+    }
+
+    /// Whether the address may be tried now.
+    pub(super) fn attempt(&self, address: Arc<Address>) -> Option<Attempt<'_>> {
+        let mut health = lock(&address.health);
+        let is_probe = match *health {
+            Health::Well { .. } => Probe::No,
+            Health::Rests { until } if Instant::now() >= until => {
+                *health = Health::Probed;
+                Probe::Yes
+            }
+            Health::Rests { .. } | Health::Probed => return None,
+        };
+        drop(health);
+        Some(Attempt {
+            backends: self,
+            address,
+            is_probe,
+        })
+    }
+}
+
+impl Attempt<'_> {
+    /// The backend is there. The session has its place until the seat is dropped.
+    pub(super) fn succeeded(self) -> Seat {
+        *lock(&self.address.health) = Health::Well { failures: 0 };
+        self.address.sessions.fetch_add(1, Ordering::Relaxed);
+        Seat(Arc::clone(&self.address))
+    }
+
+    /// It is not, or does not work.
+    pub(super) fn failed(self, rest: Rest) {
+        let mut health = lock(&self.address.health);
+        let failures = match *health {
+            Health::Well { failures } => failures + 1,
+            Health::Probed if self.is_probe == Probe::Yes => rest.after,
+            // An attempt that began before the rest did.
+            Health::Probed | Health::Rests { .. } => return,
+        };
+        *health = if rest.after > 0 && failures >= rest.after {
+            let Address { host, port, .. } = &*self.address;
+            tracing::warn!(
+                upstream = &*self.backends.upstream, backend = format!("{host}:{port}"), lasts = ?rest.lasts,
+                "a backend keeps failing, and is left alone"
+            );
+            metrics::upstream_rests(&self.backends.upstream);
+            Health::Rests {
+                until: Instant::now() + rest.lasts,
+            }
+        } else {
+            Health::Well { failures }
+        };
+    }
+}
+
+impl Drop for Attempt<'_> {
+    /// A probe that nobody waited for is made again.
+    fn drop(&mut self) {
+        if self.is_probe == Probe::Yes {
+            let mut health = lock(&self.address.health);
+            if matches!(*health, Health::Probed) {
+                *health = Health::Rests {
+                    until: Instant::now(),
+                };
+            }
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.sessions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+// Nothing here is half changed, so poisoning carries no news.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REST: Rest = Rest {
+        after: 3,
+        lasts: Duration::from_secs(5),
+    };
+
+    fn backends(name: &str, ports: &[u16]) -> Arc<Backends> {
+        Backends::of(
+            name,
+            ports.iter().map(|port| ("h".to_owned(), *port)).collect(),
+        )
+    }
+
+    fn first(backends: &Backends) -> Arc<Address> {
+        backends.in_order().next().expect("an address")
+    }
+
+    fn seat(backends: &Backends) -> (u16, Seat) {
+        let address = first(backends);
+        let port = address.port;
+        (
+            port,
+            backends.attempt(address).expect("it is well").succeeded(),
+        )
+    }
+
+    fn fail(backends: &Backends) -> bool {
+        match backends.attempt(first(backends)) {
+            Some(attempt) => {
+                attempt.failed(REST);
+                true
+            }
+            None => false,
+        }
+    }
+
+    #[test]
+    fn a_stream_goes_to_the_address_with_the_fewest_sessions() {
+        let backends = backends("fewest", &[1, 2, 3]);
+        let seats: Vec<_> = (0..6).map(|_| seat(&backends)).collect();
+        let mut ports: Vec<_> = seats.iter().map(|(port, _)| *port).collect();
+        ports.sort_unstable();
+        assert_eq!(ports, [1, 1, 2, 2, 3, 3]);
+        // Those of the second end: it is the least busy now.
+        let left: Vec<_> = seats.into_iter().filter(|(port, _)| *port != 2).collect();
+        assert_eq!((seat(&backends).0, left.len()), (2, 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_keeps_failing_rests_and_then_one_stream_finds_out_how_it_is() {
+        let backends = backends("rests", &[1]);
+        assert!((0..3).all(|_| fail(&backends)));
+        assert!(!fail(&backends), "it rests");
+        tokio::time::advance(REST.lasts).await;
+        let probe = backends
+            .attempt(first(&backends))
+            .expect("its rest is over");
+        assert!(!fail(&backends), "one is enough");
+        // Nobody waited for it.
+        drop(probe);
+        assert!(fail(&backends), "the next one");
+        assert!(!fail(&backends), "it rests again");
+        tokio::time::advance(REST.lasts).await;
+        drop(seat(&backends));
+        assert!(fail(&backends), "it is well");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn successes_between_failures_keep_it_in_use_and_zero_is_never() {
+        let backends = backends("between", &[1]);
+        for _ in 0..10 {
+            assert!(fail(&backends) && fail(&backends));
+            drop(seat(&backends));
+        }
+        for _ in 0..10 {
+            let attempt = backends.attempt(first(&backends)).expect("never");
+            attempt.failed(Rest { after: 0, ..REST });
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn how_they_are_outlives_a_reload() {
+        let before = backends("reload", &[7]);
+        assert!((0..3).all(|_| fail(&before)));
+        let after = backends("reload", &[7]);
+        drop(before);
+        assert!(!fail(&after), "it still rests");
+        assert!(fail(&backends("reload", &[8])), "another address does not");
+    }
+}

@@ -1,0 +1,147 @@
+//! Connections to a backend that are made before they are needed.
+//!
+//! A stream that begins saves the round trips of TCP and TLS. The upgrade, which
+//! says whose stream it is, is always the session's own. The pool is filled up
+//! after something was taken out of it, so that a gateway that has nothing to do
+//! does nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::io::AsyncReadExt as _;
+use tokio::time::Instant;
+
+use super::backends::Address;
+use super::transport::Transport;
+
+/// A server does not wait for ever for the first byte of a connection. One that
+/// was made longer ago is not trusted.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// The connections to each address of a backend.
+pub(super) struct Pool {
+    size: usize,
+    idle: Mutex<HashMap<(String, u16), Shelf>>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    ready: Vec<(Instant, Transport)>,
+    /// How many are being made.
+    coming: usize,
+}
+
+/// A connection that is being made for the pool.
+pub(super) struct Coming {
+    pool: Arc<Pool>,
+    key: (String, u16),
+}
+
+impl Pool {
+    /// A pool of so many connections to each address.
+    pub(super) fn new(size: usize) -> Arc<Self> {
+        Arc::new(Self {
+            size,
+            idle: Mutex::default(),
+        })
+    }
+
+    /// A connection that seems alive.
+    pub(super) fn take(&self, address: &Address) -> Option<Transport> {
+        let mut idle = self.lock();
+        let shelf = idle.get_mut(&key(address))?;
+        while let Some((since, mut transport)) = shelf.ready.pop() {
+            if since.elapsed() >= LONGEST {
+                shelf.ready.clear();
+                return None;
+            }
+            // A server has nothing to say before it is asked: what can be read
+            // is its end.
+            let mut byte = [0];
+            if transport.read(&mut byte).now_or_never().is_none() {
+                return Some(transport);
+            }
+        }
+        None
+    }
+
+    /// Leave to make one more, while there are not enough.
+    pub(super) fn lacks(self: &Arc<Self>, address: &Address) -> Option<Coming> {
+        let key = key(address);
+        let mut idle = self.lock();
+        let shelf = idle.entry(key.clone()).or_default();
+        shelf.ready.retain(|(since, _)| since.elapsed() < LONGEST);
+        if shelf.ready.len() + shelf.coming >= self.size {
+            return None;
+        }
+        shelf.coming += 1;
+        drop(idle);
+        Some(Coming {
+            pool: Arc::clone(self),
+            key,
+        })
+    }
+
+    // Nothing here is half changed, so poisoning carries no news.
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, u16), Shelf>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Coming {
+    /// It was made.
+    pub(super) fn arrived(self, transport: Transport) {
+        if let Some(shelf) = self.pool.lock().get_mut(&self.key) {
+            shelf.ready.push((Instant::now(), transport));
+        }
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        if let Some(shelf) = self.pool.lock().get_mut(&self.key) {
+            shelf.coming -= 1;
+        }
+    }
+}
+
+fn key(address: &Address) -> (String, u16) {
+    (address.host.clone(), address.port)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::backends::Backends;
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_taken_is_alive_and_no_more_is_kept_than_its_size() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let backends = Backends::of("pool", vec![("127.0.0.1".to_owned(), port)]);
+        let address = backends.in_order().next().unwrap();
+        let pool = Pool::new(2);
+        let connect = async || {
+            let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            (stream, listener.accept().await.unwrap().0)
+        };
+        let lacks = || pool.lacks(&address).expect("it has not enough");
+        let (alive, server) = connect().await;
+        lacks().arrived(Transport::plain(alive));
+        let (dead, gone) = connect().await;
+        drop(gone);
+        dead.readable().await.unwrap();
+        lacks().arrived(Transport::plain(dead));
+        assert!(pool.lacks(&address).is_none());
+        // The one that came last is taken first.
+        let mut taken = pool.take(&address).expect("one is alive");
+        assert!(pool.take(&address).is_none());
+        assert!(pool.lacks(&address).is_some());
+        drop(server);
+        assert_eq!(taken.read(&mut [0]).await.unwrap(), 0);
+    }
+}
