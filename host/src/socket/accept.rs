@@ -214,7 +214,7 @@ impl Accepting {
             story: Story::begin(generation),
             report: None,
             resuming,
-            _live: Live::begin(),
+            live: Some(Live::begin()),
         });
         Some(Accepted {
             connection,
