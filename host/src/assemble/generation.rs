@@ -114,7 +114,8 @@ impl Builder {
             room: self.room.clone(),
             before,
         };
-        let mut routes = Routes::default();
+        let mut routes =
+            before.map_or_else(Routes::default, |before| Routes::after(&before.routes));
         for (name, route) in &config.routes {
             add_route(&mut routes, name, route, &stock, diagnostics);
         }
