@@ -86,7 +86,7 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
 }
 
 async fn show_metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    metrics::claims(admin.gateway.registry.len());
+    metrics::held(admin.gateway.registry.len(), admin.reloader.instances());
     (
         [(header::CONTENT_TYPE, METRICS_TYPE)],
         admin.recorder.render(),

@@ -199,19 +199,20 @@ impl Facts {
     }
 
     /// Makes `source` one of `mic` and `sys`, as routes of `ingest.v1` promise.
+    /// One that is neither is taken away, so that all of these are the same.
     ///
     /// # Errors
     /// Where the client named another one, in words for the client.
     pub fn normalise_source(&mut self) -> Result<(), HandshakeError> {
         let source = match self.query("source", Credentials::Withheld) {
-            None => "mic",
+            None => Ok("mic"),
             Some(named) => source_name(named).ok_or_else(|| {
                 let named = crate::text::clean(named, 40);
                 HandshakeError(format!("source \"{named}\" is not one of mic, sys, system"))
-            })?,
+            }),
         };
         self.query.retain(|(key, _)| key != "source");
-        self.query.push(("source".to_owned(), source.to_owned()));
+        self.query.push(("source".to_owned(), source?.to_owned()));
         Ok(())
     }
 

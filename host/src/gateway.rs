@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
@@ -18,6 +18,9 @@ use crate::rate_limit::AttemptLimit;
 use crate::session::Registry;
 use crate::shutdown::Shutdown;
 use crate::upstream::Upstream;
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 /// One route, built and ready.
 pub struct Route {
@@ -52,6 +55,8 @@ pub struct Route {
 pub struct Routes {
     by_path: matchit::Router<Arc<Route>>,
     all: Vec<Arc<Route>>,
+    /// Of generations before, as long as a connection has them.
+    earlier: Vec<Weak<Route>>,
 }
 
 /// A route with the parameters of one path, percent-decoded.
@@ -73,6 +78,27 @@ impl Routes {
             self.all.push(route);
         }
         Ok(())
+    }
+
+    /// None yet, to come in the place of `before`.
+    #[must_use]
+    pub fn after(before: &Self) -> Self {
+        let all = before.all.iter().map(Arc::downgrade);
+        let earlier = before.earlier.iter().cloned();
+        Self {
+            earlier: earlier
+                .filter(|route| route.strong_count() > 0)
+                .chain(all)
+                .collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Every route that a connection may have: these, and those that were
+    /// before them.
+    pub fn in_use(&self) -> impl Iterator<Item = Arc<Route>> {
+        let earlier = self.earlier.iter().filter_map(Weak::upgrade);
+        self.all.iter().cloned().chain(earlier)
     }
 
     /// The route of that name in the configuration.

@@ -33,6 +33,8 @@ const RECEIVED: &str = "sluice_received_bytes_total";
 const SENT: &str = "sluice_sent_bytes_total";
 const UNKNOWN: &str = "sluice_unknown_messages_total";
 const CLAIMS: &str = "sluice_claims";
+const TASKS: &str = "sluice_tasks";
+const INSTANCES: &str = "sluice_policy_instances";
 const GENERATION: &str = "sluice_generation";
 const UPSTREAM_LOST: &str = "sluice_upstream_lost_total";
 const UPSTREAM_RESTORED: &str = "sluice_upstream_restored_total";
@@ -80,7 +82,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 22] = [
+pub const ALL: [Metric; 24] = [
     metric(
         ACCEPTED,
         Kind::Counter,
@@ -188,6 +190,13 @@ pub const ALL: [Metric; 22] = [
         Kind::Gauge,
         &[],
         "Keys that are exclusively claimed",
+    ),
+    metric(TASKS, Kind::Gauge, &[], "Tasks of the runtime"),
+    metric(
+        INSTANCES,
+        Kind::Gauge,
+        &[],
+        "WebAssembly modules that are instantiated for policies",
     ),
     metric(
         GENERATION,
@@ -319,18 +328,25 @@ pub fn unrecorded(reason: &'static str, decisions: u64) {
     counter!(UNRECORDED, "reason" => reason).increment(decisions);
 }
 
-/// Keys that are claimed, at the time of asking.
-pub fn claims(held: usize) {
-    // Exact up to 2^53 keys.
-    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    gauge!(CLAIMS).set(held as f64);
+/// What is held at the time of asking.
+pub fn held(claims: usize, instances: u64) {
+    let tasks = tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks();
+    set(CLAIMS, claims as u64);
+    set(INSTANCES, instances);
+    set(TASKS, tasks as u64);
 }
 
 /// Newcomers are served with this generation.
 pub fn generation(number: u64) {
-    // Exact up to 2^53 generations.
+    set(GENERATION, number);
+}
+
+fn set(name: &'static str, value: u64) {
+    // Exact up to 2^53.
     #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    gauge!(GENERATION).set(number as f64);
+    gauge!(name).set(value as f64);
 }
 
 /// A backend was lost, and a stream waits for it.

@@ -206,6 +206,11 @@ pub trait Policy: Send + Sync {
         self.ask(session, question)
     }
 
+    /// How long a call may take, its wait for a turn included.
+    fn longest(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// The digest of its component, where it has one.
     fn digest(&self) -> Option<&Arc<str>> {
         None

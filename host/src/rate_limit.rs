@@ -1,24 +1,28 @@
 //! A limit on how often the same client may try, so that one which comes back
 //! every second for ever costs little.
+//!
+//! What tells clients apart is the clients' own: whoever invents meetings has as
+//! many keys as he likes. So a key is kept as a hash of fixed size, and where
+//! there are too many the one that tried longest ago is forgotten: its client is
+//! allowed more than it should be, and nobody is refused because of another.
 
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::num::NonZeroU32;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
-use governor::state::keyed::HashMapStateStore;
+use governor::state::{InMemoryState, NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
+use lru::LruCache;
 use tokio::time::Instant;
 
 use crate::facts::{Credentials, Facts};
 
-/// Keys that are remembered. When there are more, those whose allowance is
-/// whole again are forgotten; if none is, strangers are refused.
+/// Keys that are remembered at once: about 5 MiB of them for a route.
 const MAX_KEYS: usize = 64 * 1024;
-/// How often the keys are looked through at the most.
-const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a route allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,14 +48,15 @@ pub enum KeyPart {
     Header(String),
 }
 
-/// The values of the parts.
-type Key = Vec<Option<String>>;
+/// A hash of the values of the parts. What it is keyed with is this process's
+/// own, so nobody can look for another client's.
+type Key = u64;
 
 /// Counts attempts by key.
 pub struct AttemptLimit {
     allowance: Allowance,
-    limiter: RateLimiter<Key, HashMapStateStore<Key>, TokioClock, NoOpMiddleware<Nanos>>,
-    swept: Mutex<Instant>,
+    hashing: RandomState,
+    limiter: RateLimiter<Key, Recent, TokioClock, NoOpMiddleware<Nanos>>,
 }
 
 /// An attempt too many; the next is welcome after this time.
@@ -68,8 +73,8 @@ impl AttemptLimit {
             .allow_burst(allowance.attempts);
         Self {
             allowance: allowance.clone(),
-            limiter: RateLimiter::new(quota, HashMapStateStore::default(), TokioClock::start()),
-            swept: Mutex::new(Instant::now()),
+            hashing: RandomState::new(),
+            limiter: RateLimiter::new(quota, Recent::default(), TokioClock::start()),
         }
     }
 
@@ -84,38 +89,53 @@ impl AttemptLimit {
     /// # Errors
     /// [`TooMany`] where the key has used up what it is allowed.
     pub fn attempt(&self, facts: &Facts) -> Result<(), TooMany> {
-        if self.limiter.len() >= MAX_KEYS && !self.sweep() {
-            return Err(TooMany(SWEEP_PAUSE));
-        }
         self.limiter
             .check_key(&self.key(facts))
             .map_err(|not_until| TooMany(not_until.wait_time_from(self.limiter.clock().now())))
     }
 
     fn key(&self, facts: &Facts) -> Key {
-        let part = |part: &KeyPart| match part {
-            KeyPart::Remote => Some(facts.remote.ip().to_string()),
-            KeyPart::Param(name) => facts.param(name).map(str::to_owned),
-            KeyPart::Query(name) => facts.query(name, Credentials::Withheld).map(str::to_owned),
-            KeyPart::Header(name) => facts.header(name, Credentials::Withheld).map(str::to_owned),
-        };
-        self.allowance.key.iter().map(part).collect()
-    }
-
-    /// Forgets keys whose allowance is whole again; whether there is room now.
-    fn sweep(&self) -> bool {
-        let now = Instant::now();
-        {
-            let Ok(mut swept) = self.swept.try_lock() else {
-                return false;
-            };
-            if now.duration_since(*swept) < SWEEP_PAUSE {
-                return false;
+        let mut hasher = self.hashing.build_hasher();
+        for part in &self.allowance.key {
+            match part {
+                KeyPart::Remote => facts.remote.ip().hash(&mut hasher),
+                KeyPart::Param(name) => facts.param(name).hash(&mut hasher),
+                KeyPart::Query(name) => facts.query(name, Credentials::Withheld).hash(&mut hasher),
+                KeyPart::Header(name) => {
+                    facts.header(name, Credentials::Withheld).hash(&mut hasher);
+                }
             }
-            *swept = now;
         }
-        self.limiter.retain_recent();
-        self.limiter.len() < MAX_KEYS
+        hasher.finish()
+    }
+}
+
+/// What the keys that tried last have used up.
+struct Recent(Mutex<LruCache<Key, InMemoryState>>);
+
+impl Default for Recent {
+    /// Bounded where it grows: one that is bounded itself takes all of its
+    /// memory at once.
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::unbounded()))
+    }
+}
+
+impl StateStore for Recent {
+    type Key = Key;
+
+    fn measure_and_replace<T, F, E>(&self, key: &Key, measure: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        // Each step leaves it whole, so poisoning carries no news.
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= MAX_KEYS && !recent.contains(key) {
+            recent.pop_lru();
+        }
+        recent
+            .get_or_insert(*key, InMemoryState::default)
+            .measure_and_replace(&NotKeyed::NonKey, measure)
     }
 }
 
@@ -202,5 +222,58 @@ mod tests {
         limit
             .attempt(&facts("10.0.0.2:9", "/x?source=mic"))
             .unwrap();
+    }
+
+    fn remembered(limit: AttemptLimit) -> usize {
+        limit
+            .limiter
+            .into_state_store()
+            .0
+            .into_inner()
+            .unwrap()
+            .len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_invents_keys_keeps_nobody_out_and_frees_nobody_who_goes_on_trying() {
+        let limit = limit();
+        let known = facts("10.0.0.1:1", "/x?source=known");
+        let insistent = facts("10.0.0.1:1", "/x?source=insistent");
+        limit.attempt(&known).unwrap();
+        for number in 0..MAX_KEYS * 2 {
+            let invented = format!("/x?source={number}");
+            limit.attempt(&facts("10.0.0.1:1", &invented)).unwrap();
+            if number % 1000 == 0 {
+                // Time enough for none of its attempts to come back.
+                let answer = limit.attempt(&insistent);
+                assert_eq!(answer.is_err(), number >= 3000, "{number}");
+            }
+        }
+        limit.attempt(&known).unwrap();
+        limit.attempt(&facts("10.0.0.2:1", "/x")).unwrap();
+        assert_eq!(remembered(limit), MAX_KEYS);
+    }
+
+    #[test]
+    fn a_part_that_is_not_there_and_the_place_of_a_part_make_another_key() {
+        let both = AttemptLimit::new(&Allowance {
+            attempts: NonZeroU32::MIN,
+            per: Duration::from_secs(1),
+            key: ["a", "b"]
+                .map(|name| KeyPart::Query(name.to_owned()))
+                .into(),
+        });
+        let keys = [
+            "/x",
+            "/x?a=",
+            "/x?b=",
+            "/x?a=1",
+            "/x?b=1",
+            "/x?a=1&b=1",
+            "/x?a=11",
+        ]
+        .map(|uri| both.key(&facts("10.0.0.1:1", uri)));
+        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
     }
 }

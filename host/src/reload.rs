@@ -153,6 +153,12 @@ impl Reloader {
         }
     }
 
+    /// WebAssembly modules that are instantiated at the moment.
+    #[must_use]
+    pub fn instances(&self) -> u64 {
+        self.builder.instances()
+    }
+
     /// Where its files are.
     async fn folders(&self) -> BTreeSet<PathBuf> {
         self.seen.lock().await.folders()

@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::timeout;
 
 use crate::assemble::generation::prepare_folders;
 use crate::assemble::{Assembled, assemble};
@@ -16,13 +15,15 @@ use crate::banner::Banner;
 use crate::cli::{CheckArgs, ServeArgs};
 use crate::config::diagnostics::Look;
 use crate::config::{Config, Diagnostics, KeySource, Upstream, Watch};
-use crate::gateway::Gateway;
 use crate::reload::files::Seen;
 use crate::reload::{Reloader, Source, Trigger, watch};
-use crate::socket::close;
 use crate::token::{self, Bearer};
 use crate::upstream::{self, Upstreams};
 use crate::{admin, metrics, server};
+
+mod stop;
+
+use stop::Signals;
 
 /// How long the token in the banner is valid.
 const BANNER_TOKEN: Duration = Duration::from_hours(12);
@@ -86,8 +87,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         Arc::clone(&gateway),
         header_timeout,
     ));
-    stop(&gateway, signals, config.server.drain_timeout).await;
-    serving.await.context("the listener failed")?;
+    stop::stop(&gateway, signals, serving, &config.server).await?;
     decisions.flush().await;
     tracing::info!("stopped");
     Ok(())
@@ -198,57 +198,4 @@ fn greet(config: &Config, assembled: &Assembled, address: SocketAddr) -> anyhow:
     out.write_all(banner.render().as_bytes())
         .and_then(|()| out.flush())
         .context("the banner could not be printed")
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("signals cannot be received");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-/// Waits for a signal, lets live streams finish, closes what is left. A second
-/// signal ends that at once; recordings are valid at every moment.
-async fn stop(gateway: &Gateway, mut signals: Signals, drain: Duration) {
-    signals.next().await;
-    tracing::info!(live = gateway.tasks.len(), deadline = ?drain, "draining");
-    gateway.shutdown.drain();
-    gateway.tasks.close();
-    let orderly = async {
-        if timeout(drain, gateway.tasks.wait()).await.is_err() {
-            tracing::info!(live = gateway.tasks.len(), "closing what is left");
-            gateway.shutdown.close();
-            let patience = close::longest(&gateway.default_limits);
-            if timeout(patience, gateway.tasks.wait()).await.is_err() {
-                tracing::warn!(
-                    live = gateway.tasks.len(),
-                    "connections did not end in time"
-                );
-            }
-        }
-        gateway.shutdown.close();
-    };
-    tokio::select! {
-        biased;
-        () = signals.next() => {
-            tracing::warn!("a second signal: stopping at once");
-            gateway.shutdown.close();
-        }
-        () = orderly => {}
-    }
 }

@@ -47,9 +47,10 @@ pub async fn serve(
             match listener.accept().await {
                 Ok((stream, remote)) => {
                     let seat = gateway.lanes.seat(socket);
-                    let gateway = Arc::clone(&gateway);
-                    let tls = tls.clone();
-                    tokio::spawn(take(stream, tls, remote, seat, gateway, header_timeout));
+                    let (shared, tls) = (Arc::clone(&gateway), tls.clone());
+                    let taking = take(stream, tls, remote, seat, shared, header_timeout);
+                    // A shutdown waits for it, as for all that comes after.
+                    gateway.tasks.spawn(taking);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -135,7 +136,8 @@ type Waiting = Arc<Mutex<Option<Seat>>>;
 
 /// Speaks HTTP/1.1 over any byte stream, until it is upgraded or ends. It must
 /// be upgraded by the deadline, however many other requests it makes before:
-/// it has a place all the while.
+/// it has a place all the while. A gateway that closes waits for it too, because
+/// a client in the middle of its request can be told nothing before its 101.
 pub async fn speak_http<I>(
     io: I,
     remote: SocketAddr,
@@ -145,7 +147,6 @@ pub async fn speak_http<I>(
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let shutdown = gateway.shutdown.clone();
     let waiting: Waiting = Arc::new(Mutex::new(Some(seat)));
     let router = Router::new()
         .fallback(upgrade)
@@ -155,15 +156,10 @@ pub async fn speak_http<I>(
     let connection = http()
         .serve_connection(TokioIo::new(io), TowerToHyperService::new(router))
         .with_upgrades();
-    tokio::select! {
-        biased;
-        result = timeout_at(deadline, connection) => match result {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, %remote, "HTTP ended"),
-            Err(_) => tracing::debug!(%remote, "no upgrade was asked for in time"),
-        },
-        // A connection that has not become a WebSocket by now never will.
-        () = shutdown.closing() => {}
+    match timeout_at(deadline, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, %remote, "HTTP ended"),
+        Err(_) => tracing::debug!(%remote, "no upgrade was asked for in time"),
     }
 }
 

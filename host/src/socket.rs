@@ -85,7 +85,7 @@ pub struct Connection {
     report: Option<Report>,
     /// The stream that the client came back for.
     resuming: Option<Arc<Berth>>,
-    _live: Live,
+    live: Option<Live>,
 }
 
 impl Connection {

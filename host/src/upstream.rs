@@ -64,6 +64,11 @@ pub trait Upstream: Send + Sync {
     /// # Errors
     /// [`OpenError`] when the stream cannot be taken now.
     fn open(&self, stream: StreamInfo) -> BoxFuture<'_, Result<Box<dyn Link>, OpenError>>;
+
+    /// The longest [`Link::outage`] of its links.
+    fn outage(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// An open stream to an upstream.

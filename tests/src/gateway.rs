@@ -22,7 +22,25 @@ pub struct Gateway {
     address: SocketAddr,
     output: Output,
     folder: TempDir,
+    bugs: Bugs,
 }
+
+/// Whether it may have bugs: connections that are dropped, panics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bugs {
+    None,
+    /// They are put in.
+    Injected,
+}
+
+/// How the log tells of a bug that was survived.
+const BUGS: [&str; 2] = [
+    "\"message\":\"a connection was dropped without being closed",
+    "\"message\":\"panic: ",
+];
+
+/// From here on it does not close what it has, as it was told.
+const TOLD_TWICE: &str = "a second signal: stopping at once";
 
 impl Gateway {
     /// Starts a gateway, and waits until it listens.
@@ -54,7 +72,9 @@ impl Gateway {
     /// # Panics
     /// As [`Gateway::start`].
     pub fn start_faulty(config: &Config) -> Self {
-        Self::start_in(command::faulty(), config, &[], |command| command)
+        let mut gateway = Self::start_in(command::faulty(), config, &[], |command| command);
+        gateway.bugs = Bugs::Injected;
+        gateway
     }
 
     fn start_in(
@@ -102,6 +122,7 @@ impl Gateway {
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
             output,
             folder,
+            bugs: Bugs::None,
         };
         let address = gateway.output.find("the gateway listens", |line| {
             let event: Value = serde_json::from_str(line).ok()?;
@@ -141,24 +162,46 @@ impl Gateway {
     /// # Panics
     /// When there is no answer.
     pub fn admin(&self, request: &str) -> (u16, String) {
-        let address = self.output.find("the admin listener", |line| {
-            let event: Value = serde_json::from_str(line).ok()?;
-            let listening = event["message"] == "admin listening";
-            listening.then(|| event["address"].as_str()?.parse::<SocketAddr>().ok())?
-        });
-        let mut stream = TcpStream::connect(address.expect("the gateway runs")).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let (line, headers) = request.split_once("\r\n").unwrap_or((request, ""));
-        let head = format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n\r\n");
-        stream.write_all(head.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        (status.expect("a status"), body.to_owned())
+        let address = self.output.find("the admin listener", admin_address);
+        ask(address.expect("the gateway runs"), request).expect("an answer")
+    }
+
+    /// A sample of its metrics, by its name and labels, of its admin listener;
+    /// zero where nothing was counted yet.
+    ///
+    /// # Panics
+    /// When there is no metric of that name.
+    pub fn metric(&self, sample: &str) -> f64 {
+        let (name, _) = sample.split_once('{').unwrap_or((sample, ""));
+        let mut known = sluice::metrics::ALL.iter();
+        assert!(known.any(|metric| metric.name == name), "no metric {name}");
+        let (_, metrics) = self.admin("GET /metrics");
+        find_metric(&metrics, sample).unwrap_or_default()
+    }
+
+    /// What went wrong in it, though nobody may have noticed.
+    fn bugs(&self) -> Vec<String> {
+        let lines = self.output.lines();
+        let orderly = lines.iter().take_while(|line| !line.contains(TOLD_TWICE));
+        let bugs = orderly.filter(|line| BUGS.iter().any(|bug| line.contains(bug)));
+        bugs.cloned().collect()
+    }
+
+    /// The counters of bugs that are not zero, where it has an admin listener
+    /// and still runs.
+    fn counted_bugs(&self) -> Vec<String> {
+        let lines = self.output.lines();
+        let admin = lines.iter().find_map(|line| admin_address(line));
+        let answer = admin.and_then(|admin| ask(admin, "GET /metrics").ok());
+        let Some((200, metrics)) = answer else {
+            return Vec::new();
+        };
+        let counters = ["sluice_connections_dropped_total", "sluice_panics_total"];
+        counters
+            .into_iter()
+            .map(|name| format!("{name} {:?}", find_metric(&metrics, name)))
+            .filter(|counted| !counted.ends_with("Some(0.0)"))
+            .collect()
     }
 
     /// Replaces a file of its folder in one step, as a deployment does.
@@ -299,12 +342,50 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        let failed = std::thread::panicking();
+        let sound = failed || self.bugs == Bugs::Injected;
+        let mut bugs = if sound {
+            Vec::new()
+        } else {
+            self.counted_bugs()
+        };
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
+        if failed {
             eprintln!("--- the gateway printed:\n{}", self.output.text());
         }
+        if !sound {
+            self.output.wait_for_end();
+            bugs.extend(self.bugs());
+            assert!(bugs.is_empty(), "the gateway has survived bugs: {bugs:#?}");
+        }
     }
+}
+
+fn admin_address(line: &str) -> Option<SocketAddr> {
+    let event: Value = serde_json::from_str(line).ok()?;
+    let listening = event["message"] == "admin listening";
+    listening.then(|| event["address"].as_str()?.parse().ok())?
+}
+
+fn ask(admin: SocketAddr, request: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(admin)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    let (line, headers) = request.split_once("\r\n").unwrap_or((request, ""));
+    let head = format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let parsed = answer.split_once("\r\n\r\n").and_then(|(head, body)| {
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    });
+    parsed.ok_or_else(|| std::io::ErrorKind::InvalidData.into())
+}
+
+fn find_metric(metrics: &str, sample: &str) -> Option<f64> {
+    let mut lines = metrics.lines();
+    lines.find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
 }
 
 /// The command that serves what is in a folder.

@@ -79,6 +79,13 @@ impl Builder {
         &self.recorder
     }
 
+    /// WebAssembly modules that are instantiated at the moment.
+    #[must_use]
+    pub fn instances(&self) -> u64 {
+        let pool = self.engine.wasm().pooling_allocator_metrics();
+        pool.map_or(0, |pool| pool.core_instances())
+    }
+
     /// Builds the generation that comes after `before`, and the keys that its
     /// policies verify with. Mistakes are added to `diagnostics`; what is
     /// returned must not serve if there are any.
@@ -114,7 +121,8 @@ impl Builder {
             room: self.room.clone(),
             before,
         };
-        let mut routes = Routes::default();
+        let mut routes =
+            before.map_or_else(Routes::default, |before| Routes::after(&before.routes));
         for (name, route) in &config.routes {
             add_route(&mut routes, name, route, &stock, diagnostics);
         }

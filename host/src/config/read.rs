@@ -186,9 +186,7 @@ impl<'a> Reader<'a> {
             max_refusals: section.count(self, "max_refusals", 256, Zero::Allowed),
             max_parked: section.count(self, "max_parked", 1000, Zero::Allowed),
             tls: self.tls(&mut section),
-            admin: section
-                .text(self, "admin_listen")
-                .and_then(|listen| self.listen("admin_listen", &listen)),
+            admin: self.admin_listen(&mut section),
             watch: self.watch(&mut section),
         };
         section.finish(self);
@@ -238,6 +236,25 @@ impl<'a> Reader<'a> {
         let help =
             format!("write `{missing} = \"file.pem\"` too, or remove this line for plain TCP");
         self.error(place, message, help).label("alone");
+        None
+    }
+
+    /// Whoever reaches it can make the gateway read its configuration again, and
+    /// nobody is asked who they are: it is for this machine only.
+    fn admin_listen(&mut self, section: &mut Section<'_>) -> Option<SocketAddr> {
+        let listen = section.text(self, "admin_listen")?;
+        let address = self.listen("admin_listen", &listen)?;
+        if address.ip().to_canonical().is_loopback() {
+            return Some(address);
+        }
+        let message = format!(
+            "`admin_listen` can be reached from other machines: \"{}\"",
+            listen.value
+        );
+        let help = "write a loopback address, such as \"127.0.0.1:9180\" or \"[::1]:9180\"; \
+                    for whoever is elsewhere, put a proxy before it that asks who they are";
+        self.error(&listen.place, message, help)
+            .label("not this machine alone");
         None
     }
 

@@ -1,6 +1,7 @@
 //! An ordered chain of policies.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -55,6 +56,15 @@ impl Step {
         }
     }
 
+    /// Of whoever of the two decides.
+    fn longest(&self) -> Duration {
+        let candidate = self.candidate.as_ref().map(Candidate::policy);
+        let both = self.stable.iter().chain(candidate);
+        both.map(|policy| policy.longest())
+            .max()
+            .unwrap_or_default()
+    }
+
     fn cast<'a>(&'a self, session: &Session) -> Cast<'a> {
         let stable = self.stable.as_ref();
         match &self.candidate {
@@ -104,6 +114,12 @@ impl Chain {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// How long all of it may take.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.steps.iter().map(Step::longest).sum()
     }
 
     /// Asks the policies in order. What each did is added to `records`, which

@@ -340,6 +340,11 @@ impl Policy for ComponentPolicy {
         self.unless_away(session, question, notes).boxed()
     }
 
+    fn longest(&self) -> Duration {
+        let limits = &self.settings.limits;
+        limits.queue_timeout + limits.timeout
+    }
+
     fn digest(&self) -> Option<&Arc<str>> {
         Some(&self.settings.digest)
     }

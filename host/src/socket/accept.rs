@@ -118,6 +118,12 @@ pub fn tls_required() -> Response<Body> {
 /// What the host itself asks before any policy is, the cheapest first.
 fn at_the_door(route: Option<&Route>, facts: &mut Facts) -> Result<(), Cause> {
     let route = route.ok_or(Cause::NotFound)?;
+    // Before attempts are counted: every other way to write a source would be
+    // another client.
+    let source = match route.handshake {
+        HandshakeMode::None => Ok(()),
+        HandshakeMode::IngestV1 => facts.normalise_source(),
+    };
     if let Some(attempts) = &route.attempts {
         attempts.attempt(facts).map_err(Cause::RateLimited)?;
     }
@@ -132,12 +138,7 @@ fn at_the_door(route: Option<&Route>, facts: &mut Facts) -> Result<(), Cause> {
             return Err(Cause::OriginDenied);
         }
     }
-    match route.handshake {
-        HandshakeMode::None => Ok(()),
-        HandshakeMode::IngestV1 => facts
-            .normalise_source()
-            .map_err(|error| Cause::HandshakeInvalid(error.0)),
-    }
+    source.map_err(|error| Cause::HandshakeInvalid(error.0))
 }
 
 /// The stream that the client came back for, if it did. Its policies are asked
@@ -213,7 +214,7 @@ impl Accepting {
             story: Story::begin(generation),
             report: None,
             resuming,
-            _live: Live::begin(),
+            live: Some(Live::begin()),
         });
         Some(Accepted {
             connection,

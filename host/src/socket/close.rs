@@ -11,13 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::cause::Cause;
+use super::report::Report;
 use super::story::{Ending, Story};
 use super::stream::Finished;
+use super::wire::Wire;
 use super::{Connection, Refused};
 use crate::config::Limits;
-use crate::metrics;
 use crate::policy::ending as policy;
 use crate::text;
 
@@ -58,12 +60,18 @@ async fn close(mut connection: Box<Connection>, cause: Cause, finalized: Option<
     // The client is done with; what is left still counts as a connection, so
     // that calls cannot pile up behind those that are gone.
     let _counted = wire.close();
-    if let Some(report) = connection.report.take() {
-        let ending = ending(&words, &connection.story);
-        let told = report.send(ending).await;
-        connection.story.decided(told);
+    let report = connection.report.take();
+    tell(&mut connection.story, report, &words, delivery).await;
+}
+
+/// Tells everybody who wants to know how a connection ended: first the
+/// policies, as it is part of the story what they did about it.
+async fn tell(story: &mut Story, report: Option<Report>, words: &Words, delivery: Delivery) {
+    if let Some(report) = report {
+        let told = report.send(ending(words, story)).await;
+        story.decided(told);
     }
-    connection.story.tell(&Ending {
+    story.tell(&Ending {
         cause: words.name,
         close_code: words.close_code(),
         closed_by: words.closed_by,
@@ -84,9 +92,10 @@ fn ending(words: &Words, story: &Story) -> policy::Ending {
     }
 }
 
-/// Closes the socket of a connection that was dropped by mistake. Called from
-/// a `Drop`, so the work goes to a task of its own.
-pub(super) fn reap(mut wire: super::Wire, connection: &mut Connection) {
+/// Closes the socket of a connection that was dropped by mistake, and tells its
+/// story as of any other. Called from a `Drop`, so the work goes to a task of
+/// its own.
+pub(super) fn reap(mut wire: Wire, connection: &mut Connection) {
     let session_id = Arc::clone(&connection.session.facts.session_id);
     let limits = Arc::clone(&connection.limits);
     let span = tracing::Span::current();
@@ -101,16 +110,18 @@ pub(super) fn reap(mut wire: super::Wire, connection: &mut Connection) {
     };
     let words = Words::of(&Cause::Internal);
     let report = connection.report.take();
-    let ending = ending(&words, &connection.story);
+    let live = connection.live.take();
+    let mut story = connection.story.take();
+    story.stage_ended("dropped");
     let closing = async move {
         let last = last(&words, &session_id);
-        linger::deliver(&mut wire, last, &limits).await;
+        let delivery = linger::deliver(&mut wire, last, &limits).await;
+        story.stage_ended("close");
         let _counted = wire.close();
-        if let Some(report) = report {
-            let told = report.send(ending).await;
-            told.iter().for_each(metrics::decided);
-        }
+        tell(&mut story, report, &words, delivery).await;
+        drop(live);
     };
+    let closing = closing.instrument(span);
     connection.gateway.tasks.spawn_on(closing, &runtime);
 }
 
@@ -123,11 +134,15 @@ fn last(words: &Words, session_id: &str) -> Last {
     }
 }
 
-/// How long a connection may take to be closed, from its last words to the end
-/// of its socket.
+/// What each has the bound of a write when a connection ends: completing what
+/// its upstream has, sealing it, and writing the last message and the Close.
+const WRITES: u32 = 4;
+
+/// How long a connection may take to end once it is told to, but for the
+/// policies that are told of it.
 #[must_use]
 pub fn longest(limits: &Limits) -> Duration {
-    limits.settle + limits.write_timeout + limits.close_timeout
+    limits.write_timeout * WRITES + limits.settle + limits.close_timeout
 }
 
 /// A point in time that a bound gives.

@@ -68,6 +68,13 @@ impl Story {
         }
     }
 
+    /// The story so far, for whoever goes on with it.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let next = Self::begin(self.generation);
+        std::mem::replace(self, next)
+    }
+
     /// The stage that went on until now is over.
     pub fn stage_ended(&mut self, stage: &'static str) {
         let now = Instant::now();

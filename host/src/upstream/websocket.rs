@@ -175,6 +175,13 @@ impl Upstream for Dialer {
     fn open(&self, stream: StreamInfo) -> BoxFuture<'_, Result<Box<dyn Link>, OpenError>> {
         self.start(stream).boxed()
     }
+
+    fn outage(&self) -> Duration {
+        match &self.backend.on_loss {
+            OnLoss::Fail => Duration::ZERO,
+            OnLoss::Hold(hold) => hold.timeout,
+        }
+    }
 }
 
 impl Dialer {

@@ -96,7 +96,8 @@ fn clients_that_vanish_at_any_stage_leave_a_gateway_that_serves() {
 fn a_peer_that_does_not_read_is_let_go() {
     let config = Config::ingest()
         .echo_limit("write_timeout", "300ms")
-        .echo_limit("close_timeout", "300ms");
+        .echo_limit("close_timeout", "300ms")
+        .set("server", "admin_listen", json!("127.0.0.1:0"));
     let mut gateway = Gateway::start(&config);
     let mut peer = Raw::connect_with_small_window(gateway.address());
     peer.upgrade("/echo");
@@ -110,5 +111,8 @@ fn a_peer_that_does_not_read_is_let_go() {
     });
     let story = line.expect("the gateway runs");
     assert_eq!(story["cause"], "stalled", "{story}");
+    assert_eq!(story["delivery"], "not-read", "{story}");
+    let not_read = r#"sluice_close_deliveries_total{delivery="not-read"}"#;
+    assert_eq!(gateway.metric(not_read), 1.0);
     assert!(gateway.runs());
 }

@@ -8,7 +8,7 @@ use sluice_tests::client::{Client, Event, Library, handshake, meeting};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
 use sluice_tests::raw::Raw;
-use sluice_tests::{token, with_both_clients};
+use sluice_tests::{eventually, token, with_both_clients};
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 /// The main job, with recordings that fail as `fault` says: when, and how.
@@ -34,14 +34,20 @@ fn stream(library: Library, gateway: &Gateway, fault: &str) -> Client {
 with_both_clients! {
     fn a_bug_is_told_as_internal_error_and_leaves_everybody_else_alone(library) {
         for fault in ["open-panic", "ready-panic", "message-panic", "event-panic", "seal-panic"] {
-            let gateway = Gateway::start_faulty(&config(fault));
+            let config = config(fault).set("server", "admin_listen", json!("127.0.0.1:0"));
+            let gateway = Gateway::start_faulty(&config);
             let mut neighbour = Client::connect(library, &gateway, "/echo");
             // Twice with the same key: the first lets go of its claim.
             for _ in 0..2 {
                 let mut client = stream(library, &gateway, fault);
                 let frame = client.expect_refusal_saying(4000, "internal_error", "Internal error");
                 assert_eq!(frame["retryable"], true);
+                // It ends with its line, as every connection does.
+                let story = gateway.story(frame["session_id"].as_str().expect("a session"));
+                assert_eq!(story["cause"], "internal_error", "{story}");
+                assert_eq!(story["delivery"], "confirmed", "{story}");
             }
+            counts_two(&gateway, fault);
             neighbour.text("still here");
             assert_eq!(neighbour.event(), Event::Text("still here".to_owned()));
             let panic = gateway.output().find("the panic in the log", |line| {
@@ -68,6 +74,29 @@ with_both_clients! {
                 assert_eq!(frame["retryable"], true);
             }
         }
+    }
+}
+
+/// What two connections come to that a bug ended, beside one that lives.
+fn counts_two(gateway: &Gateway, fault: &str) {
+    eventually("the end of both", || {
+        (gateway.metric("sluice_connections_live") == 1.0).then_some(())
+    });
+    // Sealing is in a task of its own: whoever waits for it closes as always.
+    let dropped = if fault == "seal-panic" { 0.0 } else { 2.0 };
+    let received = if fault == "open-panic" { 0.0 } else { 1280.0 };
+    let closes = r#"sluice_closes_total{cause="internal_error",code="4000",closed_by="gateway"}"#;
+    for (sample, count) in [
+        ("sluice_panics_total", 2.0),
+        ("sluice_connections_dropped_total", dropped),
+        (closes, 2.0),
+        (
+            r#"sluice_close_deliveries_total{delivery="confirmed"}"#,
+            2.0,
+        ),
+        ("sluice_received_bytes_total", received),
+    ] {
+        assert_eq!(gateway.metric(sample), count, "{sample} after {fault}");
     }
 }
 

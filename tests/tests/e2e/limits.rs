@@ -44,15 +44,6 @@ fn refused_as_overload(peer: &mut Raw) {
     assert_eq!(close.close().map(|(code, _)| code), Some(1013));
 }
 
-/// One counter or gauge, without labels.
-fn metric(gateway: &Gateway, name: &str) -> f64 {
-    let (_, metrics) = gateway.admin("GET /metrics");
-    let value = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    value.unwrap_or_else(|| panic!("{name} in\n{metrics}"))
-}
-
 with_both_clients! {
     fn one_connection_too_many_is_told_when_to_come_back(library) {
         let gateway = Gateway::start(&lanes(1, 8));
@@ -93,7 +84,7 @@ fn beyond_the_refusals_connections_wait_and_are_served_in_the_end() {
     lingering.upgrade("/ingest/m2");
     refused_as_overload(&mut lingering);
     eventually("accepting waits", || {
-        (metric(&gateway, "sluice_accept_waits_total") > 0.0).then_some(())
+        (gateway.metric("sluice_accept_waits_total") > 0.0).then_some(())
     });
     let waiting: Vec<_> = (0..20)
         .map(|_| {
@@ -103,7 +94,7 @@ fn beyond_the_refusals_connections_wait_and_are_served_in_the_end() {
             peer
         })
         .collect();
-    assert_eq!(metric(&gateway, "sluice_connections_accepted_total"), 2.0);
+    assert_eq!(gateway.metric("sluice_connections_accepted_total"), 2.0);
     close(held, 1000);
     // One after the other finds a seat: the one that is left, when another
     // lets go of it.
@@ -111,7 +102,23 @@ fn beyond_the_refusals_connections_wait_and_are_served_in_the_end() {
         assert_eq!(peer.response().status, 101);
         close(peer, 1000);
     }
-    assert_eq!(metric(&gateway, "sluice_connections_dropped_total"), 0.0);
+}
+
+/// A gateway of a shell that limits it first.
+fn limited(config: &Config, limit: &str) -> Gateway {
+    Gateway::start_as(config, |serve| {
+        let script = format!("{limit}; exec \"$0\" \"$@\"");
+        let mut limited = command::quiet(Path::new("sh"), &["-c", &script]);
+        limited.arg(serve.get_program()).args(serve.get_args());
+        limited
+    })
+}
+
+#[test]
+fn a_soft_limit_of_descriptors_is_raised_and_bounds_nothing() {
+    let gateway = limited(&lanes(8000, 0), "ulimit -Sn 200");
+    let held: Vec<_> = (0..250).map(|_| stream(&gateway)).collect();
+    assert_eq!(gateway.metric("sluice_connections_live"), held.len() as f64);
 }
 
 #[test]
@@ -119,12 +126,7 @@ fn scarce_descriptors_bound_the_connections_and_not_the_life_of_the_gateway() {
     const DESCRIPTORS: usize = 200;
     // What is left beside 64 for other things and 32 refusals, for two each.
     const PLACES: usize = (DESCRIPTORS - 64 - 32) / 2;
-    let mut gateway = Gateway::start_as(&lanes(8000, 32), |serve| {
-        let script = format!("ulimit -n {DESCRIPTORS}; exec \"$0\" \"$@\"");
-        let mut limited = command::quiet(Path::new("sh"), &["-c", &script]);
-        limited.arg(serve.get_program()).args(serve.get_args());
-        limited
-    });
+    let mut gateway = limited(&lanes(8000, 32), &format!("ulimit -n {DESCRIPTORS}"));
     let held: Vec<_> = (0..PLACES).map(|_| stream(&gateway)).collect();
     let mut refused: Vec<_> = (0..32)
         .map(|_| {
@@ -159,25 +161,35 @@ with_both_clients! {
             .limit("rate_per", "1h");
         let gateway = Gateway::start(&config);
         let mut client = Client::idle(library);
-        // An attempt that is refused for another reason counts as well.
-        for _ in 0..2 {
-            client.open(&gateway, "/ingest/m1?source=nobody", &[]);
+        // An attempt that is refused for another reason counts as well, and no
+        // other name of the same source is another client.
+        for source in ["nobody", "tv"] {
+            client.open(&gateway, &format!("/ingest/m1?source={source}"), &[]);
             client.expect_refusal(4000, "handshake_invalid");
         }
-        client.open(&gateway, "/ingest/m1?source=nobody", &[]);
+        client.open(&gateway, "/ingest/m1?source=radio", &[]);
         let frame = client.expect_refusal_saying(1013, "rate_limited", "too many attempts");
         assert_eq!(frame["retryable"], true);
         let wait = frame["retry_after_ms"].as_u64().expect("when to come back");
         assert!(wait > 60_000 && wait <= 1_800_000, "{frame}");
-        // Another meeting, and another source, are somebody else.
-        for path in ["/ingest/m2", "/ingest/m1?source=sys"] {
-            client.open(&gateway, path, &[]);
-            client.json(&json!({"type": "handshake", "sample_rate": 16000, "device_id": "d"}));
-            client.expect_ack();
-            client.close(1000, "");
-            client.event();
+        for [first, second] in [["", "?source=mic"], ["?source=sys", "?source=system"]] {
+            for query in [first, second] {
+                admitted(&mut client, &gateway, &format!("/ingest/m1{query}"));
+            }
+            client.open(&gateway, &format!("/ingest/m1{first}"), &[]);
+            client.expect_refusal(1013, "rate_limited");
         }
+        // Another meeting is somebody else.
+        admitted(&mut client, &gateway, "/ingest/m2");
     }
+}
+
+fn admitted(client: &mut Client, gateway: &Gateway, path: &str) {
+    client.open(gateway, path, &[]);
+    client.json(&json!({"type": "handshake", "sample_rate": 16000, "device_id": "d"}));
+    client.expect_ack();
+    client.close(1000, "");
+    client.event();
 }
 
 #[test]

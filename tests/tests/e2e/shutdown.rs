@@ -9,6 +9,7 @@ use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
 use sluice_tests::raw::{self, Raw};
 use sluice_tests::speech::{self, read_wav};
+use sluice_tests::tls::Authority;
 use sluice_tests::{eventually, token, with_both_clients};
 
 fn draining(time: &str) -> Gateway {
@@ -113,14 +114,60 @@ fn a_gateway_without_streams_stops_at_once() {
 }
 
 #[test]
-fn told_twice_it_stops_without_waiting_and_the_recording_is_whole() {
+fn whoever_has_not_finished_its_request_is_told_that_the_gateway_stops() {
+    let authority = Authority::new();
+    let config = Config::open().set("server", "drain_timeout", json!("1ms"));
+    for config in [config.clone(), authority.secure(config)] {
+        let secure = config.to_string().contains("tls_key");
+        let mut gateway = Gateway::start(&config);
+        let mut peer = Raw::connect(gateway.address());
+        let request = raw::upgrade_request("/echo");
+        let (first, rest) = request.split_at(if secure { 0 } else { 20 });
+        peer.write(first.as_bytes()).unwrap();
+        // They are accepted in their order: the first is there when the second
+        // has its answer.
+        let plain = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        assert!(Raw::connect(gateway.address()).request(plain).status >= 400);
+        gateway.signal(Signal::TERM);
+        let closing = gateway.output().find("the end of the drain", |line| {
+            line.contains("closing what is left").then_some(())
+        });
+        closing.expect("it waits for a client in the middle of its request");
+        if secure {
+            peer = peer.over_tls(&authority);
+        }
+        assert_eq!(peer.request(rest).status, 101);
+        assert_eq!(peer.message()["code"], "draining");
+        let close = peer.frame().expect("a Close");
+        assert_eq!(close.close().map(|(code, _)| code), Some(1001));
+        drop(peer);
+        assert_eq!(gateway.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn told_twice_it_stops_without_waiting_and_what_was_acknowledged_is_there() {
     let mut gateway = draining("10min");
-    let clip = speech::clip();
-    let mut client = start(Library::Ws, &gateway, "m1");
-    client.send_audio(&clip.pcm);
+    let clip = speech::long_clip();
+    let path = meeting("m1", "mic", &token::good());
+    let mut client = Client::connect(Library::Ws, &gateway, &path);
+    let mut handshake = handshake();
+    handshake["features"] = json!(["ack"]);
+    client.json(&handshake);
+    assert_eq!(client.message()["status"], "ready");
+    client.binary(&clip.pcm[..64_000]);
+    let ack = client.message();
+    assert_eq!(ack["type"], "ack", "{ack}");
+    let safe = ack["bytes"].as_u64().expect("a number of bytes");
+    assert!(safe > 0, "{ack}");
+    // What comes after that has no word for it.
+    client.binary(&clip.pcm[64_000..96_000]);
     gateway.signal(Signal::TERM);
     gateway.signal(Signal::INT);
-    gateway.wait();
+    assert_eq!(gateway.wait().code(), Some(0));
+    let told = gateway.output().text();
+    assert!(told.contains("a second signal: stopping at once"), "{told}");
     let (_, pcm) = read_wav(&gateway.recording());
+    assert!(pcm.len() as u64 >= safe, "{} of {safe}", pcm.len());
     assert!(clip.pcm.starts_with(&pcm));
 }

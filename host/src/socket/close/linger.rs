@@ -236,3 +236,6 @@ impl Line<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

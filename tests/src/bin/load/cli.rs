@@ -79,7 +79,9 @@ pub enum Mode {
     /// briefly and finalize
     ///
     /// Each worker has one meeting, which it uses again and again: a claim
-    /// that was not released would refuse its next connection.
+    /// that was not released would refuse its next connection. What the target
+    /// holds when all of them have gone is shown too, by its own metrics, where
+    /// it was started here.
     Churn(ChurnArgs),
     /// A saturated WebSocket echo: messages as fast as they come back
     ///
@@ -135,7 +137,7 @@ pub struct IdleArgs {
 #[derive(Debug, Args)]
 pub struct ChurnArgs {
     /// Connections in all, half of each kind
-    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub cycles: usize,
     /// Connections at once
     #[arg(long, value_name = "N", default_value_t = 256)]

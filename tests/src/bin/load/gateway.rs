@@ -26,6 +26,7 @@ const START: Duration = Duration::from_secs(60);
 pub struct Gateway {
     child: Child,
     address: SocketAddr,
+    admin: SocketAddr,
     _folder: TempDir,
 }
 
@@ -60,9 +61,12 @@ impl Gateway {
         let mut gateway = Self {
             child,
             address: SocketAddr::from(([0; 4], 0)),
+            admin: SocketAddr::from(([0; 4], 0)),
             _folder: folder,
         };
-        gateway.address = gateway.wait(&log).await?;
+        // The last of its listeners.
+        gateway.admin = gateway.wait(&log, "admin listening").await?;
+        gateway.address = gateway.wait(&log, "listening").await?;
         Ok(gateway)
     }
 
@@ -71,16 +75,21 @@ impl Gateway {
         self.address
     }
 
+    /// Where it tells its metrics.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    async fn wait(&mut self, log: &Path) -> anyhow::Result<SocketAddr> {
+    async fn wait(&mut self, log: &Path, says: &str) -> anyhow::Result<SocketAddr> {
         let deadline = Instant::now() + START;
         loop {
             let lines = fs::read_to_string(log)?;
-            if let Some(address) = lines.lines().find_map(listening) {
+            if let Some(address) = lines.lines().find_map(|line| address_of(line, says)) {
                 return Ok(address);
             }
             if let Some(status) = self.child.try_wait()? {
@@ -102,9 +111,9 @@ impl Drop for Gateway {
     }
 }
 
-fn listening(line: &str) -> Option<SocketAddr> {
+fn address_of(line: &str, says: &str) -> Option<SocketAddr> {
     let event: Value = serde_json::from_str(line).ok()?;
-    (event["message"] == "listening").then(|| event["address"].as_str()?.parse().ok())?
+    (event["message"] == says).then(|| event["address"].as_str()?.parse().ok())?
 }
 
 /// Both programs are built into the same folder.
@@ -118,6 +127,9 @@ fn beside() -> anyhow::Result<PathBuf> {
 fn configuration(secret: &str) -> String {
     format!(
         r#"{POLICIES}
+[server]
+admin_listen = "127.0.0.1:0"
+
 [key_sets.main]
 secret = "{secret}"
 issuers = ["{ISSUER}"]

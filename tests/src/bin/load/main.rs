@@ -13,6 +13,7 @@ mod cli;
 mod client;
 mod frames;
 mod gateway;
+mod held;
 mod ingest;
 mod machine;
 mod modes;

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 
 use crate::cli::{Cli, Mode, Pair};
 use crate::gateway::Gateway;
+use crate::held::Held;
 use crate::process::Usage;
 use crate::{machine, token};
 
@@ -53,7 +54,7 @@ pub struct Target {
     path: Option<String>,
     pids: Vec<u32>,
     /// Stopped with the target, if it was started here.
-    _gateway: Option<Gateway>,
+    gateway: Option<Gateway>,
 }
 
 impl Target {
@@ -84,7 +85,7 @@ impl Target {
             connecting: cli.connecting.max(1),
             path,
             pids,
-            _gateway: gateway,
+            gateway,
         })
     }
 
@@ -92,6 +93,14 @@ impl Target {
     pub fn path(&self, meeting: &str) -> String {
         let template = self.path.as_deref().unwrap_or(INGEST_PATH);
         template.replace(MEETING, meeting)
+    }
+
+    /// What it says that it holds now, if it was started here.
+    pub async fn held(&self) -> anyhow::Result<Option<Held>> {
+        match &self.gateway {
+            Some(gateway) => Held::by(gateway.admin()).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// What it uses now.

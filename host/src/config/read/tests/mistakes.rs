@@ -244,6 +244,33 @@ fn a_listener_is_an_address_and_a_port() {
 }
 
 #[test]
+fn the_admin_listener_is_for_this_machine_only() {
+    for address in [
+        "0.0.0.0:9180",
+        "[::]:9180",
+        "10.0.0.1:9180",
+        "[::ffff:10.0.0.1]:9180",
+    ] {
+        mistake(
+            "\n[key_sets",
+            &format!("[server]\nadmin_listen = \"{address}\"\n[key_sets"),
+            "`admin_listen` can be reached from other machines",
+            "write a loopback address, such as \"127.0.0.1:9180\" or \"[::1]:9180\"",
+        );
+    }
+    for address in [
+        "127.0.0.1:9180",
+        "127.8.8.8:9180",
+        "[::1]:9180",
+        "[::ffff:127.0.0.1]:9180",
+    ] {
+        let section = format!("[server]\nadmin_listen = \"{address}\"\n[key_sets");
+        let config = good(&GOOD.replacen("[key_sets", &section, 1));
+        assert_eq!(config.server.admin, Some(address.parse().unwrap()));
+    }
+}
+
+#[test]
 fn what_is_no_toml_is_one_mistake_with_its_place() {
     for (text, message) in [
         ("a = 1\na = 2", "`a` is set twice"),

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::cli::ChurnArgs;
+use crate::held::Held;
 use crate::ingest::{Failed, Pace, Script, Sent, Stream};
 use crate::process::Usage;
 use crate::report::{Failures, Rows, kib, micros_each, per_second};
@@ -59,14 +60,14 @@ pub async fn run(target: Target, args: &ChurnArgs) -> anyhow::Result<Rows> {
         points.push((name, rest(&target).await?));
     }
     rows.add_failures("cycles that went otherwise", &failures);
-    for (name, usage) in points {
+    for (name, (usage, held)) in points {
         let when = if name == "before" {
             format!("after {} cycles of warm-up", args.warm_up)
         } else {
             format!("after {half} of {name}")
         };
         rows.add(
-            when,
+            when.clone(),
             format!(
                 "{}, {} descriptors, {} threads",
                 kib(usage.rss),
@@ -74,13 +75,16 @@ pub async fn run(target: Target, args: &ChurnArgs) -> anyhow::Result<Rows> {
                 usage.threads
             ),
         );
+        if let Some(held) = held {
+            rows.add(format!("{when}, held"), held);
+        }
     }
     Ok(rows)
 }
 
-async fn rest(target: &Target) -> anyhow::Result<Usage> {
+async fn rest(target: &Target) -> anyhow::Result<(Usage, Option<Held>)> {
     sleep(REST).await;
-    target.usage()
+    Ok((target.usage()?, target.held().await?))
 }
 
 async fn cycles(
