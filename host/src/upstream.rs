@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use crate::config::{self, Config};
 use crate::facts::Facts;
@@ -70,7 +71,8 @@ pub trait Upstream: Send + Sync {
 /// while, and is where a link does its work in the background.
 pub trait Link: Send {
     /// Ready when the link can take one more message. A link that stays
-    /// pending for the route's `write_timeout` is given up.
+    /// pending for the route's `write_timeout`, and makes no progress in that
+    /// time, is given up.
     ///
     /// # Errors
     /// [`Lost`] when it never will again.
@@ -87,6 +89,12 @@ pub trait Link: Send {
     /// [`Lost`] when the link broke.
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         Poll::Ready(Ok(()))
+    }
+
+    /// When the upstream last took anything of what the link holds, where that
+    /// is known.
+    fn last_progress(&self) -> Option<Instant> {
+        None
     }
 
     /// Whether [`Downward::Kept`] comes from this link.
