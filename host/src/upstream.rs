@@ -68,7 +68,8 @@ pub trait Upstream: Send + Sync {
 /// The contract is that of a sink: [`Link::start_send`] may be called once
 /// after each [`Link::poll_ready`] that said yes, and [`Link::poll_flush`] is
 /// polled before the connection waits. [`Link::poll_event`] is polled all the
-/// while, and is where a link does its work in the background.
+/// while, also while the client is away, and is where a link does its work in
+/// the background.
 pub trait Link: Send {
     /// Ready when the link can take one more message. A link that stays
     /// pending for the route's `write_timeout`, and makes no progress in that
@@ -100,11 +101,6 @@ pub trait Link: Send {
     /// Whether [`Downward::Kept`] comes from this link.
     fn receipts(&self) -> Receipts {
         Receipts::None
-    }
-
-    /// Whether the stream may be parked.
-    fn patience(&self) -> Patience {
-        Patience::None
     }
 
     /// The next message from the upstream to the client. Pending for ever
@@ -184,15 +180,6 @@ pub enum Control {
     Pause,
     /// The client resumed.
     Resume,
-}
-
-/// Whether a link can be left alone while its client is away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    /// It must be polled, or breaks.
-    None,
-    /// It waits, and holds no more for it than between two messages.
-    Waits,
 }
 
 /// Whether it is said how much of a stream is safe. Making it safe while the

@@ -5,6 +5,8 @@ import { WebSocketServer } from "ws";
 
 const emit = (event, fields) => console.log(JSON.stringify({ event, ...fields }));
 
+const sockets = new Set();
+
 const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: false }, () =>
   emit("listening", { port: server.address().port }),
 );
@@ -13,6 +15,12 @@ server.on("connection", (socket, request) => {
   const words = new URL(request.url, "ws://x").searchParams.get("do") ?? "";
   const orders = Object.fromEntries(words.split(",").filter(Boolean).map((word) => [...word.split(":"), ""].slice(0, 2)));
   const say = (message) => socket.send(JSON.stringify(message));
+  if ("shout" in orders) {
+    // What is said here, all others are told, and then whoever said it.
+    socket.on("message", (message) => [...sockets, socket].forEach((other) => other.send(message.toString())));
+    return;
+  }
+  sockets.add(socket);
   const digest = createHash("sha256");
   let heard = 0;
   emit("open", { path: request.url, headers: request.headers });
@@ -43,7 +51,8 @@ server.on("connection", (socket, request) => {
       say({ type: "status", status: "finalized", words: 3 });
     }
   });
-  socket.on("close", (code, reason) =>
-    emit("end", { sha256: digest.digest("hex"), bytes: heard, code, reason: reason.toString() }),
-  );
+  socket.on("close", (code, reason) => {
+    sockets.delete(socket);
+    emit("end", { sha256: digest.digest("hex"), bytes: heard, code, reason: reason.toString() });
+  });
 });

@@ -29,9 +29,19 @@ def refuse_request(connection, request):
         return connection.respond(HTTPStatus(int(status)), "no\n")
 
 
+sockets = set()
+
+
 async def handle(socket):
     path = socket.request.path
     do = orders(path)
+    if "shout" in do:
+        # What is said here, all others are told, and then whoever said it.
+        async for message in socket:
+            for other in [*sockets, socket]:
+                await other.send(message)
+        return
+    sockets.add(socket)
     emit("open", path=path, headers=dict(socket.request.headers.raw_items()))
     digest, heard = hashlib.sha256(), 0
     say = lambda **message: socket.send(json.dumps(message))
@@ -76,6 +86,7 @@ async def handle(socket):
                     await say(type="status", status="finalized", words=3)
     except ConnectionClosed:
         pass
+    sockets.discard(socket)
     emit("end", sha256=digest.hexdigest(), bytes=heard, code=socket.close_code, reason=socket.close_reason)
 
 
