@@ -352,6 +352,23 @@ pub enum OnFailure {
     Open,
 }
 
+/// Whether what a policy leaves says who a client is: it is granted `jwt`, and
+/// so is whatever is tried out in its place and speaks in its name. No other
+/// policy can know.
+#[must_use]
+pub fn identifies(policies: &BTreeMap<String, Policy>, name: &str) -> bool {
+    let stands_for_it = |policy: &Policy| {
+        let trial = policy.trial.as_ref();
+        trial.and_then(|trial| trial.stands_for.as_deref()) == Some(name)
+    };
+    let verifies = |policy: &Policy| policy.grants.contains(&Grant::Jwt);
+    policies.get(name).is_some_and(verifies)
+        && policies
+            .values()
+            .filter(|policy| stands_for_it(policy))
+            .all(verifies)
+}
+
 /// `[upstreams.NAME]`
 #[derive(Debug, Clone)]
 pub enum Upstream {

@@ -228,6 +228,19 @@ impl Facts {
         self.lock().clone()
     }
 
+    /// All attributes that one of these policies left, by full name, in the
+    /// order of the names.
+    #[must_use]
+    pub fn attributes_of(&self, policies: &[String]) -> Vec<(String, String)> {
+        let mut attributes = self.attributes();
+        attributes.retain(|(name, _)| {
+            let policy = name.split('.').next();
+            policies.iter().any(|named| Some(named.as_str()) == policy)
+        });
+        attributes.sort_unstable();
+        attributes
+    }
+
     /// Leaves `<policy>.<name>`, over an earlier value.
     ///
     /// # Errors

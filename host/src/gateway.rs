@@ -38,6 +38,8 @@ pub struct Route {
     pub on_close: Chain,
     /// What they are shown.
     pub metering: Metering,
+    /// The policies whose attributes say who a client is.
+    pub identified_by: Vec<String>,
     /// Where its streams go.
     pub upstream: Arc<dyn Upstream>,
     /// Deadlines and bounds.

@@ -1,30 +1,46 @@
 //! Streams whose clients are away, and may come back.
 //!
-//! A stream that may be resumed is *moored*: a token that only its client was
-//! told leads to its berth. If the connection is lost, the stream is *parked*
-//! there: its upstream stays open and its claims stay held, for the grace that
-//! the route gives. Whoever comes back with the token, and is let in by all
+//! A stream that may be resumed is *moored* at a [`Berth`]: a token that only
+//! its client was told leads there. If the connection is lost, the stream is
+//! *parked*: its upstream stays open and its claims stay held, for the grace
+//! that the route gives. Whoever comes back with the token, and is let in by all
 //! policies as the same client for the same stream, takes it; the host then
-//! continues where the upstream's bytes end. A token leads to its berth once.
+//! continues where the upstream's bytes end.
 //!
-//! How many streams are parked is bounded, and so is what one of them holds: an
-//! upstream that may be parked keeps no more than it does between two messages.
+//! With each resumption the client is told another token. The one that it came
+//! with is good until it has shown that it knows the other: an ack that was lost
+//! on its way must not lock the owner out. Of several connections that come back
+//! for one stream the latest has it, as a client gives up one before it tries
+//! the next.
+//!
+//! How many streams are parked is bounded, and so is what one of them holds: see
+//! [`Stream`]. A stream that its client completed, and whose end may not have
+//! reached it, is remembered for the grace, by its size alone.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::sleep;
 
-use crate::facts::{Credentials, Facts};
-use crate::handshake::Handshake;
 use crate::session::{Session, SessionGuard};
 use crate::shutdown::Shutdown;
-use crate::upstream::{Ending, Link};
+
+mod berth;
+mod owner;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+use berth::{Berth, Place, Wanting};
+pub use owner::Owner;
+pub use stream::{Said, Stream};
+pub use waiting::{Patience, Waiting};
 
 /// Bytes of a token: nobody guesses one.
 const TOKEN: usize = 32;
@@ -32,106 +48,61 @@ const TOKEN: usize = 32;
 /// Every berth of a gateway.
 pub struct Parking {
     berths: Mutex<HashMap<String, Arc<Berth>>>,
-    room: Arc<Semaphore>,
-}
-
-/// The place of one stream.
-pub struct Berth {
-    owner: Owner,
-    session_id: Arc<str>,
-    state: Mutex<State>,
-    /// Somebody came back for a stream whose connection seemed alive.
-    wanted: CancellationToken,
-    /// The stream is no more with its connection.
-    settled: CancellationToken,
-    /// The stream is no more here.
-    left: CancellationToken,
-}
-
-enum State {
-    /// With its connection.
-    Live,
-    Parked(Stream),
-    Gone,
-}
-
-/// A stream that waits for its client.
-pub struct Stream {
-    /// Its upstream.
-    pub link: Box<dyn Link>,
-    /// Its claims.
-    pub guard: SessionGuard,
-    /// Bytes of audio that the upstream has taken.
-    pub bytes: u64,
-    _room: OwnedSemaphorePermit,
-}
-
-/// What must be the same for a stream to go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner {
-    route: Arc<str>,
-    params: Vec<(String, String)>,
-    source: Option<String>,
-    /// What policies found out about who the client is.
-    identity: Vec<(String, String)>,
-    format: (u32, u16, String),
-}
-
-impl Owner {
-    /// Of a connection that its policies let in.
-    #[must_use]
-    pub fn of(facts: &Facts, handshake: &Handshake) -> Self {
-        let mut identity = facts.attributes();
-        identity.retain(|(name, _)| name.ends_with(".user_id") || name.ends_with(".tenant_id"));
-        let source = facts.query("source", Credentials::Withheld);
-        Self {
-            route: Arc::clone(&facts.route),
-            params: facts.params.clone(),
-            source: source.map(str::to_owned),
-            identity,
-            format: (
-                handshake.sample_rate,
-                handshake.channels,
-                handshake.codec.clone(),
-            ),
-        }
-    }
+    parked: Arc<Semaphore>,
+    remembered: Arc<Semaphore>,
+    turns: AtomicU64,
 }
 
 impl Parking {
-    /// Room for so many streams at once.
+    /// Room for so many streams at once; as many may be remembered.
     #[must_use]
     pub fn new(streams: usize) -> Arc<Self> {
+        let room = || Arc::new(Semaphore::new(streams.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self {
             berths: Mutex::default(),
-            room: Arc::new(Semaphore::new(streams.min(Semaphore::MAX_PERMITS))),
+            parked: room(),
+            remembered: room(),
+            turns: AtomicU64::default(),
         })
     }
 
     /// Gives a stream a berth, and a token that leads to it.
     #[must_use]
     pub fn moor(self: &Arc<Self>, session: &Session, owner: Owner) -> Moored {
-        let token = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN]>());
-        let berth = Arc::new(Berth {
-            owner,
-            session_id: Arc::clone(&session.facts.session_id),
-            state: Mutex::new(State::Live),
-            wanted: CancellationToken::new(),
-            settled: CancellationToken::new(),
-            left: CancellationToken::new(),
-        });
-        self.lock().insert(token.clone(), Arc::clone(&berth));
-        Moored {
+        let turn = self.turn();
+        let stream = Arc::clone(&session.facts.session_id);
+        let moored = Moored {
             parking: Arc::clone(self),
-            token,
-            berth,
-        }
+            berth: Arc::new(Berth::new(owner, stream, turn)),
+            turn,
+            token: token(),
+        };
+        moored.answers_to(&moored.token);
+        moored
     }
 
-    /// The berth that a token leads to.
+    /// Whoever presents this token, if it leads anywhere.
     #[must_use]
-    pub fn find(&self, token: &str) -> Option<Arc<Berth>> {
-        self.lock().get(token).cloned()
+    pub fn find(self: &Arc<Self>, token: &str) -> Option<Returning> {
+        let berth = self.lock().get(token).cloned()?;
+        Some(Returning {
+            parking: Arc::clone(self),
+            berth,
+            turn: self.turn(),
+            token: token.to_owned(),
+        })
+    }
+
+    /// Later connections have larger numbers.
+    fn turn(&self) -> u64 {
+        self.turns.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn forget(&self, tokens: &[String]) {
+        let mut berths = self.lock();
+        for token in tokens {
+            berths.remove(token);
+        }
     }
 
     // A map keeps its invariants at every step, so poisoning carries no news.
@@ -140,45 +111,80 @@ impl Parking {
     }
 }
 
-impl Berth {
-    /// The session whose claims the stream holds.
+fn token() -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN]>())
+}
+
+/// A connection that presented a token, and has yet to show whose it is.
+pub struct Returning {
+    parking: Arc<Parking>,
+    berth: Arc<Berth>,
+    turn: u64,
+    token: String,
+}
+
+/// What a client that came back finds.
+pub enum Taken {
+    /// Its stream, which goes on.
+    Stream(Stream, Moored),
+    /// That its stream was complete, with so many bytes.
+    Complete(u64),
+}
+
+impl Returning {
+    /// The session that began the stream.
     #[must_use]
-    pub fn session_id(&self) -> &Arc<str> {
-        &self.session_id
+    pub fn stream(&self) -> &Arc<str> {
+        &self.berth.stream
     }
 
-    /// Takes the stream for somebody who came back, once its connection has
-    /// let go of it: a connection that is half dead must not keep its own
-    /// client out. `None` where it is another's, or gone.
-    pub async fn take(&self, by: &Owner) -> Option<Stream> {
-        if *by != self.owner {
+    /// What the client came with.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Takes the stream, once its connection has let go of it: a connection
+    /// that is half dead must not keep its own client out. `None` where the
+    /// stream is another client's, or gone, or a later connection's.
+    pub async fn take(&self, by: &Owner) -> Option<Taken> {
+        if *by != self.berth.owner {
             return None;
         }
-        self.wanted.cancel();
-        self.settled.cancelled().await;
-        self.leave()
-    }
-
-    fn leave(&self) -> Option<Stream> {
-        let before = std::mem::replace(&mut *self.lock(), State::Gone);
-        self.settled.cancel();
-        self.left.cancel();
-        match before {
-            State::Parked(stream) => Some(stream),
-            State::Live | State::Gone => None,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let _wanting = Wanting::begin(&self.berth, self.turn);
+        // From here to the end nothing waits: what was taken is never dropped.
+        let (stream, guard) = match self.berth.until(|berth| berth.give(self.turn)).await {
+            Place::Parked(stream, guard) => (stream, guard),
+            Place::Complete(bytes) => return Some(Taken::Complete(bytes)),
+            Place::Live | Place::Gone => return None,
+        };
+        let moored = Moored {
+            parking: Arc::clone(&self.parking),
+            berth: Arc::clone(&self.berth),
+            turn: self.turn,
+            token: token(),
+        };
+        let tokens = std::mem::take(&mut self.berth.lock().tokens);
+        moored.answers_to(&self.token);
+        moored.answers_to(&moored.token);
+        let unused: Vec<_> = tokens
+            .into_iter()
+            .filter(|old| *old != self.token)
+            .collect();
+        self.parking.forget(&unused);
+        // Its claims are the new session's.
+        drop(guard);
+        Some(Taken::Stream(stream, moored))
     }
 }
 
-/// A stream's hold on its berth. Once it is dropped the token leads nowhere.
+/// A stream's hold on its berth. Once it is dropped, the tokens lead nowhere,
+/// unless another connection has taken the stream.
 pub struct Moored {
     parking: Arc<Parking>,
-    token: String,
     berth: Arc<Berth>,
+    turn: u64,
+    token: String,
 }
 
 impl Moored {
@@ -190,82 +196,105 @@ impl Moored {
 
     /// Waits until somebody came back for the stream.
     pub async fn wanted(&self) {
-        self.berth.wanted.cancelled().await;
+        let wanted = |berth: &mut berth::State| berth.is_wanted().then_some(());
+        self.berth.until(wanted).await;
     }
 
-    /// Parks the stream. It waits for its client until the grace is over, or
-    /// until another connection takes its place, or the gateway stops; then it
-    /// is sealed as `ending` says.
+    /// The client has shown that it knows the token: the one that it came with
+    /// is of no use any more.
+    pub fn token_is_known(&self) {
+        let mut berth = self.berth.lock();
+        if berth.holder != self.turn {
+            return;
+        }
+        let unused = |token: &mut String| *token != self.token;
+        let unused: Vec<_> = berth.tokens.extract_if(.., unused).collect();
+        drop(berth);
+        self.parking.forget(&unused);
+    }
+
+    /// Parks the stream. Where another connection waits to take it, it needs no
+    /// room.
     ///
     /// # Errors
     /// Where there is no room: what was to be parked.
     pub fn park(
         self,
-        link: Box<dyn Link>,
+        stream: Stream,
         guard: SessionGuard,
-        bytes: u64,
-    ) -> Result<Waiting, (Box<dyn Link>, SessionGuard)> {
-        let Ok(room) = Arc::clone(&self.parking.room).try_acquire_owned() else {
-            return Err((link, guard));
-        };
+    ) -> Result<Waiting, (Stream, SessionGuard)> {
+        let room = Arc::clone(&self.parking.parked).try_acquire_owned().ok();
         let session = Arc::clone(guard.session());
-        *self.berth.lock() = State::Parked(Stream {
-            link,
-            guard,
-            bytes,
+        let mut berth = self.berth.lock();
+        if room.is_none() && !berth.is_wanted() {
+            return Err((stream, guard));
+        }
+        berth.place = Place::Parked(stream, guard);
+        berth.room = room;
+        drop(berth);
+        self.berth.has_changed();
+        Ok(Waiting::new(self, session))
+    }
+
+    /// Remembers that the stream is complete. `None` where there is no room.
+    #[must_use]
+    pub fn complete(self, bytes: u64) -> Option<Remembered> {
+        let room = Arc::clone(&self.parking.remembered)
+            .try_acquire_owned()
+            .ok()?;
+        self.berth.lock().place = Place::Complete(bytes);
+        self.berth.has_changed();
+        Some(Remembered {
+            _moored: self,
             _room: room,
-        });
-        self.berth.settled.cancel();
-        Ok(Waiting {
-            moored: self,
-            session,
         })
+    }
+
+    fn answers_to(&self, token: &str) {
+        self.berth.lock().tokens.push(token.to_owned());
+        let berth = Arc::clone(&self.berth);
+        self.parking.lock().insert(token.to_owned(), berth);
+    }
+
+    /// Gives up the berth, with what is parked there.
+    fn leave(&self) -> Option<(Stream, SessionGuard)> {
+        let mut berth = self.berth.lock();
+        if berth.holder != self.turn {
+            return None;
+        }
+        let before = std::mem::replace(&mut berth.place, Place::Gone);
+        let tokens = std::mem::take(&mut berth.tokens);
+        berth.room = None;
+        drop(berth);
+        self.parking.forget(&tokens);
+        // Whoever waits for it learns that there is nothing to wait for.
+        self.berth.has_changed();
+        match before {
+            Place::Parked(stream, guard) => Some((stream, guard)),
+            Place::Live | Place::Complete(_) | Place::Gone => None,
+        }
     }
 }
 
 impl Drop for Moored {
     fn drop(&mut self) {
-        self.parking.lock().remove(&self.token);
-        // Whoever waits for it learns that there is nothing to wait for.
-        drop(self.berth.leave());
+        drop(self.leave());
     }
 }
 
-/// A parked stream. To be driven to its end by [`Waiting::out`].
-pub struct Waiting {
-    moored: Moored,
-    session: Arc<Session>,
+/// A stream whose client may not know that it is complete. It holds nothing
+/// but its berth; once it is dropped, the token leads nowhere.
+pub struct Remembered {
+    _moored: Moored,
+    _room: OwnedSemaphorePermit,
 }
 
-impl Waiting {
-    /// Waits for the client; seals the stream if it does not come.
-    pub async fn out(self, grace: Duration, ending: Ending, sealing: Duration, shutdown: Shutdown) {
-        let why = tokio::select! {
-            biased;
-            () = self.moored.berth.left.cancelled() => return,
-            _ = self.session.evicted() => "another connection took its place",
-            () = shutdown.draining() => "the gateway is shutting down",
-            () = sleep(grace) => "its client did not come back",
-        };
-        let Some(Stream { link, guard, .. }) = self.moored.berth.leave() else {
-            return;
-        };
-        let session_id = &*self.moored.berth.session_id;
-        match timeout(sealing, link.seal(ending)).await {
-            Ok(Ok(sealed)) => {
-                tracing::info!(
-                    session_id,
-                    why,
-                    bytes = sealed.bytes,
-                    "a parked stream ended"
-                );
-            }
-            Ok(Err(lost)) => {
-                tracing::warn!(session_id, why, error = %lost, detail = ?lost.detail, "a parked stream could not be sealed");
-            }
-            Err(_) => tracing::warn!(session_id, why, "a parked stream was not sealed in time"),
+impl Remembered {
+    /// Stays until the client had the time to ask.
+    pub async fn stay(self, grace: Duration, shutdown: Shutdown) {
+        tokio::select! {
+            () = shutdown.draining() => {}
+            () = sleep(grace) => {}
         }
-        // After the seal, like the claims of any stream.
-        drop(guard);
     }
 }

@@ -55,7 +55,7 @@ pub struct Session {
     held: Mutex<Held>,
     notice: OnceLock<Rejection>,
     noticed: CancellationToken,
-    /// The session whose stream this one goes on with.
+    /// The session that began the stream which this one came back for.
     resumes: OnceLock<Arc<str>>,
     ended: CancellationToken,
     /// Seconds since 1970; `u64::MAX` where nothing expires.
@@ -123,9 +123,10 @@ impl Registry {
             if Arc::ptr_eq(&claim.session, session) {
                 return Ok(());
             }
-            // Its own stream keeps nobody out: the claim of the session that it
-            // resumes goes with that session.
-            if session.resumes.get() == Some(&claim.session.facts.session_id) {
+            // Its own stream keeps nobody out, and neither does another
+            // connection that came back for it: those claims go with their
+            // sessions, and only one of them gets the stream.
+            if session.returns_to(&claim.session) {
                 return claims.insert(session, key);
             }
             return Err(ClaimError::Held(claim.holder()));
@@ -158,16 +159,19 @@ impl Registry {
         if &*claim.session.facts.session_id != holder {
             return Err(ClaimError::Held(claim.holder()));
         }
-        let loser = Arc::clone(&claim.session);
         let still_there = claims.all(key).map(|claim| &claim.session);
         let evicted: Vec<_> = still_there
             .filter(|other| !Arc::ptr_eq(other, session))
             .cloned()
             .collect();
         claims.insert(session, key)?;
-        session.lock().evicted.extend(evicted);
+        session.lock().evicted.extend(evicted.iter().cloned());
         drop(claims);
-        loser.tell(notice);
+        // Those before the holder may not know it yet: a stream that waits for
+        // its client has connections of that client on top of it.
+        for loser in evicted {
+            loser.tell(notice.clone());
+        }
         Ok(())
     }
 
@@ -249,7 +253,7 @@ impl Claims {
         }
         let in_the_way = self.holder(key).filter(|claim| {
             !Arc::ptr_eq(&claim.session, real)
-                && real.resumes.get() != Some(&claim.session.facts.session_id)
+                && !real.returns_to(&claim.session)
                 && evicts != Some(&*claim.session.facts.session_id)
         });
         if let Some(claim) = in_the_way {
@@ -370,10 +374,18 @@ impl Session {
             .then(|| Duration::from_millis(at.saturating_mul(1000).saturating_sub(unix_ms())))
     }
 
-    /// Notes whose stream this session goes on with.
+    /// Notes that this session came back for a stream, by the session that
+    /// began it.
     pub fn resumes(&self, session_id: &Arc<str>) {
         // A session resumes one stream.
         let _ = self.resumes.set(Arc::clone(session_id));
+    }
+
+    /// Whether this session came back for the stream that `other` began or came
+    /// back for.
+    fn returns_to(&self, other: &Self) -> bool {
+        let stream = other.resumes.get().unwrap_or(&other.facts.session_id);
+        self.resumes.get() == Some(stream)
     }
 
     fn tell(&self, notice: Rejection) {

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 use crate::config::Limits;
 use crate::gateway::{Gateway, Route};
 use crate::metrics::Live;
-use crate::parking::Berth;
+use crate::parking::Returning;
 use crate::policy::{Chain, Question, Refused as PolicyRefused};
 use crate::session::{Session, SessionGuard};
 
@@ -84,7 +84,7 @@ pub struct Connection {
     story: Story,
     report: Option<Report>,
     /// The stream that the client came back for.
-    resuming: Option<Arc<Berth>>,
+    resuming: Option<Returning>,
     live: Option<Live>,
 }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use crate::config::{self, Config};
 use crate::facts::Facts;
@@ -76,10 +77,12 @@ pub trait Upstream: Send + Sync {
 /// The contract is that of a sink: [`Link::start_send`] may be called once
 /// after each [`Link::poll_ready`] that said yes, and [`Link::poll_flush`] is
 /// polled before the connection waits. [`Link::poll_event`] is polled all the
-/// while, and is where a link does its work in the background.
+/// while, also while the client is away, and is where a link does its work in
+/// the background.
 pub trait Link: Send {
     /// Ready when the link can take one more message. A link that stays
-    /// pending for the route's `write_timeout` is given up.
+    /// pending for the route's `write_timeout`, and makes no progress in that
+    /// time, is given up.
     ///
     /// # Errors
     /// [`Lost`] when it never will again.
@@ -98,14 +101,15 @@ pub trait Link: Send {
         Poll::Ready(Ok(()))
     }
 
+    /// When the upstream last took anything of what the link holds, where that
+    /// is known.
+    fn last_progress(&self) -> Option<Instant> {
+        None
+    }
+
     /// Whether [`Downward::Kept`] comes from this link.
     fn receipts(&self) -> Receipts {
         Receipts::None
-    }
-
-    /// Whether the stream may be parked.
-    fn patience(&self) -> Patience {
-        Patience::None
     }
 
     /// How much longer than others the link may be waited for: what is behind it
@@ -191,15 +195,6 @@ pub enum Control {
     Pause,
     /// The client resumed.
     Resume,
-}
-
-/// Whether a link can be left alone while its client is away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    /// It must be polled, or breaks.
-    None,
-    /// It waits, and holds no more for it than between two messages.
-    Waits,
 }
 
 /// Whether it is said how much of a stream is safe. Making it safe while the

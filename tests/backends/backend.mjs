@@ -5,6 +5,7 @@ import { WebSocketServer } from "ws";
 
 const emit = (event, fields) => console.log(JSON.stringify({ event, ...fields }));
 
+const sockets = new Set();
 // What was heard of each session, over all of its connections.
 const streams = new Map();
 
@@ -16,6 +17,12 @@ server.on("connection", (socket, request) => {
   const words = new URL(request.url, "ws://x").searchParams.get("do") ?? "";
   const orders = Object.fromEntries(words.split(",").filter(Boolean).map((word) => [...word.split(":"), ""].slice(0, 2)));
   const say = (message) => socket.send(JSON.stringify(message));
+  if ("shout" in orders) {
+    // What is said here, all others are told, and then whoever said it.
+    socket.on("message", (message) => [...sockets, socket].forEach((other) => other.send(message.toString())));
+    return;
+  }
+  sockets.add(socket);
   const session = request.headers["x-sluice-session"];
   if (!streams.has(session)) streams.set(session, Buffer.alloc(0));
   let heard = 0;
@@ -53,8 +60,9 @@ server.on("connection", (socket, request) => {
     }
   });
   socket.on("close", (code, reason) => {
+    sockets.delete(socket);
     const stream = streams.get(session);
     const sha256 = createHash("sha256").update(stream).digest("hex");
-    emit("end", { sha256, bytes: stream.length, code, reason: reason.toString() });
+    emit("end", { path: request.url, sha256, bytes: stream.length, code, reason: reason.toString() });
   });
 });

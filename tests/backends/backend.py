@@ -45,9 +45,19 @@ def refuse_request(connection, request):
         return connection.respond(HTTPStatus(int(status)), "no\n")
 
 
+sockets = set()
+
+
 async def handle(socket):
     path = socket.request.path
     do = orders(path)
+    if "shout" in do:
+        # What is said here, all others are told, and then whoever said it.
+        async for message in socket:
+            for other in [*sockets, socket]:
+                await other.send(message)
+        return
+    sockets.add(socket)
     emit("open", path=path, headers=dict(socket.request.headers.raw_items()))
     stream, stored = stream_of(socket.request.headers["x-sluice-session"])
     heard = 0
@@ -103,7 +113,8 @@ async def handle(socket):
                     await say(type="status", status="finalized", words=3)
     except ConnectionClosed:
         pass
-    emit("end", sha256=hashlib.sha256(stream).hexdigest(), bytes=len(stream), code=socket.close_code, reason=socket.close_reason)
+    sockets.discard(socket)
+    emit("end", path=path, sha256=hashlib.sha256(stream).hexdigest(), bytes=len(stream), code=socket.close_code, reason=socket.close_reason)
 
 
 def security():

@@ -208,6 +208,7 @@ fn add_route(
         on_frames,
         on_close,
         metering: metering(route, stock),
+        identified_by: identified_by(route, stock),
         upstream: Arc::clone(upstream),
         limits: Arc::clone(&route.limits),
         origins: route.origins.clone(),
@@ -223,6 +224,15 @@ fn add_route(
             );
         }
     }
+}
+
+/// The policies of a route that know who a client is.
+fn identified_by(route: &config::Route, stock: &Stock<'_>) -> Vec<String> {
+    let asked = route.on_connect.iter().chain(&route.on_handshake);
+    asked
+        .filter(|name| config::identifies(&stock.config.policies, name))
+        .cloned()
+        .collect()
 }
 
 /// Payloads are kept only where somebody may see them.

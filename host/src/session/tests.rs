@@ -126,3 +126,39 @@ fn what_a_session_can_hold_is_bounded() {
         Err(ClaimError::TooMany)
     );
 }
+
+/// Sessions that came back for the stream of `a`, which holds `k`.
+fn came_back(registry: &Registry, ids: [&str; 2]) -> [SessionGuard; 2] {
+    ids.map(|id| {
+        let guard = start(registry, id);
+        guard.session().resumes(&"a".into());
+        guard
+    })
+}
+
+#[test]
+fn who_comes_back_for_a_stream_is_kept_out_neither_by_it_nor_by_another_that_did() {
+    let (registry, [a, b, _c]) = a_holds_k();
+    let [dead, retry] = came_back(&registry, ["dead", "retry"]);
+    let shadow = Session::shadow(retry.session(), vec![]);
+    registry.claim(dead.session(), "k").unwrap();
+    registry.claim(&shadow, "k").unwrap();
+    registry.claim(retry.session(), "k").unwrap();
+    drop(a);
+    // Others are, and whoever came back for another stream is another.
+    assert_eq!(holder(registry.claim(b.session(), "k")), "retry");
+    b.session().resumes(&"c".into());
+    assert_eq!(holder(registry.claim(b.session(), "k")), "retry");
+    drop(retry);
+    assert_eq!(holder(registry.claim(b.session(), "k")), "dead");
+}
+
+#[tokio::test]
+async fn who_takes_a_key_over_takes_it_from_all_connections_of_a_stream() {
+    let (registry, [a, b, _c]) = a_holds_k();
+    let [retry, _] = came_back(&registry, ["retry", "other"]);
+    registry.claim(retry.session(), "k").unwrap();
+    registry.evict(b.session(), "k", "retry", notice()).unwrap();
+    assert_eq!(retry.session().evicted().await, notice());
+    assert_eq!(a.session().evicted().await, notice());
+}

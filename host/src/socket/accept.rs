@@ -21,7 +21,7 @@ use crate::facts::{Credentials, Facts};
 use crate::gateway::{Gateway, Route};
 use crate::lanes::Seat;
 use crate::metrics::Live;
-use crate::parking::Berth;
+use crate::parking::Returning;
 use crate::session::{Session, SessionGuard};
 
 mod request;
@@ -147,14 +147,14 @@ fn comes_back(
     route: Option<&Route>,
     session: &Session,
     gateway: &Gateway,
-) -> Result<Option<Arc<Berth>>, Cause> {
+) -> Result<Option<Returning>, Cause> {
     let speaks = route.is_some_and(|route| route.handshake == HandshakeMode::IngestV1);
     let Some(token) = session.facts.resume().filter(|_| speaks) else {
         return Ok(None);
     };
-    let berth = gateway.parking.find(token).ok_or(Cause::ResumeRefused)?;
-    session.resumes(berth.session_id());
-    Ok(Some(berth))
+    let returning = gateway.parking.find(token).ok_or(Cause::ResumeRefused)?;
+    session.resumes(returning.stream());
+    Ok(Some(returning))
 }
 
 impl Accepting {

@@ -18,8 +18,9 @@ use super::report::Report;
 use super::story::{Ending, Story};
 use super::stream::Finished;
 use super::wire::Wire;
-use super::{Connection, Refused};
+use super::{Connection, Refused, resume};
 use crate::config::Limits;
+use crate::parking::Remembered;
 use crate::policy::ending as policy;
 use crate::text;
 
@@ -34,7 +35,7 @@ pub(super) use words::farewell;
 /// Closes a connection that was refused or cut short.
 pub async fn refuse(refused: Refused) {
     let Refused { connection, cause } = refused;
-    close(connection, cause, None).await;
+    close(connection, cause, None, None).await;
 }
 
 /// Closes a connection whose stream is sealed.
@@ -43,11 +44,17 @@ pub async fn finish(finished: Finished) {
         connection,
         cause,
         finalized,
+        remembered,
     } = finished;
-    close(connection, cause, finalized).await;
+    close(connection, cause, finalized, remembered).await;
 }
 
-async fn close(mut connection: Box<Connection>, cause: Cause, finalized: Option<Vec<u8>>) {
+async fn close(
+    mut connection: Box<Connection>,
+    cause: Cause,
+    finalized: Option<Vec<u8>>,
+    remembered: Option<Remembered>,
+) {
     connection.release();
     let words = Words::of(&cause);
     let Some(mut wire) = connection.wire.take() else {
@@ -56,6 +63,12 @@ async fn close(mut connection: Box<Connection>, cause: Cause, finalized: Option<
     let mut last = last(&words, &connection.session.facts.session_id);
     last.message = finalized.or(last.message);
     let delivery = linger::deliver(&mut wire, last, &connection.limits).await;
+    // Who answered the Close has read what was before it.
+    if let Some(remembered) = remembered
+        && delivery != Delivery::Confirmed
+    {
+        resume::remember(&connection, remembered);
+    }
     connection.story.stage_ended("close");
     // The client is done with; what is left still counts as a connection, so
     // that calls cannot pile up behind those that are gone.

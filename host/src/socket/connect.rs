@@ -40,7 +40,11 @@ pub async fn admit(accepted: Accepted) -> Result<Admitted, Refused> {
 
 /// From here on every line of this connection names its user.
 fn record_user(connection: &Connection) {
-    let attributes = connection.session.facts.attributes();
+    let Some(route) = &connection.route else {
+        return;
+    };
+    let facts = &connection.session.facts;
+    let attributes = facts.attributes_of(&route.identified_by);
     let user = attributes
         .iter()
         .find(|(name, _)| name.ends_with(".user_id"));

@@ -11,32 +11,42 @@ use super::cause::Cause;
 use super::connect::Admitted;
 use super::frame::{Message, ReadError};
 use super::message::HostMessage;
+use super::pace::Pace;
 use super::wire::Wire;
 use super::{Connection, Refused, interrupted, resume};
 use crate::config::HandshakeMode;
 use crate::facts::{Credentials, source_name};
 use crate::handshake::{self, Handshake};
-use crate::parking::{Moored, Stream};
+use crate::parking::{Moored, Stream, Taken};
 use crate::policy::Question;
 use crate::text;
 use crate::upstream::{Link, Receipts, StreamInfo};
 
-/// A connection whose ack is queued and whose upstream is open.
+/// A connection whose ack is queued.
 pub struct Ready {
     pub(super) connection: Box<Connection>,
     pub(super) handshake: Option<Handshake>,
-    pub(super) link: Box<dyn Link>,
-    /// Bytes that the upstream had before this connection.
-    pub(super) bytes: u64,
-    /// There only where the stream may be resumed.
-    pub(super) moored: Option<Moored>,
+    pub(super) course: Course,
 }
 
-/// An upstream that has taken nothing yet, or so many bytes.
-struct Opened {
-    link: Box<dyn Link>,
-    from_bytes: Option<u64>,
+/// What is left to do for a stream.
+pub(super) enum Course {
+    /// Its upstream is open. It is moored where it may be resumed.
+    Runs(Stream, Option<Moored>),
+    /// It was complete before, with so many bytes: its client has to be told.
+    Complete(u64),
 }
+
+/// What the client is to be told it can go on with.
+enum Opened {
+    /// An upstream that has taken nothing yet.
+    Fresh(Box<dyn Link>),
+    /// What it came back for with this token.
+    Resumed(Taken, String),
+}
+
+/// The features of a stream that may be resumed.
+const RESUMABLE: [&str; 2] = [handshake::ACK, handshake::RESUME];
 
 /// A handshake, read and as it came.
 struct Greeting {
@@ -62,34 +72,73 @@ pub async fn negotiate(admitted: Admitted) -> Result<Ready, Refused> {
     };
     let opened = open(&mut connection, greeting.as_ref()).await;
     connection.story.stage_ended("open");
-    let Opened { link, from_bytes } = match opened {
+    let opened = match opened {
         Ok(opened) => opened,
         Err(cause) => return Err(connection.refuse(cause)),
     };
     let handshake = greeting.map(|greeting| greeting.handshake);
-    let moored = handshake
-        .as_ref()
-        .and_then(|handshake| resume::moor(&connection, handshake, &*link));
+    let course = match opened {
+        Opened::Fresh(link) => start(&mut connection, handshake.as_ref(), link),
+        Opened::Resumed(taken, token) => go_on(&mut connection, taken, &token),
+    };
+    Ok(Ready {
+        connection,
+        handshake,
+        course,
+    })
+}
+
+/// Begins a stream, and says so to a client that greeted.
+fn start(
+    connection: &mut Connection,
+    handshake: Option<&Handshake>,
+    link: Box<dyn Link>,
+) -> Course {
+    let moored = handshake.and_then(|handshake| resume::moor(connection, handshake, &*link));
     if handshake.is_some() {
-        let session_id = connection.session.facts.session_id.clone();
         let features: &[&str] = match (link.receipts(), &moored) {
-            (Receipts::Given, Some(_)) => &[handshake::ACK, handshake::RESUME],
+            (Receipts::Given, Some(_)) => &RESUMABLE,
             (Receipts::Given, None) => &[handshake::ACK],
             (Receipts::None, _) => &[],
         };
         let token = moored.as_ref().map(Moored::token);
-        let ack = HostMessage::ack(&session_id, features, token, from_bytes);
-        if let Some(wire) = connection.wire() {
-            wire.writer.text(&ack.to_json());
+        acknowledge(connection, features, token, None);
+    }
+    let pace = Pace::begin(&connection.limits, handshake);
+    Course::Runs(Stream::begin(link, pace), moored)
+}
+
+/// Goes on with a stream, and says where. What its upstream has said meanwhile
+/// comes right behind that.
+fn go_on(connection: &mut Connection, taken: Taken, token: &str) -> Course {
+    match taken {
+        Taken::Stream(stream, moored) => {
+            acknowledge(
+                connection,
+                &RESUMABLE,
+                Some(moored.token()),
+                Some(stream.bytes),
+            );
+            Course::Runs(stream, Some(moored))
+        }
+        Taken::Complete(bytes) => {
+            acknowledge(connection, &RESUMABLE, Some(token), Some(bytes));
+            Course::Complete(bytes)
         }
     }
-    Ok(Ready {
-        connection,
-        handshake,
-        link,
-        bytes: from_bytes.unwrap_or_default(),
-        moored,
-    })
+}
+
+fn acknowledge(
+    connection: &mut Connection,
+    features: &[&str],
+    token: Option<&str>,
+    from_bytes: Option<u64>,
+) {
+    let session_id = connection.session.facts.session_id.clone();
+    let ack = HostMessage::ack(&session_id, features, token, from_bytes);
+    if let Some(wire) = connection.wire() {
+        wire.writer.text(&ack.to_json());
+    }
 }
 
 async fn shake_hands(connection: &mut Connection) -> Result<Greeting, Cause> {
@@ -179,19 +228,14 @@ async fn open(connection: &mut Connection, greeting: Option<&Greeting>) -> Resul
     };
     let session = connection.session.clone();
     let gateway = connection.gateway.clone();
-    let handshake = greeting.map(|greeting| &greeting.handshake);
-    let taking = resume::take(connection, handshake);
-    let taken = tokio::select! {
-        biased;
-        cause = interrupted(&session, &gateway) => return Err(cause),
-        taken = taking => taken.transpose()?,
-    };
-    if let Some(Stream { link, bytes, .. }) = taken {
-        // The claims are this session's now: those of the one before go.
-        return Ok(Opened {
-            link,
-            from_bytes: Some(bytes),
-        });
+    if let (Some(returning), Some(greeting)) = (connection.resuming.take(), greeting) {
+        return tokio::select! {
+            biased;
+            cause = interrupted(&session, &gateway) => Err(cause),
+            taken = resume::take(connection, &returning, &greeting.handshake) => {
+                Ok(Opened::Resumed(taken?, returning.token().to_owned()))
+            }
+        };
     }
     let info = stream_info(connection, greeting);
     let budget = &mut connection.budget;
@@ -205,10 +249,7 @@ async fn open(connection: &mut Connection, greeting: Option<&Greeting>) -> Resul
             .await
             .ok_or(Cause::UpstreamSlow)?
             .map_err(Cause::UpstreamClosed)
-            .map(|link| Opened {
-                link,
-                from_bytes: None,
-            })
+            .map(Opened::Fresh)
     };
     tokio::select! {
         biased;

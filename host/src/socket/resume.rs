@@ -3,78 +3,109 @@
 use super::Connection;
 use super::cause::Cause;
 use super::close;
+use super::frame::Violation;
 use crate::handshake::{ACK, Handshake, RESUME};
-use crate::parking::{Moored, Owner, Stream};
-use crate::upstream::{Ending, Link, Patience, Receipts};
+use crate::parking::{Moored, Owner, Patience, Remembered, Returning, Stream, Taken};
+use crate::upstream::{Ending, Link, Receipts};
 
 /// Takes the stream that the client came back for. Whoever is not its client,
 /// or comes too late, has to start afresh.
 pub(super) async fn take(
     connection: &mut Connection,
-    handshake: Option<&Handshake>,
-) -> Option<Result<Stream, Cause>> {
-    let berth = connection.resuming.take()?;
-    let Some(handshake) = handshake else {
-        return Some(Err(Cause::ResumeRefused));
-    };
-    let owner = Owner::of(&connection.session.facts, handshake);
-    let taken = connection.budget.spend(berth.take(&owner)).await;
-    Some(taken.flatten().ok_or(Cause::ResumeRefused))
+    returning: &Returning,
+    handshake: &Handshake,
+) -> Result<Taken, Cause> {
+    let owner = owner(connection, handshake);
+    match connection.budget.spend(returning.take(&owner)).await {
+        Some(Some(taken)) => Ok(taken),
+        Some(None) => Err(Cause::ResumeRefused),
+        // It is there, and still busy: its client may try again.
+        None => Err(Cause::PredecessorStays),
+    }
 }
 
-/// Gives the stream a berth, where its client asked for one and its upstream
-/// can wait. What is not acknowledged cannot be sent again, so resuming comes
-/// with receipts only.
+/// Gives the stream a berth, where its client asked for one. What is not
+/// acknowledged cannot be sent again, so resuming comes with receipts only.
 pub(super) fn moor(
     connection: &Connection,
     handshake: &Handshake,
     link: &dyn Link,
 ) -> Option<Moored> {
     let asked = handshake.has(ACK) && handshake.has(RESUME);
-    let possible = connection.limits.resume_grace.is_some()
-        && link.receipts() == Receipts::Given
-        && link.patience() == Patience::Waits;
-    let owner = || Owner::of(&connection.session.facts, handshake);
+    let possible = connection.limits.resume_grace.is_some() && link.receipts() == Receipts::Given;
     let moor = || {
-        connection
-            .gateway
-            .parking
-            .moor(&connection.session, owner())
+        let owner = owner(connection, handshake);
+        let gateway = &connection.gateway;
+        gateway.parking.moor(&connection.session, owner)
     };
     (asked && possible).then(moor)
 }
 
-/// Parks a stream whose client was lost, with its claims. Gives back the link
-/// of one that has to end here.
+fn owner(connection: &Connection, handshake: &Handshake) -> Owner {
+    let route = connection.route.as_deref();
+    let identified_by = route.map_or(&[][..], |route| &route.identified_by);
+    Owner::of(&connection.session.facts, identified_by, handshake)
+}
+
+/// What becomes of a stream that has left its connection.
+pub(super) enum Left {
+    /// It waits for its client.
+    Parked,
+    /// It ends here.
+    Ends(Stream, Option<Moored>),
+}
+
+/// Parks a stream whose client was lost, with its claims.
 pub(super) fn park(
     connection: &mut Connection,
+    stream: Stream,
     moored: Option<Moored>,
-    link: Box<dyn Link>,
     cause: &Cause,
-    bytes: u64,
-) -> Option<Box<dyn Link>> {
-    let lost = matches!(
-        cause,
-        Cause::Eof | Cause::Gone(_) | Cause::Idle | Cause::Stalled | Cause::Resumed
-    );
-    let (Some(moored), Some(grace), true) = (moored, connection.limits.resume_grace, lost) else {
-        return Some(link);
+) -> Left {
+    let (Some(grace), true) = (connection.limits.resume_grace, is_lost(cause)) else {
+        return Left::Ends(stream, moored);
     };
-    let Some(guard) = connection.guard.take() else {
-        return Some(link);
+    let (Some(moored), Some(guard)) = (moored, connection.guard.take()) else {
+        return Left::Ends(stream, None);
     };
-    match moored.park(link, guard, bytes) {
+    match moored.park(stream, guard) {
         Ok(waiting) => {
-            let ending = Ending::Cut(close::farewell(cause));
+            let patience = Patience {
+                grace,
+                max_said: connection.limits.max_outbound,
+                ending: Ending::Cut(close::farewell(cause)),
+                sealing: connection.limits.write_timeout,
+            };
             let gateway = &connection.gateway;
-            let sealing = connection.limits.write_timeout;
-            let out = waiting.out(grace, ending, sealing, gateway.shutdown.clone());
+            let out = waiting.out(patience, gateway.shutdown.clone());
             gateway.tasks.spawn(out);
-            None
+            Left::Parked
         }
-        Err((link, guard)) => {
+        Err((stream, guard)) => {
             connection.guard = Some(guard);
-            Some(link)
+            Left::Ends(stream, None)
         }
     }
+}
+
+/// Whether a client that is still there would have gone on.
+fn is_lost(cause: &Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Eof
+            | Cause::Gone(_)
+            | Cause::Idle
+            | Cause::Stalled
+            | Cause::Resumed
+            // It went in the middle of a message.
+            | Cause::Violation(Violation::Unfinished)
+    )
+}
+
+/// Keeps the answer to a finalize for a client that may not have got it.
+pub(super) fn remember(connection: &Connection, remembered: Remembered) {
+    let gateway = &connection.gateway;
+    let grace = connection.limits.resume_grace.unwrap_or_default();
+    let staying = remembered.stay(grace, gateway.shutdown.clone());
+    gateway.tasks.spawn(staying);
 }

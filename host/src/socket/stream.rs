@@ -12,21 +12,22 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::cause::Cause;
 use super::frame::Message;
-use super::handshake::Ready;
+use super::handshake::{Course, Ready};
 use super::message::{ClientMessage, HostMessage};
 use super::pace::Pace;
+use super::resume::{self, Left};
 use super::watch::Watch;
 use super::wire::Wire;
-use super::{Connection, interrupted, resume};
+use super::{Connection, interrupted};
 use crate::config::{Limits, TokenExpiry};
 use crate::handshake::Handshake;
-use crate::parking::Moored;
+use crate::parking::{Moored, Remembered, Said, Stream};
 use crate::upstream::{Control, Downward, Link, Presence, Upward};
 
 mod deadlines;
 mod seal;
 
-use seal::{outcome, seal};
+use seal::{confirmation, outcome, seal};
 
 /// Messages that are moved before other connections of the thread get a turn.
 const BURST: usize = 64;
@@ -37,6 +38,8 @@ pub struct Finished {
     pub(super) cause: Cause,
     /// What is confirmed to a client that finalized.
     pub(super) finalized: Option<Vec<u8>>,
+    /// There where the client may come back to ask for that.
+    pub(super) remembered: Option<Remembered>,
 }
 
 /// Relays until the stream ends, and seals its upstream.
@@ -44,12 +47,26 @@ pub async fn relay(ready: Ready) -> Finished {
     let Ready {
         mut connection,
         handshake,
-        mut link,
-        bytes,
-        moored,
+        course,
     } = ready;
+    let (mut stream, moored) = match course {
+        Course::Runs(stream, moored) => (stream, moored),
+        Course::Complete(bytes) => {
+            return Finished {
+                connection,
+                cause: Cause::Finalized,
+                finalized: Some(confirmation(bytes, handshake.as_ref())),
+                remembered: None,
+            };
+        }
+    };
     let cause = {
-        let running = run(&mut connection, handshake.as_ref(), &mut *link);
+        let running = run(
+            &mut connection,
+            handshake.as_ref(),
+            &mut stream,
+            moored.as_ref(),
+        );
         tokio::select! {
             biased;
             cause = running => cause,
@@ -57,21 +74,26 @@ pub async fn relay(ready: Ready) -> Finished {
         }
     };
     connection.story.stage_ended("stream");
-    let bytes = bytes + connection.story.bytes_up;
-    let Some(link) = resume::park(&mut connection, moored, link, &cause, bytes) else {
-        return Finished {
-            connection,
-            cause,
-            finalized: None,
-        };
+    stream.bytes += connection.story.bytes_up;
+    let (stream, moored) = match resume::park(&mut connection, stream, moored, &cause) {
+        Left::Ends(stream, moored) => (stream, moored),
+        Left::Parked => {
+            return Finished {
+                connection,
+                cause,
+                finalized: None,
+                remembered: None,
+            };
+        }
     };
-    let sealed = seal(link, &cause, connection.limits.write_timeout).await;
+    let sealed = seal(stream.link, &cause, connection.limits.write_timeout).await;
     connection.story.stage_ended("seal");
-    let (cause, finalized) = outcome(cause, sealed, handshake.as_ref());
+    let (cause, complete) = outcome(cause, sealed);
     Finished {
         connection,
         cause,
-        finalized,
+        finalized: complete.map(|bytes| confirmation(bytes, handshake.as_ref())),
+        remembered: complete.and_then(|bytes| moored?.complete(bytes)),
     }
 }
 
@@ -86,7 +108,8 @@ async fn wanted(moored: Option<&Moored>) {
 async fn run(
     connection: &mut Connection,
     handshake: Option<&Handshake>,
-    link: &mut dyn Link,
+    stream: &mut Stream,
+    moored: Option<&Moored>,
 ) -> Cause {
     let session = connection.session.clone();
     let gateway = connection.gateway.clone();
@@ -109,9 +132,14 @@ async fn run(
     let held = Input::Held {
         since: wire.reader.last_received(),
     };
+    let Stream {
+        link, pace, said, ..
+    } = stream;
     let mut relay = Relay {
         wire,
-        link,
+        link: &mut **link,
+        said,
+        returned: moored,
         limits,
         story,
         json: handshake.is_some(),
@@ -120,7 +148,7 @@ async fn run(
         token_ends,
         last_ping: Instant::now(),
         watch,
-        pace: Pace::begin(limits, handshake),
+        pace,
     };
     let alarm = sleep_until(relay.next_deadline());
     tokio::select! {
@@ -146,6 +174,11 @@ enum Input {
 struct Relay<'a> {
     wire: &'a mut Wire,
     link: &'a mut dyn Link,
+    /// What the upstream said before this connection had it.
+    said: &'a mut Said,
+    /// A client that sends audio knows from where, and what leads back to its
+    /// stream from now on. There until it does.
+    returned: Option<&'a Moored>,
     limits: &'a Limits,
     story: &'a mut super::Story,
     /// Whether TEXT is a message of `ingest.v1`.
@@ -157,7 +190,7 @@ struct Relay<'a> {
     last_ping: Instant,
     /// There only where policies look at frames.
     watch: Option<Box<Watch>>,
-    pace: Pace,
+    pace: &'a mut Pace,
 }
 
 impl Relay<'_> {
@@ -205,7 +238,11 @@ impl Relay<'_> {
     /// Takes what the upstream has for the client, while there is room.
     fn pull(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
         while self.wire.has_room() {
-            match self.link.poll_event(cx) {
+            let next = match self.said.next() {
+                Some(message) => Poll::Ready(Ok(message)),
+                None => self.link.poll_event(cx),
+            };
+            match next {
                 Poll::Pending => break,
                 Poll::Ready(Err(lost)) => return Err(Cause::UpstreamLost(lost)),
                 Poll::Ready(Ok(Downward::Kept(bytes))) => {
@@ -306,6 +343,9 @@ impl Relay<'_> {
         }
         match message {
             Message::Binary(payload) => {
+                if let Some(moored) = self.returned.take() {
+                    moored.token_is_known();
+                }
                 self.story.bytes_up += payload.len() as u64;
                 let pace = self.pace.takes(payload.len());
                 // What came in time is taken all the same.

@@ -156,6 +156,7 @@ fn gateway(world: &Arc<World>) -> Arc<Gateway> {
                 payload: PAYLOAD,
                 ..Metering::default()
             },
+            identified_by: Vec::new(),
             upstream,
             limits: Arc::clone(&limits),
             origins: Vec::new(),

@@ -9,7 +9,11 @@ use sluice_tests::client::{Client, Library, meeting};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
 use sluice_tests::proxy::{Fault, Proxy};
+use sluice_tests::raw::Raw;
 use sluice_tests::{speech, token};
+use socket2::{Domain, Socket, Type};
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 const UNAVAILABLE: (u16, &str) = (4006, "upstream_unavailable");
 
@@ -167,6 +171,63 @@ fn a_slow_link_to_the_backend_changes_nothing() {
     assert_eq!(client.message()["type"], "transcript");
     assert_eq!(client.message()["bytes"], clip.pcm.len());
     assert_eq!(backend.event("end")["bytes"], clip.pcm.len());
+}
+
+/// A backend that reads, but a little at a time; and how much it has read.
+fn slow() -> (SocketAddr, std::sync::mpsc::Receiver<usize>) {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    // What it has not read is in the gateway.
+    listener.set_recv_buffer_size(4096).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    listener.bind(&any.into()).unwrap();
+    listener.listen(1).unwrap();
+    let listener = TcpListener::from(listener);
+    let address = listener.local_addr().unwrap();
+    let (told, read) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            peer.read_exact(&mut byte).unwrap();
+            head.extend_from_slice(&byte);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("sec-websocket-key")
+                .then(|| value.to_owned())
+        };
+        let key = head.lines().find_map(header).expect("a key");
+        let accept = derive_accept_key(key.as_bytes());
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        peer.write_all(answer.as_bytes()).unwrap();
+        let mut total = 0;
+        while let Ok(read @ 1..) = peer.read(&mut [0; 8192]) {
+            total += read;
+            let _ = told.send(total);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    });
+    (address, read)
+}
+
+#[test]
+fn a_large_message_over_a_slow_link_is_no_stall() {
+    const SIZE: usize = 3 << 20;
+    let (address, read) = slow();
+    let config = relaying(address)
+        .set("routes.relay", "max_message", json!("4MiB"))
+        .set("routes.relay", "write_timeout", json!("1s"));
+    let gateway = Gateway::start(&config);
+    let mut peer = Raw::connect(gateway.address());
+    peer.upgrade("/relay?do=");
+    peer.send(OpCode::Data(Data::Binary), &vec![7; SIZE]);
+    // It takes several times as long as nothing may move.
+    assert!(read.iter().any(|read| read >= SIZE), "it was given up");
 }
 
 #[test]

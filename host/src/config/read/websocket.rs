@@ -10,7 +10,7 @@ use axum::http::{HeaderName, header};
 use super::quantity::Zero;
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::config::{HandshakeMode, Place, Route, Upstream};
+use crate::config::{HandshakeMode, Place, Policy, Route, Upstream, identifies};
 use crate::tls::client::Authorities;
 use crate::upstream::websocket::backends::Rest;
 use crate::upstream::websocket::reply::Replies;
@@ -364,6 +364,40 @@ impl Reader<'_> {
             );
             let help = "leave `tee` and `on_loss` out, or write `handshake = \"ingest.v1\"` there";
             self.error(place, message, help);
+        }
+    }
+
+    /// Who a client is comes from policies that verify tokens, and from no
+    /// other.
+    pub(super) fn check_identity(
+        &mut self,
+        name: &str,
+        upstream: &Upstream,
+        place: &Place,
+        policies: &BTreeMap<String, Policy>,
+        routes: &BTreeMap<String, Route>,
+    ) {
+        let Upstream::WebSocket(backend) = upstream else {
+            return;
+        };
+        for (option, attribute) in [("user", &backend.user), ("tenant", &backend.tenant)] {
+            let owner = attribute.split('.').next().unwrap_or_default();
+            let asks = |route: &&Route| {
+                let mut asked = route.on_connect.iter().chain(&route.on_handshake);
+                route.upstream == name && asked.any(|policy| policy == owner)
+            };
+            if routes.values().any(|route| asks(&route)) && !identifies(policies, owner) {
+                let message = format!(
+                    "[upstreams.{name}] would tell who a client is by `{attribute}`, \
+                     and policy \"{owner}\" does not verify tokens"
+                );
+                let help = format!(
+                    "name an attribute of a policy that is granted `jwt` in `{option}`, \
+                     or grant it to \"{owner}\" and to whatever is tried out in its place; \
+                     what proves nothing may go into `attributes`"
+                );
+                self.error(place, message, help).label("may be forged");
+            }
         }
     }
 }

@@ -110,7 +110,12 @@ impl Relay<'_> {
             .then(|| self.wire.writer.last_progress() + self.limits.write_timeout)
     }
 
+    /// A large message over a slow line takes its time: what counts is that
+    /// it moves.
     fn upstream_stalls_at(&self) -> Option<Instant> {
-        Some(self.upstream_busy_since? + self.limits.write_timeout + self.link.outage())
+        let since = self.upstream_busy_since?;
+        let moved = self.link.last_progress();
+        let since = moved.map_or(since, |moved| moved.max(since));
+        Some(since + self.limits.write_timeout + self.link.outage())
     }
 }

@@ -40,24 +40,20 @@ pub(super) async fn seal(
     }
 }
 
+/// What a client is told that finalized a stream of so many bytes.
+pub(super) fn confirmation(bytes: u64, handshake: Option<&Handshake>) -> Vec<u8> {
+    let duration = handshake
+        .map(|handshake| duration_of(bytes, handshake))
+        .unwrap_or_default();
+    HostMessage::finalized(bytes, duration).to_json()
+}
+
 /// A stream that could not be sealed did not end well, whatever its client
-/// asked for.
-pub(super) fn outcome(
-    cause: Cause,
-    sealed: Result<Sealed, Cause>,
-    handshake: Option<&Handshake>,
-) -> (Cause, Option<Vec<u8>>) {
+/// asked for. Gives the size of one that was finalized and is complete.
+pub(super) fn outcome(cause: Cause, sealed: Result<Sealed, Cause>) -> (Cause, Option<u64>) {
     match (cause, sealed) {
         (Cause::Finalized | Cause::ClientDone, Err(failed)) => (failed, None),
-        (Cause::Finalized, Ok(Sealed { bytes })) => {
-            let duration = handshake
-                .map(|handshake| duration_of(bytes, handshake))
-                .unwrap_or_default();
-            (
-                Cause::Finalized,
-                Some(HostMessage::finalized(bytes, duration).to_json()),
-            )
-        }
+        (Cause::Finalized, Ok(Sealed { bytes })) => (Cause::Finalized, Some(bytes)),
         (cause, Ok(_)) => (cause, None),
         (cause, Err(failed)) => {
             tracing::warn!(?failed, "the upstream could not be sealed");

@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 use super::failure::Failure;
 use super::format::MAX_DATA;
 use super::track::Track;
-use crate::upstream::{Downward, Ending, Link, Lost, Patience, Receipts, Sealed, Upward};
+use crate::upstream::{Downward, Ending, Link, Lost, Receipts, Sealed, Upward};
 
 /// How old audio may get in memory.
 const MAX_AGE: Duration = Duration::from_millis(500);
@@ -178,10 +178,6 @@ impl Link for Recording {
             // A WAV file has no place for words.
             Upward::Text(_) | Upward::Control(_) => {}
         }
-    }
-
-    fn patience(&self) -> Patience {
-        Patience::Waits
     }
 
     fn receipts(&self) -> Receipts {

@@ -306,6 +306,10 @@ impl Link for Relay {
         }
     }
 
+    fn last_progress(&self) -> Option<Instant> {
+        Some(self.writer.last_progress())
+    }
+
     fn receipts(&self) -> upstream::Receipts {
         self.receipts.given()
     }

@@ -229,6 +229,12 @@ fn a_backend_that_could_never_be_spoken_to_is_refused() {
         "[upstreams.sink] needs `sso.user`, and in [routes.ingest] no policy \"sso\" is asked before it",
         "put \"sso\" into the route's `on_connect`",
     );
+    // A policy that is granted no `jwt` cannot know who a client is.
+    backend(
+        &and("user = \"rate.user_id\""),
+        "[upstreams.sink] would tell who a client is by `rate.user_id`, and policy \"rate\" does not",
+        "a policy that is granted `jwt` in `user`",
+    );
     backend(
         &and("attributes = [\"email\"]"),
         "\"email\" is not the name of an attribute",
@@ -306,4 +312,22 @@ fn a_stream_is_held_only_where_it_is_said_what_becomes_of_its_audio() {
         plain.contains("those of [routes.ingest] have no handshake"),
         "{plain}"
     );
+}
+
+#[test]
+fn who_a_client_is_is_not_told_by_a_policy_in_whose_name_another_may_speak() {
+    let trial = "\n[policies.next]\ncomponent = \"builtin:rate\"\nshadow_of = \"auth\"\n"
+        .replace("builtin:rate", "builtin:sample-rate");
+    let relayed = broken(
+        "kind = \"discard\"",
+        "kind = \"websocket\"\nurl = \"ws://h/x\"",
+    );
+    good(&relayed);
+    let report = report(&format!("{relayed}{trial}"));
+    for option in ["`auth.user_id`", "`auth.tenant_id`"] {
+        assert!(report.contains(option), "{report}");
+    }
+    assert!(report.contains("sluice.toml:"), "{report}");
+    let granted = trial.replace("shadow_of", "grants = [\"jwt\"]\nshadow_of");
+    good(&format!("{relayed}{granted}"));
 }
