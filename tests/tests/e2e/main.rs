@@ -20,6 +20,7 @@ mod duplicate;
 mod echo;
 mod examples;
 mod failing_policy;
+mod fault_runs;
 mod faults;
 mod hostile;
 mod kit;
