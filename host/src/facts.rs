@@ -227,6 +227,16 @@ impl Facts {
         self.lock().clone()
     }
 
+    /// Who the client is, by the first policy that has said so.
+    #[must_use]
+    pub fn user(&self) -> Option<String> {
+        let attributes = self.lock();
+        let user = attributes
+            .iter()
+            .find(|(name, _)| name.ends_with(".user_id"));
+        user.map(|(_, user)| user.clone())
+    }
+
     /// Leaves `<policy>.<name>`, over an earlier value.
     ///
     /// # Errors

@@ -118,7 +118,7 @@ pub const ALL: [Metric; 19] = [
         DECISIONS,
         Kind::Counter,
         &["policy", "outcome"],
-        "Policy calls: accept, reject, trap, busy, quarantined or limit-*",
+        "Policy calls: accept, reject, abandoned, trap, busy, quarantined or limit-*",
     ),
     metric(
         POLICY_SECONDS,
@@ -277,6 +277,7 @@ pub fn decided(record: &Record) {
         Outcome::Accepted => "accept",
         Outcome::Rejected(_) => "reject",
         Outcome::FailedClosed(failure) | Outcome::FailedOpen(failure) => failure.word(),
+        Outcome::Abandoned => "abandoned",
     };
     let policy = record.policy.to_string();
     counter!(DECISIONS, "policy" => policy.clone(), "outcome" => outcome).increment(1);

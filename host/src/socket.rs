@@ -144,7 +144,14 @@ impl Connection {
             Some(Err(refused)) => Err(refusal(refused, last)),
             None => Err(Cause::PolicyFailed {
                 policy: None,
-                detail: "the admission timeout ran out while policies were asked".to_owned(),
+                detail: match last {
+                    Some(last) => {
+                        format!("the admission timeout ran out while policy {last} was asked")
+                    }
+                    None => {
+                        "the admission timeout had run out before policies were asked".to_owned()
+                    }
+                },
             }),
         }
     }

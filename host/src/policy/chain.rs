@@ -11,6 +11,7 @@ use super::shadow::{Beside, Candidate, Place};
 use super::{Answer, Decision, Failure, Outcome, Policy, Question, Record, Refused};
 use crate::config::OnFailure;
 use crate::session::{Mark, Registry, Session};
+use crate::text;
 
 /// See the module.
 #[derive(Clone, Default)]
@@ -121,11 +122,12 @@ impl Chain {
         for step in &self.steps {
             let Cast { decides, watched } = step.cast(session);
             let before = Before::of(session, registry);
+            let was_named = session.facts.user().is_some();
             let shown = watched.as_ref().map(|_| before.attributes.clone());
             let (on_the_record, verdict) = match decides {
                 None => (Verdict::Accept, Ok(())),
                 Some((policy, place)) => {
-                    let started = Instant::now();
+                    let call = Call::begin(policy, records);
                     let notes = self.recorder.notes();
                     let pending =
                         self.recorder
@@ -137,11 +139,10 @@ impl Chain {
                     if matches!(outcome, Outcome::FailedOpen(_)) {
                         before.restore(session, registry);
                     }
-                    records.push(Record {
-                        policy: Arc::clone(policy.name()),
-                        outcome,
-                        took: started.elapsed(),
-                    });
+                    call.end(outcome);
+                    if !was_named {
+                        name_user(session);
+                    }
                     (on_the_record, verdict)
                 }
             };
@@ -182,6 +183,47 @@ impl Chain {
             });
         }
         records
+    }
+}
+
+/// A call that is under way. It is told of even when nobody waits for its answer
+/// any more: whoever looks for what took so long must find it.
+struct Call<'a> {
+    policy: &'a Arc<dyn Policy>,
+    records: &'a mut Vec<Record>,
+    began: Instant,
+    outcome: Outcome,
+}
+
+impl<'a> Call<'a> {
+    fn begin(policy: &'a Arc<dyn Policy>, records: &'a mut Vec<Record>) -> Self {
+        Self {
+            policy,
+            records,
+            began: Instant::now(),
+            outcome: Outcome::Abandoned,
+        }
+    }
+
+    fn end(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.records.push(Record {
+            policy: Arc::clone(self.policy.name()),
+            outcome: std::mem::replace(&mut self.outcome, Outcome::Abandoned),
+            took: self.began.elapsed(),
+        });
+    }
+}
+
+/// From here on every line about this connection names its user.
+fn name_user(session: &Session) {
+    if let Some(user) = session.facts.user() {
+        tracing::Span::current().record("user", text::clean(&user, 128));
     }
 }
 

@@ -9,6 +9,7 @@ mod handshake;
 mod stream;
 
 mod admin;
+mod admission;
 mod cli;
 mod components;
 mod config;
