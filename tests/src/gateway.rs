@@ -22,7 +22,20 @@ pub struct Gateway {
     address: SocketAddr,
     output: Output,
     folder: TempDir,
+    bugs: Bugs,
 }
+
+/// Whether a gateway may survive a bug of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bugs {
+    /// There are none, and a test in which one shows has failed.
+    Unheard,
+    /// The test asks for them.
+    Wanted,
+}
+
+/// What a gateway prints when it has survived a bug.
+const BUGS: [&str; 2] = ["panic: ", "dropped without being closed"];
 
 impl Gateway {
     /// Starts a gateway, and waits until it listens.
@@ -54,7 +67,9 @@ impl Gateway {
     /// # Panics
     /// As [`Gateway::start`].
     pub fn start_faulty(config: &Config) -> Self {
-        Self::start_in(command::faulty(), config, &[], |command| command)
+        let mut gateway = Self::start_in(command::faulty(), config, &[], |command| command);
+        gateway.bugs = Bugs::Wanted;
+        gateway
     }
 
     fn start_in(
@@ -102,6 +117,7 @@ impl Gateway {
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
             output,
             folder,
+            bugs: Bugs::Unheard,
         };
         let address = gateway.output.find("the gateway listens", |line| {
             let event: Value = serde_json::from_str(line).ok()?;
@@ -303,6 +319,14 @@ impl Drop for Gateway {
         let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- the gateway printed:\n{}", self.output.text());
+            return;
+        }
+        let output = self.output.wait_for_end();
+        let bug = output
+            .lines()
+            .find(|line| BUGS.iter().any(|bug| line.contains(bug)));
+        if self.bugs == Bugs::Unheard {
+            assert_eq!(bug, None, "the gateway survived a bug of its own");
         }
     }
 }
