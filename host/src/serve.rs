@@ -275,7 +275,7 @@ async fn stop(gateway: &Gateway, mut signals: Signals, drain: Duration) {
         biased;
         () = signals.next() => {
             tracing::warn!("a second signal: stopping at once");
-            gateway.shutdown.close();
+            gateway.shutdown.abandon();
         }
         () = orderly => {}
     }

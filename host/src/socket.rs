@@ -160,6 +160,10 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.release();
+        // That a process which is told twice to stop closes nobody is no bug.
+        if self.gateway.shutdown.is_abandoned() {
+            return;
+        }
         if let Some(wire) = self.wire.take() {
             self.gateway.defects.connection_dropped();
             close::reap(wire, self);
