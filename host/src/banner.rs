@@ -6,14 +6,16 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+pub mod invitation;
+
 /// The spoken sample in the source tree, for the first stream.
 pub const SAMPLE: &str = "tests/speech/sample.wav";
 
 /// What the banner tells.
 #[derive(Clone, Copy)]
 pub struct Banner<'a> {
-    /// Where the gateway listens.
-    pub listen: SocketAddr,
+    /// Where the gateway listens; the first is in the line to copy.
+    pub listen: &'a [SocketAddr],
     /// `ws`, or `wss` where it speaks TLS.
     pub scheme: &'a str,
     /// A path on which it takes a stream, such as `/ws/ingest/meetings/demo`.
@@ -57,7 +59,7 @@ impl Banner<'_> {
 
 ",
             version = env!("CARGO_PKG_VERSION"),
-            listen = self.listen,
+            listen = all(self.listen),
             url = shell_word(&url),
             recordings = self.recordings,
             valid_for = self.valid_for,
@@ -67,8 +69,38 @@ impl Banner<'_> {
     }
 }
 
+/// What is printed where no line can be made that is known to work: how a token
+/// is made is in `mint`, word by word.
+#[must_use]
+pub fn without_a_line(listen: &[SocketAddr], mint: &[String]) -> String {
+    let mint: Vec<_> = mint.iter().map(|word| shell_word(word)).collect();
+    format!(
+        "
+  Sluice {version} listens on {listen}
+
+  No route here lets in a token that could be made without knowing more. This makes one
+  (`--help` says what can be in it):
+
+{mint}
+
+  Stop it with Ctrl-C.
+
+",
+        version = env!("CARGO_PKG_VERSION"),
+        listen = all(listen),
+        mint = mint.join(" "),
+    )
+}
+
+fn all(listen: &[SocketAddr]) -> String {
+    let all: Vec<_> = listen.iter().map(SocketAddr::to_string).collect();
+    all.join(", ")
+}
+
 /// An address that a client on this machine can connect to.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+fn reachable(listen: &[SocketAddr]) -> SocketAddr {
+    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listen = *listen.first().unwrap_or(&nowhere);
     let ip = match listen {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -89,13 +121,16 @@ fn shell_word(word: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
+    const LISTEN: [SocketAddr; 1] = [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080)];
     const TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2lnbmF0dXJl";
 
     fn banner() -> Banner<'static> {
         Banner {
-            listen: ([127, 0, 0, 1], 8080).into(),
+            listen: &LISTEN,
             scheme: "ws",
             path: "/ws/ingest/meetings/demo",
             program: "target/debug/sluice",
@@ -144,7 +179,7 @@ mod tests {
             ("[::]:9000", "ws://[::1]:9000/"),
         ] {
             let text = Banner {
-                listen: listen.parse().unwrap(),
+                listen: &[listen.parse().unwrap()],
                 ..banner()
             }
             .render();

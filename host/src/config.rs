@@ -113,8 +113,8 @@ impl Config {
 /// `[server]`
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Address of the main listener.
-    pub listen: SocketAddr,
+    /// Where clients are served, all alike. Never empty.
+    pub listen: Vec<SocketAddr>,
     /// How long a client may take from its connection to its upgrade.
     pub header_timeout: Duration,
     /// How long live streams may go on after the first signal.
@@ -270,6 +270,8 @@ pub struct Policy {
     pub grants_place: Place,
     /// Where `config` stands in the file (the policy's header without it).
     pub config_place: Place,
+    /// Where the keys in `config` stand.
+    pub config_places: BTreeMap<String, Place>,
 }
 
 /// Without the values of `config`, which may hold secrets.

@@ -123,7 +123,7 @@ pub const ALL: [Metric; 24] = [
         DECISIONS,
         Kind::Counter,
         &["policy", "outcome"],
-        "Policy calls: accept, reject, trap, busy, quarantined or limit-*",
+        "Policy calls: accept, reject, abandoned, trap, busy, quarantined or limit-*",
     ),
     metric(
         POLICY_SECONDS,
@@ -307,6 +307,7 @@ pub fn decided(record: &Record) {
         Outcome::Accepted => "accept",
         Outcome::Rejected(_) => "reject",
         Outcome::FailedClosed(failure) | Outcome::FailedOpen(failure) => failure.word(),
+        Outcome::Abandoned => "abandoned",
     };
     let policy = record.policy.to_string();
     counter!(DECISIONS, "policy" => policy.clone(), "outcome" => outcome).increment(1);

@@ -170,6 +170,8 @@ pub enum Outcome {
     FailedClosed(Failure),
     /// It broke, and the operator has that passed over.
     FailedOpen(Failure),
+    /// Nobody waited for its answer any more.
+    Abandoned,
 }
 
 /// What one call to a policy came to.

@@ -50,7 +50,7 @@ impl Source {
             config.data_dir.clone_from(data_dir);
         }
         if let Some(listen) = self.listen {
-            config.server.listen = listen;
+            config.server.listen = vec![listen];
         }
         Ok((config, diagnostics))
     }

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +12,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::assemble::generation::prepare_folders;
 use crate::assemble::{Assembled, assemble};
-use crate::banner::Banner;
+use crate::banner::invitation::{self, Invitation};
+use crate::banner::{self, Banner};
 use crate::cli::{CheckArgs, ServeArgs};
 use crate::config::diagnostics::Look;
-use crate::config::{Config, Diagnostics, KeySource, Upstream, Watch};
+use crate::config::{Config, Diagnostics, KeySource, Watch};
 use crate::reload::files::Seen;
 use crate::reload::{Reloader, Source, Trigger, watch};
-use crate::token::{self, Bearer};
+use crate::token;
 use crate::upstream::{self, Upstreams};
 use crate::{admin, metrics, server};
 
@@ -48,15 +50,23 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     prepare_folders(&config, None);
     let signals = Signals::listen()?;
     let hangups = signal(SignalKind::hangup()).context("signals cannot be received")?;
-    let listener = bind(config.server.listen, "--listen or listen in [server]").await?;
-    let address = listener.local_addr()?;
+    let mut listeners = Vec::new();
+    for listen in &config.server.listen {
+        listeners.push(bind(*listen, "--listen or listen in [server]").await?);
+    }
+    let addresses: Vec<SocketAddr> = listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<Result<_, _>>()?;
     let admin = match config.server.admin {
         Some(listen) => Some(bind(listen, "admin_listen in [server]").await?),
         None => None,
     };
     let recorder = metrics::install()?;
-    greet(&config, &assembled, address)?;
-    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    greet(&config, &source, &assembled, &addresses)?;
+    for address in &addresses {
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    }
     let Assembled {
         gateway,
         tls,
@@ -81,13 +91,12 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
             header_timeout,
         ));
     }
-    let serving = tokio::spawn(server::serve(
-        listener,
-        tls,
-        Arc::clone(&gateway),
-        header_timeout,
-    ));
-    stop::stop(&gateway, signals, serving, &config.server).await?;
+    let serving = listeners.into_iter().map(|listener| {
+        let gateway = Arc::clone(&gateway);
+        let serve = server::serve(listener, tls.clone(), gateway, header_timeout);
+        tokio::spawn(serve)
+    });
+    stop::stop(&gateway, signals, serving.collect(), &config.server).await?;
     decisions.flush().await;
     tracing::info!("stopped");
     Ok(())
@@ -153,49 +162,65 @@ pub fn report(error: &anyhow::Error) {
     drop(printed);
 }
 
-/// For development: with a generated key, says how to stream at once.
-fn greet(config: &Config, assembled: &Assembled, address: SocketAddr) -> anyhow::Result<()> {
-    let generated = config
-        .key_sets
-        .iter()
-        .find(|(_, set)| matches!(set.source, KeySource::Generate));
-    let Some((name, _)) = generated else {
+/// For development: with a generated key, says how to stream at once, or how to
+/// make a token where that depends on more than is known here.
+fn greet(
+    config: &Config,
+    source: &Source,
+    assembled: &Assembled,
+    listen: &[SocketAddr],
+) -> anyhow::Result<()> {
+    let generated = || {
+        let sets = config.key_sets.iter();
+        sets.filter(|(_, set)| matches!(set.source, KeySource::Generate))
+            .map(|(name, _)| name.as_str())
+    };
+    let named = generated().find(|name| invitation::is_asked_for(config, name));
+    let Some(named) = named.or_else(|| generated().next()) else {
         return Ok(());
     };
-    let Some(keys) = assembled.key_sets.get(name) else {
-        return Ok(());
-    };
-    let token = token::mint(keys, &Bearer::default(), BANNER_TOKEN)?;
-    let paths = || config.routes.values().flat_map(|route| &route.paths);
-    let path = paths()
-        .find(|path| path.contains("{meeting_id}"))
-        .map_or_else(
-            || "/".to_owned(),
-            |path| path.replace("{meeting_id}", "demo"),
-        );
-    let recordings = config
-        .upstreams
-        .values()
-        .find_map(Upstream::recordings)
-        .map(|folder| config.data_dir.join(folder).display().to_string());
+    let invitation = generated().find_map(|name| Invitation::find(config, name));
+    let minted = invitation.as_ref().and_then(|invitation| {
+        let keys = assembled.key_sets.get(invitation.key_set)?;
+        Some(token::mint(keys, &invitation.bearer, BANNER_TOKEN))
+    });
+    let minted = minted.transpose()?;
     let program = std::env::args()
         .next()
         .unwrap_or_else(|| "sluice".to_owned());
-    let banner = Banner {
-        listen: address,
-        scheme: if config.server.tls.is_some() {
-            "wss"
-        } else {
-            "ws"
-        },
-        path: &path,
-        program: &program,
-        token: &token,
-        valid_for: "12 h",
-        recordings: recordings.as_deref().unwrap_or("none"),
+    let scheme = match config.server.tls {
+        Some(_) => "wss",
+        None => "ws",
+    };
+    let banner = match (&invitation, &minted) {
+        (Some(invitation), Some(token)) => Banner {
+            listen,
+            scheme,
+            path: &invitation.path,
+            program: &program,
+            token,
+            valid_for: "12 h",
+            recordings: invitation.recordings.as_deref().unwrap_or("none"),
+        }
+        .render(),
+        _ => banner::without_a_line(listen, &token_command(&program, source, named)),
     };
     let mut out = std::io::stdout();
-    out.write_all(banner.render().as_bytes())
+    out.write_all(banner.as_bytes())
         .and_then(|()| out.flush())
         .context("the banner could not be printed")
+}
+
+/// The words that make a token with a key set of this configuration.
+fn token_command(program: &str, source: &Source, key_set: &str) -> Vec<String> {
+    let mut words = vec![program.to_owned(), "token".to_owned()];
+    let mut option = |name: &str, path: &Option<PathBuf>| {
+        if let Some(path) = path {
+            words.extend([name.to_owned(), path.display().to_string()]);
+        }
+    };
+    option("--config", &source.file);
+    option("--data-dir", &source.data_dir);
+    words.extend(["--key-set".to_owned(), key_set.to_owned()]);
+    words
 }

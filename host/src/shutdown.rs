@@ -1,4 +1,5 @@
-//! The two steps on the way out: draining, then closing what is left.
+//! The steps on the way out: draining, then closing what is left; or, told
+//! twice, neither.
 
 use tokio_util::sync::CancellationToken;
 
@@ -7,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Shutdown {
     draining: CancellationToken,
     closing: CancellationToken,
+    abandoned: CancellationToken,
 }
 
 impl Shutdown {
@@ -19,6 +21,19 @@ impl Shutdown {
     pub fn close(&self) {
         self.draining.cancel();
         self.closing.cancel();
+    }
+
+    /// Nothing is waited for from now on: the process ends, and what is live ends
+    /// with it.
+    pub fn abandon(&self) {
+        self.abandoned.cancel();
+        self.close();
+    }
+
+    /// Whether nothing is waited for any more.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned.is_cancelled()
     }
 
     /// Whether new connections are refused.

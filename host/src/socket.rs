@@ -144,7 +144,14 @@ impl Connection {
             Some(Err(refused)) => Err(refusal(refused, last)),
             None => Err(Cause::PolicyFailed {
                 policy: None,
-                detail: "the admission timeout ran out while policies were asked".to_owned(),
+                detail: match last {
+                    Some(last) => {
+                        format!("the admission timeout ran out while policy {last} was asked")
+                    }
+                    None => {
+                        "the admission timeout had run out before policies were asked".to_owned()
+                    }
+                },
             }),
         }
     }
@@ -153,6 +160,10 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.release();
+        // That a process which is told twice to stop closes nobody is no bug.
+        if self.gateway.shutdown.is_abandoned() {
+            return;
+        }
         if let Some(wire) = self.wire.take() {
             self.gateway.defects.connection_dropped();
             close::reap(wire, self);

@@ -147,7 +147,7 @@ mod tests {
         Config {
             data_dir: "/nonexistent".into(),
             server: Server {
-                listen: ([127, 0, 0, 1], 0).into(),
+                listen: vec![([127, 0, 0, 1], 0).into()],
                 header_timeout: Duration::ZERO,
                 drain_timeout: Duration::ZERO,
                 max_connections: 1,

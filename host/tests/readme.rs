@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use sluice::metrics::{ALL, Kind};
 
 const README: &str = include_str!("../../README.md");
+const SAMPLE_RATE: &str = include_str!("../../plugins/sample-rate/src/lib.rs");
 const EXAMPLE: &str = include_str!("../sluice.example.toml");
 
 /// The lines of a table under a heading, without its head.
@@ -87,4 +88,16 @@ fn every_option_stands_in_the_readme_and_no_other() {
         .filter(|word| !matches!(word.as_str(), "wav" | "websocket" | "echo" | "discard"))
         .collect();
     assert_eq!(shown, options);
+}
+
+#[test]
+fn the_policy_that_is_quoted_is_the_real_one() {
+    let (_, section) = README.split_once("## Write a policy").unwrap();
+    let (_, quoted) = section.split_once("```rust\n").unwrap();
+    let (quoted, _) = quoted.split_once("```").unwrap();
+    assert!(quoted.lines().count() > 10, "{quoted}");
+    assert!(SAMPLE_RATE.contains(quoted), "{quoted}");
+    // The whole of it, but for what it uses.
+    let (_, whole) = SAMPLE_RATE.split_once("\n\nstruct ").unwrap();
+    assert_eq!(format!("struct {whole}"), quoted);
 }

@@ -169,8 +169,9 @@ fn add_route(
     stock: &Stock<'_>,
     diagnostics: &mut Diagnostics,
 ) {
+    let identified_by = identified_by(route, stock);
     let mut asked = |hook, names: &[String], place, has: fn(&Hooks) -> bool| {
-        chain(hook, names, place, stock, diagnostics, has)
+        chain(hook, names, place, stock, diagnostics, has).identified_by(&identified_by)
     };
     let on_connect = asked(
         "on-connect",
@@ -208,7 +209,7 @@ fn add_route(
         on_frames,
         on_close,
         metering: metering(route, stock),
-        identified_by: identified_by(route, stock),
+        identified_by,
         upstream: Arc::clone(upstream),
         limits: Arc::clone(&route.limits),
         origins: route.origins.clone(),

@@ -39,7 +39,7 @@ pub(super) async fn open(
     let unreached = || format!("could not connect to {target}");
     let stream = TcpStream::connect((target.host(), target.port()))
         .await
-        .with_context(unreached)?;
+        .with_context(|| format!("{} (is a gateway listening there?)", unreached()))?;
     // Small messages, each at its time: Nagle's algorithm would only hold them back.
     stream.set_nodelay(true).with_context(unreached)?;
     let stream = match connector {

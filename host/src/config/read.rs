@@ -166,11 +166,8 @@ impl<'a> Reader<'a> {
     fn server(&mut self, section: Option<Section<'_>>) -> Server {
         let place = Place::nowhere();
         let mut section = section.unwrap_or_else(|| Section::empty("server", "[server]", place));
-        let listen = section.text(self, "listen");
         let server = Server {
-            listen: listen
-                .and_then(|listen| self.listen("listen", &listen))
-                .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+            listen: self.listeners(&mut section),
             header_timeout: section.duration(
                 self,
                 "header_timeout",
@@ -257,6 +254,28 @@ impl<'a> Reader<'a> {
         self.error(&listen.place, message, help)
             .label("not this machine alone");
         None
+    }
+
+    /// One address, or a list of them.
+    fn listeners(&mut self, section: &mut Section<'_>) -> Vec<SocketAddr> {
+        let mut listeners: Vec<SocketAddr> = Vec::new();
+        for text in section.one_or_more(self, "listen") {
+            let Some(address) = self.listen("listen", &text) else {
+                continue;
+            };
+            // Port 0 is another one each time.
+            if address.port() != 0 && listeners.contains(&address) {
+                let message = format!("`listen` names {address} twice");
+                self.error(&text.place, message, "keep one of the two")
+                    .label("again here");
+            } else {
+                listeners.push(address);
+            }
+        }
+        if listeners.is_empty() {
+            listeners.push(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        }
+        listeners
     }
 
     fn listen(&mut self, key: &str, listen: &Spanned<String>) -> Option<SocketAddr> {

@@ -12,13 +12,15 @@ pub struct Claims {
     /// Always an object.
     json: Value,
     expires_at: u64,
+    accepted_until: u64,
 }
 
 impl Claims {
-    pub(super) fn new(claims: ClaimsSet, expires_at: u64) -> Self {
+    pub(super) fn new(claims: ClaimsSet, expires_at: u64, accepted_until: u64) -> Self {
         Self {
             json: Value::Object(claims.0),
             expires_at,
+            accepted_until,
         }
     }
 
@@ -51,6 +53,14 @@ impl Claims {
     #[must_use]
     pub fn expires_at(&self) -> Option<u64> {
         Some(self.expires_at)
+    }
+
+    /// When the host stops taking the token, in seconds since 1970: its `exp`
+    /// and the leeway of its key set. Whoever is let in by the leeway is not cut
+    /// off before it is over.
+    #[must_use]
+    pub fn accepted_until(&self) -> u64 {
+        self.accepted_until
     }
 }
 

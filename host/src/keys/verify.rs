@@ -147,7 +147,8 @@ impl KeySet {
         let expires_at = claim("exp")
             .and_then(seconds)
             .ok_or(TokenError::Malformed)?;
-        if now >= expires_at.saturating_add(self.leeway_seconds) {
+        let accepted_until = expires_at.saturating_add(self.leeway_seconds);
+        if now >= accepted_until {
             return Err(TokenError::Expired);
         }
         if let Some(not_before) = claim("nbf") {
@@ -170,7 +171,7 @@ impl KeySet {
             Some(audience) if names_one_of(audience, &self.audiences) => {}
             _ => return Err(TokenError::WrongAudience),
         }
-        Ok(Claims::new(claims, expires_at))
+        Ok(Claims::new(claims, expires_at, accepted_until))
     }
 }
 

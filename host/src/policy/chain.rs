@@ -12,12 +12,15 @@ use super::shadow::{Beside, Candidate, Place};
 use super::{Answer, Decision, Failure, Outcome, Policy, Question, Record, Refused};
 use crate::config::OnFailure;
 use crate::session::{Mark, Registry, Session};
+use crate::text;
 
 /// See the module.
 #[derive(Clone, Default)]
 pub struct Chain {
     steps: Vec<Step>,
     recorder: Recorder,
+    /// The policies that know who a client is.
+    identified_by: Arc<[String]>,
 }
 
 /// One place of a chain.
@@ -100,6 +103,7 @@ impl Chain {
     pub fn of(steps: Vec<Step>) -> Self {
         Self {
             steps,
+            identified_by: Arc::default(),
             recorder: Recorder::default(),
         }
     }
@@ -108,6 +112,24 @@ impl Chain {
     #[must_use]
     pub fn recorded(self, recorder: Recorder) -> Self {
         Self { recorder, ..self }
+    }
+
+    /// The same, where these policies know who a client is.
+    #[must_use]
+    pub fn identified_by(self, policies: &[String]) -> Self {
+        Self {
+            identified_by: policies.into(),
+            ..self
+        }
+    }
+
+    /// Who the client is, as far as is known.
+    fn user(&self, session: &Session) -> Option<String> {
+        let attributes = session.facts.attributes_of(&self.identified_by);
+        let mut attributes = attributes.into_iter();
+        attributes
+            .find(|(name, _)| name.ends_with(".user_id"))
+            .map(|(_, user)| user)
     }
 
     /// Whether nobody is asked.
@@ -137,11 +159,12 @@ impl Chain {
         for step in &self.steps {
             let Cast { decides, watched } = step.cast(session);
             let before = Before::of(session, registry);
+            let was_named = self.user(session).is_some();
             let shown = watched.as_ref().map(|_| before.attributes.clone());
             let (on_the_record, verdict) = match decides {
                 None => (Verdict::Accept, Ok(())),
                 Some((policy, place)) => {
-                    let started = Instant::now();
+                    let call = Call::begin(policy, records);
                     let notes = self.recorder.notes();
                     let pending =
                         self.recorder
@@ -153,11 +176,11 @@ impl Chain {
                     if matches!(outcome, Outcome::FailedOpen(_)) {
                         before.restore(session, registry);
                     }
-                    records.push(Record {
-                        policy: Arc::clone(policy.name()),
-                        outcome,
-                        took: started.elapsed(),
-                    });
+                    call.end(outcome);
+                    if !was_named && let Some(user) = self.user(session) {
+                        // From here on every line about this connection says so.
+                        tracing::Span::current().record("user", text::clean(&user, 128));
+                    }
                     (on_the_record, verdict)
                 }
             };
@@ -198,6 +221,40 @@ impl Chain {
             });
         }
         records
+    }
+}
+
+/// A call that is under way. It is told of even when nobody waits for its answer
+/// any more: whoever looks for what took so long must find it.
+struct Call<'a> {
+    policy: &'a Arc<dyn Policy>,
+    records: &'a mut Vec<Record>,
+    began: Instant,
+    outcome: Outcome,
+}
+
+impl<'a> Call<'a> {
+    fn begin(policy: &'a Arc<dyn Policy>, records: &'a mut Vec<Record>) -> Self {
+        Self {
+            policy,
+            records,
+            began: Instant::now(),
+            outcome: Outcome::Abandoned,
+        }
+    }
+
+    fn end(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.records.push(Record {
+            policy: Arc::clone(self.policy.name()),
+            outcome: std::mem::replace(&mut self.outcome, Outcome::Abandoned),
+            took: self.began.elapsed(),
+        });
     }
 }
 

@@ -249,8 +249,8 @@ impl ComponentPolicy {
             Ok((decision, store.into_data(), fuel))
         };
         let (decision, state, fuel) = self.bounded(self.settings.limits.timeout, call).await?;
-        if let Some(expires_at) = state.expires_at {
-            session.expires(expires_at);
+        if let Some(until) = state.accepted_until {
+            session.expires(until);
         }
         let decision = convert::decision(
             decision,

@@ -23,9 +23,13 @@ const SLOTS: u32 = 128;
 const CORE_INSTANCES_PER_SLOT: u32 = 48;
 const MEMORIES_PER_SLOT: u32 = 2;
 const TABLES_PER_SLOT: u32 = 8;
-const TABLE_ELEMENTS: usize = 32 * 1024;
 /// The largest memory that any policy can be configured to have.
 pub const MAX_MEMORY: usize = 512 << 20;
+/// The most table elements that any policy can be configured to have: a single
+/// table may have them all.
+pub const MAX_TABLE_ELEMENTS: usize = 64 * 1024;
+/// The most core instances that any policy can be configured to have.
+pub const MAX_INSTANCES: usize = CORE_INSTANCES_PER_SLOT as usize;
 /// How often a running guest yields to its neighbours on the same thread.
 const TICK: Duration = Duration::from_millis(1);
 /// Ticks without a call after which the ticker sleeps until it is woken.
@@ -201,7 +205,7 @@ fn config() -> wasmtime::Config {
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(1 << 20)
         .max_memory_size(MAX_MEMORY)
-        .table_elements(TABLE_ELEMENTS)
+        .table_elements(MAX_TABLE_ELEMENTS)
         // Measured: resetting a slot by the kernel's list of touched pages, and
         // keeping small memories mapped, halves the cost of a fresh instance.
         .pagemap_scan(Enabled::Auto)

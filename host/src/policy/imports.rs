@@ -208,8 +208,8 @@ impl wit::jwt::Host for State {
         };
         match verified {
             Ok(claims) => {
-                let expiry = [self.expires_at, claims.expires_at()];
-                self.expires_at = expiry.into_iter().flatten().min();
+                let until = claims.accepted_until();
+                self.accepted_until = Some(self.accepted_until.map_or(until, |at| at.min(until)));
                 Ok(Ok(self.give(claims)?))
             }
             Err(error) => {

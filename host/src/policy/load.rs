@@ -16,7 +16,7 @@ use super::interfaces::{self, INTERFACES};
 use super::state::State;
 use super::world::World;
 use super::{builtin, cache};
-use crate::config::{self, Diagnostics, Grant};
+use crate::config::{self, Diagnostics, Grant, Place};
 use crate::text;
 
 /// The package whose interfaces a policy may import.
@@ -62,7 +62,7 @@ pub async fn policy(
         Ok(Ok(())) => Some(Arc::new(built)),
         Ok(Err(complaint)) => {
             diagnostics.error(
-                &policy.config_place,
+                complained_about(policy, &complaint),
                 format!(
                     "policy \"{name}\" does not accept its configuration: {}",
                     text::clean(&complaint, 1024)
@@ -81,6 +81,16 @@ pub async fn policy(
             None
         }
     }
+}
+
+/// Where that stands which a policy dislikes: what it says of a key begins with
+/// the key in backticks.
+fn complained_about<'a>(policy: &'a config::Policy, complaint: &str) -> &'a Place {
+    let key = complaint
+        .strip_prefix('`')
+        .and_then(|rest| rest.split_once('`'));
+    key.and_then(|(key, _)| policy.config_places.get(key))
+        .unwrap_or(&policy.config_place)
 }
 
 /// Makes a policy of a compiled component, which must import nothing that it

@@ -15,6 +15,7 @@ use std::time::SystemTime;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::record::draft::{Asked, Draft};
 use super::record::writer::Recorder;
@@ -128,7 +129,7 @@ impl Beside<'_> {
         let shadow = Session::shadow(session, attributes.clone());
         let asked = Asked::from(question);
         let recorder = recorder.clone();
-        tokio::spawn(async move {
+        let asking = async move {
             let notes = recorder.notes();
             let began = Instant::now();
             let answer = policy.ask_noted(&shadow, asked.question(), &notes).await;
@@ -151,7 +152,9 @@ impl Beside<'_> {
                 taken: notes.take(),
             });
             drop(permit);
-        });
+        };
+        // What it logs is about this connection, which may be gone by then.
+        tokio::spawn(asking.in_current_span());
     }
 }
 

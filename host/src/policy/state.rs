@@ -35,8 +35,8 @@ pub struct State {
     pub started: Instant,
     /// Whether the guest was told that keys could not be had.
     pub keys_unavailable: bool,
-    /// The earliest expiry of the tokens that were verified.
-    pub expires_at: Option<u64>,
+    /// Until when the tokens that were verified are taken: the earliest counts.
+    pub accepted_until: Option<u64>,
     memory: usize,
     table: usize,
 }
@@ -65,7 +65,7 @@ impl State {
             resources: ResourceTable::new(),
             started: Instant::now(),
             keys_unavailable: false,
-            expires_at: None,
+            accepted_until: None,
             memory: 0,
             table: 0,
             settings,

@@ -43,7 +43,7 @@ impl Signals {
 pub(super) async fn stop(
     gateway: &Gateway,
     mut signals: Signals,
-    listener: JoinHandle<()>,
+    listeners: Vec<JoinHandle<()>>,
     server: &Server,
 ) -> anyhow::Result<()> {
     signals.next().await;
@@ -51,17 +51,17 @@ pub(super) async fn stop(
         biased;
         () = signals.next() => {
             tracing::warn!("a second signal: stopping at once");
-            gateway.shutdown.close();
+            gateway.shutdown.abandon();
             Ok(())
         }
-        ended = wind_down(gateway, listener, server) => ended,
+        ended = wind_down(gateway, listeners, server) => ended,
     }
 }
 
 /// Lets live streams finish, closes what is left, and waits for that.
 async fn wind_down(
     gateway: &Gateway,
-    listener: JoinHandle<()>,
+    listeners: Vec<JoinHandle<()>>,
     server: &Server,
 ) -> anyhow::Result<()> {
     tracing::info!(live = gateway.tasks.len(), deadline = ?server.drain_timeout, "draining");
@@ -74,8 +74,11 @@ async fn wind_down(
         tracing::info!(live = gateway.tasks.len(), "closing what is left");
     }
     gateway.shutdown.close();
-    // Whoever came at the last moment is there once the listener has ended.
-    let listened = listener.await.context("the listener failed");
+    // Whoever came at the last moment is there once the listeners have ended.
+    let mut listened = Ok(());
+    for listener in listeners {
+        listened = listened.and(listener.await.context("a listener failed"));
+    }
     let patience = patience(gateway, server.header_timeout);
     if timeout(patience, gateway.tasks.wait()).await.is_err() {
         tracing::warn!(

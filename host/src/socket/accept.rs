@@ -158,10 +158,11 @@ fn comes_back(
 }
 
 impl Accepting {
-    /// The span in which everything about this connection is logged.
+    /// The span in which everything about this connection is logged. Its level
+    /// is the highest, so that a line of any level that is asked for has it.
     #[must_use]
     pub fn span(&self) -> tracing::Span {
-        tracing::info_span!(
+        tracing::error_span!(
             "connection",
             session_id = &*self.facts.session_id,
             route = &*self.facts.route,

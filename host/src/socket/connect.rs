@@ -31,24 +31,8 @@ pub async fn admit(accepted: Accepted) -> Result<Admitted, Refused> {
         Err(cause) => Err(cause),
     };
     connection.story.stage_ended("connect");
-    record_user(&connection);
     match verdict {
         Ok(()) => Ok(Admitted { connection }),
         Err(cause) => Err(connection.refuse(cause)),
-    }
-}
-
-/// From here on every line of this connection names its user.
-fn record_user(connection: &Connection) {
-    let Some(route) = &connection.route else {
-        return;
-    };
-    let facts = &connection.session.facts;
-    let attributes = facts.attributes_of(&route.identified_by);
-    let user = attributes
-        .iter()
-        .find(|(name, _)| name.ends_with(".user_id"));
-    if let Some((_, user)) = user {
-        tracing::Span::current().record("user", crate::text::clean(user, 128));
     }
 }

@@ -151,6 +151,7 @@ impl Story {
                 Outcome::Rejected(code) => format!("reject({code})"),
                 Outcome::FailedClosed(failure) => format!("failed-closed({failure})"),
                 Outcome::FailedOpen(failure) => format!("failed-open({failure})"),
+                Outcome::Abandoned => "abandoned".to_owned(),
             };
             let _ = write!(
                 text,

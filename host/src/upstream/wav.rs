@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use futures_util::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
+use tokio::task::JoinHandle;
 
 use self::format::Format;
 use self::recording::Recording;
@@ -84,13 +85,20 @@ impl Wav {
 
         // Where this future is dropped, the file is created all the same, and
         // removed again as the track is dropped with the task's result.
-        let track = tokio::task::spawn_blocking(move || Track::create(&folder, path, format))
+        let track = blocking(move || Track::create(&folder, path, format))
             .await
             .context("the runtime is shutting down")
             .map_err(|detail| OpenError::unavailable("recording is not possible", detail))?
             .map_err(failure::Failure::open_error)?;
         Ok(Box::new(Recording::new(track, stream.receipts)))
     }
+}
+
+/// Runs what waits for the disk off the async threads. What it logs is about the
+/// connection that it is done for.
+fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work))
 }
 
 impl Upstream for Wav {

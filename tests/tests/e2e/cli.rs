@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::json;
 use sluice_tests::client::{Client, Library, meeting};
 use sluice_tests::command::{self, Done, run};
 use sluice_tests::config::Config;
@@ -54,45 +55,133 @@ fn the_first_start_prints_where_it_listens_a_token_and_a_line_to_copy() {
     assert!(line.contains("stream") && line.contains(&token), "{line}");
 }
 
-#[test]
-fn the_line_of_the_banner_streams_the_sample() {
-    let data = TempDir::new().unwrap();
-    let gateway = first_start(data.path());
-    banner_token(&gateway);
+/// Runs the line that a banner says to copy, in a shell, as fast as it goes.
+fn run_the_line(gateway: &Gateway) -> Done {
     let line = gateway.output().find("a line to copy", |line| {
         line.contains("sample.wav").then(|| line.trim().to_owned())
     });
-    // `cargo run` would wait for the build that runs the tests: the same binary, without it.
-    let line = line
-        .expect("the gateway runs")
-        .replace("cargo run -p sluice --", "sluice");
-    let line = line.trim_start_matches(['$', '>', ' ']).to_owned();
-    let folder = command::binary().parent().unwrap();
-    let path = std::env::join_paths(
-        std::iter::once(folder.to_owned())
-            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
-    );
+    let line = line.expect("the gateway runs");
     let mut shell = Command::new("sh");
     shell
         .args(["-c", &format!("{line} --fast")])
         .current_dir(command::root())
-        .env("PATH", path.unwrap());
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    run(&mut shell)
+}
+
+#[test]
+fn the_line_of_the_banner_streams_the_sample() {
+    let data = TempDir::new().unwrap();
+    let gateway = first_start(data.path());
+    let done = run_the_line(&gateway);
+    assert_eq!(done.status, Some(0), "{done:?}");
+    let found = recordings(data.path());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(read_wav(&found[0]).1 == speech::sample().pcm);
+}
+
+fn recordings(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = walk(folder);
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "wav"));
+    found
+}
+
+/// The main job with keys that the gateway makes itself.
+fn with_generated_keys() -> Config {
+    Config::ingest()
+        .without("key_sets.main", "secret")
+        .set("key_sets.main", "generate", json!(true))
+        // Of no route.
+        .set("key_sets.alone", "generate", json!(true))
+}
+
+#[test]
+fn the_line_of_the_banner_is_let_in_by_a_configuration_that_asks_for_more() {
+    let paths = json!(["/{tenant}/meetings/{meeting_id}"]);
+    let claims = json!(["user_id", "email", "meeting_id"]);
+    let mut config = with_generated_keys()
+        .set("routes.ingest", "paths", paths)
+        .set("policies.auth.config", "required_claims", claims)
+        // First by name, and not one that streams are for.
+        .set("routes.a", "paths", json!(["/a/{meeting_id}"]))
+        .set("routes.a", "handshake", json!("none"))
+        .set("routes.a", "upstream", json!("mirror"))
+        .to_string();
+    config +=
+        "[policies.auth.config.path_claims]\ntenant_id = \"tenant\"\nmeeting_id = \"meeting_id\"\n";
+    let (_folder, gateway) = serve(&config);
+    let done = run_the_line(&gateway);
+    assert_eq!(done.status, Some(0), "{done:?}");
+}
+
+#[test]
+fn where_no_line_is_known_to_work_the_banner_says_how_a_token_is_made() {
+    let config = with_generated_keys().set(
+        "policies.auth.config",
+        "required_claims",
+        json!(["licence"]),
+    );
+    let (_folder, gateway) = serve(&config.to_string());
+    let command = gateway.output().find("how a token is made", |line| {
+        line.contains(" token --config ").then(|| line.to_owned())
+    });
+    let command = command.expect("the gateway runs");
+    assert!(!gateway.output().text().contains("sample.wav"));
+    let mut shell = Command::new("sh");
     shell
+        .args(["-c", &command])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped());
     let done = run(&mut shell);
-    assert_eq!(done.status, Some(0), "{line}: {done:?}");
-    let mut found = Vec::new();
-    for entry in walk(data.path()) {
-        if entry
-            .extension()
-            .is_some_and(|extension| extension == "wav")
-        {
-            found.push(entry);
-        }
+    assert_eq!(done.status, Some(0), "{command}: {done:?}");
+    let refused = stream(&gateway, "/ws/ingest/meetings/m1", done.stdout.trim(), &[]);
+    assert!(
+        refused.stderr.contains("missing claim licence"),
+        "{refused:?}"
+    );
+}
+
+/// A gateway that is told where to listen by its file alone.
+fn serve(config: &str) -> (TempDir, Gateway) {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("sluice.toml");
+    std::fs::write(&file, config).unwrap();
+    let mut serve = command::sluice(&["serve", "--config"]);
+    serve
+        .arg(file)
+        .arg("--data-dir")
+        .arg(folder.path().join("data"));
+    if !config.contains("listen = ") {
+        serve.args(["--listen", "127.0.0.1:0"]);
     }
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(read_wav(&found[0]).1 == speech::sample().pcm);
+    let gateway = Gateway::launch(serve, TempDir::new().unwrap());
+    (folder, gateway)
+}
+
+#[test]
+fn every_listener_serves_alike() {
+    let config = Config::open().set(
+        "server",
+        "listen",
+        json!(["127.0.0.1:0", "127.0.0.1:0", "127.0.0.2:0"]),
+    );
+    let (_folder, gateway) = serve(&config.to_string());
+    let mut addresses = Vec::new();
+    gateway.output().find("three listeners", |line| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        let address = (event["message"] == "listening").then(|| event["address"].as_str())??;
+        addresses.push(address.to_owned());
+        (addresses.len() == 3).then_some(())
+    });
+    assert!(addresses[2].starts_with("127.0.0.2:"), "{addresses:?}");
+    let mut client = Client::idle(Library::Ws);
+    for address in addresses {
+        client.open_url(&format!("ws://{address}/ingest/m1"), &[]);
+        client.handshake();
+        client.expect_ack();
+        client.finalize(0, 0);
+    }
 }
 
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {

@@ -87,9 +87,8 @@ fn clients_that_vanish_at_any_stage_leave_a_gateway_that_serves() {
         client.handshake();
         (client.message()["status"] == json!("ready")).then_some(())
     });
+    // Whether it has survived a bug is looked at when it is dropped.
     assert!(gateway.runs());
-    let output = gateway.output().text();
-    assert!(!output.contains("panicked"), "{output}");
 }
 
 #[test]

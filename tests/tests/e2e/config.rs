@@ -36,6 +36,7 @@ fn mistaken() -> (String, Vec<(&'static str, &'static str)>) {
         ("secret_file = ", "missing-secret.txt"),
         ("component = \"missing.wasm\"", "missing.wasm"),
         ("key_set = ", "nobody"),
+        ("mode = ", "`mode` cannot be \"takeoverr\""),
         ("idle_timeout = ", "5s"),
     ];
     (config.to_string(), mistakes)
@@ -48,17 +49,19 @@ fn all_mistakes_are_reported_together_each_with_its_line() {
     assert!(done.status.is_some_and(|status| status != 0), "{done:?}");
     let report = format!("{}{}", done.stdout, done.stderr);
     for (start, said) in mistakes {
-        let line = text
-            .lines()
-            .position(|line| line.starts_with(start))
-            .expect("the mistake is there")
-            + 1;
         assert!(report.contains(said), "{said} in:\n{report}");
-        assert!(
-            report.contains(&format!("sluice.toml:{line}:")),
-            "line {line} ({start}) in:\n{report}"
-        );
+        assert_points_at(&report, &text, start);
     }
+}
+
+/// The report names the line of the file that starts so.
+fn assert_points_at(report: &str, text: &str, start: &str) {
+    let line = text.lines().position(|line| line.starts_with(start));
+    let line = line.expect("the mistake is there") + 1;
+    assert!(
+        report.contains(&format!("sluice.toml:{line}:")),
+        "line {line} ({start}) in:\n{report}"
+    );
 }
 
 #[test]
@@ -70,10 +73,10 @@ fn what_a_policy_dislikes_is_reported_with_its_line() {
     let done = check(&config);
     assert!(done.status.is_some_and(|status| status != 0), "{done:?}");
     let report = format!("{}{}", done.stdout, done.stderr);
-    for said in ["takeoverr", "rates"] {
+    for (start, said) in [("mode = ", "takeoverr"), ("rates = ", "rates")] {
         assert!(report.contains(said), "{said} in:\n{report}");
+        assert_points_at(&report, &config, start);
     }
-    assert!(report.matches("sluice.toml:").count() >= 2, "{report}");
 }
 
 /// What a gateway prints that does not start.

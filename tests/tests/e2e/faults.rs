@@ -119,6 +119,39 @@ fn an_upstream_that_never_answers_is_given_up() {
 }
 
 #[test]
+fn a_seal_that_fails_when_nobody_waits_for_it_is_in_the_log() {
+    let config = config("seal-late").limit("write_timeout", "200ms");
+    let gateway = Gateway::start_faulty(&config);
+    let mut client = stream(Library::Ws, &gateway, "seal-late");
+    let message = "the stream could not be completed";
+    let frame = client.expect_refusal_saying(4006, "upstream_unavailable", message);
+    let late = gateway.output().find("what became of it", |line| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        let said = event["message"]
+            .as_str()?
+            .starts_with("the upstream could not be sealed, and");
+        said.then_some(event)
+    });
+    let late = late.expect("the gateway runs");
+    assert_eq!(late["span"]["session_id"], frame["session_id"], "{late}");
+    assert_eq!(late["span"]["user"], "u-1", "{late}");
+    assert_eq!(late["detail"], "the fault that was asked for", "{late}");
+}
+
+#[test]
+fn a_panic_in_a_task_beside_the_connection_is_logged_as_its_own() {
+    let gateway = Gateway::start_faulty(&config("seal-panic"));
+    let mut client = stream(Library::Ws, &gateway, "seal-panic");
+    let frame = client.expect_refusal(4000, "internal_error");
+    let panic = gateway.output().find("the panic in the log", |line| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        event["backtrace"].is_string().then_some(event)
+    });
+    let panic = panic.expect("the gateway runs");
+    assert_eq!(panic["span"]["session_id"], frame["session_id"], "{panic}");
+}
+
+#[test]
 fn a_client_that_has_gone_is_not_held_for_an_upstream_that_takes_nothing() {
     let config = config("ready-never").limit("write_timeout", "300ms");
     let gateway = Gateway::start_faulty(&config);

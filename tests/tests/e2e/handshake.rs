@@ -123,8 +123,24 @@ with_both_clients! {
         assert!(frame["message"].as_str().unwrap().contains("tv"), "{frame}");
     }
 
+    fn what_is_wrong_with_a_handshake_is_said_in_words_of_the_protocol(library) {
+        let gateway = gateway();
+        let mut client = Client::idle(library);
+        for (change, words) in [
+            (json!({"sample_rate": "16000"}), "sample_rate must be a whole number above 0, not \"16000\""),
+            (json!({"sample_rate": 16000.5}), "sample_rate must be a whole number above 0, not 16000.5"),
+            (json!({"device_id": null}), "device_id is missing"),
+        ] {
+            client.open(&gateway, &path("mic"), &[]);
+            client.json(&with(change));
+            let message = format!("Handshake invalid: {words}");
+            client.expect_refusal_saying(4000, "handshake_invalid", &message);
+        }
+    }
+
     fn handshakes_of_all_ages_are_understood(library) {
         let gateway = gateway();
+        let null = r#"{"type":"handshake","sample_rate":1.6e4,"device_id":"d","channels":null,"codec":null}"#;
         let accepted = [
             ("mic", handshake()),
             ("mic", json!({"type": "handshake", "sample_rate": 16000, "device_id": "old"})),
@@ -137,6 +153,13 @@ with_both_clients! {
         for (source, message) in accepted {
             client.open(&gateway, &path(source), &[]);
             client.json(&message);
+            client.expect_ack();
+            client.finalize(0, 0);
+        }
+        // As some clients write their numbers, and what they do not know.
+        for message in [null.to_owned(), with(json!({"sample_rate": 16000.0})).to_string()] {
+            client.open(&gateway, &path("mic"), &[]);
+            client.text(&message);
             client.expect_ack();
             client.finalize(0, 0);
         }

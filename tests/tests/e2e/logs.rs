@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 use sluice_tests::client::{Client, Library, handshake, meeting};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
+use sluice_tests::output::Output;
 use sluice_tests::raw::{self, Raw};
 use sluice_tests::token::{self, SECRET};
-use sluice_tests::{command, speech, with_both_clients};
+use sluice_tests::{command, eventually, speech, with_both_clients};
 
 fn traced(config: &Config) -> Gateway {
     Gateway::start_as(config, |mut command| {
@@ -93,33 +94,85 @@ with_both_clients! {
     }
 }
 
-#[test]
-fn every_line_of_a_connection_carries_its_session_and_route() {
-    let mut gateway = traced(&Config::ingest());
+/// The main job, with two policies behind auth that break: one that is passed
+/// over, and one that is only watched.
+fn with_broken_policies() -> (Config, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("broken.wasm");
+    let guest = include_str!("../../guests/connect.wat");
+    let guest = guest.replace("BODY", "(unreachable)");
+    std::fs::write(&file, wat::parse_str(guest).unwrap()).unwrap();
+    let mut config = Config::ingest().set(
+        "routes.ingest",
+        "on_connect",
+        json!(["auth", "broken", "watched", "duplicate"]),
+    );
+    for policy in ["policies.broken", "policies.watched"] {
+        // Which is said at the first failure.
+        config =
+            config
+                .set(policy, "component", json!(file))
+                .set(policy, "quarantine_after", json!(1));
+    }
+    let config = config
+        .set("policies.broken", "on_failure", json!("open"))
+        .set("policies.watched", "shadow", json!(true));
+    (config, folder)
+}
+
+/// One connection of which much is logged, in its own task and beside it, and
+/// nothing else between `listening` and `draining`. All of that must be said to
+/// be about it, and have these words in it.
+fn assert_all_lines_are_about_a_connection(wanted: &str, words: &[&str]) {
+    let (config, _folder) = with_broken_policies();
+    let mut gateway = Gateway::start_as(&config, |mut command| {
+        command.env("RUST_LOG", wanted);
+        command
+    });
     let mut client = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", &token::good()));
     client.handshake();
     let session = client.expect_ack();
     client.json(&json!({"type": "pause"}));
     client.message();
+    // It is empty and would be removed, which is found out beside the connection.
+    std::fs::remove_file(gateway.recording()).unwrap();
     client.finalize(0, 0);
-    gateway.story(&session);
+    for word in words {
+        let line = gateway
+            .output()
+            .find(word, |line| line.contains(word).then_some(()));
+        line.expect("the gateway runs");
+    }
     gateway.signal(rustix::process::Signal::TERM);
     gateway.wait();
-    let events: Vec<Value> = gateway
-        .output()
-        .lines()
+    let lines = gateway.output().lines();
+    let between = lines
         .iter()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .filter(|event: &Value| event.to_string().contains(&session))
-        .collect();
-    assert!(!events.is_empty());
-    for event in events {
-        let text = event.to_string();
-        assert!(
-            text.contains("\"session_id\"") && text.contains("\"route\":\"ingest\""),
-            "{text}"
-        );
+        .map(|line| serde_json::from_str(line).expect("a line is JSON"))
+        .skip_while(|event: &Value| event["message"] != "listening")
+        .skip(1)
+        .take_while(|event| event["message"] != "draining");
+    let mut count = 0;
+    for event in between {
+        let span = &event["span"];
+        let said = ["session_id", "route", "meeting", "user"].map(|field| span[field].as_str());
+        let whose = [&*session, "ingest", "m1", "u-1"].map(Some);
+        assert_eq!(said, whose, "{event}");
+        count += 1;
     }
+    assert!(count >= words.len(), "{lines:?}");
+}
+
+#[test]
+fn every_line_of_a_connection_says_whose_it_is() {
+    let broken = r#""policy":"broken""#;
+    let watched = r#""policy":"watched""#;
+    let recording = "cannot remove an empty recording";
+    let story = "connection ended";
+    assert_all_lines_are_about_a_connection("sluice=trace", &[broken, watched, recording, story]);
+    // Whoever asks for little gets whole lines too.
+    let few = "sluice=warn,sluice::serve=info";
+    assert_all_lines_are_about_a_connection(few, &[broken, watched, recording]);
 }
 
 #[test]
@@ -178,5 +231,73 @@ fn a_configuration_is_reported_without_its_secrets() {
             !done.stdout.contains(secret) && !done.stderr.contains(secret),
             "{done:?}"
         );
+    }
+}
+
+/// Without what colours it.
+fn plain(line: &str) -> String {
+    let mut parts = line.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + part.split_once('m').map_or("", |(_, rest)| rest)
+    })
+}
+
+#[test]
+fn on_a_terminal_the_lines_are_for_people() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sluice.toml");
+    std::fs::write(&file, Config::ingest().to_string()).unwrap();
+    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut terminal = command::quiet(std::path::Path::new("python3"), &[]);
+    let mut terminal = terminal
+        .arg(tests.join("clients/terminal.py"))
+        .arg(command::binary())
+        .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+        .arg(file)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .expect("python3 runs");
+    let shown = Output::default();
+    shown.follow(terminal.stdout.take().unwrap());
+    shown.follow(terminal.stderr.take().unwrap());
+    let address = shown.find("where it listens", |line| {
+        let line = plain(line);
+        let (_, address) = line.split_once("listening address=")?;
+        Some(address.split(' ').next()?.to_owned())
+    });
+    let address = address.expect("the gateway starts");
+    let path = meeting("m1%1b[31m", "mic", &token::good());
+    let mut client = Client::idle(Library::Ws);
+    client.open_url(&format!("ws://{address}{path}"), &[]);
+    client.handshake();
+    let session = client.expect_ack();
+    client.finalize(0, 0);
+    let story = shown.find("the story", |line| {
+        line.contains("connection ended").then(|| line.to_owned())
+    });
+    drop(terminal.stdin.take());
+    let status = eventually("the end of the gateway", || terminal.try_wait().unwrap());
+    assert!(status.success(), "{}", shown.text());
+    let story = story.expect("the gateway runs");
+    assert!(story.contains("\u{1b}["), "it is coloured: {story}");
+    let story = plain(&story);
+    for part in [
+        " INFO ",
+        &format!("session_id=\"{session}\""),
+        "route=\"ingest\"",
+        "user=\"u-1\"",
+        "close_code=1000",
+        "decisions=auth=accept in ",
+    ] {
+        assert!(story.contains(part), "{part} in {story}");
+    }
+    assert!(
+        !story.starts_with('{') && !story.contains("sluice::"),
+        "{story}"
+    );
+    for line in shown.lines() {
+        // What a client calls its meeting does not colour the terminal.
+        assert!(!line.contains("m1\u{1b}"), "{line:?}");
     }
 }

@@ -10,6 +10,7 @@ mod hold;
 mod stream;
 
 mod admin;
+mod admission;
 mod backends;
 mod cli;
 mod components;

@@ -210,6 +210,25 @@ fn a_token_that_runs_out_ends_the_stream_and_keeps_the_audio() {
 }
 
 #[test]
+fn a_token_that_is_let_in_by_the_leeway_streams_until_that_is_over() {
+    let config = Config::ingest().set("key_sets.main", "leeway", json!("30s"));
+    let gateway = Gateway::start(&config);
+    let token = token::sign(&token::claims_with(json!({"exp": token::now() - 5})));
+    let clip = speech::clip();
+    let mut client = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", &token));
+    client.handshake();
+    client.expect_ack();
+    client.send_audio(&clip.pcm);
+    client.finalize(clip.pcm.len(), clip.pcm.len() / 32);
+    // It ends with the leeway, and not later.
+    let token = token::sign(&token::claims_with(json!({"exp": token::now() - 27})));
+    client.open(&gateway, &meeting("m2", "mic", &token), &[]);
+    client.handshake();
+    client.expect_ack();
+    client.expect_refusal(4010, "token_expired");
+}
+
+#[test]
 fn a_token_that_runs_out_may_be_for_admission_only() {
     let config = Config::ingest().limit("token_expiry", "ignore");
     let config = config

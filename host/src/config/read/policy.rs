@@ -77,7 +77,8 @@ impl Reader<'_> {
             lasts: section.duration(self, "quarantine", Duration::from_secs(10), Zero::Allowed),
         };
         let limits = self.policy_limits(&mut section);
-        let (config, references) = self.policy_config(&mut section, component.as_ref());
+        let (config, config_places, references) =
+            self.policy_config(&mut section, component.as_ref());
         section.finish(self);
         let policy = Policy {
             component: component?,
@@ -92,6 +93,7 @@ impl Reader<'_> {
             place,
             grants_place,
             config_place,
+            config_places,
         };
         Some((policy, references))
     }
@@ -147,22 +149,30 @@ impl Reader<'_> {
         &mut self,
         section: &mut Section<'_>,
         component: Option<&Component>,
-    ) -> (BTreeMap<String, serde_json::Value>, References) {
+    ) -> (
+        BTreeMap<String, serde_json::Value>,
+        BTreeMap<String, Place>,
+        References,
+    ) {
         let policy = section.name.clone();
         let mut references = References::new(policy);
         let title = format!("[policies.{}.config]", section.name);
         let Some(config) = section.section(self, "config", "", &title) else {
-            return (BTreeMap::new(), references);
+            return (BTreeMap::new(), BTreeMap::new(), references);
         };
         let table = config.into_table();
         if let Some(Component::Builtin(name)) = component {
             references.collect(self, name, &table);
         }
+        let places = table
+            .keys()
+            .map(|Key { name, span }| (name.to_string(), self.place(*span)))
+            .collect();
         let json = table
             .into_iter()
             .map(|(Key { name, .. }, value)| (name.into_owned(), self.json(value)))
             .collect();
-        (json, references)
+        (json, places, references)
     }
 
     fn json(&mut self, mut value: Value<'_>) -> serde_json::Value {

@@ -4,13 +4,8 @@ use super::Reader;
 use super::quantity::Zero;
 use super::section::Section;
 use crate::config::PolicyLimits;
+use crate::policy::engine::{MAX_INSTANCES, MAX_MEMORY, MAX_TABLE_ELEMENTS};
 
-/// More than a WebAssembly memory with 32-bit addresses can be.
-const LARGEST_MEMORY: u64 = 4 << 30;
-/// Core instances that a slot of the engine has room for.
-const MOST_INSTANCES: usize = 48;
-/// Elements of all tables that a slot of the engine has room for.
-const MOST_TABLE_ELEMENTS: usize = 256 * 1024;
 /// What every connection may have to carry, many times over.
 const LARGEST_TEXT: usize = 4 << 10;
 
@@ -33,13 +28,13 @@ impl Reader<'_> {
                 section,
                 "max_table_elements",
                 default.max_table_elements,
-                MOST_TABLE_ELEMENTS,
+                MAX_TABLE_ELEMENTS,
             ),
             max_instances: self.at_most(
                 section,
                 "max_instances",
                 default.max_instances,
-                MOST_INSTANCES,
+                MAX_INSTANCES,
             ),
             hostcall_fuel: section.memory(self, "hostcall_fuel", default.hostcall_fuel),
             max_log_lines: section.count(
@@ -91,9 +86,9 @@ impl Reader<'_> {
     fn max_memory(&mut self, section: &mut Section<'_>, default: usize) -> usize {
         let place = section.place_of(self, "max_memory");
         let bytes = section.memory(self, "max_memory", default);
-        if bytes as u64 > LARGEST_MEMORY {
-            let message = "`max_memory` is more than a WebAssembly memory can have";
-            self.error(&place, message, "write at most \"4GiB\"");
+        if bytes > MAX_MEMORY {
+            let message = "`max_memory` is more than the engine has room for";
+            self.error(&place, message, "write at most \"512MiB\"");
             return default;
         }
         bytes

@@ -120,6 +120,26 @@ impl<'de> Section<'de> {
         }
     }
 
+    /// One text, or a list of them that is not empty; nothing without the key.
+    pub(super) fn one_or_more(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+    ) -> Vec<Spanned<String>> {
+        match self.table.get(key).map(Value::as_array) {
+            Some(Some(list)) if list.is_empty() => {
+                let place = self.place_of(reader, key);
+                let help = "write at least one, such as \"127.0.0.1:8080\", or leave the key out";
+                reader
+                    .error(&place, format!("`{key}` is empty"), help)
+                    .label("empty");
+                self.texts(reader, key)
+            }
+            Some(Some(_)) => self.texts(reader, key),
+            _ => self.text(reader, key).into_iter().collect(),
+        }
+    }
+
     /// [`Section::texts`], of names that may stand there once.
     pub(super) fn distinct(
         &mut self,

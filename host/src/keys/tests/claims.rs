@@ -36,6 +36,15 @@ fn a_token_expires_at_exp_plus_leeway() {
 }
 
 #[test]
+fn a_token_is_taken_until_its_leeway_is_over() {
+    let claims = |exp: u64| verify(&secret_set(), &json!({"exp": exp}).to_string()).unwrap();
+    let late = claims(NOW - 5);
+    assert_eq!(late.accepted_until(), NOW + 25);
+    assert_eq!(late.expires_at(), Some(NOW - 5), "what a policy is told");
+    assert_eq!(claims(u64::MAX).accepted_until(), u64::MAX);
+}
+
+#[test]
 fn exp_may_have_a_fraction() {
     let expires_at = |exp: f64| {
         verify(&secret_set(), &json!({"exp": exp}).to_string()).map(|claims| claims.expires_at())

@@ -80,6 +80,7 @@ fn settings(file: PathBuf) -> config::Policy {
         component_place: Place::nowhere(),
         grants_place: Place::nowhere(),
         config_place: Place::nowhere(),
+        config_places: [].into(),
     }
 }
 

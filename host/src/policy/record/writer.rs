@@ -156,6 +156,7 @@ impl Pending<'_> {
             Outcome::Rejected(_) => Effect::Refused,
             Outcome::FailedClosed(_) => Effect::FailedClosed,
             Outcome::FailedOpen(_) => Effect::FailedOpen,
+            Outcome::Abandoned => Effect::None,
         };
         self.hand_in(verdict, effect);
     }

@@ -107,7 +107,9 @@ async fn the_end_of_a_connection_is_waited_for_as_long_as_its_own_route_allows()
     gateway.generation.store(generation(2, new));
 
     let listener = tokio::spawn(future::ready(()));
-    wind_down(&gateway, listener, &server()).await.unwrap();
+    wind_down(&gateway, vec![listener], &server())
+        .await
+        .unwrap();
     assert_eq!(gateway.tasks.len(), 0, "it still has connections");
     is_told(&reading.await.unwrap());
 }
@@ -117,7 +119,9 @@ async fn a_connection_that_does_not_end_within_its_bounds_is_left() {
     let gateway = gateway(Routes::default(), Limits::default());
     gateway.tasks.spawn(future::pending::<()>());
     let listener = tokio::spawn(future::ready(()));
-    wind_down(&gateway, listener, &server()).await.unwrap();
+    wind_down(&gateway, vec![listener], &server())
+        .await
+        .unwrap();
     assert_eq!(gateway.tasks.len(), 1);
 }
 
@@ -155,7 +159,7 @@ async fn a_client_in_the_middle_of_its_request_is_told_that_the_gateway_closes()
     let shared = Arc::clone(&gateway);
     let stopping = tokio::spawn(async move {
         let listener = tokio::spawn(future::ready(()));
-        wind_down(&shared, listener, &server()).await
+        wind_down(&shared, vec![listener], &server()).await
     });
     gateway.shutdown.closing().await;
     client.write_all(rest.as_bytes()).await.unwrap();

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use crate::handshake::Handshake;
 use crate::socket::cause::Cause;
 use crate::socket::close;
 use crate::socket::message::HostMessage;
+use crate::text;
 use crate::upstream::{Ending, Link, Lost, Sealed, duration_of};
 
 /// Waits for the upstream to make safe what it has, within bounds: a disk that
@@ -28,15 +31,35 @@ pub(super) async fn seal(
         Ending::Cut(_) => limit,
     };
     // In a task of its own, so that giving up waiting does not give up sealing.
-    let sealing = tokio::spawn(link.seal(ending));
-    match timeout(limit, sealing).await {
+    let mut sealing = tokio::spawn(link.seal(ending).in_current_span());
+    match timeout(limit, &mut sealing).await {
         Ok(Ok(result)) => result.map_err(Cause::UpstreamLost),
         // The panic itself was logged, and counted, where it happened.
         Ok(Err(_)) => Err(Cause::Internal),
-        Err(elapsed) => Err(Cause::UpstreamLost(Lost {
-            public: "the stream could not be completed".to_owned(),
-            detail: elapsed.into(),
-        })),
+        Err(elapsed) => {
+            tokio::spawn(outlast(sealing).in_current_span());
+            Err(Cause::UpstreamLost(Lost {
+                public: "the stream could not be completed".to_owned(),
+                detail: elapsed.into(),
+            }))
+        }
+    }
+}
+
+/// Tells what became of a seal that nobody waits for any more: whether the
+/// stream is whole is known only now.
+async fn outlast(sealing: JoinHandle<Result<Sealed, Lost>>) {
+    match sealing.await {
+        Ok(Ok(sealed)) => {
+            tracing::info!(bytes = sealed.bytes, "the upstream was sealed after all");
+        }
+        Ok(Err(lost)) => tracing::warn!(
+            error = %lost,
+            detail = text::clean(&format!("{:#}", lost.detail), 2048),
+            "the upstream could not be sealed, and took long to say so"
+        ),
+        // A panic was logged, and counted, where it happened.
+        Err(_) => {}
     }
 }
 

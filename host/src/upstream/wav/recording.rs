@@ -8,9 +8,10 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, poll_fn};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep};
 
+use super::blocking;
 use super::failure::Failure;
 use super::format::MAX_DATA;
 use super::track::Track;
@@ -131,7 +132,7 @@ impl Recording {
         lock(&self.track).push(audio);
         let track = Arc::clone(&self.track);
         let receipts = self.receipts;
-        let done = spawn_blocking(move || match receipts {
+        let done = blocking(move || match receipts {
             Receipts::Given => lock(&track).seal(),
             Receipts::None => lock(&track).flush(),
         });
@@ -206,7 +207,7 @@ impl Link for Recording {
             // This pushes what is gathered, and leaves the task below the only
             // owner of the track, whatever becomes of this future.
             drop(self);
-            let written = spawn_blocking(move || lock(&track).seal())
+            let written = blocking(move || lock(&track).seal())
                 .await
                 .unwrap_or(Err(Failure::Cancelled { path }));
             match failure.map_or(written, Err) {

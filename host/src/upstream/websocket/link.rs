@@ -9,6 +9,7 @@ use anyhow::anyhow;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, poll_fn};
 use tokio::time::{Instant, Sleep, sleep, timeout};
+use tracing::Instrument as _;
 
 use super::backends::Seat;
 use super::marks::Marks;
@@ -263,7 +264,7 @@ impl Relay {
             .map_err(|error| lost(error.into()))?;
         // Nobody waits for the backend's own Close; but a socket that is
         // dropped with unread input takes the host's with it.
-        tokio::spawn(timeout(FAREWELL, self.leave()));
+        tokio::spawn(timeout(FAREWELL, self.leave()).in_current_span());
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use sluice::config::Config;
@@ -31,6 +32,8 @@ enum How {
     Error,
     /// It never answers.
     Never,
+    /// When nobody may be waiting for it any more.
+    Late,
 }
 
 #[derive(Clone, Copy)]
@@ -55,6 +58,7 @@ impl Fault {
                 "panic" => How::Panic,
                 "error" => How::Error,
                 "never" => How::Never,
+                "late" => How::Late,
                 _ => return None,
             },
         })
@@ -63,7 +67,7 @@ impl Fault {
     fn strike(self) -> Poll<anyhow::Error> {
         match self.how {
             How::Panic => panic!("the fault that was asked for"),
-            How::Error => Poll::Ready(anyhow::anyhow!("the fault that was asked for")),
+            How::Error | How::Late => Poll::Ready(anyhow::anyhow!("the fault that was asked for")),
             How::Never => Poll::Pending,
         }
     }
@@ -96,7 +100,10 @@ impl Upstream for Faulty {
     fn open(&self, stream: StreamInfo) -> BoxFuture<'_, Result<Box<dyn Link>, OpenError>> {
         async move {
             let fault = self.fault;
-            if fault.when == When::Open {
+            if fault.when == When::Open && fault.how == How::Late {
+                // It opens, in its own time.
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            } else if fault.when == When::Open {
                 let detail = std::future::poll_fn(|_| fault.strike()).await;
                 let public = "closed on demand".to_owned();
                 return Err(OpenError::Unavailable { public, detail });
@@ -148,6 +155,10 @@ impl Link for FaultyLink {
     fn seal(self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
         async move {
             if self.fault.when == When::Seal {
+                if self.fault.how == How::Late {
+                    // Longer than the route's `write_timeout`.
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
                 return Err(std::future::poll_fn(|_| self.fault.lose()).await);
             }
             self.real.seal(ending).await

@@ -95,7 +95,7 @@ fn settings(config: &Config) -> Vec<String> {
     } = server;
     let mut all = vec![
         format!("{decisions:?}"),
-        format!("{data_dir:?} {listen} {header_timeout:?} {drain_timeout:?}"),
+        format!("{data_dir:?} {listen:?} {header_timeout:?} {drain_timeout:?}"),
         format!("{max_connections} {max_refusals} {max_parked} {tls:?} {admin:?} {watch:?}"),
     ];
     for (name, set) in key_sets {
@@ -125,6 +125,7 @@ fn settings(config: &Config) -> Vec<String> {
             component_place: _,
             grants_place: _,
             config_place: _,
+            config_places: _,
         } = policy;
         all.push(format!(
             "{name} {component:?} {grants:?} {on_failure:?} {quarantine:?} {limits:?} {:?} {:?}",

@@ -180,9 +180,19 @@ fn amounts_that_make_no_sense_are_refused() {
         "leave",
     );
     in_policy(
-        "max_memory = \"5GiB\"",
-        "more than a WebAssembly memory",
-        "at most \"4GiB\"",
+        "max_memory = \"513MiB\"",
+        "more than the engine has room for",
+        "at most \"512MiB\"",
+    );
+    in_policy(
+        "max_table_elements = 65537",
+        "more than the engine has room for",
+        "at most 65536",
+    );
+    in_policy(
+        "max_instances = 49",
+        "more than the engine has room for",
+        "at most 48",
     );
 }
 
@@ -268,6 +278,23 @@ fn the_admin_listener_is_for_this_machine_only() {
         let config = good(&GOOD.replacen("[key_sets", &section, 1));
         assert_eq!(config.server.admin, Some(address.parse().unwrap()));
     }
+}
+
+#[test]
+fn listeners_are_named_once_and_there_is_one() {
+    let listen = |list: &str, message: &str, help: &str| {
+        let server = format!("[server]\nlisten = {list}\n[key_sets");
+        mistake("\n[key_sets", &server, message, help);
+    };
+    let twice = r#"["[::]:80", "127.0.0.1:8080", "[::]:80"]"#;
+    listen(twice, "`listen` names [::]:80 twice", "keep one");
+    listen("[]", "`listen` is empty", "127.0.0.1:8080");
+    listen(
+        r#"["nowhere"]"#,
+        "not an address and a port",
+        "127.0.0.1:8080",
+    );
+    listen("8080", "`listen` is text, not a number", "quotes");
 }
 
 #[test]

@@ -164,9 +164,72 @@ fn a_reason_is_cut_to_a_control_frame_at_a_character() {
     }
 }
 
+const README: &str = include_str!("../../../../../README.md");
+
+/// Words that only policies say; the sources of those that are built in.
+const OF_POLICIES: [(u16, &str, &str); 2] = [
+    (
+        4001,
+        "auth_failed",
+        include_str!("../../../../../plugins/sdk/src/rejection.rs"),
+    ),
+    (
+        4000,
+        "invalid_sample_rate",
+        include_str!("../../../../../plugins/sample-rate/src/rule.rs"),
+    ),
+];
+
+#[test]
+fn every_row_of_the_readme_is_what_is_said() {
+    let (_, section) = README.split_once("| close code |").unwrap();
+    let rows = section
+        .lines()
+        .skip(2)
+        .take_while(|row| row.starts_with('|'));
+    let mut count = 0;
+    for row in rows {
+        count += 1;
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, code, word, _, retry, _] = cells[..] else {
+            panic!("{row}");
+        };
+        let code: u16 = code.parse().unwrap();
+        let word = match word {
+            "none" => None,
+            word => Some(word.trim_matches('`')),
+        };
+        let policy = OF_POLICIES
+            .iter()
+            .find(|(its_code, its_word, _)| (code, word) == (*its_code, Some(its_word)));
+        if let Some((code, word, source)) = policy {
+            let said = [format!("\"{word}\""), code.to_string()];
+            assert!(said.iter().all(|said| source.contains(said)), "{row}");
+            assert_eq!(retry, "no");
+            continue;
+        }
+        let table = table();
+        let said: Vec<_> = table
+            .iter()
+            .filter(|(_, its_code, its_word)| (*its_code, *its_word) == (code, word))
+            .map(|(cause, ..)| Words::of(cause))
+            .collect();
+        assert!(!said.is_empty(), "nothing is closed so: {row}");
+        for error in said.iter().filter_map(|words| words.error.as_ref()) {
+            // The policy's own advice has no place in the table.
+            let advised =
+                retry == "as it says" || retry.contains(if error.retryable { "yes" } else { "no" });
+            assert!(advised, "{row}: {error:?}");
+            let after = retry.contains("retry_after_ms");
+            assert_eq!(after, error.retry_after.is_some(), "{row}");
+        }
+    }
+    assert!(count > 20, "{count} rows");
+}
+
 #[test]
 fn every_code_stands_in_the_readme_with_its_word() {
-    let readme = include_str!("../../../../../README.md");
+    let readme = README;
     for (cause, code, word) in table() {
         // A client's own code goes back to it; a policy's and an upstream's words
         // are their own.
