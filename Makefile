@@ -34,6 +34,7 @@ audit:
 setup: wasm
 	tests/setup/clients.sh
 	tests/.venv/bin/python tests/setup/speech.py
+	tests/.venv/bin/python tests/setup/registry.py
 
 wasm:
 	tests/setup/wasm.sh

@@ -25,6 +25,7 @@ use sluice::facts::Facts;
 use sluice::keys::{KeySet, KeySets};
 use sluice::policy::component::ComponentPolicy;
 use sluice::policy::engine::Engine;
+use sluice::policy::fetch::Fetcher;
 use sluice::policy::load::{self, Parts};
 use sluice::policy::window::{Frame, Kind, Total, Window};
 use sluice::policy::world::Live;
@@ -81,6 +82,7 @@ impl Bench {
         let registry = Registry::default();
         let parts = Parts {
             engine: Arc::new(Engine::new().expect("there is address space")),
+            fetcher: Arc::new(Fetcher::new(&config.data_dir, &config.credentials)),
             world: Arc::new(Live {
                 key_sets,
                 registry: registry.clone(),

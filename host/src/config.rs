@@ -12,15 +12,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub mod credentials;
 pub mod diagnostics;
 pub mod limits;
 mod mask;
 mod read;
+pub mod reference;
 pub mod secret;
 pub mod units;
 
+pub use credentials::Credentials;
 pub use diagnostics::{Diagnostic, Diagnostics, Look, Place};
 pub use limits::{Limits, Metering, PolicyLimits, TokenExpiry};
+pub use reference::Reference;
 pub use secret::Secret;
 
 use crate::policy::breaker::Quarantine;
@@ -42,6 +46,8 @@ const DEFAULT: &str = include_str!("../sluice.default.toml");
 pub struct Config {
     /// Where recordings and generated keys live.
     pub data_dir: PathBuf,
+    /// Who the gateway is to registries of components.
+    pub credentials: Credentials,
     /// The main listener.
     pub server: Server,
     /// The record of decisions.
@@ -245,7 +251,7 @@ impl fmt::Debug for KeySource {
 /// `[policies.NAME]`
 #[derive(Clone)]
 pub struct Policy {
-    /// `builtin:auth`, or a path to a `.wasm` file.
+    /// `builtin:auth`, a path to a `.wasm` file, or an address in a registry.
     pub component: Component,
     /// The one component that it may be.
     pub sha256: Option<Pin>,
@@ -314,6 +320,8 @@ pub enum Component {
     Builtin(String),
     /// A file, relative to the configuration file.
     File(PathBuf),
+    /// In a registry.
+    Oci(Reference),
 }
 
 /// Something that a policy may have beyond what every policy has.

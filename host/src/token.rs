@@ -146,6 +146,7 @@ mod tests {
     fn config(key_sets: Vec<(&str, config::KeySet)>) -> Config {
         Config {
             data_dir: "/nonexistent".into(),
+            credentials: config::Credentials::default(),
             server: Server {
                 listen: vec![([127, 0, 0, 1], 0).into()],
                 header_timeout: Duration::ZERO,

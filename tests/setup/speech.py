@@ -9,11 +9,12 @@ import array
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
 import wave
+
+import debian
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 SPEECH = TESTS / ".speech"
@@ -23,39 +24,15 @@ RATES = {"16k": 16000, "48k": 48000}
 ENOUGH = 4  # clips of 16 kHz, below which the tests would show little
 
 
-def run(command, cwd):
-    """Runs a command, and returns its output where it failed."""
-    try:
-        subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
-    except FileNotFoundError:
-        return f"{command[0]}: not here"
-    except subprocess.CalledProcessError as error:
-        lines = (error.stderr + error.stdout).strip().splitlines()
-        telling = [line.strip() for line in lines if line.lower().lstrip().startswith(("error", "e:"))] or lines[-1:]
-        return f"{' '.join(command[:3])} …: {' '.join(telling[:1]) or 'failed'}"
-    return None
-
-
 def from_debian(work):
-    """Downloads and unpacks the packages; nothing is installed."""
-    if not shutil.which("apt-get") or not shutil.which("dpkg"):
-        return "no apt-get and dpkg here"
-    problem = run(["apt-get", "download", *PACKAGES], work)
-    if problem:
-        # The package lists are absent or old. Lists of our own need no root.
-        lists = work / "lists"
-        (lists / "partial").mkdir(parents=True)
-        own = ["-o", f"Dir::State::lists={lists}", "-o", f"Dir::Cache={work / 'cache'}"]
-        problem = run(["apt-get", *own, "update"], work) or run(["apt-get", *own, "download", *PACKAGES], work)
-    for package in work.glob("*.deb"):
-        problem = problem or run(["dpkg", "-x", str(package), str(work / "found")], work)
-    return problem
+    """Downloads and unpacks the packages."""
+    return debian.fetch(PACKAGES, work)
 
 
 def from_pypi(work):
     """Downloads the source archive, and takes the recordings out of it."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    problem = run([*command, "--no-deps", "--no-binary=pocketsphinx", "--dest", str(work), ARCHIVE], work)
+    problem = debian.run([*command, "--no-deps", "--no-binary=pocketsphinx", "--dest", str(work), ARCHIVE], work)
     if problem:
         return problem
     for archive in work.glob("*.tar.gz"):

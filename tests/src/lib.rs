@@ -20,6 +20,7 @@ pub mod hostile;
 pub mod output;
 pub mod proxy;
 pub mod raw;
+pub mod registry;
 pub mod speech;
 pub mod tls;
 pub mod token;

@@ -1,10 +1,13 @@
 //! One generation of what is served, from the configuration.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use crate::config::{self, Config, Diagnostics, Grant, Metering, Place};
 use crate::gateway::{Generation, Route, Routes};
@@ -13,6 +16,7 @@ use crate::policy::chain::Step;
 use crate::policy::component::{ComponentPolicy, Hooks};
 use crate::policy::counters::Counters;
 use crate::policy::engine::Engine;
+use crate::policy::fetch::Fetcher;
 use crate::policy::load::{self, Parts};
 use crate::policy::record::writer::Recorder;
 use crate::policy::shadow::{Candidate, Room};
@@ -98,19 +102,14 @@ impl Builder {
         let key_sets = Arc::new(KeySets::build(config, diagnostics));
         let parts = Parts {
             engine: Arc::clone(&self.engine),
+            fetcher: Arc::new(Fetcher::new(&config.data_dir, &config.credentials)),
             world: Arc::new(Live {
                 key_sets: Arc::clone(&key_sets),
                 registry: self.registry.clone(),
                 counters: Arc::clone(&self.counters),
             }),
         };
-        let mut policies = Policies::new();
-        for (name, policy) in &config.policies {
-            policies.insert(
-                name.clone(),
-                load::policy(name, policy, &parts, diagnostics).await,
-            );
-        }
+        let policies = policies(config, &parts, diagnostics).await;
         let upstreams = (self.upstreams)(config);
         let number = before.map_or(1, |before| before.number + 1);
         let stock = Stock {
@@ -133,6 +132,33 @@ impl Builder {
         };
         (generation, key_sets)
     }
+}
+
+/// Loads all policies, as many at once as there are cores to compile them.
+async fn policies(config: &Config, parts: &Parts, diagnostics: &mut Diagnostics) -> Policies {
+    let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let loading = config.policies.iter();
+    // Boxed, or the compiler cannot tell that they may change threads.
+    let loading: Vec<BoxFuture<'_, _>> = loading
+        .map(|(name, policy)| load_policy(name, policy, parts).boxed())
+        .collect();
+    let mut loading = stream::iter(loading).buffered(at_once);
+    let mut policies = Policies::new();
+    while let Some((name, loaded, mistakes)) = loading.next().await {
+        diagnostics.append(mistakes);
+        policies.insert(name.to_owned(), loaded);
+    }
+    policies
+}
+
+async fn load_policy<'a>(
+    name: &'a str,
+    policy: &config::Policy,
+    parts: &Parts,
+) -> (&'a str, Option<Arc<ComponentPolicy>>, Diagnostics) {
+    let mut mistakes = Diagnostics::default();
+    let loaded = load::policy(name, policy, parts, &mut mistakes).await;
+    (name, loaded, mistakes)
 }
 
 /// The folders of a configuration's recordings, with the upstreams' names.

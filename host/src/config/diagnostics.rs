@@ -192,6 +192,11 @@ impl Diagnostics {
         })
     }
 
+    /// Adds the mistakes that somebody else has found.
+    pub fn append(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// Whether no mistake was found.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -10,8 +10,8 @@
 
 use std::ops::Range;
 
-/// The keys of a key set whose values are safe to show.
-const SAFE: [&str; 9] = [
+/// Keys of secrets' neighbours whose values are safe to show.
+const SAFE: [&str; 10] = [
     "generate",
     "secret_env",
     "secret_file",
@@ -21,6 +21,7 @@ const SAFE: [&str; 9] = [
     "issuers",
     "audiences",
     "leeway",
+    "registry_credentials",
 ];
 
 /// `text` with every value that may be a secret replaced by asterisks, and
@@ -55,6 +56,7 @@ pub(super) fn mask(text: &str) -> String {
 
 fn hidden(text: &str) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
+    let mut in_addresses = Vec::new();
     let mut in_key_sets = false;
     let mut at = 0;
     for line in text.split_inclusive('\n') {
@@ -76,8 +78,22 @@ fn hidden(text: &str) -> Vec<Range<usize>> {
                 ranges.extend(value_range(text, value));
             }
         }
+        in_addresses.extend(userinfo(line).map(|range| start + range.start..start + range.end));
     }
+    ranges.append(&mut in_addresses);
+    ranges.sort_by_key(|range| range.start);
     ranges
+}
+
+/// What stands before the host of each address in a line (RFC 3986, section
+/// 3.2.1): a name, and more often than not a password.
+fn userinfo(line: &str) -> impl Iterator<Item = Range<usize>> {
+    line.match_indices("://").filter_map(|(at, separator)| {
+        let start = at + separator.len();
+        let rest = &line[start..];
+        let authority = rest.split(['/', '"', '\'', ' ', '\n']).next()?;
+        Some(start..start + authority.rfind('@')?)
+    })
 }
 
 fn names_key_sets(line: &str) -> bool {
@@ -215,6 +231,8 @@ mod tests {
             "[key_sets.dev]\njwks = '{\"keys\":[{\"k\":\"HUSH\"}]}'",
             "[policies.x.config]\nclient_secret = \"HUSH\"\ndb_password = \"HUSH\"",
             "[key_sets.dev]\nsecret = \"ğHUSHğ\" # ğ",
+            "[policies.x]\ncomponent = \"oci://HUSH:HUSH@a/b@sha256:0\" # x",
+            "password = \"x\" # see wss://HUSH@a and wss://a/b?c://HUSH@d",
         ] {
             masked(text);
         }
@@ -225,6 +243,7 @@ mod tests {
         for text in [
             "[key_sets.dev]\ngenerate = true\nalgorithms = [\"HS256\"]\nissuers = [\"our-app\"]\n",
             "[key_sets.dev]\nsecret_file = \"key\" # a file\nsecret_env = \"KEY\"\n",
+            "registry_credentials = \"auths.json\"\ncomponent = \"oci://a:5000/b:1@sha256:0\"\n",
             "[policies.auth.config]\nkey_set = \"dev\"\nkey = [\"auth.tenant_id\"]\n",
             "[routes.ingest]\ntoken_expiry = \"close\"\npaths = [\"/ş/{id}\"]\n",
         ] {

@@ -22,6 +22,7 @@ use quantity::Zero;
 use section::Section;
 
 mod clients;
+mod component;
 mod key_set;
 mod limits;
 mod names;
@@ -108,6 +109,8 @@ impl<'a> Reader<'a> {
             Some(folder) => self.relative(&folder.value),
             None => self.relative("data"),
         };
+        let credentials = root.text(self, "registry_credentials");
+        let credentials = credentials.and_then(|file| self.credentials(&file));
         let server = root.section(self, "server", "server", "[server]");
         let server = self.server(server);
         let decisions = root.section(self, "decisions", "decisions", "[decisions]");
@@ -153,6 +156,7 @@ impl<'a> Reader<'a> {
         routes.retain(|_, route| upstreams.contains_key(&route.upstream));
         Some(Config {
             data_dir,
+            credentials: credentials.unwrap_or_default(),
             server,
             decisions,
             key_sets,

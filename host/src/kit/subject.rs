@@ -13,6 +13,7 @@ use crate::cli::policy::SubjectArgs;
 use crate::config::{self, Config, Diagnostics};
 use crate::policy::component::ComponentPolicy;
 use crate::policy::engine::Engine;
+use crate::policy::fetch::Fetcher;
 use crate::policy::load::{self, Compiled, Parts};
 use crate::policy::world::World;
 use crate::serve::Mistakes;
@@ -26,6 +27,7 @@ pub struct Subject {
     /// Its section.
     pub settings: config::Policy,
     engine: Arc<Engine>,
+    fetcher: Arc<Fetcher>,
     compiled: Compiled,
 }
 
@@ -59,7 +61,8 @@ impl Subject {
         }
         let engine = Arc::new(engine);
         // The one that is being worked on is seldom the one that is pinned.
-        let compiled = load::compile(&engine, &settings.component, None)
+        let fetcher = Arc::new(Fetcher::new(&config.data_dir, &config.credentials));
+        let compiled = load::compile(&engine, &fetcher, &settings.component, None)
             .await
             .with_context(|| format!("the component of \"{name}\""))?;
         Ok(Self {
@@ -67,6 +70,7 @@ impl Subject {
             name,
             settings,
             engine,
+            fetcher,
             compiled,
         })
     }
@@ -81,7 +85,8 @@ impl Subject {
             config: Arc::clone(&self.config),
             name: self.name.clone(),
             settings: self.settings.clone(),
-            compiled: load::compile(&engine, &self.settings.component, None).await?,
+            compiled: load::compile(&engine, &self.fetcher, &self.settings.component, None).await?,
+            fetcher: Arc::clone(&self.fetcher),
             engine,
         })
     }
@@ -102,6 +107,7 @@ impl Subject {
         }
         let parts = Parts {
             engine: Arc::clone(&self.engine),
+            fetcher: Arc::clone(&self.fetcher),
             world,
         };
         let mut diagnostics = Diagnostics::default();

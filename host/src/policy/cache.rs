@@ -15,34 +15,33 @@
 //! A damaged entry, one of another engine, one that was put there by somebody
 //! else or renamed is removed, and the component is compiled.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::hash::{Hash as _, Hasher};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use aws_lc_rs::hmac;
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::shelf::{Shelf, private_folder};
 use crate::text;
 
-/// Entries that are kept. The ones that were not used for longest go first.
+/// Entries that are kept.
 const MAX_ENTRIES: usize = 64;
 /// What is signed begins with this, so that the key is good for nothing else.
 const PURPOSE: &[u8] = b"sluice compiled component 1\0";
 const TAG_BYTES: usize = 32;
 const KEY_BYTES: usize = 32;
-const EXTENSION: &str = "cwasm";
 
 /// The digest of a component's own bytes.
 pub type Digest = [u8; 32];
 
 /// See the module.
 pub struct Cache {
-    folder: PathBuf,
+    shelf: Shelf,
     key: hmac::Key,
     /// Everything about the engine that compiled code depends on.
     engine: Digest,
@@ -55,20 +54,17 @@ impl Cache {
     /// Where the folder or the key is not the gateway's alone, or cannot be
     /// made.
     pub fn open(folder: PathBuf, engine: &Engine) -> io::Result<Self> {
-        if let Some(parent) = folder.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        // Not the parents: what else is in them is not for this to hide.
-        match DirBuilder::new().mode(0o700).create(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+        private_folder(&folder)?;
         owned_alone(&folder, &fs::symlink_metadata(&folder)?)?;
         let key = load_or_make_key(&folder.join("key"))?;
         let mut hasher = Collect(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Self {
-            folder,
+            shelf: Shelf {
+                folder,
+                extension: "cwasm",
+                most: MAX_ENTRIES,
+            },
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
             engine: hasher.0.finalize().into(),
         })
@@ -77,15 +73,8 @@ impl Cache {
     /// The compiled component, if it is there and the gateway's own.
     #[must_use]
     pub fn load(&self, engine: &Engine, component: &Digest) -> Option<Component> {
-        let path = self.entry(component);
-        let entry = match fs::read(&path) {
-            Ok(entry) => entry,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            Err(error) => {
-                tracing::warn!(entry = %path.display(), %error, "a compiled component cannot be read");
-                return None;
-            }
-        };
+        let name = self.entry(component);
+        let entry = self.shelf.read(&name)?;
         let loaded = self.verified(&entry, component).map(|code| {
             // SAFETY: the code was serialized by this gateway for this engine:
             // the keyed digest says so, and the module's documentation says
@@ -95,43 +84,34 @@ impl Cache {
                 Component::deserialize(engine, code)
             }
         });
-        match loaded {
+        let problem = match loaded {
             Some(Ok(component)) => {
-                self.used(&path);
-                Some(component)
+                self.shelf.used(&name);
+                return Some(component);
             }
-            Some(Err(error)) => self.reject(&path, &format!("{error:#}")),
-            None => self.reject(&path, "it is damaged, or not this gateway's"),
-        }
+            Some(Err(error)) => format!("{error:#}"),
+            None => "it is damaged, or not this gateway's".to_owned(),
+        };
+        self.shelf.reject(&name, &problem);
+        None
     }
 
     /// Keeps a compiled component, in one step. Where that fails it is compiled
     /// again another time.
     pub fn store(&self, component: &Digest, compiled: &Component) {
-        let path = self.entry(component);
-        let stored = compiled
-            .serialize()
-            .map_err(|error| io::Error::other(format!("{error:#}")))
-            .and_then(|code| {
-                // Readable by its owner only, as all that this makes.
-                let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-                file.write_all(self.tag(&code, component).as_ref())?;
-                file.write_all(&code)?;
-                file.persist(&path)?;
-                self.forget_the_oldest()
-            });
-        if let Err(error) = stored {
-            tracing::warn!(entry = %path.display(), %error, "a compiled component was not kept");
+        match compiled.serialize() {
+            Ok(code) => {
+                let tag = self.tag(&code, component);
+                let name = self.entry(component);
+                self.shelf.put(&name, &[tag.as_ref(), &code]);
+            }
+            Err(error) => tracing::warn!("a compiled component was not kept: {error:#}"),
         }
     }
 
-    fn entry(&self, component: &Digest) -> PathBuf {
-        let name = format!(
-            "{}-{}.{EXTENSION}",
-            text::hex(component),
-            text::hex(&self.engine[..8])
-        );
-        self.folder.join(name)
+    fn entry(&self, component: &Digest) -> String {
+        let (component, engine) = (text::hex(component), text::hex(&self.engine[..8]));
+        format!("{component}-{engine}")
     }
 
     /// The code of an entry, if the gateway wrote it for this component.
@@ -150,39 +130,6 @@ impl Cache {
     fn signed(&self, code: &[u8], component: &Digest) -> Vec<u8> {
         let code = Sha256::digest(code);
         [PURPOSE, &self.engine, component, &code].concat()
-    }
-
-    fn reject(&self, path: &Path, why: &str) -> Option<Component> {
-        tracing::warn!(entry = %path.display(), why, "a compiled component is not used, and removed");
-        // What cannot be removed is not loaded the next time either.
-        drop(fs::remove_file(path));
-        None
-    }
-
-    fn used(&self, path: &Path) {
-        let touched = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
-        if let Err(error) = touched {
-            tracing::debug!(folder = %self.folder.display(), %error, "an entry keeps its old time");
-        }
-    }
-
-    fn forget_the_oldest(&self) -> io::Result<()> {
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == EXTENSION)
-            {
-                entries.push((fs::metadata(&path)?.modified()?, path));
-            }
-        }
-        entries.sort();
-        let too_many = entries.len().saturating_sub(MAX_ENTRIES);
-        for (_, path) in entries.into_iter().take(too_many) {
-            fs::remove_file(path)?;
-        }
-        Ok(())
     }
 }
 
@@ -265,6 +212,12 @@ mod tests {
         }
     }
 
+    impl Cache {
+        fn path(&self, component: &Digest) -> PathBuf {
+            self.shelf.path(&self.entry(component))
+        }
+    }
+
     impl Fixture {
         fn loads(&self) -> bool {
             self.cache.load(&self.engine, &DIGEST).is_some()
@@ -283,7 +236,7 @@ mod tests {
     fn a_single_bit_that_changed_is_found_and_the_entry_is_gone() {
         for at in [0, TAG_BYTES + 1, usize::MAX] {
             let fixture = fixture();
-            let path = fixture.cache.entry(&DIGEST);
+            let path = fixture.cache.path(&DIGEST);
             let mut entry = fs::read(&path).unwrap();
             let at = at.min(entry.len() - 1);
             entry[at] ^= 1;
@@ -295,7 +248,7 @@ mod tests {
     #[test]
     fn an_entry_that_is_cut_is_not_loaded() {
         let fixture = fixture();
-        let path = fixture.cache.entry(&DIGEST);
+        let path = fixture.cache.path(&DIGEST);
         for keep in [0, 1, TAG_BYTES, TAG_BYTES + 1] {
             fixture.cache.store(&DIGEST, &compile(&fixture.engine));
             let entry = fs::read(&path).unwrap();
@@ -307,15 +260,15 @@ mod tests {
     #[test]
     fn the_code_of_another_component_is_not_loaded_in_its_place() {
         let fixture = fixture();
-        let other = fixture.cache.entry(&[8; 32]);
-        fs::rename(fixture.cache.entry(&DIGEST), &other).unwrap();
+        let other = fixture.cache.path(&[8; 32]);
+        fs::rename(fixture.cache.path(&DIGEST), &other).unwrap();
         assert!(fixture.cache.load(&fixture.engine, &[8; 32]).is_none());
     }
 
     #[test]
     fn what_another_gateway_compiled_is_not_loaded() {
         let (mine, theirs) = (fixture(), fixture());
-        fs::copy(theirs.cache.entry(&DIGEST), mine.cache.entry(&DIGEST)).unwrap();
+        fs::copy(theirs.cache.path(&DIGEST), mine.cache.path(&DIGEST)).unwrap();
         assert!(!mine.loads());
     }
 
@@ -327,7 +280,7 @@ mod tests {
         let engine = Engine::new(&config).unwrap();
         let cache = Cache::open(fixture.folder.path().join("components"), &engine).unwrap();
         assert!(cache.load(&engine, &DIGEST).is_none());
-        fs::copy(fixture.cache.entry(&DIGEST), cache.entry(&DIGEST)).unwrap();
+        fs::copy(fixture.cache.path(&DIGEST), cache.path(&DIGEST)).unwrap();
         assert!(cache.load(&engine, &DIGEST).is_none());
     }
 
@@ -347,7 +300,7 @@ mod tests {
     fn what_is_made_is_the_owners_alone() {
         let fixture = fixture();
         let folder = fixture.folder.path().join("components");
-        for path in [folder.join("key"), fixture.cache.entry(&DIGEST), folder] {
+        for path in [folder.join("key"), fixture.cache.path(&DIGEST), folder] {
             assert_eq!(fs::metadata(&path).unwrap().mode() & 0o077, 0, "{path:?}");
         }
     }

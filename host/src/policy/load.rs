@@ -12,6 +12,7 @@ use wasmtime::component::{Component, InstancePre};
 use super::bindings::{close, configured, connect, frames, handshake};
 use super::component::{ComponentPolicy, Hooks, Settings};
 use super::engine::Engine;
+use super::fetch::{FetchError, Fetcher};
 use super::interfaces::{self, INTERFACES};
 use super::state::State;
 use super::world::World;
@@ -22,12 +23,14 @@ use crate::text;
 /// The package whose interfaces a policy may import.
 pub(crate) const PACKAGE: &str = "sluice:policy/";
 /// Bytes of a component's file. One made by componentize-py has 18 MB.
-const MAX_COMPONENT_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_COMPONENT_BYTES: u64 = 64 << 20;
 
 /// What every policy is built with.
 pub struct Parts {
     /// The engine that runs them.
     pub engine: Arc<Engine>,
+    /// Where those come from that are in registries.
+    pub fetcher: Arc<Fetcher>,
     /// What the policies' calls to the host work on.
     pub world: Arc<dyn World>,
 }
@@ -41,8 +44,16 @@ pub async fn policy(
     diagnostics: &mut Diagnostics,
 ) -> Option<Arc<ComponentPolicy>> {
     let pin = policy.sha256.as_ref();
-    let compiled = match compile(&parts.engine, &policy.component, pin).await {
+    let compiling = compile(&parts.engine, &parts.fetcher, &policy.component, pin);
+    let compiled = match compiling.await {
         Ok(compiled) => compiled,
+        Err(LoadError::Fetch(error)) => {
+            let message = format!("policy \"{name}\" does not load: {error}");
+            diagnostics
+                .error(&policy.component_place, message, error.help())
+                .label("not to be had");
+            return None;
+        }
         Err(LoadError::Pin { found }) => {
             report_pin(name, policy, &found, diagnostics);
             return None;
@@ -150,27 +161,30 @@ pub enum LoadError {
         /// The digest that it has.
         found: String,
     },
+    /// It cannot be had from its registry.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// It cannot be read, or is no component.
     #[error(transparent)]
     Broken(#[from] anyhow::Error),
 }
 
-/// Reads and compiles a component, off the async threads: a large one takes
-/// seconds.
+/// Reads or fetches a component, and compiles it off the async threads: a large
+/// one takes seconds.
 ///
 /// # Errors
-/// Where the file cannot be read, is too large, or is no component; or where it
-/// is not the one that it must be.
+/// Where it cannot be had, is too large, or is no component; or where it is not
+/// the one that it must be.
 pub async fn compile(
     engine: &Arc<Engine>,
+    fetcher: &Fetcher,
     source: &config::Component,
     pin: Option<&config::Pin>,
 ) -> Result<Compiled, LoadError> {
     let engine = Arc::clone(engine);
-    let source = source.clone();
     let pin = pin.map(|pin| pin.digest.clone());
+    let bytes = read(source, fetcher).await?;
     let compiling = move || {
-        let bytes = read(&source)?;
         let digest: cache::Digest = Sha256::digest(&bytes).into();
         let found = text::hex(&digest);
         // Before anything else is made of it.
@@ -193,14 +207,24 @@ pub async fn compile(
         .context("the compiler panicked")?
 }
 
-fn read(source: &config::Component) -> anyhow::Result<Cow<'static, [u8]>> {
+async fn read(
+    source: &config::Component,
+    fetcher: &Fetcher,
+) -> Result<Cow<'static, [u8]>, LoadError> {
     Ok(match source {
         config::Component::Builtin(name) => builtin::component(name)
             .with_context(|| format!("there is no builtin:{name}"))?
             .into(),
-        config::Component::File(path) => read_bounded(path)
-            .with_context(|| format!("{}", path.display()))?
-            .into(),
+        config::Component::File(path) => {
+            let file = path.clone();
+            let reading = tokio::task::spawn_blocking(move || read_bounded(&file));
+            reading
+                .await
+                .context("the thread that was to read it panicked")?
+                .with_context(|| path.display().to_string())?
+                .into()
+        }
+        config::Component::Oci(reference) => fetcher.fetch(reference).await?.into(),
     })
 }
 

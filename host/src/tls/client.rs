@@ -24,18 +24,34 @@ pub enum Authorities {
 /// # Errors
 /// Where there are none, or where one cannot be read.
 pub fn connector(authorities: &Authorities) -> anyhow::Result<TlsConnector> {
+    Ok(TlsConnector::from(Arc::new(config(authorities)?)))
+}
+
+/// What a TLS client needs to speak HTTP/1.1 with such servers.
+///
+/// # Errors
+/// As [`connector`].
+pub fn config(authorities: &Authorities) -> anyhow::Result<ClientConfig> {
     let roots = match authorities {
         Authorities::Platform => platform()?,
         Authorities::File(file) => from_file(file)
             .with_context(|| format!("the certificate authorities in {}", file.display()))?,
     };
+    trusting(roots)
+}
+
+/// [`config`], for these authorities; without any, for no server at all.
+///
+/// # Errors
+/// Where the cryptography is not there.
+pub fn trusting(roots: RootCertStore) -> anyhow::Result<ClientConfig> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
     // A WebSocket upgrade is HTTP/1.1 (RFC 6455, section 1.7).
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
+    Ok(config)
 }
 
 fn platform() -> anyhow::Result<RootCertStore> {

@@ -29,6 +29,7 @@ mod limits;
 mod logs;
 mod receipts;
 mod recordings;
+mod registry;
 mod relay;
 mod relay_faults;
 mod relay_limits;

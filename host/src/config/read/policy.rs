@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use toml_span::value::{Key, Value, ValueInner};
 
-use super::names::{Sections, nearest};
+use super::names::Sections;
 use super::quantity::Zero;
 use super::references::References;
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::config::{BUILTINS, Component, Grant, OnFailure, Pin, Place, Policy};
+use crate::config::{Component, Grant, OnFailure, Pin, Place, Policy};
 use crate::policy::breaker::Quarantine;
 
 const GRANTS: [(&str, Grant); 5] = [
@@ -45,7 +45,7 @@ impl Reader<'_> {
         let place = section.place.clone();
         let grants_place = section.place_of(self, "grants");
         let config_place = section.place_of(self, "config");
-        let help = "write `component = \"builtin:auth\"`, or the path of a .wasm file";
+        let help = "write `component = \"builtin:auth\"`, the path of a .wasm file, or oci://…";
         let component = section.required(self, "component", help);
         let component_place = component.as_ref().map(|text| text.place.clone());
         let component = component.and_then(|text| self.component(&text));
@@ -107,41 +107,6 @@ impl Reader<'_> {
         let message = format!("`sha256` is not a SHA-256 digest: \"{value}\"");
         let help = "write the 64 hexadecimal digits that `sha256sum FILE.wasm` prints";
         self.error(&place, message, help).label("not 64 digits");
-        None
-    }
-
-    fn component(&mut self, text: &Spanned<String>) -> Option<Component> {
-        if let Some(name) = text.value.strip_prefix("builtin:") {
-            if BUILTINS.contains(&name) {
-                return Some(Component::Builtin(name.to_owned()));
-            }
-            let all = BUILTINS
-                .map(|name| format!("\"builtin:{name}\""))
-                .join(", ");
-            let help = match nearest(name, BUILTINS) {
-                Some(near) => format!("did you mean \"builtin:{near}\"?"),
-                None => format!("there are {all}; for a component of your own write its path"),
-            };
-            self.error(
-                &text.place,
-                format!("there is no built-in policy \"{name}\""),
-                help,
-            )
-            .label("unknown");
-            return None;
-        }
-        let path = self.file(&text.value);
-        if path.is_file() {
-            return Some(Component::File(path));
-        }
-        let message = format!("there is no component at {}", path.display());
-        let help = if BUILTINS.contains(&text.value.as_str()) {
-            format!("did you mean \"builtin:{}\"?", text.value)
-        } else {
-            "correct the path of the .wasm file; it is relative to this configuration file"
-                .to_owned()
-        };
-        self.error(&text.place, message, help).label("no such file");
         None
     }
 

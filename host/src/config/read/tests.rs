@@ -11,6 +11,7 @@ mod example;
 mod impossible;
 mod key_sets;
 mod mistakes;
+mod registries;
 mod report;
 
 /// A configuration without mistakes, for tests to break.

@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::{self, Diagnostics, Place};
+use crate::config::{self, Credentials, Diagnostics, Place};
+use crate::policy::fetch::Fetcher;
 use crate::policy::load::{self, Parts};
 use crate::policy::world::Live;
 use crate::policy::{Chain, Decision, Outcome, Refused};
@@ -91,6 +92,7 @@ async fn load(bytes: &[u8]) -> Loaded {
     let registry = Registry::default();
     let parts = Parts {
         engine: Arc::new(Engine::new().unwrap()),
+        fetcher: Arc::new(Fetcher::new(folder.path(), &Credentials::default())),
         world: Arc::new(Live {
             key_sets: Arc::default(),
             registry: registry.clone(),

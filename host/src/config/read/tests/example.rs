@@ -74,6 +74,7 @@ fn lines() -> Vec<Line<'static>> {
 fn settings(config: &Config) -> Vec<String> {
     let Config {
         data_dir,
+        credentials,
         server,
         decisions,
         key_sets,
@@ -94,7 +95,7 @@ fn settings(config: &Config) -> Vec<String> {
         watch,
     } = server;
     let mut all = vec![
-        format!("{decisions:?}"),
+        format!("{decisions:?} {credentials:?}"),
         format!("{data_dir:?} {listen:?} {header_timeout:?} {drain_timeout:?}"),
         format!("{max_connections} {max_refusals} {max_parked} {tls:?} {admin:?} {watch:?}"),
     ];

@@ -137,6 +137,18 @@ fn policies_that_could_never_work_are_refused() {
         "relative to this configuration file",
     );
     mistake(
+        "\"builtin:sample-rate\"",
+        "\"https://example.com/mine.wasm\"",
+        "not by this protocol",
+        "write oci://HOST/REPOSITORY@sha256:DIGEST",
+    );
+    mistake(
+        "\"builtin:sample-rate\"",
+        "\"oci://registry.example.com/mine:1.0\"",
+        "needs the digest of its manifest",
+        "write oci://HOST/REPOSITORY@sha256:DIGEST",
+    );
+    mistake(
         "component = \"builtin:auth\"",
         "",
         "[policies.auth] has no `component`",
