@@ -91,6 +91,12 @@ pub enum Mode {
     /// What a stream notices of a policy that loops: the time that a message
     /// takes to come back, in peace and while others are decided about by it
     Attack(AttackArgs),
+    /// How long the gateway takes from its start until it listens: cold, when
+    /// every component is to be compiled, and warm, when an earlier start has
+    /// kept what it compiled
+    ///
+    /// It has all cores, unlike in the other modes.
+    Start(StartArgs),
 }
 
 /// Two numbers with a comma between them.
@@ -179,10 +185,23 @@ pub struct AttackArgs {
     pub seconds: u32,
 }
 
+/// `load start`
+#[derive(Debug, Args)]
+pub struct StartArgs {
+    /// Starts of which the warm figure is made
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub starts: u32,
+    /// More of the configuration, in TOML: sections of policies, with absolute
+    /// paths to their components
+    #[arg(long, value_name = "FILE")]
+    pub more: Option<PathBuf>,
+}
+
 impl Mode {
     /// Every mode with its defaults.
     pub fn all() -> Vec<Self> {
-        ["stream", "idle", "churn", "echo", "attack"]
+        // The others move to a core of their own, and what starts later with them.
+        ["start", "stream", "idle", "churn", "echo", "attack"]
             .iter()
             .filter_map(|mode| Cli::parse_from(["load", mode]).mode)
             .collect()
@@ -208,6 +227,7 @@ impl Mode {
                 "attack: {} neighbours, {} clients of a policy that loops, twice {} s",
                 args.neighbours, args.attackers, args.seconds
             ),
+            Self::Start(args) => format!("start: cold once, warm {} times", args.starts),
         }
     }
 }

@@ -20,34 +20,49 @@ const POLICIES: &str = include_str!("../../../../host/benches/policies.toml");
 const GUEST: &str = include_str!("../../../guests/connect.wat");
 
 /// How long it may take until it listens: it compiles its policies first.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(5);
+
+/// How often the log is looked at for that.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// The folder of a gateway: its configuration, and its data.
+pub struct Home {
+    folder: TempDir,
+    program: PathBuf,
+}
 
 /// A running gateway. Killed when dropped.
 pub struct Gateway {
     child: Child,
     address: SocketAddr,
     admin: SocketAddr,
-    _folder: TempDir,
+    took: Duration,
 }
 
-impl Gateway {
-    /// Starts it, and waits until it listens.
-    pub async fn start(program: Option<&Path>, secret: &str) -> anyhow::Result<Self> {
+impl Home {
+    /// A fresh one, with more of the configuration than what the modes need.
+    pub fn new(program: Option<&Path>, secret: &str, more: &str) -> anyhow::Result<Self> {
         let program = match program {
             Some(program) => program.to_owned(),
             None => beside()?,
         };
         let folder = TempDir::new().context("there is no temporary folder")?;
-        let config = folder.path().join("sluice.toml");
-        let log = folder.path().join("log");
-        fs::write(&config, configuration(secret))?;
+        let config = configuration(secret) + more;
+        fs::write(folder.path().join("sluice.toml"), config)?;
         let hostile = wat::parse_str(GUEST.replace("BODY", "(loop (br 0)) (i32.const 0)"))?;
         fs::write(folder.path().join("hostile.wasm"), hostile)?;
-        let child = Command::new(&program)
+        Ok(Self { folder, program })
+    }
+
+    /// Starts the gateway, and waits until it listens.
+    pub async fn start(&self) -> anyhow::Result<Gateway> {
+        let log = self.folder.path().join("log");
+        let started = Instant::now();
+        let child = Command::new(&self.program)
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])
-            .arg(&config)
+            .arg(self.folder.path().join("sluice.toml"))
             .arg("--data-dir")
-            .arg(folder.path().join("data"))
+            .arg(self.folder.path().join("data"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?)
@@ -55,19 +70,27 @@ impl Gateway {
             .with_context(|| {
                 format!(
                     "{} does not start; build it with `cargo build --release`, or name it with --gateway",
-                    program.display()
+                    self.program.display()
                 )
             })?;
-        let mut gateway = Self {
+        let mut gateway = Gateway {
             child,
             address: SocketAddr::from(([0; 4], 0)),
             admin: SocketAddr::from(([0; 4], 0)),
-            _folder: folder,
+            took: Duration::ZERO,
         };
         // The last of its listeners.
         gateway.admin = gateway.wait(&log, "admin listening").await?;
+        gateway.took = started.elapsed();
         gateway.address = gateway.wait(&log, "listening").await?;
         Ok(gateway)
+    }
+}
+
+impl Gateway {
+    /// How long it took from its start until it listened.
+    pub fn took(&self) -> Duration {
+        self.took
     }
 
     /// Where it listens.
@@ -98,7 +121,7 @@ impl Gateway {
             if Instant::now() > deadline {
                 bail!("the gateway does not listen after {START:?}; it printed:\n{lines}");
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 }

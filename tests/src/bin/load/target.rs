@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::Context as _;
 
 use crate::cli::{Cli, Mode, Pair};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Home};
 use crate::held::Held;
 use crate::process::Usage;
 use crate::{machine, token};
@@ -54,7 +54,7 @@ pub struct Target {
     path: Option<String>,
     pids: Vec<u32>,
     /// Stopped with the target, if it was started here.
-    gateway: Option<Gateway>,
+    gateway: Option<(Gateway, Home)>,
 }
 
 impl Target {
@@ -70,8 +70,10 @@ impl Target {
         } else {
             // It inherits the core; this thread moves to its own afterwards.
             machine::pin(gateway_core);
-            let gateway = Gateway::start(cli.gateway.as_deref(), &secret).await?;
-            (gateway.address(), None, vec![gateway.pid()], Some(gateway))
+            let home = Home::new(cli.gateway.as_deref(), &secret, "")?;
+            let gateway = home.start().await?;
+            let (address, pid) = (gateway.address(), gateway.pid());
+            (address, None, vec![pid], Some((gateway, home)))
         };
         machine::pin(own_core);
         let path = match (path, mode) {
@@ -98,7 +100,7 @@ impl Target {
     /// What it says that it holds now, if it was started here.
     pub async fn held(&self) -> anyhow::Result<Option<Held>> {
         match &self.gateway {
-            Some(gateway) => Held::by(gateway.admin()).await.map(Some),
+            Some((gateway, _)) => Held::by(gateway.admin()).await.map(Some),
             None => Ok(None),
         }
     }
