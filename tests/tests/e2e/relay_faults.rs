@@ -177,7 +177,7 @@ fn a_slow_link_to_the_backend_changes_nothing() {
 fn slow() -> (SocketAddr, std::sync::mpsc::Receiver<usize>) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     // What it has not read is in the gateway.
-    listener.set_recv_buffer_size(4096).unwrap();
+    listener.set_recv_buffer_size(64 * 1024).unwrap();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     listener.bind(&any.into()).unwrap();
     listener.listen(1).unwrap();
@@ -206,10 +206,10 @@ fn slow() -> (SocketAddr, std::sync::mpsc::Receiver<usize>) {
         );
         peer.write_all(answer.as_bytes()).unwrap();
         let mut total = 0;
-        while let Ok(read @ 1..) = peer.read(&mut [0; 8192]) {
+        while let Ok(read @ 1..) = peer.read(&mut [0; 64 * 1024]) {
             total += read;
             let _ = told.send(total);
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
     });
     (address, read)
@@ -217,11 +217,12 @@ fn slow() -> (SocketAddr, std::sync::mpsc::Receiver<usize>) {
 
 #[test]
 fn a_large_message_over_a_slow_link_is_no_stall() {
-    const SIZE: usize = 3 << 20;
+    // Far more than the kernels hold.
+    const SIZE: usize = 16 << 20;
     let (address, read) = slow();
     let config = relaying(address)
-        .set("routes.relay", "max_message", json!("4MiB"))
-        .set("routes.relay", "write_timeout", json!("1s"));
+        .set("routes.relay", "max_message", json!("16MiB"))
+        .set("routes.relay", "write_timeout", json!("2s"));
     let gateway = Gateway::start(&config);
     let mut peer = Raw::connect(gateway.address());
     peer.upgrade("/relay?do=");
