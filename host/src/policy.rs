@@ -33,6 +33,7 @@ pub mod record;
 pub mod shadow;
 pub mod state;
 mod turns;
+pub mod wasi;
 pub mod window;
 pub mod world;
 
