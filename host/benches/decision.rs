@@ -1,12 +1,19 @@
 //! What one decision costs: each built-in policy asked as the gateway asks it,
-//! in a fresh instance, beside the native verification of the same token.
+//! in a fresh instance, beside the native verification of the same token. Warm
+//! instances are not measured, as there are none.
 //!
 //! The host verifies the token in both, so the difference between `auth` and
 //! `native-verify` is the price of the sandbox. What is measured is CPU time of
 //! the thread, so that it matters less what else the machine does.
+//!
+//! `language` has one rule in every language: that of the kit's templates,
+//! "the tenant is on the operator's list", natively and as the components that
+//! the end-to-end tests build. `frames` has what a frame hook costs for fifty
+//! messages: metering them, and one look of a policy at them.
 
 #![allow(
     clippy::expect_used,
+    clippy::panic,
     missing_docs,
     reason = "a bench that cannot begin has nobody to report to; criterion's macros write no docs"
 )]
@@ -20,7 +27,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, criterion_group, criterion_main};
 use rustix::time::{ClockId, clock_gettime};
-use sluice::config::Config;
+use sluice::config::{self, Config, Diagnostics, Metering};
 use sluice::facts::Facts;
 use sluice::keys::{KeySet, KeySets};
 use sluice::policy::component::ComponentPolicy;
@@ -30,7 +37,7 @@ use sluice::policy::load::{self, Parts};
 use sluice::policy::window::{Frame, Kind, Total, Window};
 use sluice::policy::world::Live;
 use sluice::policy::{Answer, Decision, Policy as _, Question};
-use sluice::session::{Registry, SessionGuard};
+use sluice::session::{Registry, Session, SessionGuard};
 use sluice::token::{self, Bearer};
 use tokio::runtime::Runtime;
 
@@ -58,6 +65,9 @@ upstream = "discard"
 );
 
 const HANDSHAKE: &str = r#"{"type":"handshake","source":"mic","sample_rate":16000,"channels":1,"codec":"pcm_s16le","device_id":"mac-1","language":"tr","ai_mode":"standard","client":"macclient","version":"1.0.0"}"#;
+
+/// Whom the templates' rule lets in: a short list, and the last one comes.
+const TENANTS: [&str; 2] = ["acme", "t-1"];
 
 /// What the gateway has when a connection arrives.
 struct Bench {
@@ -104,16 +114,36 @@ impl Bench {
     }
 
     fn policy(&self, name: &str) -> Arc<ComponentPolicy> {
-        let (_, mut diagnostics) =
-            Config::parse("bench", CONFIG, Path::new(env!("CARGO_MANIFEST_DIR")))
-                .expect("it is TOML");
-        let loading = load::policy(
-            name,
-            &self.config.policies[name],
-            &self.parts,
-            &mut diagnostics,
-        );
-        self.runtime.block_on(loading).expect("it loads")
+        self.load(name, &self.config.policies[name])
+    }
+
+    fn load(&self, name: &str, policy: &config::Policy) -> Arc<ComponentPolicy> {
+        let mut diagnostics = Diagnostics::default();
+        let loading = load::policy(name, policy, &self.parts, &mut diagnostics);
+        let loaded = self.runtime.block_on(loading);
+        loaded.unwrap_or_else(|| panic!("{name} does not load: {diagnostics}"))
+    }
+
+    /// The policy that a project made by the kit is, if its component is there.
+    fn of_the_kit(&self, project: &str) -> Option<Arc<ComponentPolicy>> {
+        // Benches are run from target/<profile>/deps.
+        let bench = std::env::current_exe().expect("a bench knows where it is");
+        let target = bench.ancestors().nth(3).expect("cargo's target directory");
+        let component = target.join(format!("kit/{project}/mine/build/mine.wasm"));
+        if !component.is_file() {
+            eprintln!(
+                "skipped: {} is not built; \"cargo test -p sluice-tests --test e2e kit::a_new\" builds it",
+                component.display()
+            );
+            return None;
+        }
+        // Granted nothing, like the built-in policy that is granted nothing.
+        let settings = config::Policy {
+            component: config::Component::File(component),
+            config: [("tenants".to_owned(), TENANTS.as_slice().into())].into(),
+            ..self.config.policies["sample-rate"].clone()
+        };
+        Some(self.load(project, &settings))
     }
 
     /// A connection with ten headers, as a policy sees it.
@@ -204,6 +234,77 @@ fn window() -> Window {
     }
 }
 
+/// The rule of the kit's templates.
+fn admits(session: &Session, tenants: &[String]) -> bool {
+    let tenant = session.facts.attribute("auth.tenant_id");
+    tenant.is_some_and(|tenant| tenants.contains(&tenant))
+}
+
+fn languages(criterion: &mut Criterion<CpuTime>) {
+    let bench = Bench::new();
+    let connection = bench.session();
+    let session = connection.session();
+    session
+        .facts
+        .set_attribute("auth", "tenant_id", TENANTS[1].to_owned())
+        .expect("there is room");
+    let mut group = criterion.benchmark_group("language");
+    let tenants = TENANTS.map(str::to_owned);
+    group.bench_function("native", |bencher| {
+        bencher.iter(|| assert!(admits(black_box(session), black_box(&tenants))));
+    });
+    for (name, project) in [
+        ("rust", "rust"),
+        ("javascript", "JavaScript"),
+        ("python", "Python"),
+    ] {
+        let Some(policy) = bench.of_the_kit(project) else {
+            continue;
+        };
+        group.bench_function(name, |bencher| {
+            bencher.to_async(&bench.runtime).iter(async || {
+                let answer = policy.ask(session, Question::Connect).await;
+                assert_eq!(answer, Ok(Answer::Decided(Decision::Accept)));
+            });
+        });
+    }
+    group.finish();
+}
+
+fn frames(criterion: &mut Criterion<CpuTime>) {
+    let bench = Bench::new();
+    let policy = bench.policy("watch");
+    let connection = bench.session();
+    let metered = || {
+        let mut window = Window::default();
+        let began = tokio::time::Instant::now();
+        for _ in 0..50 {
+            // As the gateway keeps them unless it is told otherwise.
+            window.saw(
+                Kind::Binary,
+                3200,
+                began.elapsed(),
+                Metering::default().frames,
+            );
+        }
+        window
+    };
+    let mut group = criterion.benchmark_group("frames");
+    group.bench_function("fifty-metered", |bencher| bencher.iter(metered));
+    group.bench_function("fifty-metered-and-looked-at", |bencher| {
+        bencher.to_async(&bench.runtime).iter(async || {
+            let window = Arc::new(Window {
+                length: Duration::from_secs(5),
+                ..metered()
+            });
+            let question = Question::Frames(&window);
+            let answer = policy.ask(connection.session(), question).await;
+            assert_eq!(answer, Ok(Answer::Decided(Decision::Accept)));
+        });
+    });
+    group.finish();
+}
+
 fn decisions(criterion: &mut Criterion<CpuTime>) {
     let bench = Bench::new();
     let mut group = criterion.benchmark_group("decision");
@@ -236,6 +337,6 @@ fn decisions(criterion: &mut Criterion<CpuTime>) {
 criterion_group! {
     name = benches;
     config = Criterion::default().with_measurement(CpuTime);
-    targets = decisions
+    targets = decisions, languages, frames
 }
 criterion_main!(benches);

@@ -260,6 +260,8 @@ pub struct Policy {
     /// The interfaces beyond `connection`, `config`, `log` and `clock` that it
     /// may import, and `credentials`.
     pub grants: Vec<Grant>,
+    /// What it may import of WASI.
+    pub wasi: Wasi,
     /// What a failure of the policy means for the connection.
     pub on_failure: OnFailure,
     /// When it is left alone because it keeps failing.
@@ -351,6 +353,15 @@ impl Grant {
             Self::Credentials => "credentials",
         }
     }
+}
+
+/// `wasi`: what a policy may import of WASI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wasi {
+    /// Nothing.
+    None,
+    /// Most of it, with nothing behind it.
+    Stub,
 }
 
 /// What a policy's failure means for the connection.

@@ -35,6 +35,7 @@ pub mod shadow;
 mod shelf;
 pub mod state;
 mod turns;
+pub mod wasi;
 pub mod window;
 pub mod world;
 

@@ -212,6 +212,24 @@ impl Client {
         assert_eq!(self.event(), Event::Close(code, reason.to_owned()));
     }
 
+    /// Sends a message, which must come back.
+    ///
+    /// # Panics
+    /// When something else comes.
+    pub fn echoes(&mut self, message: &str) {
+        self.text(message);
+        assert_eq!(self.event(), Event::Text(message.to_owned()));
+    }
+
+    /// Closes, and waits for the answer.
+    ///
+    /// # Panics
+    /// When something else comes.
+    pub fn leave(&mut self) {
+        self.close(1000, "");
+        self.expect_close(1000, "");
+    }
+
     /// What comes next must be a whole refusal: the error frame with all its
     /// fields, then Close with the frame's code and, as far as it fits, its
     /// message. Returns the frame.

@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod guest;
 pub mod hostile;
 pub mod output;
+pub mod project;
 pub mod proxy;
 pub mod raw;
 pub mod registry;

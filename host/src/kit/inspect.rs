@@ -39,6 +39,8 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// What an operator must grant.
     pub grants: Vec<&'static str>,
+    /// What it imports of WASI: the operator must write `wasi = "stub"`.
+    pub wasi: Vec<String>,
     /// Imports that no grant gives: with any of them it does not load.
     pub not_offered: Vec<String>,
     /// Bytes.
@@ -76,11 +78,13 @@ impl Inspection {
             .collect();
         hooks.sort_unstable();
         let mut grants = Vec::new();
+        let mut wasi = Vec::new();
         let mut not_offered = Vec::new();
         for import in &imports {
             match grant_needed(import) {
                 Needed::Nothing => {}
                 Needed::Grant(grant) => grants.push(grant.name()),
+                Needed::Wasi => wasi.push(import.clone()),
                 Needed::Unknown => not_offered.push(import.clone()),
             }
         }
@@ -88,6 +92,7 @@ impl Inspection {
             hooks,
             imports,
             grants,
+            wasi,
             not_offered,
             size: bytes.len(),
             sha256: text::hex(&Sha256::digest(bytes)),
@@ -109,6 +114,10 @@ impl fmt::Display for Inspection {
             writeln!(f, "  grants   none needed")?;
         } else {
             writeln!(f, "  grants   grants = {:?}", self.grants)?;
+        }
+        match self.wasi.len() {
+            0 => writeln!(f, "  wasi     none needed")?,
+            imports => writeln!(f, "  wasi     wasi = \"stub\" ({imports} imports)")?,
         }
         writeln!(f, "  imports  {}", list(&self.imports))?;
         if !self.not_offered.is_empty() {

@@ -59,7 +59,8 @@ impl Subject {
         if let Some(file) = args.component.clone() {
             settings.component = config::Component::File(file);
         }
-        let engine = Arc::new(engine);
+        // Where the gateway keeps them too: what a case changes compiles nothing.
+        let engine = Arc::new(engine.keeping_compiled(config.data_dir.join("components")));
         // The one that is being worked on is seldom the one that is pinned.
         let fetcher = Arc::new(Fetcher::new(&config.data_dir, &config.credentials));
         let compiled = load::compile(&engine, &fetcher, &settings.component, None)
@@ -80,7 +81,7 @@ impl Subject {
     /// # Errors
     /// Where it does not compile there.
     pub async fn on(&self, engine: Engine) -> anyhow::Result<Self> {
-        let engine = Arc::new(engine);
+        let engine = Arc::new(engine.keeping_compiled(self.config.data_dir.join("components")));
         Ok(Self {
             config: Arc::clone(&self.config),
             name: self.name.clone(),

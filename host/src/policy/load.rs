@@ -16,8 +16,8 @@ use super::fetch::{FetchError, Fetcher};
 use super::interfaces::{self, INTERFACES};
 use super::state::State;
 use super::world::World;
-use super::{builtin, cache};
-use crate::config::{self, Diagnostics, Grant, Place};
+use super::{builtin, cache, wasi};
+use crate::config::{self, Diagnostics, Grant, Place, Wasi};
 use crate::text;
 
 /// The package whose interfaces a policy may import.
@@ -116,7 +116,7 @@ pub fn link(
     if !imports_are_granted(name, policy, &compiled.component, parts, diagnostics) {
         return None;
     }
-    let hooks = match hooks(&parts.engine, &compiled.component, &policy.grants) {
+    let hooks = match hooks(&parts.engine, &compiled.component, policy) {
         Ok(hooks) => hooks,
         Err(error) => {
             diagnostics.error(
@@ -267,7 +267,9 @@ fn imports_are_granted(
     diagnostics: &mut Diagnostics,
 ) -> bool {
     let mut fine = true;
-    for (import, _) in component.component_type().imports(parts.engine.wasm()) {
+    let mut of_wasi = Vec::new();
+    let component = component.component_type();
+    for (import, _) in component.imports(parts.engine.wasm()) {
         match grant_needed(import) {
             Needed::Nothing => {}
             Needed::Grant(grant) if policy.grants.contains(&grant) => {}
@@ -284,6 +286,8 @@ fn imports_are_granted(
                     ),
                 );
             }
+            Needed::Wasi if policy.wasi == Wasi::Stub => {}
+            Needed::Wasi => of_wasi.push(import),
             Needed::Unknown => {
                 fine = false;
                 diagnostics.error(
@@ -292,13 +296,31 @@ fn imports_are_granted(
                         "policy \"{name}\" imports {}, which this host does not offer",
                         text::clean(import, 200)
                     ),
-                    "a policy may import only what wit/policy.wit has: build it without WASI \
-                     (Rust: target wasm32-unknown-unknown)",
+                    "a policy may import only what wit/policy.wit has",
                 );
             }
         }
     }
-    fine
+    // A toolchain that takes any of it takes it all: that is one mistake.
+    let Some((first, others)) = of_wasi.split_first() else {
+        return fine;
+    };
+    let more = match others.len() {
+        0 => String::new(),
+        others => format!(" (and {others} more of WASI)"),
+    };
+    diagnostics.error(
+        &policy.component_place,
+        format!(
+            "policy \"{name}\" imports {}{more}, which it is not given",
+            text::clean(first, 200)
+        ),
+        format!(
+            "build it without WASI (Rust: target wasm32-unknown-unknown); or, if its toolchain cannot, \
+             write this line in [policies.{name}], which gives it WASI with nothing behind it: wasi = \"stub\""
+        ),
+    );
+    false
 }
 
 /// What it takes for a policy to have an import.
@@ -308,6 +330,8 @@ pub enum Needed {
     Nothing,
     /// The operator's grant.
     Grant(Grant),
+    /// The operator's `wasi = "stub"`.
+    Wasi,
     /// This host does not offer it.
     Unknown,
 }
@@ -322,6 +346,7 @@ pub fn grant_needed(import: &str) -> Needed {
         .filter(|(_, version)| version.starts_with("0.1."))
         .and_then(|(name, _)| INTERFACES.iter().find(|interface| interface.name == name));
     match interface {
+        None if wasi::is_offered(import) => Needed::Wasi,
         None => Needed::Unknown,
         Some(interface) => interface.grant.map_or(Needed::Nothing, Needed::Grant),
     }
@@ -329,8 +354,15 @@ pub fn grant_needed(import: &str) -> Needed {
 
 /// Finds out which hooks a component has by looking at its exports. A hook
 /// that is there with the wrong types is an error, not an absent hook.
-fn hooks(engine: &Engine, component: &Component, grants: &[Grant]) -> wasmtime::Result<Hooks> {
-    let linker = interfaces::linker(engine.wasm(), grants)?;
+fn hooks(
+    engine: &Engine,
+    component: &Component,
+    policy: &config::Policy,
+) -> wasmtime::Result<Hooks> {
+    let mut linker = interfaces::linker(engine.wasm(), &policy.grants)?;
+    if policy.wasi == Wasi::Stub {
+        wasi::stub(&mut linker, component)?;
+    }
     let pre = linker.instantiate_pre(component)?;
     Ok(Hooks {
         connect: probe(&pre, "on-connect", connect::ConnectPolicyPre::new)?,

@@ -56,6 +56,25 @@ pub struct Window {
 }
 
 impl Window {
+    /// A message came, so long after the window began. `kept` messages are
+    /// remembered one by one.
+    pub fn saw(&mut self, kind: Kind, size: usize, at: Duration, kept: usize) {
+        let total = match kind {
+            Kind::Text => &mut self.text,
+            Kind::Binary => &mut self.binary,
+        };
+        total.count += 1;
+        total.bytes += size as u64;
+        if self.frames.len() >= kept {
+            self.frames.pop_front();
+        }
+        self.frames.push_back(Frame {
+            kind,
+            size: u32::try_from(size).unwrap_or(u32::MAX),
+            at_us: u32::try_from(at.as_micros()).unwrap_or(u32::MAX),
+        });
+    }
+
     /// The messages of a kind.
     #[must_use]
     pub fn total(&self, kind: Kind) -> Total {

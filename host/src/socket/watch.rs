@@ -19,7 +19,7 @@ use super::frame::Message;
 use super::{Connection, Story, refusal};
 use crate::config::Metering;
 use crate::gateway::Route;
-use crate::policy::window::{Frame, Kind, Window};
+use crate::policy::window::{Kind, Window};
 use crate::policy::{Question, Record, Refused};
 use crate::session::{Registry, Session};
 
@@ -76,20 +76,8 @@ impl Watch {
             payload: room,
             ..
         } = self.route.metering;
-        let total = match kind {
-            Kind::Text => &mut self.window.text,
-            Kind::Binary => &mut self.window.binary,
-        };
-        total.count += 1;
-        total.bytes += payload.len() as u64;
-        if self.window.frames.len() >= frames {
-            self.window.frames.pop_front();
-        }
-        self.window.frames.push_back(Frame {
-            kind,
-            size: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-            at_us: u32::try_from(self.began.elapsed().as_micros()).unwrap_or(u32::MAX),
-        });
+        self.window
+            .saw(kind, payload.len(), self.began.elapsed(), frames);
         if room > 0 {
             self.keep(payload, frames, room);
         }

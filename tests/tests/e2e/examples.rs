@@ -1,10 +1,11 @@
-//! The examples of policies in Rust, in the real gateway.
+//! The examples of policies, in the real gateway.
 
 use serde_json::{Value, json};
 use sluice_tests::client::{Client, Library, meeting};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
 use sluice_tests::guest::{example, with_policy};
+use sluice_tests::project::{Project, serve};
 use sluice_tests::token;
 
 fn rate_limit(count: &str) -> Config {
@@ -95,4 +96,71 @@ fn a_stream_that_is_faster_than_speech_is_ended_and_what_came_is_kept() {
         .expect("a recording")
         .len();
     assert_eq!(recorded, 320_000 + 44);
+}
+
+/// A route of this name that asks this policy behind `auth`.
+fn asked(config: Config, name: &str, project: Project, grants: &[&str]) -> Config {
+    let route = format!("routes.{name}");
+    with_policy(config, name, &project.tested().component, grants)
+        // Other tests run on the same processor.
+        .set(&format!("policies.{name}"), "timeout", json!("5s"))
+        .set(&route, "paths", json!([format!("/{name}")]))
+        .set(&route, "handshake", json!("none"))
+        .set(&route, "on_connect", json!(["auth", name]))
+        .set(&route, "upstream", json!("mirror"))
+}
+
+fn path(name: &str, token: &str) -> String {
+    format!("/{name}?token={token}")
+}
+
+#[test]
+fn office_hours_lets_in_while_it_is_open_and_says_when_it_opens() {
+    // Closed on all days but one, which is half a week away.
+    const DAYS: [&str; 7] = ["thu", "fri", "sat", "sun", "mon", "tue", "wed"];
+    let today = token::now() / 86_400;
+    let later = DAYS[usize::try_from((today + 3) % 7).expect("a day")];
+    let mut config = Config::ingest();
+    for (name, days) in [("open", json!(DAYS)), ("shut", json!([later]))] {
+        let own = format!("policies.{name}.config");
+        config = asked(config, name, Project::OfficeHours, &[])
+            .set(&own, "opens", json!("00:00"))
+            .set(&own, "closes", json!("24:00"))
+            .set(&own, "days", days);
+    }
+    let gateway = serve(&config);
+    let mut client = Client::connect(Library::Ws, &gateway, &path("open", &token::good()));
+    client.echoes("let in");
+    client.leave();
+    client.open(&gateway, &path("shut", &token::good()), &[]);
+    let said = format!("closed until {later} 00:00");
+    let frame = client.expect_refusal_saying(4110, "closed", &said);
+    assert_eq!(frame["retryable"], true);
+    let wait = frame["retry_after_ms"].as_u64().expect("a time");
+    assert!((2 * 86_400_000..=3 * 86_400_000).contains(&wait), "{frame}");
+}
+
+#[test]
+fn tenant_quota_gives_places_back_and_counts_who_had_one() {
+    let grants = ["counters", "sessions"];
+    let config = asked(Config::ingest(), "quota", Project::TenantQuota, &grants)
+        .set("policies.quota.config", "at_once", json!(1))
+        .set("policies.quota.config", "total", json!(2));
+    let gateway = serve(&config);
+    let path = path("quota", &token::good());
+    let mut first = Client::connect(Library::Websockets, &gateway, &path);
+    first.echoes("first");
+    let mut second = Client::connect(Library::Ws, &gateway, &path);
+    let frame = second.expect_refusal_saying(4120, "too_many_sessions", "no more than 1 at once");
+    assert_eq!(frame["retryable"], true);
+    // A claim is released before the Close that its client sees.
+    first.leave();
+    second.open(&gateway, &path, &[]);
+    second.echoes("second");
+    second.leave();
+    second.open(&gateway, &path, &[]);
+    second.expect_refusal_saying(4121, "quota_used", "the quota of 2 is used");
+    let other = token::sign(&token::claims_with(json!({"tenant_id": "t-2"})));
+    second.open(&gateway, &self::path("quota", &other), &[]);
+    second.echoes("another tenant");
 }

@@ -64,7 +64,7 @@ fn attack(gateway: &Gateway, client: &mut Client, guest: &Hostile) {
         Expect::Admits => {
             client.text("heard");
             assert_eq!(client.event(), Event::Text("heard".to_owned()), "{name}");
-            leave(client);
+            client.leave();
         }
         Expect::Refuses(code, word) => {
             let frame = client.expect_refusal(*code, word);
@@ -76,7 +76,7 @@ fn attack(gateway: &Gateway, client: &mut Client, guest: &Hostile) {
             );
         }
         Expect::Fails(said) if guest.hook == Some(Hook::Close) => {
-            leave(client);
+            client.leave();
             tells(gateway, name, "failed-open", said);
         }
         Expect::Fails(said) => {
@@ -86,11 +86,6 @@ fn attack(gateway: &Gateway, client: &mut Client, guest: &Hostile) {
         }
         Expect::DoesNotLoad(_) => unreachable!("it is not served"),
     }
-}
-
-fn leave(client: &mut Client) {
-    client.close(1000, "enough");
-    client.expect_close(1000, "enough");
 }
 
 /// The log says what the client is not told.

@@ -1,86 +1,14 @@
 //! `sluice policy`, as somebody meets it who writes a policy.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use serde_json::Value;
-use sluice_tests::command::{self, Done};
+use serde_json::{Value, json};
+use sluice_tests::client::{Client, Library, meeting};
+use sluice_tests::command;
 use sluice_tests::config::Config;
-
-/// Where projects are made. What cargo compiles for them is kept between runs.
-fn workshop() -> PathBuf {
-    let target = command::binary().parent().unwrap().parent().unwrap();
-    target.join("kit")
-}
-
-/// An empty place for the project of one test.
-fn place(test: &str) -> PathBuf {
-    let place = workshop().join(test);
-    let _ = std::fs::remove_dir_all(&place);
-    std::fs::create_dir_all(&place).unwrap();
-    place
-}
-
-/// Runs a command in a folder, for as long as a compiler may take.
-fn run(command: &mut Command, folder: &Path) -> Done {
-    let output = command
-        .current_dir(folder)
-        .env("CARGO_TARGET_DIR", workshop().join("target"))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    Done {
-        status: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-/// With the tools of each language as `make setup` installed them.
-fn with_tools(command: &mut Command) -> &mut Command {
-    let tools = command::root().join("tests/.venv/bin");
-    let path = std::env::var_os("PATH").unwrap();
-    let path = std::iter::once(tools).chain(std::env::split_paths(&path));
-    command.env("PATH", std::env::join_paths(path).unwrap())
-}
-
-/// Makes a project, or keeps the one that an earlier run made of the same
-/// files: to build it again would take most of a minute.
-fn kept(language: &str) -> PathBuf {
-    let fresh = place(&format!("{language}-fresh"));
-    succeeds(&["new", "mine", "--lang", language], &fresh);
-    let kept = workshop().join(language).join("mine");
-    let fresh = fresh.join("mine");
-    if !same(&fresh, &kept) {
-        let _ = std::fs::remove_dir_all(&kept);
-        std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
-        std::fs::rename(&fresh, &kept).unwrap();
-    }
-    kept
-}
-
-/// Whether every file of a folder is in another one as it is.
-fn same(folder: &Path, other: &Path) -> bool {
-    std::fs::read_dir(folder).unwrap().all(|entry| {
-        let path = entry.unwrap().path();
-        let twin = other.join(path.file_name().unwrap());
-        if path.is_dir() {
-            same(&path, &twin)
-        } else {
-            std::fs::read(path).unwrap() == std::fs::read(twin).unwrap_or_default()
-        }
-    })
-}
-
-fn policy(args: &[&str], folder: &Path) -> Done {
-    run(with_tools(command::sluice(&["policy"]).args(args)), folder)
-}
-
-fn succeeds(args: &[&str], folder: &Path) -> String {
-    let done = policy(args, folder);
-    assert_eq!(done.status, Some(0), "sluice policy {args:?}: {done:?}");
-    done.stdout
-}
+use sluice_tests::project::{Project, Tested, place, policy, run, serve, succeeds, with_wasi};
+use sluice_tests::token;
 
 fn inspection(file: &str, folder: &Path) -> Value {
     serde_json::from_str(&succeeds(&["inspect", file, "--json"], folder)).unwrap()
@@ -118,37 +46,106 @@ fn a_new_rust_policy_builds_tests_itself_and_loads() {
 }
 
 #[test]
+fn a_rust_policy_builds_without_a_network_once_its_crates_are_there() {
+    let place = place("rust-offline");
+    succeeds(&["new", "mine"], &place);
+    let mut build = command::sluice(&["policy", "build", "mine"]);
+    // No proxy, no registry: whatever would be fetched is an error.
+    let offline = build.env("CARGO_NET_OFFLINE", "true");
+    let done = run(offline, &place);
+    assert_eq!(done.status, Some(0), "{done:?}");
+}
+
+#[test]
 fn a_new_javascript_policy_builds_and_tests_itself() {
-    let project = kept("js");
-    let packages = project.join("node_modules");
-    if !packages.exists() {
-        std::os::unix::fs::symlink(
-            command::root().join("tests/.componentize/node_modules"),
-            packages,
-        )
-        .unwrap();
-    }
-    tests_itself(Command::new("npm").args(["test", "--silent"]), &project);
+    let Tested { folder, told, .. } = Project::JavaScript.tested();
+    tests_itself(Command::new("npm").args(["test", "--silent"]), folder, told);
 }
 
 #[test]
 fn a_new_python_policy_builds_and_tests_itself() {
-    let project = kept("python");
+    let Tested { folder, told, .. } = Project::Python.tested();
     let mut rule = Command::new("python3");
     rule.args(["-m", "unittest", "discover", "tests"])
         .env("PYTHONPATH", "src");
-    tests_itself(&mut rule, &project);
+    tests_itself(&mut rule, folder, told);
 }
 
-/// The tests of its rule pass, then its cases against the built component, and
-/// nothing of WASI is left for a gateway to offer.
-fn tests_itself(rule: &mut Command, project: &Path) {
+/// The tests of its rule pass, and its cases did against the built component,
+/// in which nothing of WASI is left for a gateway to offer.
+fn tests_itself(rule: &mut Command, project: &Path, told: &str) {
     let rule = run(rule, project);
     assert_eq!(rule.status, Some(0), "{rule:?}");
-    let cases = succeeds(&["test"], project);
-    assert!(cases.contains("3 passed, 0 failed"), "{cases}");
+    assert!(told.contains("3 passed, 0 failed"), "{told}");
     let seen = inspection("build/mine.wasm", project);
-    assert_eq!(seen["not_offered"], serde_json::json!([]), "{seen}");
+    assert_eq!(seen["not_offered"], json!([]), "{seen}");
+    assert_eq!(seen["wasi"], json!([]), "{seen}");
+}
+
+#[test]
+fn new_policies_in_javascript_and_python_decide_in_the_gateway() {
+    let mut config = Config::ingest();
+    for (name, project) in [("js", Project::JavaScript), ("py", Project::Python)] {
+        let policy = format!("policies.{name}");
+        let route = format!("routes.{name}");
+        config = config
+            .set(&policy, "component", json!(project.tested().component))
+            // Other tests run on the same processor.
+            .set(&policy, "timeout", json!("5s"))
+            .set(&format!("{policy}.config"), "tenants", json!(["t-1"]))
+            .set(&route, "paths", json!([format!("/{name}/{{room}}")]))
+            .set(&route, "handshake", json!("none"))
+            .set(&route, "on_connect", json!(["auth", name]))
+            .set(&route, "upstream", json!("mirror"));
+    }
+    let gateway = serve(&config);
+    let of_tenant = |tenant| token::sign(&token::claims_with(json!({"tenant_id": tenant})));
+    for (library, name) in [(Library::Websockets, "js"), (Library::Ws, "py")] {
+        let mut client = Client::idle(library);
+        let path = format!("/{name}/1?token={}", of_tenant("t-1"));
+        client.open(&gateway, &path, &[]);
+        client.echoes("let in");
+        client.leave();
+        let path = format!("/{name}/1?token={}", of_tenant("t-2"));
+        client.open(&gateway, &path, &[]);
+        let frame =
+            client.expect_refusal_saying(4100, "tenant_unknown", "this tenant has no access");
+        assert_eq!(frame["retryable"], false);
+    }
+}
+
+#[test]
+fn python_with_all_of_wasi_runs_under_its_stub_and_finds_nothing() {
+    let component = with_wasi(&command::root().join("tests/guests/with_wasi.py"));
+    let folder = component.parent().unwrap();
+    let seen = inspection("policy.wasm", folder);
+    assert_eq!(seen["not_offered"], json!([]), "{seen}");
+    assert!(
+        seen["wasi"]
+            .as_array()
+            .is_some_and(|imports| imports.len() > 20),
+        "{seen}"
+    );
+    let told = succeeds(&["inspect", "policy.wasm"], folder);
+    assert!(told.contains("wasi     wasi = \"stub\""), "{told}");
+
+    let config = Config::ingest()
+        .set("policies.looks", "component", json!(component))
+        .set("policies.looks", "timeout", json!("5s"))
+        .set("routes.ingest", "on_connect", json!(["auth", "looks"]));
+    let file = folder.join("sluice.toml");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let done = run(command::sluice(&["check", "--config"]).arg(&file), folder);
+    assert_eq!(done.status, Some(1), "{done:?}");
+    for said in ["\"looks\" imports wasi:", "more of WASI", "wasi = \"stub\""] {
+        assert!(done.stderr.contains(said), "{said}: {done:?}");
+    }
+    let gateway = serve(&config.set("policies.looks", "wasi", json!("stub")));
+    let path = meeting("wasi", "mic", &token::good());
+    let mut client = Client::connect(Library::Ws, &gateway, &path);
+    client.handshake();
+    client.expect_ack();
+    client.finalize(0, 0);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::quantity::Zero;
 use super::references::References;
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::config::{Component, Grant, OnFailure, Pin, Place, Policy};
+use crate::config::{Component, Grant, OnFailure, Pin, Place, Policy, Wasi};
 use crate::policy::breaker::Quarantine;
 
 const GRANTS: [(&str, Grant); 5] = [
@@ -20,6 +20,8 @@ const GRANTS: [(&str, Grant); 5] = [
     ("payload", Grant::Payload),
     ("credentials", Grant::Credentials),
 ];
+
+const WASI: [(&str, Wasi); 2] = [("none", Wasi::None), ("stub", Wasi::Stub)];
 
 const ON_FAILURE: [(&str, OnFailure); 2] =
     [("closed", OnFailure::Closed), ("open", OnFailure::Open)];
@@ -58,6 +60,7 @@ impl Reader<'_> {
             .filter_map(|name| self.choose("grants", name, &GRANTS))
             .map(|grant| grant.value)
             .collect();
+        let wasi = section.choice(self, "wasi", &WASI);
         let on_failure = section.choice(self, "on_failure", &ON_FAILURE);
         if let Some(Spanned {
             value: OnFailure::Open,
@@ -85,6 +88,7 @@ impl Reader<'_> {
             sha256,
             trial,
             grants,
+            wasi: wasi.map_or(Wasi::None, |choice| choice.value),
             on_failure: on_failure.map_or(OnFailure::Closed, |choice| choice.value),
             quarantine,
             limits,

@@ -12,6 +12,8 @@ use crate::policy::{Chain, Decision, Outcome, Refused};
 use crate::session::Registry;
 use crate::session::tests::start;
 
+mod wasi;
+
 /// A component whose `on-connect` runs `body`; `more` goes into its core
 /// module. It can write to the log.
 fn guest(body: &str, more: &str) -> Vec<u8> {
@@ -70,6 +72,7 @@ fn settings(file: PathBuf) -> config::Policy {
             lasts: Duration::ZERO,
         },
         grants: vec![],
+        wasi: config::Wasi::None,
         on_failure: OnFailure::Closed,
         limits: PolicyLimits {
             max_memory: 1 << 20,
@@ -86,6 +89,10 @@ fn settings(file: PathBuf) -> config::Policy {
 }
 
 async fn load(bytes: &[u8]) -> Loaded {
+    load_with(bytes, config::Wasi::None).await
+}
+
+async fn load_with(bytes: &[u8], wasi: config::Wasi) -> Loaded {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("guest.wasm");
     std::fs::write(&file, bytes).unwrap();
@@ -100,7 +107,11 @@ async fn load(bytes: &[u8]) -> Loaded {
         }),
     };
     let mut diagnostics = Diagnostics::default();
-    let policy = load::policy("p", &settings(file), &parts, &mut diagnostics).await;
+    let settings = config::Policy {
+        wasi,
+        ..settings(file)
+    };
+    let policy = load::policy("p", &settings, &parts, &mut diagnostics).await;
     let report = diagnostics.to_string();
     Loaded {
         policy,
@@ -353,7 +364,7 @@ async fn what_is_no_policy_does_not_load_and_the_report_says_why() {
         ),
         (
             import("wasi:cli/environment@0.2.0"),
-            "imports wasi:cli/environment@0.2.0, which this host does not offer",
+            "imports wasi:cli/environment@0.2.0, which it is not given",
         ),
         (import("sluice:policy/future@0.1.0"), "does not offer"),
         (import("sluice:policy/log@9.0.0"), "does not offer"),

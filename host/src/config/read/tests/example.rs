@@ -118,6 +118,7 @@ fn settings(config: &Config) -> Vec<String> {
             sha256,
             trial,
             grants,
+            wasi,
             on_failure,
             quarantine,
             limits,
@@ -129,7 +130,7 @@ fn settings(config: &Config) -> Vec<String> {
             config_places: _,
         } = policy;
         all.push(format!(
-            "{name} {component:?} {grants:?} {on_failure:?} {quarantine:?} {limits:?} {:?} {:?}",
+            "{name} {component:?} {grants:?} {wasi:?} {on_failure:?} {quarantine:?} {limits:?} {:?} {:?}",
             sha256.as_ref().map(|pin| &pin.digest),
             trial.as_ref().map(|trial| &trial.stands_for)
         ));

@@ -1,0 +1,240 @@
+//! Projects of policies, as their authors have them: made by `sluice policy
+//! new`, or copied from the examples. Each is built once for all tests, and
+//! kept between runs while its files are the same.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+use crate::command::{self, Done};
+use crate::config::Config;
+use crate::gateway::Gateway;
+
+/// A project that takes long to build.
+#[derive(Debug, Clone, Copy)]
+pub enum Project {
+    /// What `sluice policy new mine --lang js` makes.
+    JavaScript,
+    /// The same for Python.
+    Python,
+    /// The example in JavaScript.
+    OfficeHours,
+    /// The example in Python.
+    TenantQuota,
+}
+
+/// A project that was built, and has passed its own cases.
+#[derive(Debug)]
+pub struct Tested {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its component.
+    pub component: PathBuf,
+    /// What `sluice policy test` said.
+    pub told: String,
+}
+
+impl Project {
+    /// The project, built and tested when it is first asked for.
+    ///
+    /// # Panics
+    /// When it does not build, or a case fails.
+    pub fn tested(self) -> &'static Tested {
+        static ALL: [OnceLock<Tested>; 4] = [const { OnceLock::new() }; 4];
+        ALL[self as usize].get_or_init(|| {
+            let folder = self.kept();
+            let told = succeeds(&["test"], &folder);
+            Tested {
+                component: folder.join(format!("build/{}.wasm", self.name())),
+                folder,
+                told,
+            }
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::JavaScript | Self::Python => "mine",
+            Self::OfficeHours => "office-hours",
+            Self::TenantQuota => "tenant-quota",
+        }
+    }
+
+    /// Its folder, as an earlier run left it where its files are still the same.
+    fn kept(self) -> PathBuf {
+        let kept = workshop().join(format!("{self:?}")).join(self.name());
+        let place = place(&format!("{self:?}-fresh"));
+        let fresh = place.join(self.name());
+        match self {
+            Self::JavaScript => drop(succeeds(&["new", "mine", "--lang", "js"], &place)),
+            Self::Python => drop(succeeds(&["new", "mine", "--lang", "python"], &place)),
+            Self::OfficeHours | Self::TenantQuota => {
+                let examples = command::root().join("plugins/examples");
+                copy(&examples.join(self.name()), &fresh);
+            }
+        }
+        if same(&fresh, &kept) {
+            return kept;
+        }
+        let _ = std::fs::remove_dir_all(&kept);
+        std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+        std::fs::rename(&fresh, &kept).unwrap();
+        if matches!(self, Self::JavaScript | Self::OfficeHours) {
+            let packages = command::root().join("tests/.componentize/node_modules");
+            std::os::unix::fs::symlink(packages, kept.join("node_modules")).unwrap();
+        }
+        // What one compiles none of the others must compile again.
+        std::fs::create_dir_all(data()).unwrap();
+        std::os::unix::fs::symlink(data(), kept.join("data")).unwrap();
+        kept
+    }
+}
+
+/// Starts a gateway that has compiled already what was tested here.
+///
+/// # Panics
+/// As [`Gateway::start`].
+pub fn serve(config: &Config) -> Gateway {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("sluice.toml");
+    std::fs::write(&file, config.to_string()).expect("a configuration file");
+    let args = ["serve", "--listen", "127.0.0.1:0", "--config"];
+    let mut serve = command::quiet(command::binary(), &args);
+    serve.arg(file).arg("--data-dir").arg(data());
+    Gateway::launch(serve, folder)
+}
+
+/// Where projects are made. What is compiled for them is kept between runs.
+pub fn workshop() -> PathBuf {
+    let target = command::binary().parent().unwrap().parent().unwrap();
+    target.join("kit")
+}
+
+fn data() -> PathBuf {
+    workshop().join("data")
+}
+
+/// An empty place for the project of one test.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn place(test: &str) -> PathBuf {
+    let place = workshop().join(test);
+    let _ = std::fs::remove_dir_all(&place);
+    std::fs::create_dir_all(&place).unwrap();
+    place
+}
+
+/// Runs a command in a folder, for as long as a compiler may take, with the
+/// tools of each language as `make setup` installed them.
+///
+/// # Panics
+/// When it cannot be run.
+pub fn run(command: &mut Command, folder: &Path) -> Done {
+    let output = command
+        .current_dir(folder)
+        .env("CARGO_TARGET_DIR", workshop().join("target"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Done {
+        status: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn with_tools(command: &mut Command) -> &mut Command {
+    let tools = command::root().join("tests/.venv/bin");
+    let path = std::env::var_os("PATH").unwrap();
+    let path = std::iter::once(tools).chain(std::env::split_paths(&path));
+    command.env("PATH", std::env::join_paths(path).unwrap())
+}
+
+/// Runs `sluice policy`.
+///
+/// # Panics
+/// As [`run`].
+pub fn policy(args: &[&str], folder: &Path) -> Done {
+    run(with_tools(command::sluice(&["policy"]).args(args)), folder)
+}
+
+/// Runs `sluice policy`, which must succeed, and returns what it said.
+///
+/// # Panics
+/// When it fails.
+pub fn succeeds(args: &[&str], folder: &Path) -> String {
+    let done = policy(args, folder);
+    assert_eq!(done.status, Some(0), "sluice policy {args:?}: {done:?}");
+    done.stdout
+}
+
+/// A component of this module of Python, with all of WASI that its interpreter
+/// imports: what `sluice policy build` replaces inside of it is left to the
+/// gateway.
+///
+/// # Panics
+/// When it does not build.
+pub fn with_wasi(module: &Path) -> PathBuf {
+    let Tested { folder, .. } = Project::Python.tested();
+    let place = workshop().join("with-wasi");
+    let (source, component) = (place.join("policy.py"), place.join("policy.wasm"));
+    let text = std::fs::read(module).unwrap();
+    if component.exists() && std::fs::read(&source).is_ok_and(|kept| kept == text) {
+        return component;
+    }
+    let place = self::place("with-wasi");
+    std::fs::write(&source, text).unwrap();
+    let mut build = Command::new("componentize-py");
+    build
+        .arg("--quiet")
+        .arg("--wit-path")
+        .arg(folder.join("wit"));
+    build.args([
+        "--world",
+        "policy",
+        "componentize",
+        "policy",
+        "--output",
+        "policy.wasm",
+    ]);
+    let done = run(with_tools(&mut build), &place);
+    assert_eq!(done.status, Some(0), "{done:?}");
+    component
+}
+
+/// Copies a project's sources.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap();
+        // What somebody has built or installed where the sources are.
+        if ["build", "node_modules", ".venv", "data", "__pycache__"]
+            .map(AsRef::as_ref)
+            .contains(&name)
+        {
+            continue;
+        }
+        if path.is_dir() {
+            copy(&path, &to.join(name));
+        } else {
+            std::fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+/// Whether every file of a folder is in another one as it is.
+fn same(folder: &Path, other: &Path) -> bool {
+    std::fs::read_dir(folder).unwrap().all(|entry| {
+        let path = entry.unwrap().path();
+        let twin = other.join(path.file_name().unwrap());
+        if path.is_dir() {
+            same(&path, &twin)
+        } else {
+            std::fs::read(path).unwrap() == std::fs::read(twin).unwrap_or_default()
+        }
+    })
+}
