@@ -74,9 +74,9 @@ async fn close(mut connection: Box<Connection>, cause: Cause, finalized: Option<
 
 fn ending(words: &Words, story: &Story) -> policy::Ending {
     policy::Ending {
-        cause: words.name,
+        cause: words.name.into(),
         close_code: words.close_code(),
-        closed_by: words.closed_by,
+        closed_by: words.closed_by.into(),
         streamed: story.streamed,
         lasted: story.lasted(),
         received_bytes: story.bytes_up,

@@ -21,6 +21,7 @@ mod failing_policy;
 mod faults;
 mod hostile;
 mod kit;
+mod kit_streams;
 mod limits;
 mod logs;
 mod receipts;
