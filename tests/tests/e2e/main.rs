@@ -9,6 +9,7 @@ mod handshake;
 mod stream;
 
 mod admin;
+mod boundary;
 mod cli;
 mod components;
 mod config;
