@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::config::Config;
 
@@ -29,6 +29,8 @@ pub struct Hostile {
     pub hook: Option<Hook>,
     /// What must become of it.
     pub expect: Expect,
+    /// What its policy's section says.
+    settings: Vec<(String, Value)>,
     directives: BTreeMap<String, String>,
     text: String,
 }
@@ -84,10 +86,19 @@ impl Hostile {
             .filter_map(|line| line.strip_prefix(";; ")?.split_once(": "))
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
+        let settings = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(";; set: ")?.split_once(" = "))
+            .map(|(key, value)| {
+                let value = value.parse().unwrap_or_else(|_| json!(value));
+                (key.to_owned(), value)
+            })
+            .collect();
         Self {
             name: name.expect("a name").to_owned(),
             hook: directives.get("hook").map(|hook| Hook::of(hook)),
             expect: Expect::of(&directives["expect"]),
+            settings,
             directives,
             text,
         }
@@ -173,26 +184,18 @@ impl Hostile {
             Some(Hook::Handshake) => "ingest.v1",
             _ => "none",
         };
-        let config = match self
-            .directives
-            .get("set")
-            .and_then(|set| set.split_once(" = "))
-        {
-            Some((key, value)) => {
-                let value = value.parse().unwrap_or_else(|_| json!(value));
-                config.set(&policy, key, value)
-            }
-            None => config,
-        };
-        config
-            .set(&policy, "component", json!(component))
-            .set(&policy, "grants", json!(["counters"]))
-            .set(&policy, "max_counters", json!(10))
-            .set(&route, "paths", json!([format!("/{}", self.name)]))
-            .set(&route, "handshake", json!(handshake))
-            .set(&route, chain, json!([self.name]))
-            .set(&route, "frames_window", json!("100ms"))
-            .set(&route, "upstream", json!("mirror"))
+        let own = self.settings.iter();
+        own.fold(config, |config, (key, value)| {
+            config.set(&policy, key, value.clone())
+        })
+        .set(&policy, "component", json!(component))
+        .set(&policy, "grants", json!(["counters"]))
+        .set(&policy, "max_counters", json!(10))
+        .set(&route, "paths", json!([format!("/{}", self.name)]))
+        .set(&route, "handshake", json!(handshake))
+        .set(&route, chain, json!([self.name]))
+        .set(&route, "frames_window", json!("100ms"))
+        .set(&route, "upstream", json!("mirror"))
     }
 }
 

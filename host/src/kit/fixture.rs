@@ -18,15 +18,27 @@
 //! sessions = [{ key = "k", session_id = "s2", attributes = { "auth.user_id" = "u" } }]
 //! counters = { "streams/acme" = 3 }
 //! expect = { reject = "tenant_unknown", close_code = 4100 }
+//!
+//! [[case]]
+//! name = "a stream that sends nothing is ended, and counted"
+//! windows = [                         # on-frames is asked once for each
+//!   { length_ms = 5000, binary = { count = 50, bytes = 160000 } },
+//!   { length_ms = 60000, messages = [{ kind = "text", size = 16, at_ms = 20 }] },
+//! ]
+//! ending = { cause = "denied", close_code = 4108, received_bytes = 160000 } # on-close is told
+//! expect = { reject = "silent" }
 //! ```
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value};
 
 use crate::keys::TokenError;
+use crate::policy::ending::Ending;
+use crate::policy::window::Window;
 
 mod read;
 
@@ -38,7 +50,8 @@ const NOON: u64 = 1_767_614_400_000;
 pub struct Case {
     /// What it shows.
     pub name: String,
-    /// The time, in milliseconds since 1970. It stands still.
+    /// The time, in milliseconds since 1970. It stands still, but for the
+    /// windows, which last as long as they say.
     pub clock: u64,
     /// Path and query that the client asks for; the route's own without it.
     pub path: Option<String>,
@@ -54,6 +67,10 @@ pub struct Case {
     pub key_set: Option<String>,
     /// The client's handshake.
     pub handshake: Option<Map<String, Value>>,
+    /// What the client sends while it streams.
+    pub windows: Vec<Arc<Window>>,
+    /// How its connection ends.
+    pub ending: Option<Arc<Ending>>,
     /// Values that the policy's configuration has here.
     pub config: Map<String, Value>,
     /// What its counters stand at.

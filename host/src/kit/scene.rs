@@ -1,8 +1,9 @@
-//! The world of one case: a clock that stands still, keys that are good for
+//! The world of one case: a clock that only a window moves, keys that are good for
 //! nothing else, and connections that are not there. The calls are the real
 //! ones: tokens are verified, and claims are taken in a real registry.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::keys::{Claims, KeySet, KeySets, TokenError};
 use crate::policy::Rejection;
 use crate::policy::bindings::sluice::policy::log::Level;
 use crate::policy::counters::{Change, CounterError, Counters};
+use crate::policy::ending::Ending;
+use crate::policy::window::Window;
 use crate::policy::world::World;
 use crate::session::{ClaimError, Registry, Session, SessionGuard};
 
@@ -35,13 +38,17 @@ pub struct Scene {
     pub connection: SessionGuard,
     /// Its handshake, where it sends one.
     pub handshake: Option<String>,
+    /// What it sends while it streams.
+    pub windows: Vec<Arc<Window>>,
+    /// How it ends.
+    pub ending: Option<Arc<Ending>>,
     /// The other connections, in the order of the case.
     pub others: Vec<SessionGuard>,
 }
 
 /// What stands behind the policy's calls.
 pub struct Stage {
-    now_ms: u64,
+    now_ms: AtomicU64,
     key_sets: KeySets,
     fault: Option<TokenError>,
     registry: Registry,
@@ -106,7 +113,7 @@ impl Scene {
             .iter()
             .map(|other| (other.session_id.clone(), other.since));
         let world = Arc::new(Stage {
-            now_ms: case.clock,
+            now_ms: case.clock.into(),
             key_sets,
             fault,
             registry,
@@ -118,12 +125,20 @@ impl Scene {
             world,
             connection,
             handshake: case.handshake.as_ref().map(handshake),
+            windows: case.windows.clone(),
+            ending: case.ending.clone(),
             others,
         })
     }
 }
 
 impl Stage {
+    /// Lets the time of a window pass.
+    pub fn pass(&self, window: &Window) {
+        let ms = u64::try_from(window.length.as_millis()).unwrap_or(u64::MAX);
+        self.now_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
     /// The lines that the policy has logged so far.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
@@ -155,7 +170,7 @@ impl Stage {
                     .since
                     .get(&holder.session_id)
                     .copied()
-                    .unwrap_or(self.now_ms);
+                    .unwrap_or_else(|| self.now_ms());
                 ClaimError::Held(holder)
             }
             other => other,
@@ -165,14 +180,14 @@ impl Stage {
 
 impl World for Stage {
     fn now_ms(&self) -> u64 {
-        self.now_ms
+        self.now_ms.load(Ordering::Relaxed)
     }
 
     fn verify(&self, session: &Session, key_set: &str) -> Option<Result<Claims, TokenError>> {
         let keys = self.key_sets.get(key_set)?;
         Some(match (self.fault, session.facts.token()) {
             (Some(fault), _) => Err(fault),
-            (None, Some(token)) => keys.verify_at(&token, self.now_ms / 1000),
+            (None, Some(token)) => keys.verify_at(&token, self.now_ms() / 1000),
             (None, None) => Err(TokenError::Missing),
         })
     }
@@ -340,6 +355,8 @@ fn own_path(policy: &str, config: &Config) -> anyhow::Result<String> {
             .on_connect
             .iter()
             .chain(&route.on_handshake)
+            .chain(&route.on_frames)
+            .chain(&route.on_close)
             .any(|name| name == policy)
     };
     let route = config

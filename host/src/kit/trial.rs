@@ -72,12 +72,29 @@ impl Trial {
 }
 
 /// Asks the hooks that the policy has, in the order of a connection's life,
-/// until one does not accept.
+/// until one does not accept; and tells it of the end, whatever it answered.
 pub async fn ask(
     policy: &ComponentPolicy,
     scene: &Scene,
     calls: &mut Vec<Call>,
 ) -> anyhow::Result<Verdict> {
+    let verdict = decide(policy, scene, calls).await;
+    let told = match &scene.ending {
+        Some(ending) if policy.hooks().close.is_some() => {
+            put(policy, scene, ("on-close", Question::Close(ending)), calls).await
+        }
+        _ => None,
+    };
+    anyhow::ensure!(
+        !calls.is_empty(),
+        "\"{}\" is asked about streams, or told of their end, and this case has neither: \
+         add `windows` or `ending`",
+        policy.name()
+    );
+    Ok(told.unwrap_or(verdict))
+}
+
+async fn decide(policy: &ComponentPolicy, scene: &Scene, calls: &mut Vec<Call>) -> Verdict {
     let hooks = policy.hooks();
     let mut questions = Vec::new();
     if hooks.connect.is_some() {
@@ -98,32 +115,41 @@ pub async fn ask(
             questions.push(("on-handshake", Question::Handshake(message)));
         }
     }
-    for (hook, question) in questions {
-        let started = Instant::now();
-        let answer = policy.examine(scene.connection.session(), question).await;
-        let took = started.elapsed();
-        let usage = answer.as_ref().ok().map(|(_, usage)| *usage);
-        calls.push(Call { hook, took, usage });
-        match answer {
-            Ok((
-                Answer::Decided(Decision::Accept) | Answer::KeysUnavailable(Decision::Accept),
-                _,
-            )) => {}
-            Ok((Answer::Decided(Decision::Reject(rejection)), _)) => {
-                return Ok(Verdict::Reject(rejection));
-            }
-            Ok((Answer::KeysUnavailable(Decision::Reject(_)), _)) => {
-                return Ok(Verdict::AuthUnavailable);
-            }
-            Err(failure) => return Ok(Verdict::Failed(failure)),
+    if hooks.frames.is_some() {
+        let windows = scene.windows.iter();
+        questions.extend(windows.map(|window| ("on-frames", Question::Frames(window))));
+    }
+    for question in questions {
+        if let (_, Question::Frames(window)) = question {
+            scene.world.pass(window);
+        }
+        if let Some(verdict) = put(policy, scene, question, calls).await {
+            return verdict;
         }
     }
-    anyhow::ensure!(
-        !calls.is_empty(),
-        "\"{}\" has no hook that a case can ask",
-        policy.name()
-    );
-    Ok(Verdict::Accept)
+    Verdict::Accept
+}
+
+/// Puts one question; the verdict, unless it accepts.
+async fn put(
+    policy: &ComponentPolicy,
+    scene: &Scene,
+    (hook, question): (&'static str, Question<'_>),
+    calls: &mut Vec<Call>,
+) -> Option<Verdict> {
+    let started = Instant::now();
+    let answer = policy.examine(scene.connection.session(), question).await;
+    let took = started.elapsed();
+    let usage = answer.as_ref().ok().map(|(_, usage)| *usage);
+    calls.push(Call { hook, took, usage });
+    match answer {
+        Ok((Answer::Decided(Decision::Accept) | Answer::KeysUnavailable(Decision::Accept), _)) => {
+            None
+        }
+        Ok((Answer::Decided(Decision::Reject(rejection)), _)) => Some(Verdict::Reject(rejection)),
+        Ok((Answer::KeysUnavailable(Decision::Reject(_)), _)) => Some(Verdict::AuthUnavailable),
+        Err(failure) => Some(Verdict::Failed(failure)),
+    }
 }
 
 impl std::fmt::Display for Verdict {

@@ -38,3 +38,62 @@ impl Lifecycle for Auth {
 }
 
 sluice_policy::export!(Auth: on_connect, lifecycle);
+
+#[cfg(test)]
+mod tests {
+    use sluice_policy::testing::Mock;
+    use sluice_policy::{Decision, Lifecycle as _, OnConnect as _, Rejection, TokenError};
+
+    use super::Auth;
+
+    fn mock() -> Mock {
+        let mock = Mock::new("auth");
+        mock.config("key_set", "\"main\"");
+        mock
+    }
+
+    fn decide(mock: &Mock) -> Decision {
+        Auth::decide(&mock.connection())
+    }
+
+    #[test]
+    fn who_carries_a_good_token_gets_in_and_is_known_to_later_policies() {
+        let mock = mock();
+        mock.token("main", Ok(r#"{"user_id":"u","tenant_id":"t","role":"r"}"#));
+        assert_eq!(decide(&mock), Ok(()));
+        let left = |name| mock.connection().attribute(name);
+        assert_eq!(left("auth.user_id").as_deref(), Some("u"));
+        assert_eq!(left("auth.tenant_id").as_deref(), Some("t"));
+        assert_eq!((left("auth.email"), left("auth.role")), (None, None));
+    }
+
+    #[test]
+    fn a_token_of_another_key_set_is_none() {
+        let mock = mock();
+        mock.token("other", Ok(r#"{"user_id":"u","tenant_id":"t"}"#));
+        assert_eq!(decide(&mock), Err(TokenError::Missing.into()));
+    }
+
+    #[test]
+    fn who_is_refused_leaves_nothing_behind() {
+        let mock = mock();
+        mock.config("path_claims", r#"{"meeting_id":"meeting"}"#);
+        mock.param("meeting", "m1").token(
+            "main",
+            Ok(r#"{"user_id":"u","tenant_id":"t","meeting_id":"m2"}"#),
+        );
+        let elsewhere = "auth failed: claim meeting_id does not match the path";
+        assert_eq!(decide(&mock), Err(Rejection::auth_failed(elsewhere)));
+        assert_eq!(mock.connection().attribute("auth.user_id"), None);
+    }
+
+    #[test]
+    fn without_a_usable_configuration_it_neither_loads_nor_admits() {
+        let mock = Mock::new("auth");
+        mock.token("main", Ok(r#"{"user_id":"u","tenant_id":"t"}"#));
+        assert!(Auth::validate_config().is_err());
+        assert_eq!(decide(&mock).unwrap_err().code(), "policy_misconfigured");
+        mock.config("key_set", "\"main\"");
+        assert_eq!(Auth::validate_config(), Ok(()));
+    }
+}

@@ -60,3 +60,54 @@ impl Seat for Claimed<'_> {
 }
 
 sluice_policy::export!(Duplicate: on_connect, lifecycle);
+
+#[cfg(test)]
+mod tests {
+    use sluice_policy::testing::Mock;
+    use sluice_policy::{Decision, OnConnect as _};
+
+    use super::Duplicate;
+
+    const KEY: &str = r#"["t","m1","mic"]"#;
+
+    /// A connection of a user's to the one meeting and source that there are.
+    fn connect(mock: &Mock, session: &str, user: &str) -> Decision {
+        mock.session_id(session)
+            .param("meeting_id", "m1")
+            .query("source", "mic")
+            .attribute("auth.tenant_id", "t")
+            .attribute("auth.user_id", user);
+        Duplicate::decide(&mock.connection())
+    }
+
+    #[test]
+    fn the_second_connection_to_a_meeting_and_source_is_refused() {
+        let mock = Mock::new("duplicate");
+        assert_eq!(connect(&mock, "s1", "u"), Ok(()));
+        assert_eq!(connect(&mock, "s1", "u"), Ok(()), "it holds the key itself");
+        assert_eq!(
+            connect(&mock, "s2", "u").unwrap_err().code(),
+            "ingest_exists"
+        );
+        assert_eq!(mock.holder_of(KEY).as_deref(), Some("s1"));
+        mock.session_id("s2").query("source", "sys");
+        assert_eq!(Duplicate::decide(&mock.connection()), Ok(()));
+    }
+
+    #[test]
+    fn the_same_user_takes_over_and_another_does_not() {
+        let mock = Mock::new("duplicate");
+        mock.config("same_user", "\"takeover\"");
+        assert_eq!(connect(&mock, "s1", "u"), Ok(()));
+        assert!(connect(&mock, "s2", "somebody-else").is_err());
+        assert_eq!(mock.evicted(), []);
+        assert_eq!(connect(&mock, "s3", "u"), Ok(()));
+        let evicted = mock.evicted();
+        let told: Vec<_> = evicted
+            .iter()
+            .map(|it| (it.session_id.as_str(), it.notice.code()))
+            .collect();
+        assert_eq!(told, [("s1", "superseded")]);
+        assert_eq!(mock.holder_of(KEY).as_deref(), Some("s3"));
+    }
+}

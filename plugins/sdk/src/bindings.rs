@@ -22,6 +22,7 @@ pub mod imports {
 /// A hook's bindings: a trait to implement and a macro that exports it.
 macro_rules! hook {
     ($module:ident, $world:literal, $export:literal, $suffix:literal) => {
+        #[cfg(target_family = "wasm")]
         pub mod $module {
             wit_bindgen::generate!({
                 path: "../../wit",

@@ -1,6 +1,6 @@
 //! Time, as the gateway tells it.
 
-use crate::bindings::imports::sluice::policy::clock;
+use crate::host::clock;
 
 /// Milliseconds since 1970.
 pub fn now_ms() -> u64 {

@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-use crate::bindings::imports::sluice::policy::config as host;
+use crate::host::config as host;
 use crate::{Rejection, json, shortened};
 
 /// A policy's own section of the gateway's configuration. Values are JSON,

@@ -1,6 +1,6 @@
 use serde::de::DeserializeOwned;
 
-use crate::bindings::imports::sluice::policy::connection::Facts;
+use crate::host::connection::Facts;
 use crate::{Rejection, json};
 
 /// The connection that is being decided about. What it says comes from the

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use crate::Rejection;
-use crate::bindings::imports::sluice::policy::counters;
+use crate::host::counters;
 
 /// Why nothing was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-use crate::bindings::imports::sluice::policy::endings;
+use crate::host::endings;
 
 /// How a connection ended.
 pub struct Ending<'call> {

@@ -43,9 +43,31 @@
 //! `println!` is silent there and `Instant::now()` panics. [`log`] and
 //! [`clock`] ask the gateway instead.
 //!
-//! Keep the rule itself in a module that takes plain values and a [`Config`]:
-//! then `cargo test` runs it natively, without a gateway. What does ask the
-//! gateway ([`Connection`], [`Config::host`], [`log`], [`clock`]) panics there.
+//! `cargo test` runs a policy natively, where `testing::Mock` answers for the
+//! gateway. Of the policy above:
+//!
+//! ```
+//! # use sluice_policy::{Config, Connection, Decision, OnConnect, Rejection};
+//! # struct Tenants;
+//! # impl OnConnect for Tenants {
+//! #     fn decide(connection: &Connection) -> Decision {
+//! #         let allowed: Vec<String> = Config::host().require("tenants", "list the tenants to let in")?;
+//! #         match connection.attribute("auth.tenant_id") {
+//! #             Some(tenant) if allowed.contains(&tenant) => Ok(()),
+//! #             _ => Err(Rejection::new("tenant_unknown", "this tenant has no access").close_code(4100)),
+//! #         }
+//! #     }
+//! # }
+//! use sluice_policy::testing::Mock;
+//!
+//! let mock = Mock::new("tenants");
+//! mock.config("tenants", r#"["acme"]"#).attribute("auth.tenant_id", "acme");
+//! assert_eq!(Tenants::decide(&mock.connection()), Ok(()));
+//! mock.attribute("auth.tenant_id", "other");
+//! assert_eq!(Tenants::decide(&mock.connection()).unwrap_err().code(), "tenant_unknown");
+//! ```
+//!
+//! A rule that takes plain values and a [`Config`] needs not even that.
 //!
 //! A policy imports what it calls and nothing else: one that never verifies a
 //! token needs no grant for tokens.
@@ -63,13 +85,20 @@ pub mod counters;
 mod ending;
 mod export;
 mod hooks;
+#[cfg(not(target_family = "wasm"))]
+mod host;
 mod json;
 pub mod log;
 mod rejection;
 mod sessions;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
 mod text;
 mod token;
 mod window;
+
+#[cfg(target_family = "wasm")]
+use bindings::imports::sluice::policy as host;
 
 pub use config::{Config, ConfigError, config};
 pub use connection::{Connection, Handshake};
@@ -82,6 +111,7 @@ pub use token::{Claims, TokenError, pointer};
 pub use window::{Frame, Kind, Window};
 
 /// For [`export!`] alone.
+#[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod __export {
     pub use crate::bindings::{lifecycle, on_close, on_connect, on_frames, on_handshake};

@@ -1,7 +1,7 @@
 //! Lines in the gateway's log. It escapes them and bounds their number and
 //! their length, and says which policy and which connection they are about.
 
-use crate::bindings::imports::sluice::policy::log::{Level, write};
+use crate::host::log::{Level, write};
 
 /// For the policy's author.
 pub fn debug(message: &str) {

@@ -1,4 +1,4 @@
-use crate::bindings::imports::sluice::policy::types;
+use crate::host::types;
 
 /// Why a connection is refused.
 ///
@@ -94,6 +94,7 @@ impl Rejection {
     }
 
     /// The line for the log alone.
+    #[cfg(any(target_family = "wasm", test))]
     pub(crate) fn take_detail(&mut self) -> Option<String> {
         self.detail.take()
     }

@@ -1,4 +1,4 @@
-use crate::bindings::imports::sluice::policy::sessions;
+use crate::host::sessions;
 use crate::{Connection, Rejection};
 
 /// The connection that holds a key.

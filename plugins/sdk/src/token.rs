@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::bindings::imports::sluice::policy::jwt;
+use crate::host::jwt;
 use crate::{Connection, Rejection};
 
 /// Why there are no claims.

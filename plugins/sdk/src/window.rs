@@ -1,4 +1,4 @@
-use crate::bindings::imports::sluice::policy::{frames, payload};
+use crate::host::{frames, payload};
 
 /// The kinds of message that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

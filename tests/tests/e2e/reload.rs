@@ -123,6 +123,13 @@ fn a_bad_new_set_changes_nothing_and_says_why() {
         ),
         (
             good.clone()
+                .set("policies.guest", "sha256", json!("0".repeat(64)))
+                .to_string(),
+            guest(ACCEPTS),
+            "policy \"guest\" is pinned to another component: the digest of this one is",
+        ),
+        (
+            good.clone()
                 .set("policies.sample-rate.config", "rates", json!([0]))
                 .to_string(),
             guest(ACCEPTS),

@@ -65,7 +65,7 @@ impl wit::endings::Host for State {}
 
 impl wit::endings::HostEnding for State {
     fn cause(&mut self, _: Resource<EndingHandle>) -> wasmtime::Result<String> {
-        Ok(self.ending()?.cause.to_owned())
+        Ok(self.ending()?.cause.to_string())
     }
 
     fn close_code(&mut self, _: Resource<EndingHandle>) -> wasmtime::Result<u16> {
@@ -73,7 +73,7 @@ impl wit::endings::HostEnding for State {
     }
 
     fn closed_by(&mut self, _: Resource<EndingHandle>) -> wasmtime::Result<String> {
-        Ok(self.ending()?.closed_by.to_owned())
+        Ok(self.ending()?.closed_by.to_string())
     }
 
     fn streamed(&mut self, _: Resource<EndingHandle>) -> wasmtime::Result<bool> {

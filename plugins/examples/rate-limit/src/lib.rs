@@ -60,3 +60,69 @@ fn key(rule: &Rule, connection: &Connection) -> String {
 }
 
 sluice_policy::export!(RateLimit: on_connect, on_close, lifecycle);
+
+#[cfg(test)]
+mod tests {
+    use sluice_policy::testing::{Ended, Mock};
+    use sluice_policy::{Decision, OnClose as _, OnConnect as _};
+
+    use super::RateLimit;
+
+    fn mock(count: &str) -> Mock {
+        let mock = Mock::new("rate-limit");
+        mock.config("attempts", "2").config("per", "\"10s\"");
+        mock.config("count", count);
+        mock
+    }
+
+    fn attempt(mock: &Mock) -> Decision {
+        RateLimit::decide(&mock.connection())
+    }
+
+    fn code(decision: Decision) -> String {
+        decision.unwrap_err().code().to_owned()
+    }
+
+    #[test]
+    fn attempts_are_counted_by_address_until_their_time_is_over() {
+        let mock = mock("\"all\"");
+        assert_eq!((attempt(&mock), attempt(&mock)), (Ok(()), Ok(())));
+        mock.remote_addr("192.0.2.1:50001");
+        assert_eq!(code(attempt(&mock)), "too_many_attempts");
+        mock.remote_addr("192.0.2.2:50001");
+        assert_eq!(attempt(&mock), Ok(()));
+        mock.remote_addr("192.0.2.1:50002").pass(10_000);
+        assert_eq!(attempt(&mock), Ok(()));
+    }
+
+    #[test]
+    fn a_stream_is_taken_back_once_and_never_below_nothing() {
+        let mock = mock("\"refused\"");
+        let end = |streamed| {
+            let ended = Ended {
+                streamed,
+                ..Ended::default()
+            };
+            RateLimit::closed(&mock.connection(), &ended.ending());
+        };
+        for _ in 0..4 {
+            assert_eq!(attempt(&mock), Ok(()));
+            end(true);
+        }
+        assert_eq!(attempt(&mock), Ok(()));
+        end(false);
+        end(true);
+        end(true);
+        assert_eq!((attempt(&mock), attempt(&mock)), (Ok(()), Ok(())));
+        assert_eq!(code(attempt(&mock)), "too_many_attempts");
+    }
+
+    #[test]
+    fn a_flood_of_new_callers_is_refused_and_told_no_more() {
+        let mock = mock("\"all\"");
+        mock.max_counters(1);
+        assert_eq!(attempt(&mock), Ok(()));
+        mock.remote_addr("192.0.2.2:50001");
+        assert_eq!(code(attempt(&mock)), "policy_unavailable");
+    }
+}

@@ -44,3 +44,61 @@ impl Lifecycle for SilenceOrTooFast {
 }
 
 sluice_policy::export!(SilenceOrTooFast: on_frames, lifecycle);
+
+#[cfg(test)]
+mod tests {
+    use sluice_policy::OnFrames as _;
+    use sluice_policy::testing::{Mock, Sent};
+
+    use super::SilenceOrTooFast;
+
+    fn mock() -> Mock {
+        let mock = Mock::new("silence-or-too-fast");
+        mock.config("burst", "64000").config("silence", "\"10s\"");
+        mock
+    }
+
+    /// The word that ends the stream, if anything does.
+    fn window(mock: &Mock, sent: &Sent) -> Option<String> {
+        let decision = SilenceOrTooFast::decide(&mock.connection(), &sent.window());
+        mock.pass(sent.length_ms.into());
+        Some(decision.err()?.code().to_owned())
+    }
+
+    #[test]
+    fn what_is_known_lasts_from_window_to_window() {
+        let mock = mock();
+        assert_eq!(window(&mock, &Sent::nothing(5_000)), None);
+        assert_eq!(window(&mock, &Sent::nothing(4_000)), None);
+        assert_eq!(
+            window(&mock, &Sent::nothing(1_000)).as_deref(),
+            Some("silent")
+        );
+        // Each stream is silent for itself.
+        mock.session_id("another");
+        assert_eq!(window(&mock, &Sent::nothing(5_000)), None);
+    }
+
+    #[test]
+    fn a_stream_may_be_so_far_ahead_and_no_further() {
+        let mock = mock();
+        assert_eq!(window(&mock, &Sent::audio(1_000, 96_000)), None);
+        assert_eq!(window(&mock, &Sent::audio(1_000, 32_000)), None);
+        assert_eq!(
+            window(&mock, &Sent::audio(1_000, 32_001)).as_deref(),
+            Some("too_fast")
+        );
+    }
+
+    #[test]
+    fn nobody_pauses_into_silence() {
+        let mock = mock();
+        let paused = Sent {
+            paused: true,
+            ..Sent::nothing(5_000)
+        };
+        for _ in 0..10 {
+            assert_eq!(window(&mock, &paused), None);
+        }
+    }
+}

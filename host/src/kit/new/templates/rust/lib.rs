@@ -33,13 +33,25 @@ fn admit(tenant: Option<&str>, tenants: &[String]) -> Decision {
 
 #[cfg(test)]
 mod tests {
+    use sluice_policy::testing::Mock;
+
     use super::*;
 
+    // The gateway that the policy asks is made up here; `sluice policy test` tries it in the real one.
     #[test]
     fn only_a_listed_tenant_gets_in() {
-        let tenants = tenants(&Config::fixed(&[("tenants", r#"["acme"]"#)])).unwrap();
-        assert_eq!(admit(Some("acme"), &tenants), Ok(()));
-        assert_eq!(admit(Some("other"), &tenants).unwrap_err().code(), "tenant_unknown");
-        assert!(admit(None, &tenants).is_err());
+        let mock = Mock::new("{{name}}");
+        mock.config("tenants", r#"["acme"]"#);
+        assert!(Policy::decide(&mock.connection()).is_err());
+        mock.attribute("auth.tenant_id", "acme");
+        assert_eq!(Policy::decide(&mock.connection()), Ok(()));
+        mock.attribute("auth.tenant_id", "other");
+        assert_eq!(Policy::decide(&mock.connection()).unwrap_err().code(), "tenant_unknown");
+    }
+
+    #[test]
+    fn a_configuration_that_lists_nobody_is_a_mistake() {
+        let _mock = Mock::new("{{name}}");
+        assert!(Policy::validate_config().is_err());
     }
 }

@@ -1,0 +1,53 @@
+//! The traits that a policy implements, joined to the generated ones.
+
+use super::{Decision, Lifecycle, OnClose, OnConnect, OnFrames, OnHandshake};
+use crate::bindings::{lifecycle, on_close, on_connect, on_frames, on_handshake};
+use crate::host::{connection::Facts, endings, frames, types};
+use crate::{Connection, Ending, Handshake, Window, log};
+
+impl<P: OnConnect> on_connect::exports::sluice::policy::on_connect::Guest for P {
+    fn decide(facts: &Facts) -> types::Decision {
+        answer(P::decide(&Connection::new(facts)))
+    }
+}
+
+impl<P: OnHandshake> on_handshake::exports::sluice::policy::on_handshake::Guest for P {
+    fn decide(facts: &Facts, handshake: String) -> types::Decision {
+        answer(P::decide(
+            &Connection::new(facts),
+            &Handshake::new(&handshake),
+        ))
+    }
+}
+
+impl<P: OnFrames> on_frames::exports::sluice::policy::on_frames::Guest for P {
+    fn decide(facts: &Facts, window: &frames::Window) -> types::Decision {
+        answer(P::decide(&Connection::new(facts), &Window::new(window)))
+    }
+}
+
+impl<P: OnClose> on_close::exports::sluice::policy::on_close::Guest for P {
+    fn closed(facts: &Facts, ending: &endings::Ending) {
+        P::closed(&Connection::new(facts), &Ending::new(ending));
+    }
+}
+
+impl<P: Lifecycle> lifecycle::exports::sluice::policy::lifecycle::Guest for P {
+    fn validate_config() -> Result<(), String> {
+        P::validate_config().map_err(|error| error.to_string())
+    }
+}
+
+/// What the log is told is told here, so that making a refusal has no effect
+/// of its own and a native test can make one.
+fn answer(decision: Decision) -> types::Decision {
+    match decision {
+        Ok(()) => types::Decision::Accept,
+        Err(mut rejection) => {
+            if let Some(detail) = rejection.take_detail() {
+                log::warn(&detail);
+            }
+            types::Decision::Reject(rejection.into())
+        }
+    }
+}

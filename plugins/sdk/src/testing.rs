@@ -1,0 +1,215 @@
+//! A gateway that is not there, for native tests of a whole policy.
+//!
+//! A [`Mock`] is the world of one thread: what a connection is like, what the
+//! operator configured, what time it is, who else is connected. While it
+//! lives, everything that a policy asks on that thread is answered by it.
+//!
+//! ```
+//! use sluice_policy::testing::Mock;
+//! use sluice_policy::{Config, Connection, Decision, OnConnect, Rejection, TokenError, counters};
+//!
+//! struct ThreeADay;
+//!
+//! impl OnConnect for ThreeADay {
+//!     fn decide(connection: &Connection) -> Decision {
+//!         let limit: i64 = Config::host().require("limit", "write a number")?;
+//!         let claims = connection.verify_token("main")?;
+//!         let user = claims.claim("user_id").unwrap_or_default();
+//!         if counters::add(&user, 1, 24 * 60 * 60 * 1000)? > limit {
+//!             return Err(Rejection::new("enough", "come back tomorrow").close_code(4100));
+//!         }
+//!         connection.set_attribute("user", &user);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let mock = Mock::new("three-a-day");
+//! mock.config("limit", "3").token("main", Ok(r#"{"user_id":"u1"}"#));
+//! for _ in 0..3 {
+//!     assert_eq!(ThreeADay::decide(&mock.connection()), Ok(()));
+//! }
+//! assert_eq!(mock.connection().attribute("three-a-day.user").as_deref(), Some("u1"));
+//! assert_eq!(ThreeADay::decide(&mock.connection()).unwrap_err().code(), "enough");
+//! mock.pass(24 * 60 * 60 * 1000);
+//! assert_eq!(ThreeADay::decide(&mock.connection()), Ok(()));
+//!
+//! mock.token("main", Err(TokenError::Expired));
+//! assert_eq!(ThreeADay::decide(&mock.connection()), Err(TokenError::Expired.into()));
+//! ```
+//!
+//! It grants everything and limits nothing but the number of counters:
+//! `sluice policy test` tries the built component within what the operator
+//! gives it.
+
+use std::marker::PhantomData;
+
+use crate::host::connection::Facts;
+use crate::{Connection, Holder, Rejection, TokenError};
+
+mod streams;
+pub(crate) mod world;
+
+pub use streams::{Ended, Sent};
+
+/// See the module. It is gone, and with it all that was set, when it is
+/// dropped; a thread has one at a time.
+#[must_use = "a world that is dropped answers nobody"]
+pub struct Mock {
+    facts: Facts,
+    /// The world is the thread's that made it.
+    not_send: PhantomData<*const ()>,
+}
+
+/// A connection that the policy has sent away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evicted {
+    /// Its id.
+    pub session_id: String,
+    /// The key that it held.
+    pub key: String,
+    /// What it is told.
+    pub notice: Rejection,
+}
+
+impl Mock {
+    /// A world for the policy that the configuration calls `policy`: with no
+    /// configuration, no token and nobody else, at noon of 5 January 2026.
+    ///
+    /// # Panics
+    /// Where this thread has one.
+    pub fn new(policy: &str) -> Self {
+        world::begin(policy);
+        Self {
+            facts: Facts,
+            not_send: PhantomData,
+        }
+    }
+
+    /// What the policy is asked about.
+    pub fn connection(&self) -> Connection<'_> {
+        Connection::new(&self.facts)
+    }
+
+    /// Gives a key of the policy's configuration a value, as JSON text.
+    pub fn config(&self, key: &str, json: &str) -> &Self {
+        self.set(|world| world.config.insert(key.to_owned(), json.to_owned()))
+    }
+
+    /// Says what time it is, in milliseconds since 1970. It stands still but
+    /// for [`Mock::pass`].
+    pub fn now_ms(&self, now_ms: u64) -> &Self {
+        self.set(|world| world.now_ms = now_ms)
+    }
+
+    /// Lets time pass, in milliseconds, by both clocks.
+    pub fn pass(&self, ms: u64) -> &Self {
+        self.set(|world| {
+            world.now_ms += ms;
+            world.passed_ms += ms;
+        })
+    }
+
+    /// Makes the connection another: what this one claimed it goes on to hold.
+    pub fn session_id(&self, id: &str) -> &Self {
+        self.set(|world| world.session_id = id.to_owned())
+    }
+
+    /// Sets the route's name.
+    pub fn route(&self, name: &str) -> &Self {
+        self.set(|world| world.route = name.to_owned())
+    }
+
+    /// Sets the path.
+    pub fn path(&self, path: &str) -> &Self {
+        self.set(|world| world.path = path.to_owned())
+    }
+
+    /// Sets a parameter of the route's path.
+    pub fn param(&self, name: &str, value: &str) -> &Self {
+        self.set(|world| world.params.insert(name.to_owned(), value.to_owned()))
+    }
+
+    /// Sets a query parameter.
+    pub fn query(&self, name: &str, value: &str) -> &Self {
+        self.set(|world| world.query.insert(name.to_owned(), value.to_owned()))
+    }
+
+    /// Sets a request header.
+    pub fn header(&self, name: &str, value: &str) -> &Self {
+        let name = name.to_ascii_lowercase();
+        self.set(|world| world.headers.insert(name, value.to_owned()))
+    }
+
+    /// Sets where the client is, an address and a port.
+    pub fn remote_addr(&self, address: &str) -> &Self {
+        self.set(|world| world.remote_addr = address.to_owned())
+    }
+
+    /// Sets an attribute that an earlier policy left, by its full name:
+    /// `auth.email`.
+    pub fn attribute(&self, name: &str, value: &str) -> &Self {
+        self.set(|world| world.leave(name, value))
+    }
+
+    /// Says what comes of the client's token in a key set: its claims, as a
+    /// JSON object, or what is wrong with it. No token has been sent before.
+    ///
+    /// # Panics
+    /// Where the claims are no JSON object.
+    pub fn token(&self, key_set: &str, verified: Result<&str, TokenError>) -> &Self {
+        let verified = verified.map(world::claims);
+        self.set(|world| world.tokens.insert(key_set.to_owned(), verified))
+    }
+
+    /// Lets somebody else hold a key.
+    pub fn holder(&self, key: &str, holder: Holder) -> &Self {
+        self.set(|world| world.holders.insert(key.to_owned(), holder))
+    }
+
+    /// Sets a counter, which lasts for an hour.
+    pub fn counter(&self, key: &str, value: i64) -> &Self {
+        self.set(|world| world.set_counter(key, value, 60 * 60 * 1000))
+    }
+
+    /// Says how many counters there is room for; 10,000 as in the gateway,
+    /// unless this is called.
+    pub fn max_counters(&self, room: usize) -> &Self {
+        self.set(|world| world.max_counters = room)
+    }
+
+    /// What a counter stands at.
+    pub fn count_of(&self, key: &str) -> i64 {
+        world::with(|world| world.counter(key))
+    }
+
+    /// The id of the connection that holds a key.
+    pub fn holder_of(&self, key: &str) -> Option<String> {
+        world::with(|world| Some(world.holders.get(key)?.session_id.clone()))
+    }
+
+    /// The connections that were sent away, in that order.
+    pub fn evicted(&self) -> Vec<Evicted> {
+        world::with(|world| world.evicted.clone())
+    }
+
+    /// The lines of the log, each with its level before it: `warn no room`. A
+    /// refusal's own [`detail`](Rejection::detail) is logged by the gateway's
+    /// call, and not here.
+    pub fn log(&self) -> Vec<String> {
+        world::with(|world| world.log.clone())
+    }
+
+    fn set<T>(&self, change: impl FnOnce(&mut world::World) -> T) -> &Self {
+        world::with(change);
+        self
+    }
+}
+
+impl Drop for Mock {
+    fn drop(&mut self) {
+        world::end();
+    }
+}
+
+#[cfg(test)]
+mod tests;
