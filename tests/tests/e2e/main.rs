@@ -28,6 +28,7 @@ mod limits;
 mod logs;
 mod receipts;
 mod recordings;
+mod reference;
 mod relay;
 mod relay_faults;
 mod relay_limits;
