@@ -69,6 +69,12 @@ Example:
     /// Connects, sends the handshake with the file's own rate and channels,
     /// streams the audio at the speed at which it was spoken, and finishes.
     /// Prints the session id, and at the end what the gateway has received.
+    ///
+    /// It asks the gateway to acknowledge what is safe and to let it resume.
+    /// When the connection is lost, or a refusal may be temporary, it tries
+    /// again, and the stream goes on where it was cut. Where the gateway has
+    /// given the stream up, what was acknowledged is safe as a recording of
+    /// its own, and the rest goes on as a new stream.
     #[command(after_help = "\
 The token comes from --token, --token-file or the environment variable
 SLUICE_TOKEN, in this order. What stands on a command line can be seen by every
@@ -79,7 +85,8 @@ Exit status:
   1  something is wrong here: the file is missing, is not a WAV file, …
   2  the command line is wrong
   3  the gateway refused or closed: its error frame, code and reason are printed
-  4  no connection, no WebSocket at that address, or the connection was lost")]
+  4  no connection, no WebSocket at that address, or the connection was lost
+     and nobody knows how much arrived, or nothing got on within --retry-for")]
     Stream(StreamArgs),
     /// Write a policy: make a project, build it, look at a component.
     #[command(subcommand)]
@@ -201,6 +208,14 @@ pub struct StreamArgs {
     /// Send as fast as the gateway takes it.
     #[arg(long)]
     pub fast: bool,
+    /// For how long to try again while nothing gets on: `90s`, `5m`. `0s` is
+    /// not at all.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = units::duration)]
+    pub retry_for: Duration,
+    /// Ask for neither acknowledgements nor resuming, like clients that know of
+    /// neither. A connection that is lost then ends the stream.
+    #[arg(long)]
+    pub plain: bool,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "clap asks for this signature")]

@@ -1,11 +1,10 @@
-//! The reference client: streams a WAV file to a gateway as the deployed
-//! clients do, and reports every way in which that can end.
+//! The reference client: streams a WAV file to a gateway, comes back where it
+//! was cut off, and reports every way in which that can end.
 
 use std::fmt;
 use std::time::Duration;
 
 use anyhow::Context;
-use futures_util::StreamExt;
 use tokio::time::timeout;
 
 use crate::cli::StreamArgs;
@@ -14,17 +13,21 @@ use crate::text::clean;
 mod audio;
 mod connect;
 mod conversation;
+mod course;
+mod journey;
+mod patience;
 mod peer;
 mod progress;
+mod refusal;
 mod target;
 
 #[cfg(test)]
 mod tests;
 
 pub use audio::Audio;
-pub use peer::{Close, Refusal};
 pub use progress::Progress;
-pub use target::{Security, Target, Token};
+pub use refusal::{Close, Refusal};
+pub use target::{ResumeToken, Security, Target, Token};
 
 /// How long to wait for the TCP connection and the answer to the upgrade.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +39,26 @@ pub enum Pace {
     RealTime,
     /// As fast as the gateway takes it.
     Unbounded,
+}
+
+/// Whether the client asks for what the protocol's first version did not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Features {
+    /// To be told what is safe, and to come back to a stream that was cut.
+    Asked,
+    /// Nothing, as the deployed clients.
+    None,
+}
+
+/// How a recording is streamed.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// How fast.
+    pub pace: Pace,
+    /// With what.
+    pub features: Features,
+    /// For how long to come back while nothing gets on.
+    pub retry_for: Duration,
 }
 
 /// How a stream ended.
@@ -66,6 +89,17 @@ impl Outcome {
             Self::Lost(_) => 4,
         }
     }
+
+    /// The same in one line, for a user who will hear more.
+    fn headline(&self) -> String {
+        match self {
+            Self::Refused(refusal) => refusal.headline(),
+            Self::Local(error) | Self::Usage(error) | Self::Lost(error) => {
+                clean(&format!("{error:#}"), 2000)
+            }
+            Self::Finished(_) => self.to_string(),
+        }
+    }
 }
 
 /// What the gateway has confirmed.
@@ -75,23 +109,39 @@ pub struct Receipt {
     pub bytes: u64,
     /// How long that lasts.
     pub duration: Duration,
+    /// In which way it did.
+    pub confirmation: Confirmation,
+}
+
+/// What stands behind a receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmation {
+    /// The stream is finalized.
+    Finalized,
+    /// Every byte was acknowledged; the connection was lost before more was
+    /// said, and the stream is no more there to ask.
+    Acknowledged,
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Finished(receipt) => {
-                write!(
-                    f,
-                    "finalized: {} bytes, {:.1} s",
-                    receipt.bytes,
-                    receipt.duration.as_secs_f64()
-                )
+                let (bytes, seconds) = (receipt.bytes, receipt.duration.as_secs_f64());
+                match receipt.confirmation {
+                    Confirmation::Finalized => {
+                        write!(f, "finalized: {bytes} bytes, {seconds:.1} s")
+                    }
+                    Confirmation::Acknowledged => write!(
+                        f,
+                        "acknowledged: {bytes} bytes, {seconds:.1} s; that the stream is finalized was not confirmed"
+                    ),
+                }
             }
             Self::Refused(refusal) => refusal.fmt(f),
             // The causes may quote what came over the network.
-            Self::Local(error) | Self::Usage(error) | Self::Lost(error) => {
-                write!(f, "error: {}", clean(&format!("{error:#}"), 2000))
+            Self::Local(_) | Self::Usage(_) | Self::Lost(_) => {
+                write!(f, "error: {}", self.headline())
             }
         }
     }
@@ -100,25 +150,28 @@ impl fmt::Display for Outcome {
 /// Runs `sluice stream`: the session id and the receipt go to stdout,
 /// everything else to stderr.
 pub async fn run(args: &StreamArgs) -> Outcome {
-    let pace = if args.fast {
-        Pace::Unbounded
-    } else {
-        Pace::RealTime
+    let manner = Manner {
+        pace: if args.fast {
+            Pace::Unbounded
+        } else {
+            Pace::RealTime
+        },
+        features: if args.plain {
+            Features::None
+        } else {
+            Features::Asked
+        },
+        retry_for: args.retry_for,
     };
+    let mut progress = Progress::on_terminal();
     let environment = std::env::var("SLUICE_TOKEN").ok();
     let outcome = match prepare(args, environment) {
         Ok((target, token, audio)) => {
-            stream(
-                &target,
-                token.as_ref(),
-                audio,
-                pace,
-                &mut Progress::on_terminal(),
-            )
-            .await
+            stream(&target, token.as_ref(), audio, manner, &mut progress).await
         }
         Err(outcome) => outcome,
     };
+    progress.finish();
     match outcome {
         Outcome::Finished(_) => println!("{outcome}"),
         _ => eprintln!("{outcome}"),
@@ -170,26 +223,25 @@ pub async fn stream(
     target: &Target,
     token: Option<&Token>,
     audio: Audio,
-    pace: Pace,
+    manner: Manner,
     progress: &mut Progress,
 ) -> Outcome {
-    let request = match target.request(token) {
-        Ok(request) => request,
-        Err(error) => return Outcome::Local(error),
-    };
     let connector = match connect::connector(target) {
         Ok(connector) => connector,
         Err(error) => return Outcome::Local(error),
     };
-    let opening = connect::open(target, connector, request);
-    let socket = match timeout(CONNECT_TIMEOUT, opening).await {
-        Ok(Ok(socket)) => socket,
-        Ok(Err(error)) => return Outcome::Lost(error),
-        Err(_) => {
-            let waited = CONNECT_TIMEOUT.as_secs();
-            return Outcome::Lost(anyhow::anyhow!("{target} did not answer within {waited} s"));
+    let dial = async |resume: Option<&ResumeToken>| {
+        let request = target.request(token, resume).map_err(Outcome::Local)?;
+        let opening = connect::open(target, connector.clone(), request);
+        match timeout(CONNECT_TIMEOUT, opening).await {
+            Ok(opened) => opened.map_err(Outcome::Lost),
+            Err(_) => {
+                let waited = CONNECT_TIMEOUT.as_secs();
+                Err(Outcome::Lost(anyhow::anyhow!(
+                    "{target} did not answer within {waited} s"
+                )))
+            }
         }
     };
-    let (sink, stream) = socket.split();
-    conversation::run(sink, stream, audio, pace, progress).await
+    journey::run(dial, audio, manner, progress).await
 }

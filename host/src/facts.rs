@@ -20,7 +20,7 @@ const CREDENTIAL_HEADERS: [HeaderName; 4] = [
 const CREDENTIAL_PARAMETERS: [&str; 2] = ["token", "resume"];
 
 /// Leads back to a stream, where the query parameter `resume` does not.
-const RESUME_HEADER: HeaderName = HeaderName::from_static("x-sluice-resume");
+pub const RESUME_HEADER: HeaderName = HeaderName::from_static("x-sluice-resume");
 
 /// Attributes that all policies of one connection may leave together, and the
 /// bytes of one of them: what a guest can make the host remember is bounded.

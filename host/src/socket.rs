@@ -28,6 +28,8 @@ pub mod accept;
 pub mod cause;
 pub mod close;
 pub mod connect;
+#[cfg(test)]
+mod document;
 
 pub mod frame;
 pub mod handshake;

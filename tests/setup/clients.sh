@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # WebSocket clients that nobody here wrote: `websockets` from PyPI and `ws` from npm.
-# And what builds policies in Python and JavaScript: componentize-py and componentize-js.
+# And what builds policies in Python and JavaScript: componentize-py and componentize-js. The lock file also has what checks
+# the protocol's document: AsyncAPI's JSON schemas and `ajv`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

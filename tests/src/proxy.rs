@@ -24,6 +24,8 @@ pub enum Fault {
     Cut,
     /// So many more go up; then both connections end with RST.
     CutAfter(usize),
+    /// So many go up over each connection that comes; then it ends with FIN.
+    CutEach(usize),
 }
 
 struct State {
@@ -147,6 +149,7 @@ impl State {
 
 fn carry(mut from: TcpStream, mut to: TcpStream, shared: &(Mutex<State>, Condvar), way: Way) {
     let mut buffer = vec![0; 16 * 1024];
+    let mut carried = 0;
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         let (state, changed) = shared;
         let mut state = state.lock().unwrap();
@@ -175,7 +178,15 @@ fn carry(mut from: TcpStream, mut to: TcpStream, shared: &(Mutex<State>, Condvar
                     return state.end(true);
                 }
             }
-            Fault::CutAfter(_) => {}
+            Fault::CutEach(limit) if way == Way::Up => {
+                pass = read.min(limit - carried);
+                carried += pass;
+                if carried == limit {
+                    let _ = to.write_all(&buffer[..pass]);
+                    return state.end(false);
+                }
+            }
+            Fault::CutAfter(_) | Fault::CutEach(_) => {}
         }
         if to.write_all(&buffer[..pass]).is_err() {
             break;

@@ -1,19 +1,16 @@
-//! Reading WAV files.
+//! Reading WAV files, from any byte on.
 
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use hound::{Sample, SampleFormat, WavReader, WavSpec};
 
 /// Messages in a second of audio.
 const CHUNKS_PER_SECOND: u32 = 10;
-
-/// How much audio a message carries.
-pub const CHUNK: Duration = Duration::from_millis(1000 / CHUNKS_PER_SECOND as u64);
 
 /// A WAV file, read chunk by chunk.
 ///
@@ -23,6 +20,10 @@ pub struct Audio {
     path: PathBuf,
     reader: WavReader<BufReader<File>>,
     codec: &'static str,
+    /// Bytes of audio before the next chunk.
+    position: u64,
+    /// Bytes of its first frame that are before it.
+    skip: usize,
 }
 
 impl Audio {
@@ -63,6 +64,8 @@ impl Audio {
             path: path.to_owned(),
             reader,
             codec,
+            position: 0,
+            skip: 0,
         })
     }
 
@@ -97,8 +100,49 @@ impl Audio {
         u64::from(spec.sample_rate) * u64::from(spec.channels) * u64::from(spec.bits_per_sample / 8)
     }
 
-    /// The next [`CHUNK`] of samples, as they stand in the file; less at its
-    /// end, and `None` after it.
+    /// How long so many bytes last.
+    #[must_use]
+    pub fn duration_of(&self, bytes: u64) -> Duration {
+        let second = self.bytes_per_second().max(1);
+        let rest = bytes % second * 1_000_000_000 / second;
+        Duration::from_secs(bytes / second) + Duration::from_nanos(rest)
+    }
+
+    /// Bytes of one sample of every channel.
+    #[must_use]
+    pub fn frame(&self) -> u64 {
+        let spec = self.reader.spec();
+        (u64::from(spec.channels) * u64::from(spec.bits_per_sample / 8)).max(1)
+    }
+
+    /// Bytes of audio before the next chunk.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Goes to a byte of the audio, whether or not a sample begins there.
+    ///
+    /// # Errors
+    /// When it is past the end, or the file cannot be read there.
+    pub fn seek(&mut self, position: u64) -> anyhow::Result<()> {
+        let (shown, total) = (self.path.display(), self.total_bytes());
+        ensure!(
+            position <= total,
+            "byte {position} is past the end of {shown}, which has {total} bytes of audio"
+        );
+        let frame = self.frame();
+        let frames = u32::try_from(position / frame).context("the position")?;
+        self.reader
+            .seek(frames)
+            .with_context(|| format!("{shown} cannot be read from byte {position} on"))?;
+        self.position = position;
+        self.skip = usize::try_from(position % frame).context("the position")?;
+        Ok(())
+    }
+
+    /// The next tenth of a second of samples, as they stand in the file; less
+    /// at its end and after a seek into a sample, and `None` after it.
     ///
     /// # Errors
     /// When the file ends before its header says, or cannot be read.
@@ -112,7 +156,10 @@ impl Audio {
         };
         let chunk =
             chunk.with_context(|| format!("{} breaks off in the middle", self.path.display()))?;
-        Ok((!chunk.is_empty()).then(|| chunk.into()))
+        let mut chunk = Bytes::from(chunk);
+        let chunk = chunk.split_off(std::mem::take(&mut self.skip).min(chunk.len()));
+        self.position += chunk.len() as u64;
+        Ok((!chunk.is_empty()).then_some(chunk))
     }
 }
 

@@ -4,24 +4,25 @@
 //! The gateway may refuse at any moment, so it is listened to all the while
 //! that audio is sent.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use futures_util::{Sink, SinkExt, Stream};
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::audio::CHUNK;
-use super::peer::{Heard, Peer, lost};
-use super::{Audio, Outcome, Pace, Progress, Receipt};
+use super::course::{Course, Tally};
+use super::peer::{Heard, Peer, Welcome, lost};
+use super::{Confirmation, Features, Outcome, Progress, Receipt};
+use crate::handshake::{ACK, RESUME};
+
+mod speak;
+
+use speak::{Clock, Fault, speak};
 
 /// The host promises an answer within four seconds.
 const ACK_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Sealing a long recording on a slow disk takes a while.
-const FINALIZED_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long a Close may take when everything is said, or when sending failed
 /// and the gateway may have said why.
@@ -30,12 +31,11 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pongs that may wait to be sent.
 const PONGS: usize = 16;
 
-/// Runs the whole conversation.
+/// Holds the conversation of one connection. What it brings stays in `course`.
 pub async fn run<W, R>(
     mut sink: W,
     stream: R,
-    audio: Audio,
-    pace: Pace,
+    course: &mut Course,
     progress: &mut Progress,
 ) -> Outcome
 where
@@ -43,14 +43,45 @@ where
     R: Stream<Item = tungstenite::Result<Message>> + Unpin,
 {
     let mut peer = Peer::new(stream);
-    match shake_hands(&mut sink, &mut peer, &audio).await {
-        Ok(session_id) => progress.ready(&session_id, &audio),
+    let welcomed = match shake_hands(&mut sink, &mut peer, course).await {
+        Ok(welcome) => course.welcomed(welcome, progress),
         Err(outcome) => return outcome,
+    };
+    let outcome = match welcomed {
+        Ok(()) => stream_all(&mut sink, &mut peer, course, progress).await,
+        Err(outcome) => outcome,
+    };
+    let closes = match &outcome {
+        Outcome::Local(_) => true,
+        // A Close would end a stream that may still go on.
+        Outcome::Lost(_) => course.token().is_none(),
+        Outcome::Finished(_) | Outcome::Refused(_) | Outcome::Usage(_) => false,
+    };
+    if closes {
+        // The gateway has not closed, so we do; whether that still works is of
+        // no interest.
+        let _ = timeout(CLOSE_TIMEOUT, sink.close()).await;
     }
+    outcome
+}
+
+/// Says everything, and listens all the while.
+async fn stream_all<W, R>(
+    sink: &mut W,
+    peer: &mut Peer<R>,
+    course: &mut Course,
+    progress: &Progress,
+) -> Outcome
+where
+    W: Sink<Message, Error = tungstenite::Error> + Unpin,
+    R: Stream<Item = tungstenite::Result<Message>> + Unpin,
+{
+    let clock = Clock::new(course.manner.pace, course.started);
+    let Course { audio, tally, .. } = course;
     let (pongs, owed) = mpsc::channel(PONGS);
-    let mut listening = std::pin::pin!(listen(&mut peer, pongs));
-    let speaking = speak(&mut sink, audio, pace, owed, progress);
-    let outcome = tokio::select! {
+    let mut listening = std::pin::pin!(listen(peer, pongs, tally, progress));
+    let speaking = speak(sink, audio, tally, &clock, owed, progress);
+    tokio::select! {
         biased;
         outcome = &mut listening => outcome,
         fault = speaking => match fault {
@@ -60,27 +91,21 @@ where
             // socket broke.
             Err(Fault::Broken(error)) => timeout(CLOSE_TIMEOUT, listening).await.unwrap_or(Outcome::Lost(error)),
         },
-    };
-    progress.finish();
-    if matches!(outcome, Outcome::Local(_) | Outcome::Lost(_)) {
-        // The gateway has not closed, so we do; whether that still works is of
-        // no interest.
-        let _ = timeout(CLOSE_TIMEOUT, sink.close()).await;
     }
-    outcome
 }
 
-/// Sends the handshake and waits for the session id in its ack.
+/// Sends the handshake and waits for its ack.
 async fn shake_hands<W, R>(
     sink: &mut W,
     peer: &mut Peer<R>,
-    audio: &Audio,
-) -> Result<String, Outcome>
+    course: &Course,
+) -> Result<Welcome, Outcome>
 where
     W: Sink<Message, Error = tungstenite::Error> + Unpin,
     R: Stream<Item = tungstenite::Result<Message>> + Unpin,
 {
-    let handshake = json!({
+    let audio = &course.audio;
+    let mut handshake = json!({
         "type": "handshake",
         "sample_rate": audio.sample_rate(),
         "channels": audio.channels(),
@@ -89,17 +114,23 @@ where
         "client": "sluice-stream",
         "version": env!("CARGO_PKG_VERSION"),
     });
+    if course.manner.features == Features::Asked {
+        handshake["features"] = json!([ACK, RESUME]);
+    }
     // A gateway that has refused by now may not take it, but will have said why.
     let sent = say(sink, &handshake).await;
     let answer = async {
         loop {
             match peer.next().await {
-                Heard::Ack { session_id } => return Ok(session_id),
+                Heard::Ack(welcome) => return Ok(welcome),
                 Heard::Ping => {
                     // A failure shows at the next thing that is heard.
                     let _ = say(sink, &json!({"type": "pong"})).await;
                 }
-                Heard::Finalized { .. } => {}
+                Heard::Finalized { .. }
+                | Heard::Kept(_)
+                | Heard::UpstreamLost
+                | Heard::UpstreamRestored => {}
                 Heard::Closed(refusal) => return Err(Outcome::Refused(refusal)),
                 Heard::Lost(error) => return Err(Outcome::Lost(sent.err().unwrap_or(error))),
             }
@@ -114,18 +145,37 @@ where
 }
 
 /// Listens until it is over.
-async fn listen<R>(peer: &mut Peer<R>, pongs: mpsc::Sender<()>) -> Outcome
+async fn listen<R>(
+    peer: &mut Peer<R>,
+    pongs: mpsc::Sender<()>,
+    tally: &Tally,
+    progress: &Progress,
+) -> Outcome
 where
     R: Stream<Item = tungstenite::Result<Message>> + Unpin,
 {
     loop {
         match peer.next().await {
-            Heard::Ack { .. } => {}
+            Heard::Ack(_) => {}
+            Heard::Kept(bytes) => {
+                tally.kept(bytes);
+                progress.acked(tally.acked());
+            }
+            Heard::UpstreamLost => {
+                progress.note("the gateway's upstream is not there: it holds the audio");
+            }
+            Heard::UpstreamRestored => progress.note("the gateway's upstream is there again"),
             // A gateway that pings faster than its pongs can be written has
             // enough of them coming.
             Heard::Ping => drop(pongs.try_send(())),
             Heard::Finalized { bytes, duration } => {
-                return part(peer, Receipt { bytes, duration }).await;
+                let confirmation = Confirmation::Finalized;
+                let receipt = Receipt {
+                    bytes,
+                    duration,
+                    confirmation,
+                };
+                return part(peer, receipt).await;
             }
             Heard::Closed(refusal) => return Outcome::Refused(refusal),
             Heard::Lost(error) => return Outcome::Lost(error),
@@ -144,75 +194,18 @@ where
             match peer.next().await {
                 Heard::Closed(refusal) => return Some(refusal),
                 Heard::Lost(_) => return None,
-                Heard::Ack { .. } | Heard::Finalized { .. } | Heard::Ping => {}
+                Heard::Ack(_)
+                | Heard::Kept(_)
+                | Heard::UpstreamLost
+                | Heard::UpstreamRestored
+                | Heard::Finalized { .. }
+                | Heard::Ping => {}
             }
         }
     };
     match timeout(CLOSE_TIMEOUT, close).await {
         Ok(Some(refusal)) if !refusal.is_plain_close() => Outcome::Refused(refusal),
         _ => Outcome::Finished(receipt),
-    }
-}
-
-/// Why nothing more can be said.
-enum Fault {
-    /// The file.
-    Local(anyhow::Error),
-    /// The connection, or a gateway that does not confirm.
-    Broken(anyhow::Error),
-}
-
-impl From<anyhow::Error> for Fault {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Broken(error)
-    }
-}
-
-/// Sends everything, then only pongs, for as long as that is possible.
-async fn speak<W>(
-    sink: &mut W,
-    mut audio: Audio,
-    pace: Pace,
-    mut owed: mpsc::Receiver<()>,
-    progress: &Progress,
-) -> Result<Infallible, Fault>
-where
-    W: Sink<Message, Error = tungstenite::Error> + Unpin,
-{
-    let mut clock = Clock::new(pace);
-    let mut sent = 0;
-    while let Some(chunk) = audio.next_chunk().map_err(Fault::Local)? {
-        pong_until(sink, &mut owed, clock.tick()).await?;
-        let length = chunk.len() as u64;
-        send(sink, Message::Binary(chunk)).await?;
-        sent += length;
-        progress.sent(sent, length, &audio);
-    }
-    progress.finish();
-    say(sink, &json!({"type": "finalize"})).await?;
-    pong_until(sink, &mut owed, sleep(FINALIZED_TIMEOUT)).await?;
-    let waited = FINALIZED_TIMEOUT.as_secs();
-    Err(Fault::Broken(anyhow::anyhow!(
-        "the gateway did not confirm within {waited} s that it has everything"
-    )))
-}
-
-/// Answers pings until `done`.
-async fn pong_until<W>(
-    sink: &mut W,
-    owed: &mut mpsc::Receiver<()>,
-    done: impl Future<Output = ()>,
-) -> anyhow::Result<()>
-where
-    W: Sink<Message, Error = tungstenite::Error> + Unpin,
-{
-    let mut done = std::pin::pin!(done);
-    loop {
-        tokio::select! {
-            biased;
-            () = &mut done => return Ok(()),
-            Some(()) = owed.recv() => say(sink, &json!({"type": "pong"})).await?,
-        }
     }
 }
 
@@ -228,32 +221,4 @@ where
     W: Sink<Message, Error = tungstenite::Error> + Unpin,
 {
     sink.send(message).await.map_err(lost)
-}
-
-/// When the next chunk is due.
-enum Clock {
-    RealTime(Interval),
-    Unbounded,
-}
-
-impl Clock {
-    fn new(pace: Pace) -> Self {
-        match pace {
-            Pace::RealTime => {
-                let mut interval = interval(CHUNK);
-                // Like a recording device: what was late is made up for.
-                interval.set_missed_tick_behavior(MissedTickBehavior::Burst);
-                Self::RealTime(interval)
-            }
-            Pace::Unbounded => Self::Unbounded,
-        }
-    }
-
-    async fn tick(&mut self) {
-        match self {
-            Self::RealTime(interval) => drop(interval.tick().await),
-            // Gives the listening half its turn between two chunks.
-            Self::Unbounded => tokio::task::yield_now().await,
-        }
-    }
 }

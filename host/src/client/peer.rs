@@ -1,15 +1,15 @@
 //! The gateway's side of the conversation, as it is heard here.
 
-use std::fmt;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
-use serde_json::Value;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{self, Message};
 
+use super::refusal::Refusal;
+use super::target::ResumeToken;
+use crate::handshake::ACK;
 use crate::text::clean;
 
 /// How long the Close may take that belongs to an error frame.
@@ -18,73 +18,20 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the end of the connection may take that belongs to a Close.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Bytes of a gateway's words that are shown.
-const SHOWN: usize = 4000;
-
-/// A gateway that refused or closed, and everything that it said about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The error frame, as it was received.
-    pub error: Option<String>,
-    /// The Close. A gateway that keeps to the protocol always sends one.
-    pub close: Option<Close>,
-}
-
-/// A Close frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Close {
-    /// The code, if there was one.
-    pub code: Option<u16>,
-    /// The reason, which may be empty.
-    pub reason: String,
-}
-
-impl From<Option<CloseFrame>> for Close {
-    fn from(frame: Option<CloseFrame>) -> Self {
-        let code = frame.as_ref().map(|frame| frame.code.into());
-        let reason = frame
-            .map(|frame| frame.reason.as_str().to_owned())
-            .unwrap_or_default();
-        Self { code, reason }
-    }
-}
-
-impl Refusal {
-    /// Whether it is nothing but the end of a stream that went well.
-    pub(super) fn is_plain_close(&self) -> bool {
-        let code = self.close.as_ref().and_then(|close| close.code);
-        self.error.is_none() && code.is_none_or(|code| code == 1000)
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(error) = &self.error {
-            let pretty = error
-                .parse::<Value>()
-                .and_then(|value| serde_json::to_string_pretty(&value));
-            for line in pretty.as_deref().unwrap_or(error).lines() {
-                writeln!(f, "{}", clean(line, SHOWN))?;
-            }
-        }
-        match &self.close {
-            Some(Close {
-                code: Some(code),
-                reason,
-            }) => write!(f, "closed by the gateway: {code} {}", clean(reason, SHOWN)),
-            Some(Close { code: None, .. }) => f.write_str("closed by the gateway, without a code"),
-            None => f.write_str("the connection then ended without a Close frame"),
-        }
-    }
-}
+/// How long a gateway may say nothing at all. It pings every 30 s, and answers
+/// pings; a network that is gone says nothing for ever.
+const SILENCE: Duration = Duration::from_secs(75);
 
 /// Something that the gateway said.
 pub enum Heard {
     /// The handshake is accepted.
-    Ack {
-        /// The id of the session.
-        session_id: String,
-    },
+    Ack(Welcome),
+    /// So many bytes of the stream are safe.
+    Kept(u64),
+    /// The gateway holds audio because its upstream is not there.
+    UpstreamLost,
+    /// The upstream is there again.
+    UpstreamRestored,
     /// Everything was received.
     Finalized {
         /// Bytes of audio.
@@ -100,6 +47,27 @@ pub enum Heard {
     Lost(anyhow::Error),
 }
 
+/// What the ack of a handshake says.
+pub struct Welcome {
+    /// The id of the session.
+    pub session_id: String,
+    /// Whether it will be told what is safe.
+    pub receipts: Receipts,
+    /// Leads back to the stream.
+    pub token: Option<ResumeToken>,
+    /// Where a stream that was cut goes on.
+    pub from_bytes: Option<u64>,
+}
+
+/// Whether a gateway says how much of a stream is safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipts {
+    /// It does.
+    Given,
+    /// It does not.
+    None,
+}
+
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Frame {
@@ -107,8 +75,31 @@ struct Frame {
     status: String,
     ok: Option<bool>,
     session_id: String,
+    features: Vec<String>,
+    resume_token: Option<String>,
+    from_bytes: Option<u64>,
     bytes: u64,
     duration_ms: u64,
+}
+
+impl Frame {
+    fn welcome(&self) -> Welcome {
+        let given = self.features.iter().any(|feature| feature == ACK);
+        Welcome {
+            session_id: clean(&self.session_id, 100),
+            receipts: if given {
+                Receipts::Given
+            } else {
+                Receipts::None
+            },
+            // What no header can hold leads nowhere.
+            token: self
+                .resume_token
+                .as_deref()
+                .and_then(|token| token.parse().ok()),
+            from_bytes: self.from_bytes,
+        }
+    }
 }
 
 /// The receiving half of a WebSocket.
@@ -135,7 +126,15 @@ where
     pub async fn next(&mut self) -> Heard {
         loop {
             let message = match &self.error {
-                None => self.stream.next().await,
+                None => match timeout(SILENCE, self.stream.next()).await {
+                    Ok(message) => message,
+                    Err(_) => {
+                        let waited = SILENCE.as_secs();
+                        return Heard::Lost(anyhow::anyhow!(
+                            "the connection was lost: nothing was heard for {waited} s"
+                        ));
+                    }
+                },
                 // A gateway that says no and then nothing must not hold us.
                 Some(_) => timeout(CLOSE_TIMEOUT, self.stream.next())
                     .await
@@ -170,16 +169,17 @@ where
 
     fn understand(&mut self, text: &str) -> Option<Heard> {
         let frame: Frame = serde_json::from_str(text).unwrap_or_default();
-        match frame.r#type.as_str() {
-            "handshake-ack" if frame.ok != Some(false) => Some(Heard::Ack {
-                session_id: clean(&frame.session_id, 100),
-            }),
-            "ping" => Some(Heard::Ping),
-            "status" if frame.status == "finalized" => Some(Heard::Finalized {
+        match (frame.r#type.as_str(), frame.status.as_str()) {
+            ("handshake-ack", _) if frame.ok != Some(false) => Some(Heard::Ack(frame.welcome())),
+            ("ping", _) => Some(Heard::Ping),
+            ("ack", _) => Some(Heard::Kept(frame.bytes)),
+            ("status", "upstream_lost") => Some(Heard::UpstreamLost),
+            ("status", "upstream_restored") => Some(Heard::UpstreamRestored),
+            ("status", "finalized") => Some(Heard::Finalized {
                 bytes: frame.bytes,
                 duration: Duration::from_millis(frame.duration_ms),
             }),
-            "error" => {
+            ("error", _) => {
                 self.error = Some(text.to_owned());
                 None
             }

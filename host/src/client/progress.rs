@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, stderr};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Audio;
 
@@ -35,16 +35,39 @@ impl Progress {
         }
     }
 
-    /// The gateway has taken the stream.
+    /// The gateway has taken the stream, or has taken it again.
     pub(super) fn ready(&mut self, session_id: &str, audio: &Audio) {
         match self {
             Self::Silent => return,
             Self::Lines => {}
-            Self::Bar(bar) => {
+            Self::Bar(bar) if bar.length().is_none() => {
                 *bar = ProgressBar::new(audio.total_bytes()).with_style(style());
             }
+            Self::Bar(_) => {}
         }
-        println!("session {session_id}");
+        self.beside(|| println!("session {session_id}"));
+    }
+
+    /// Something happened that the user should know of.
+    pub(super) fn note(&self, text: &str) {
+        if !matches!(self, Self::Silent) {
+            self.beside(|| eprintln!("{text}"));
+        }
+    }
+
+    /// Prints lines where the bar does not overwrite them.
+    fn beside(&self, print: impl FnOnce()) {
+        match self {
+            Self::Bar(bar) => bar.suspend(print),
+            Self::Lines | Self::Silent => print(),
+        }
+    }
+
+    /// So much of the recording is safe.
+    pub(super) fn acked(&self, acked: u64) {
+        if let Self::Bar(bar) = self {
+            bar.set_message(format!(", {} safe", HumanBytes(acked)));
+        }
     }
 
     /// `sent` bytes have gone out, the last chunk included.
@@ -76,7 +99,7 @@ impl Progress {
 
 fn style() -> ProgressStyle {
     ProgressStyle::with_template(
-        "{elapsed_precise} {wide_bar} {percent:>3} %  {bytes} of {total_bytes}",
+        "{elapsed_precise} {wide_bar} {percent:>3} %  {bytes} of {total_bytes}{msg}",
     )
     // The template is a constant, and the default style shows as much.
     .unwrap_or_else(|_| ProgressStyle::default_bar())

@@ -7,9 +7,10 @@ use std::str::FromStr;
 use anyhow::Context;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, InvalidHeaderValue};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri};
 
+use crate::facts::RESUME_HEADER;
 use crate::tls::client::Authorities;
 
 /// The address of an ingest endpoint. Shown without its query, which may hold
@@ -105,8 +106,13 @@ impl Target {
         })
     }
 
-    /// The upgrade request.
-    pub(super) fn request(&self, token: Option<&Token>) -> anyhow::Result<Request> {
+    /// The upgrade request, of a client that comes back where it has a token
+    /// for that.
+    pub(super) fn request(
+        &self,
+        token: Option<&Token>,
+        resume: Option<&ResumeToken>,
+    ) -> anyhow::Result<Request> {
         let mut request = self
             .uri
             .clone()
@@ -114,6 +120,9 @@ impl Target {
             .with_context(|| format!("the URL {self}"))?;
         if let Some(token) = token {
             request.headers_mut().insert(AUTHORIZATION, token.0.clone());
+        }
+        if let Some(ResumeToken(token)) = resume {
+            request.headers_mut().insert(RESUME_HEADER, token.clone());
         }
         Ok(request)
     }
@@ -139,6 +148,26 @@ impl fmt::Debug for Target {
 /// A token, ready to be sent. Never shown.
 #[derive(Clone)]
 pub struct Token(HeaderValue);
+
+/// What leads back to a stream that was cut. Never shown, and never in a URL.
+#[derive(Clone)]
+pub struct ResumeToken(HeaderValue);
+
+impl FromStr for ResumeToken {
+    type Err = InvalidHeaderValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHeaderValue> {
+        let mut value = HeaderValue::from_str(text)?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+}
+
+impl fmt::Debug for ResumeToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResumeToken(..)")
+    }
+}
 
 /// Why a text is no token.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

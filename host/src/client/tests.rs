@@ -1,7 +1,9 @@
 //! The client against a gateway made of scripted replies, over real sockets.
 
 mod failures;
+mod going_on;
 mod inputs;
+mod journeys;
 mod streaming;
 
 use std::net::SocketAddr;
@@ -9,6 +11,7 @@ use std::path::PathBuf;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
@@ -25,9 +28,9 @@ const ERROR: &str =
 const SAMPLES: usize = 2000;
 
 /// The gateway's end of one WebSocket.
-struct Gateway(WebSocketStream<TcpStream>);
+struct Gateway<S = TcpStream>(WebSocketStream<S>);
 
-impl Gateway {
+impl<S: AsyncRead + AsyncWrite + Unpin> Gateway<S> {
     async fn say(&mut self, text: &str) {
         self.0.send(Message::text(text)).await.unwrap();
     }
@@ -71,6 +74,13 @@ impl Gateway {
         rest
     }
 }
+
+/// As the deployed clients would.
+const PLAIN: Manner = Manner {
+    pace: Pace::Unbounded,
+    features: Features::None,
+    retry_for: Duration::ZERO,
+};
 
 /// Serves one connection as `script` says.
 async fn gateway<F, T>(
@@ -160,12 +170,6 @@ impl Recording {
 }
 
 async fn fast(target: &Target, recording: &Recording) -> Outcome {
-    stream(
-        target,
-        None,
-        recording.audio(),
-        Pace::Unbounded,
-        &mut Progress::Silent,
-    )
-    .await
+    let audio = recording.audio();
+    stream(target, None, audio, PLAIN, &mut Progress::Silent).await
 }

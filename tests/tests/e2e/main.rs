@@ -32,6 +32,7 @@ mod logs;
 mod receipts;
 mod recordings;
 mod registry;
+mod reference;
 mod relay;
 mod relay_faults;
 mod relay_limits;

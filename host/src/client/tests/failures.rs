@@ -43,14 +43,12 @@ async fn a_refusal_in_mid_stream_is_seen_at_once() {
     .await;
     // An hour in real time: it ends long before, or this test never does.
     let recording = Recording::new(16_000 * 3600);
-    let outcome = stream(
-        &target,
-        None,
-        recording.audio(),
-        Pace::RealTime,
-        &mut Progress::Silent,
-    )
-    .await;
+    let manner = Manner {
+        pace: Pace::RealTime,
+        ..PLAIN
+    };
+    let audio = recording.audio();
+    let outcome = stream(&target, None, audio, manner, &mut Progress::Silent).await;
     let close = refusal(&outcome).close.as_ref().unwrap();
     assert_eq!(
         (close.code, close.reason.as_str()),

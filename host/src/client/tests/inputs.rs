@@ -115,6 +115,48 @@ fn a_chunk_is_a_tenth_of_a_second_of_all_channels() {
 }
 
 #[test]
+fn audio_is_read_from_any_byte_on() {
+    let stereo = WavSpec {
+        channels: 2,
+        bits_per_sample: 24,
+        ..WAV
+    };
+    let samples = (0..4000).map(|at| at * 1009 % 8_000_000);
+    let recording = Recording::with::<i32>(stereo, samples);
+    let whole = read_all(&recording);
+    let mut audio = recording.audio();
+    assert_eq!(audio.frame(), 6);
+    // Back and forth, in the middle of samples and of frames, and to the end.
+    for position in [0, 1, 5, 6, 9601, 7, 11_999, 12_000, 3] {
+        audio.seek(position).unwrap();
+        let mut rest = Vec::new();
+        while let Some(chunk) = audio.next_chunk().unwrap() {
+            rest.extend_from_slice(&chunk);
+        }
+        let from = usize::try_from(position).unwrap();
+        assert!(rest == whole[from..], "from {position}");
+        assert_eq!(audio.position(), 12_000);
+    }
+    let error = audio.seek(12_001).unwrap_err().to_string();
+    assert!(
+        error.contains("past the end") && error.contains("12000"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_leads_back_to_a_stream_is_a_header_and_never_shown() {
+    let token: ResumeToken = "HUSH-token_1".parse().unwrap();
+    let target: Target = "ws://h/m".parse().unwrap();
+    let request = target.request(None, Some(&token)).unwrap();
+    assert_eq!(request.headers()["x-sluice-resume"], "HUSH-token_1");
+    assert_eq!(request.uri(), "ws://h/m");
+    let shown = format!("{token:?} {request:?}");
+    assert!(!shown.contains("HUSH"), "{shown}");
+    assert!("a\nb".parse::<ResumeToken>().is_err());
+}
+
+#[test]
 fn only_ws_urls_are_targets() {
     for (url, error) in [
         ("http://127.0.0.1:8080/", "ws://"),
@@ -157,7 +199,7 @@ fn the_source_is_added_unless_the_url_names_one() {
             .parse::<Target>()
             .unwrap()
             .with_source("mic")
-            .request(None)
+            .request(None, None)
             .unwrap();
         request.uri().to_string()
     };
@@ -187,7 +229,7 @@ fn a_target_is_shown_without_its_secrets() {
 fn a_token_is_stripped_and_never_shown() {
     let token: Token = "\n abc.def \r\n".parse().unwrap();
     let target: Target = "ws://h/m".parse().unwrap();
-    let request = target.request(Some(&token)).unwrap();
+    let request = target.request(Some(&token), None).unwrap();
     assert_eq!(request.headers()["authorization"], "Bearer abc.def");
     assert!(!format!("{token:?} {:?}", request.headers()).contains("abc"));
 }
@@ -222,7 +264,7 @@ fn the_token_comes_from_argument_file_or_environment_in_this_order() {
         let request = "ws://h/m"
             .parse::<Target>()
             .unwrap()
-            .request(token.as_ref())
+            .request(token.as_ref(), None)
             .unwrap();
         request
             .headers()

@@ -25,6 +25,7 @@ async fn audio_arrives_byte_for_byte_and_is_confirmed() {
     assert_eq!(handshake["sample_rate"], 16_000);
     assert_eq!(handshake["channels"], 1);
     assert_eq!(handshake["codec"], "pcm_s16le");
+    assert_eq!(handshake.get("features"), None, "nothing that is not known");
     assert!(
         handshake["device_id"]
             .as_str()
@@ -134,14 +135,7 @@ async fn the_token_travels_in_the_header_and_the_source_in_the_query() {
     let token: Token = " abc.def.ghi\n".parse().unwrap();
     let target = target(address).with_source("sys");
     let audio = Recording::new(1).audio();
-    stream(
-        &target,
-        Some(&token),
-        audio,
-        Pace::Unbounded,
-        &mut Progress::Silent,
-    )
-    .await;
+    stream(&target, Some(&token), audio, PLAIN, &mut Progress::Silent).await;
     let (uri, header) = serving.await.unwrap();
     assert_eq!(uri, "/ws/ingest/meetings/m1?source=sys");
     assert_eq!(header.unwrap(), "Bearer abc.def.ghi");
@@ -160,14 +154,12 @@ async fn real_time_sends_a_chunk_each_tenth_of_a_second() {
     // The ack, and then nothing.
     let stream = stream::iter([Ok(Message::text(ACK))]).chain(stream::pending());
     let recording = Recording::new(4000);
-    let outcome = conversation::run(
-        sink,
-        stream,
-        recording.audio(),
-        Pace::RealTime,
-        &mut Progress::Silent,
-    )
-    .await;
+    let manner = Manner {
+        pace: Pace::RealTime,
+        ..PLAIN
+    };
+    let mut course = course::Course::new(recording.audio(), manner);
+    let outcome = conversation::run(sink, stream, &mut course, &mut Progress::Silent).await;
     assert_eq!(outcome.exit_code(), 4, "{outcome}");
     assert!(
         outcome.to_string().contains("did not confirm within 60 s"),

@@ -2,6 +2,8 @@
 //
 //     swift run --package-path tests/swift stream FILE.wav URL TOKEN
 //
+// There is no Mac where this was written: it has been neither compiled nor run. The workflow `macos` would do both.
+//
 // It uses URLSessionWebSocketTask and nothing else, because that is what decides what a user of the app
 // sees: the error frame, then the close code and the reason. The last line is `closed CODE REASON`.
 
@@ -26,7 +28,8 @@ struct Clip {
         func number(_ at: Int, _ bytes: Int) -> Int {
             (0..<bytes).reduce(0) { $0 | Int(file[at + $1]) << (8 * $1) }
         }
-        guard file.count >= 44, file.prefix(4) == Data("RIFF".utf8), number(20, 2) == 1, number(34, 2) == 16
+        guard file.count >= 44, file.prefix(4) == Data("RIFF".utf8), file[36..<40] == Data("data".utf8),
+            number(20, 2) == 1, number(34, 2) == 16
         else {
             fail(1, "\(path) is no WAV file of 16-bit PCM with a header of 44 bytes")
         }

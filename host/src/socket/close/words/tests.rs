@@ -1,5 +1,10 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
 use super::*;
 use crate::policy::Rejection;
+use crate::socket::document::{document, validate};
 use crate::upstream::{Lost, OpenError, Refusal};
 
 /// Every cause with the code and the word that `ingest.v1` gives it; no word
@@ -227,16 +232,19 @@ fn every_row_of_the_readme_is_what_is_said() {
     assert!(count > 20, "{count} rows");
 }
 
+/// Whether the words of a cause are a client's, a policy's or an upstream's
+/// own.
+fn are_its_own(cause: &Cause, code: u16, word: Option<&str>) -> bool {
+    matches!(cause, Cause::ClientClosed(_))
+        || matches!(word, Some("word" | "upstream_refused"))
+        || (matches!(cause, Cause::UpstreamEnded(_)) && code != 4006)
+}
+
 #[test]
 fn every_code_stands_in_the_readme_with_its_word() {
     let readme = README;
     for (cause, code, word) in table() {
-        // A client's own code goes back to it; a policy's and an upstream's words
-        // are their own.
-        let own = matches!(cause, Cause::ClientClosed(_))
-            || matches!(word, Some("word" | "upstream_refused"))
-            || (matches!(cause, Cause::UpstreamEnded(_)) && code != 4006);
-        if own {
+        if are_its_own(&cause, code, word) {
             continue;
         }
         let row = match word {
@@ -245,4 +253,57 @@ fn every_code_stands_in_the_readme_with_its_word() {
         };
         assert!(readme.contains(&row), "{row} for {cause:?}");
     }
+}
+
+/// What the policies say that come with the gateway: their own tests and those
+/// of the whole gateway hold them to it.
+const POLICIES: [(u16, &str, Option<bool>); 5] = [
+    (4000, "invalid_sample_rate", Some(false)),
+    (4001, "auth_failed", Some(false)),
+    (4002, "ingest_exists", Some(true)),
+    (4003, "superseded", Some(false)),
+    (4005, "policy_denied", None),
+];
+
+#[test]
+fn the_protocols_document_lists_every_code_with_its_words_and_no_other() {
+    // Whether to retry; none where that depends, or is no question.
+    let mut said = BTreeMap::<(u16, Option<String>), BTreeSet<Option<bool>>>::new();
+    for (code, word, retryable) in POLICIES {
+        let row = said.entry((code, Some(word.to_owned())));
+        row.or_default().insert(retryable);
+    }
+    for (cause, code, word) in table() {
+        if !are_its_own(&cause, code, word) {
+            let retryable = Words::of(&cause).error.map(|error| error.retryable);
+            let row = said.entry((code, word.map(str::to_owned)));
+            row.or_default().insert(retryable);
+        }
+    }
+    let document = document();
+    let rows = document["x-close-codes"].as_array().unwrap();
+    let mut listed = BTreeSet::new();
+    for row in rows {
+        let code = u16::try_from(row["close_code"].as_u64().unwrap()).unwrap();
+        let word = row["code"].as_str().map(str::to_owned);
+        if let (Some(_), Some(said)) = (&word, said.get(&(code, word.clone()))) {
+            let expected = match Vec::from_iter(said)[..] {
+                [Some(retryable)] => Value::Bool(*retryable),
+                _ => Value::from("as told"),
+            };
+            assert_eq!(row["retryable"], expected, "{row}");
+        }
+        assert!(listed.insert((code, word)), "twice: {row}");
+    }
+    assert_eq!(listed, said.into_keys().collect());
+}
+
+#[test]
+fn every_error_frame_is_as_the_protocols_document_says() {
+    let causes = table();
+    let frames = causes.iter().filter_map(|(cause, ..)| {
+        let frame = Words::of(cause).error_frame("s-1")?;
+        Some(("error", serde_json::from_slice(&frame).unwrap()))
+    });
+    validate(&frames.collect::<Vec<_>>());
 }
