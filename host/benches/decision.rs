@@ -113,7 +113,7 @@ impl Bench {
             &self.parts,
             &mut diagnostics,
         );
-        self.runtime.block_on(loading).expect("it loads")
+        Arc::new(self.runtime.block_on(loading).expect("it loads"))
     }
 
     /// A connection with ten headers, as a policy sees it.

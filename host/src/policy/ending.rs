@@ -1,16 +1,17 @@
 //! How a connection ended, as policies are told.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
     /// The word of the error frame, or what else ended it.
-    pub cause: &'static str,
+    pub cause: Cow<'static, str>,
     /// The close code that was sent.
     pub close_code: u16,
     /// Who closed: `client`, `gateway` or `transport`.
-    pub closed_by: &'static str,
+    pub closed_by: Cow<'static, str>,
     /// Whether it got as far as to stream.
     pub streamed: bool,
     /// From the upgrade on.

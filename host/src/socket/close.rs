@@ -95,9 +95,9 @@ async fn tell(story: &mut Story, report: Option<Report>, words: &Words, delivery
 
 fn ending(words: &Words, story: &Story) -> policy::Ending {
     policy::Ending {
-        cause: words.name,
+        cause: words.name.into(),
         close_code: words.close_code(),
-        closed_by: words.closed_by,
+        closed_by: words.closed_by.into(),
         streamed: story.streamed,
         lasted: story.lasted(),
         received_bytes: story.bytes_up,

@@ -34,6 +34,7 @@ mod relay;
 mod relay_faults;
 mod relay_limits;
 mod reload;
+mod replay;
 mod resume;
 mod rfc6455;
 mod seed;

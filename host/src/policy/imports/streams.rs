@@ -7,6 +7,7 @@ use wasmtime::component::Resource;
 use super::super::bindings::sluice::policy as wit;
 use super::super::convert;
 use super::super::state::State;
+use super::super::world::Seen;
 use super::{EndingHandle, WindowHandle};
 
 impl wit::frames::Host for State {}
@@ -57,7 +58,11 @@ impl wit::frames::HostWindow for State {
 impl wit::payload::Host for State {
     fn get(&mut self, _: Resource<WindowHandle>, place: u32) -> wasmtime::Result<Option<Vec<u8>>> {
         let place = usize::try_from(place)?;
-        Ok(self.window()?.payload(place).map(|it| it.to_vec()))
+        let window = self.window()?;
+        if place < window.frames.len() {
+            self.world.looked_at(Seen::Payload);
+        }
+        Ok(window.payload(place).map(|it| it.to_vec()))
     }
 }
 
@@ -65,7 +70,7 @@ impl wit::endings::Host for State {}
 
 impl wit::endings::HostEnding for State {
     fn cause(&mut self, _: Resource<EndingHandle>) -> wasmtime::Result<String> {
-        Ok(self.ending()?.cause.to_owned())
+        Ok(self.ending()?.cause.to_string())
     }
 
     fn close_code(&mut self, _: Resource<EndingHandle>) -> wasmtime::Result<u16> {
@@ -73,7 +78,7 @@ impl wit::endings::HostEnding for State {
     }
 
     fn closed_by(&mut self, _: Resource<EndingHandle>) -> wasmtime::Result<String> {
-        Ok(self.ending()?.closed_by.to_owned())
+        Ok(self.ending()?.closed_by.to_string())
     }
 
     fn streamed(&mut self, _: Resource<EndingHandle>) -> wasmtime::Result<bool> {

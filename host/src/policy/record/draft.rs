@@ -252,9 +252,9 @@ impl From<&window::Window> for Window {
 impl From<&ending::Ending> for Ending {
     fn from(ending: &ending::Ending) -> Self {
         Self {
-            cause: ending.cause.to_owned(),
+            cause: ending.cause.to_string(),
             close_code: ending.close_code,
-            closed_by: ending.closed_by.to_owned(),
+            closed_by: ending.closed_by.to_string(),
             streamed: ending.streamed,
             lasted_us: micros(ending.lasted),
             received_bytes: ending.received_bytes,
