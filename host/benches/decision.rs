@@ -121,7 +121,7 @@ impl Bench {
         let mut diagnostics = Diagnostics::default();
         let loading = load::policy(name, policy, &self.parts, &mut diagnostics);
         let loaded = self.runtime.block_on(loading);
-        loaded.unwrap_or_else(|| panic!("{name} does not load: {diagnostics}"))
+        Arc::new(loaded.unwrap_or_else(|| panic!("{name} does not load: {diagnostics}")))
     }
 
     /// The policy that a project made by the kit is, if its component is there.

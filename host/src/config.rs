@@ -282,6 +282,17 @@ pub struct Policy {
     pub config_places: BTreeMap<String, Place>,
 }
 
+impl Policy {
+    /// The name that the attributes of the policy `name` have: its own, or that
+    /// of the policy that it may replace.
+    #[must_use]
+    pub fn speaks_as<'a>(&'a self, name: &'a str) -> &'a str {
+        let trial = self.trial.as_ref();
+        let stands_for = trial.and_then(|trial| trial.stands_for.as_deref());
+        stands_for.unwrap_or(name)
+    }
+}
+
 /// Without the values of `config`, which may hold secrets.
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderName, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use crate::handshake::HandshakeError;
+use crate::policy::record::Input;
 
 /// Headers that a policy sees only when it is granted `credentials`.
 const CREDENTIAL_HEADERS: [HeaderName; 4] = [
@@ -58,6 +59,17 @@ pub struct Facts {
 #[derive(Debug, thiserror::Error)]
 #[error("the path is not UTF-8")]
 pub struct PathError;
+
+/// Why there are no facts of what was written down.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RecordedError {
+    /// It is not a name that a header can have.
+    #[error("\"{0}\" is not the name of a header")]
+    Header(String),
+    /// It is not an address with a port.
+    #[error("\"{0}\" is not an address and port")]
+    Remote(String),
+}
 
 /// Why an attribute was not stored.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -119,6 +131,31 @@ impl Facts {
             headers: texts(headers),
             attributes: Mutex::default(),
         }
+    }
+
+    /// Facts as they were written down. There is no request to collect them of
+    /// any more.
+    pub(crate) fn recorded(
+        session_id: Arc<str>,
+        route: Arc<str>,
+        input: &Input,
+    ) -> Result<Self, RecordedError> {
+        let header = |(name, value): &(String, String)| {
+            let parsed = HeaderName::from_bytes(name.as_bytes());
+            let parsed = parsed.map_err(|_| RecordedError::Header(name.clone()))?;
+            Ok::<_, RecordedError>((parsed, value.as_str().into()))
+        };
+        let remote = input.remote.parse::<SocketAddr>();
+        Ok(Self {
+            session_id,
+            route,
+            path: input.path.clone(),
+            params: input.params.clone(),
+            remote: remote.map_err(|_| RecordedError::Remote(input.remote.clone()))?,
+            query: input.query.clone(),
+            headers: input.headers.iter().map(header).collect::<Result<_, _>>()?,
+            attributes: Mutex::new(input.attributes.clone()),
+        })
     }
 
     /// The same facts, with other attributes.

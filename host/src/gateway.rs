@@ -1,6 +1,6 @@
 //! What all connections share: the routes, and whoever keeps count.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -14,6 +14,7 @@ use crate::lanes::Lanes;
 use crate::metrics;
 use crate::parking::Parking;
 use crate::policy::Chain;
+use crate::policy::component::ComponentPolicy;
 use crate::rate_limit::AttemptLimit;
 use crate::session::Registry;
 use crate::shutdown::Shutdown;
@@ -125,6 +126,9 @@ impl Routes {
     }
 }
 
+/// Policies by name.
+pub type Policies = BTreeMap<String, Option<Arc<ComponentPolicy>>>;
+
 /// What a configuration comes to: the routes with their chains of policies,
 /// built together and replaced together. A connection takes its route from the
 /// generation that is current when it asks for its upgrade, and keeps it to its
@@ -133,6 +137,8 @@ impl Routes {
 pub struct Generation {
     /// Counted from 1, which is the one at start.
     pub number: u64,
+    /// Its policies. One that did not load is there without a value.
+    pub policies: Policies,
     /// What is served.
     pub routes: Routes,
     /// The folders of its recordings.

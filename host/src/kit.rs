@@ -3,7 +3,8 @@
 //! A project is made by [`new`], becomes a component by [`build`] and is shown
 //! to its author by [`inspect`]. [`test`], [`run`] and [`bench`] try it: the
 //! real component in the real engine, in a world ([`scene`]) that a file of
-//! cases ([`fixture`]) describes. Nothing here is on a connection's path.
+//! cases ([`fixture`]) describes; [`replay`] tries it on decisions that were
+//! recorded. Nothing here is on a connection's path.
 
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ mod guest;
 pub mod inspect;
 pub mod new;
 pub mod project;
+pub mod replay;
 pub mod run;
 pub mod scene;
 pub mod subject;
@@ -34,6 +36,7 @@ pub async fn command(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
         PolicyCommand::Test(args) => return test::run(args).await,
         PolicyCommand::Run(args) => run::run(args).await?,
         PolicyCommand::Bench(args) => bench::run(args).await?,
+        PolicyCommand::Replay(args) => return replay::run(args).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -40,7 +40,7 @@ struct Claims {
     next_fence: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Claim {
     session: Arc<Session>,
     fence: u64,
@@ -60,17 +60,27 @@ pub struct Session {
     ended: CancellationToken,
     /// Seconds since 1970; `u64::MAX` where nothing expires.
     expires_at: AtomicU64,
-    /// The session that this is a shadow of. What a shadow claims it has as far
-    /// as it can tell, and nobody else can.
-    shadow_of: Option<Arc<Session>>,
+    /// Whom this is a shadow of. What a shadow claims it has as far as it can
+    /// tell, and nobody else can.
+    shadow_of: Option<Original>,
+}
+
+/// The session that another one is a shadow of.
+#[derive(Debug)]
+struct Original {
+    session: Arc<Session>,
+    /// What it has claimed since the shadow is to stand where it stood, and
+    /// from whom. To the shadow that has not happened.
+    since: Vec<(String, Option<Claim>)>,
 }
 
 #[derive(Debug, Default)]
 struct Held {
     /// Keys with their fences, in the order in which they were claimed.
     claims: Vec<(String, u64)>,
-    /// Sessions that this one evicted, and that may still be sealing.
-    evicted: Vec<Arc<Session>>,
+    /// What those had whom this one evicted, by key, the holder last. They may
+    /// still be sealing.
+    evicted: Vec<(String, Claim)>,
     /// After the release nothing can be claimed: a call that outlives its
     /// connection must not leave a claim that nobody would release.
     released: bool,
@@ -107,6 +117,11 @@ pub enum ClaimError {
 /// A mark to which [`Registry::undo`] returns.
 #[derive(Debug, Clone, Copy)]
 pub struct Mark(usize);
+
+impl Mark {
+    /// Behind everything that a session ever claims.
+    pub const END: Self = Self(usize::MAX);
+}
 
 impl Registry {
     /// Takes `key` for `session`, or says who has it. Claiming again what the
@@ -159,18 +174,18 @@ impl Registry {
         if &*claim.session.facts.session_id != holder {
             return Err(ClaimError::Held(claim.holder()));
         }
-        let still_there = claims.all(key).map(|claim| &claim.session);
-        let evicted: Vec<_> = still_there
-            .filter(|other| !Arc::ptr_eq(other, session))
-            .cloned()
+        let evicted: Vec<_> = claims
+            .all(key)
+            .filter(|claim| !Arc::ptr_eq(&claim.session, session))
+            .map(|claim| (key.to_owned(), claim.clone()))
             .collect();
         claims.insert(session, key)?;
         session.lock().evicted.extend(evicted.iter().cloned());
         drop(claims);
         // Those before the holder may not know it yet: a stream that waits for
         // its client has connections of that client on top of it.
-        for loser in evicted {
-            loser.tell(notice.clone());
+        for (_, loser) in evicted {
+            loser.session.tell(notice.clone());
         }
         Ok(())
     }
@@ -187,7 +202,10 @@ impl Registry {
         let undone: Vec<_> = {
             let mut held = session.lock();
             let keep = mark.0.min(held.claims.len());
-            held.claims.split_off(keep)
+            let undone = held.claims.split_off(keep);
+            let is_undone = |key: &String| undone.iter().any(|(claimed, _)| claimed == key);
+            held.evicted.retain(|(key, _)| !is_undone(key));
+            undone
         };
         claims.remove(&undone);
     }
@@ -232,12 +250,12 @@ impl Claims {
         self.all(key).next_back()
     }
 
-    /// What a claim of `shadow` would come to, if it were `real`; whoever
-    /// `evicts` names would be no obstacle.
+    /// What a claim of `shadow` would come to, if it were the one that it is a
+    /// shadow of; whoever `evicts` names would be no obstacle.
     fn look(
         &self,
         shadow: &Session,
-        real: &Arc<Session>,
+        Original { session, since }: &Original,
         key: &str,
         evicts: Option<&str>,
     ) -> Result<(), ClaimError> {
@@ -251,9 +269,13 @@ impl Claims {
         if held.claims.len() >= MAX_CLAIMS {
             return Err(ClaimError::TooMany);
         }
-        let in_the_way = self.holder(key).filter(|claim| {
-            !Arc::ptr_eq(&claim.session, real)
-                && !real.returns_to(&claim.session)
+        let holder = match since.iter().find(|(claimed, _)| claimed == key) {
+            Some((_, displaced)) => displaced.as_ref(),
+            None => self.holder(key),
+        };
+        let in_the_way = holder.filter(|claim| {
+            !Arc::ptr_eq(&claim.session, session)
+                && !session.returns_to(&claim.session)
                 && evicts != Some(&*claim.session.facts.session_id)
         });
         if let Some(claim) = in_the_way {
@@ -303,6 +325,23 @@ impl Claims {
     }
 }
 
+impl Held {
+    /// The keys that were claimed after `mark`, and who had them.
+    fn since(&self, mark: Mark) -> Vec<(String, Option<Claim>)> {
+        let claimed = self.claims.get(mark.0..).unwrap_or_default();
+        let displaced = |key: &String| {
+            let mut evicted = self.evicted.iter().rev();
+            evicted
+                .find(|(of, _)| of == key)
+                .map(|(_, claim)| claim.clone())
+        };
+        claimed
+            .iter()
+            .map(|(key, _)| (key.clone(), displaced(key)))
+            .collect()
+    }
+}
+
 impl Claim {
     fn holder(&self) -> Holder {
         Holder {
@@ -314,7 +353,7 @@ impl Claim {
 }
 
 impl Session {
-    fn new(facts: Arc<Facts>, shadow_of: Option<Arc<Self>>) -> Self {
+    fn new(facts: Arc<Facts>, shadow_of: Option<Original>) -> Self {
         Self {
             facts,
             held: Mutex::default(),
@@ -327,12 +366,16 @@ impl Session {
         }
     }
 
-    /// A session like this one, with these attributes, on which nothing that is
-    /// done has an effect on anybody.
+    /// A session as `real` was at `mark`, when it had these attributes. Nothing
+    /// that is done on it has an effect on anybody.
     #[must_use]
-    pub fn shadow(real: &Arc<Self>, attributes: Vec<(String, String)>) -> Arc<Self> {
+    pub fn shadow(real: &Arc<Self>, attributes: Vec<(String, String)>, mark: Mark) -> Arc<Self> {
         let facts = real.facts.with_attributes(attributes);
-        Arc::new(Self::new(Arc::new(facts), Some(Arc::clone(real))))
+        let original = Original {
+            session: Arc::clone(real),
+            since: real.lock().since(mark),
+        };
+        Arc::new(Self::new(Arc::new(facts), Some(original)))
     }
 
     /// Waits until another connection has evicted this one.
@@ -355,8 +398,8 @@ impl Session {
     /// Waits until every session that this one evicted has ended.
     pub async fn evicted_have_ended(&self) {
         let evicted = std::mem::take(&mut self.lock().evicted);
-        for loser in evicted {
-            loser.ended.cancelled().await;
+        for (_, claim) in evicted {
+            claim.session.ended.cancelled().await;
         }
     }
 

@@ -1,6 +1,5 @@
 //! One generation of what is served, from the configuration.
 
-use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use crate::config::{self, Config, Diagnostics, Grant, Metering, Place};
-use crate::gateway::{Generation, Route, Routes};
+use crate::gateway::{Generation, Policies, Route, Routes};
 use crate::keys::KeySets;
 use crate::policy::chain::Step;
 use crate::policy::component::{ComponentPolicy, Hooks};
@@ -26,10 +25,6 @@ use crate::rate_limit::{Allowance, AttemptLimit};
 use crate::session::Registry;
 use crate::upstream::Upstreams;
 use crate::upstream::wav::Wav;
-
-/// The policies of a configuration. One that does not load is there without a
-/// value, so that whoever names it is not said to name nothing.
-type Policies = BTreeMap<String, Option<Arc<ComponentPolicy>>>;
 
 /// Builds generations, out of what outlives them.
 pub struct Builder {
@@ -109,7 +104,7 @@ impl Builder {
                 counters: Arc::clone(&self.counters),
             }),
         };
-        let policies = policies(config, &parts, diagnostics).await;
+        let policies = policies(config, before, &parts, diagnostics).await;
         let upstreams = (self.upstreams)(config);
         let number = before.map_or(1, |before| before.number + 1);
         let stock = Stock {
@@ -127,6 +122,7 @@ impl Builder {
         }
         let generation = Generation {
             number,
+            policies,
             routes,
             folders: recordings(config).map(|(_, folder)| folder).collect(),
         };
@@ -134,8 +130,15 @@ impl Builder {
     }
 }
 
-/// Loads all policies, as many at once as there are cores to compile them.
-async fn policies(config: &Config, parts: &Parts, diagnostics: &mut Diagnostics) -> Policies {
+/// Loads all policies, as many at once as there are cores to compile them. One
+/// that does not load is there without a value, so that whoever names it is not
+/// said to name nothing.
+async fn policies(
+    config: &Config,
+    before: Option<&Generation>,
+    parts: &Parts,
+    diagnostics: &mut Diagnostics,
+) -> Policies {
     let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
     let loading = config.policies.iter();
     // Boxed, or the compiler cannot tell that they may change threads.
@@ -146,7 +149,12 @@ async fn policies(config: &Config, parts: &Parts, diagnostics: &mut Diagnostics)
     let mut policies = Policies::new();
     while let Some((name, loaded, mistakes)) = loading.next().await {
         diagnostics.append(mistakes);
-        policies.insert(name.to_owned(), loaded);
+        let before = before.and_then(|before| before.policies.get(name)?.as_deref());
+        let loaded = loaded.map(|policy| match before {
+            Some(before) => policy.after(before),
+            None => policy,
+        });
+        policies.insert(name.to_owned(), loaded.map(Arc::new));
     }
     policies
 }
@@ -155,7 +163,7 @@ async fn load_policy<'a>(
     name: &'a str,
     policy: &config::Policy,
     parts: &Parts,
-) -> (&'a str, Option<Arc<ComponentPolicy>>, Diagnostics) {
+) -> (&'a str, Option<ComponentPolicy>, Diagnostics) {
     let mut mistakes = Diagnostics::default();
     let loaded = load::policy(name, policy, parts, &mut mistakes).await;
     (name, loaded, mistakes)

@@ -32,6 +32,13 @@ pub enum PolicyCommand {
     Run(RunArgs),
     /// Measure what a decision costs on this machine.
     Bench(BenchArgs),
+    /// Make recorded decisions again, and show what comes out differently.
+    ///
+    /// The component runs in the gateway's own engine, and what it asks is
+    /// answered as it was then: a candidate is tried on yesterday's traffic.
+    /// What the record cannot answer leaves a decision undecided. Exits with
+    /// 1 when something is different.
+    Replay(ReplayArgs),
 }
 
 /// Which policy is meant, and what it is given.
@@ -86,6 +93,43 @@ pub struct BenchArgs {
     /// How long to measure.
     #[arg(long = "for", value_name = "DURATION", default_value = "2s", value_parser = units::duration)]
     pub duration: Duration,
+}
+
+/// `sluice policy replay`
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Records of decisions, as `[decisions]` has them written; those that
+    /// were put aside first.
+    #[arg(value_name = "DECISIONS.jsonl", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Print JSON, for other programs: a line for each finding, and one for
+    /// them all.
+    #[arg(long)]
+    json: bool,
+    /// Which policy is meant.
+    #[command(flatten)]
+    pub subject: SubjectArgs,
+}
+
+/// Whom `sluice policy replay` prints for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplayOutput {
+    /// People.
+    Text,
+    /// Other programs.
+    Json,
+}
+
+impl ReplayArgs {
+    /// Whom it prints for.
+    #[must_use]
+    pub fn output(&self) -> ReplayOutput {
+        if self.json {
+            ReplayOutput::Json
+        } else {
+            ReplayOutput::Text
+        }
+    }
 }
 
 /// `sluice policy new`

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{Defects, Gateway, Generation, Route, Routes};
+use super::{Defects, Gateway, Generation, Policies, Route, Routes};
 use crate::config::{HandshakeMode, Limits, Metering};
 use crate::lanes::Lanes;
 use crate::parking::Parking;
@@ -55,6 +55,7 @@ pub(crate) fn generation(number: u64, routes: Routes) -> Arc<Generation> {
         number,
         routes,
         folders: BTreeSet::new(),
+        policies: Policies::default(),
     })
 }
 

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::verify::seconds;
+
 /// The claims of a verified token: whoever has one knows that the signature,
 /// the times, the issuer and the audience were in order.
 pub struct Claims {
@@ -22,6 +24,18 @@ impl Claims {
             expires_at,
             accepted_until,
         }
+    }
+
+    /// Claims that were verified when they were written down; nothing where
+    /// these are none.
+    pub(crate) fn recorded(json: Value) -> Option<Self> {
+        let expires_at = json.as_object()?.get("exp").and_then(seconds)?;
+        // Nobody streams by them, so that no leeway is of interest.
+        Some(Self {
+            json,
+            expires_at,
+            accepted_until: expires_at,
+        })
     }
 
     /// A claim by JSON pointer (RFC 6901): a string as it is, anything else as

@@ -205,7 +205,7 @@ fn read<T: DeserializeOwned>(part: &str) -> Result<T, TokenError> {
     clippy::cast_sign_loss,
     reason = "a date out of range is clamped, and parts of a second are cut"
 )]
-fn seconds(value: &Value) -> Option<u64> {
+pub(super) fn seconds(value: &Value) -> Option<u64> {
     value
         .as_u64()
         .or_else(|| value.as_f64().map(|date| date as u64))

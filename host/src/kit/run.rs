@@ -27,7 +27,7 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     println!("case     {}", case.name);
     println!("verdict  {}", trial.verdict);
     let attributes = trial.scene.connection.session().facts.attributes();
-    let own = format!("{}.", subject.name);
+    let own = format!("{}.", subject.settings.speaks_as(&subject.name));
     for (name, value) in attributes.iter().filter(|(name, _)| name.starts_with(&own)) {
         println!("leaves   {name} = \"{}\"", crate::text::clean(value, 200));
     }

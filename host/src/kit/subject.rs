@@ -135,6 +135,10 @@ fn choose(config: &Config, named: Option<&str>, built: Option<&Path>) -> anyhow:
         }
         return Ok(name.to_owned());
     }
+    let mut all = config.policies.keys();
+    if let (Some(only), None, None) = (all.next(), all.next(), built) {
+        return Ok(only.clone());
+    }
     let own: Vec<(&String, PathBuf)> = config
         .policies
         .iter()

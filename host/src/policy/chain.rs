@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::ending::Ending;
 use super::record::Verdict;
 use super::record::writer::Recorder;
-use super::shadow::{Beside, Candidate, Place};
+use super::shadow::{Beside, Candidate, Place, Shown};
 use super::{Answer, Decision, Failure, Outcome, Policy, Question, Record, Refused};
 use crate::config::OnFailure;
 use crate::session::{Mark, Registry, Session};
@@ -160,7 +160,10 @@ impl Chain {
             let Cast { decides, watched } = step.cast(session);
             let before = Before::of(session, registry);
             let was_named = self.user(session).is_some();
-            let shown = watched.as_ref().map(|_| before.attributes.clone());
+            let shown = watched.as_ref().map(|_| Shown {
+                attributes: before.attributes.clone(),
+                mark: before.mark,
+            });
             let (on_the_record, verdict) = match decides {
                 None => (Verdict::Accept, Ok(())),
                 Some((policy, place)) => {
@@ -184,21 +187,25 @@ impl Chain {
                     (on_the_record, verdict)
                 }
             };
-            if let (Some(watched), Some(attributes)) = (watched, shown) {
-                watched.ask(session, attributes, question, on_the_record, &self.recorder);
+            if let (Some(watched), Some(shown)) = (watched, shown) {
+                watched.ask(session, shown, question, on_the_record, &self.recorder);
             }
             verdict?;
         }
         Ok(())
     }
 
-    /// Tells every policy that decides how a connection ended. One that breaks
-    /// keeps no other from being told. There is nothing to agree about, so
-    /// nobody is told who is only watched.
+    /// Tells every policy how a connection ended. One that breaks keeps no
+    /// other from being told. Who is only watched is told too, so that what it
+    /// has counted it can take back; there is nothing to agree about.
     pub async fn tell(&self, session: &Arc<Session>, ending: &Arc<Ending>) -> Vec<Record> {
         let mut records = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
-            let Some((policy, place)) = step.cast(session).decides else {
+            let Cast { decides, watched } = step.cast(session);
+            if let Some(watched) = watched {
+                watched.tell(session, ending, &self.recorder);
+            }
+            let Some((policy, place)) = decides else {
                 continue;
             };
             let started = Instant::now();

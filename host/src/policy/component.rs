@@ -30,6 +30,7 @@ use crate::text;
 const MAX_TRAP_TEXT: usize = 2048;
 
 /// What a policy is configured to be and to have.
+#[derive(PartialEq)]
 pub struct Settings {
     /// Its name in the configuration.
     pub name: Arc<str>,
@@ -44,8 +45,6 @@ pub struct Settings {
     pub limits: PolicyLimits,
     /// Its own section: JSON text by key.
     pub config: HashMap<String, String>,
-    /// What its calls to the host work on.
-    pub world: Arc<dyn World>,
     /// `sha256:` and the digest of its component.
     pub digest: Arc<str>,
     /// When it is left alone.
@@ -95,15 +94,22 @@ pub struct Usage {
 pub struct ComponentPolicy {
     engine: Arc<Engine>,
     turns: Turns,
+    /// Not of the settings: an import is to reach it by way of the notes only.
+    world: Arc<dyn World>,
     settings: Arc<Settings>,
     hooks: Hooks,
-    breaker: Breaker,
+    breaker: Arc<Breaker>,
 }
 
 impl ComponentPolicy {
-    /// A policy of these hooks.
+    /// A policy of these hooks, whose calls to the host work on `world`.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, settings: Settings, hooks: Hooks) -> Self {
+    pub fn new(
+        engine: Arc<Engine>,
+        world: Arc<dyn World>,
+        settings: Settings,
+        hooks: Hooks,
+    ) -> Self {
         let PolicyLimits {
             max_calls,
             max_queue,
@@ -113,9 +119,24 @@ impl ComponentPolicy {
         Self {
             engine,
             turns: Turns::new(max_calls, max_queue),
+            world,
             settings: Arc::new(settings),
             hooks,
-            breaker,
+            breaker: Arc::new(breaker),
+        }
+    }
+
+    /// Counts the failures of `before` as its own, if nothing about it has
+    /// changed: a reload for another's sake ends no quarantine. What was
+    /// changed may have been repaired, and begins anew.
+    #[must_use]
+    pub fn after(self, before: &Self) -> Self {
+        if self.settings != before.settings {
+            return self;
+        }
+        Self {
+            breaker: Arc::clone(&before.breaker),
+            ..self
         }
     }
 
@@ -292,7 +313,7 @@ impl ComponentPolicy {
     }
 
     fn store(&self, subject: Subject, notes: &Notes) -> Store<State> {
-        let world = notes.of(&self.settings.world);
+        let world = notes.of(&self.world);
         let state = State::new(Arc::clone(&self.settings), world, subject);
         let mut store = Store::new(self.engine.wasm(), state);
         store.limiter(|state| state);

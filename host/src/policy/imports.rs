@@ -13,6 +13,7 @@ use super::counters::{Change, CounterError};
 use super::ending::Ending;
 use super::state::{LimitReached, State};
 use super::window::Window;
+use super::world::Seen;
 use crate::config::Grant;
 use crate::facts::Credentials;
 use crate::keys::{Claims, TokenError};
@@ -68,17 +69,23 @@ impl State {
         key: &str,
         change: Change,
     ) -> wasmtime::Result<Result<i64, wit::counters::Error>> {
-        let Settings {
-            world,
-            name,
-            limits,
-            ..
-        } = &*self.settings;
-        match world.count(name, limits.max_counters, key, change) {
+        let Settings { name, limits, .. } = &*self.settings;
+        match self.world.count(name, limits.max_counters, key, change) {
             Ok(value) => Ok(Ok(value)),
             Err(CounterError::Full) => Ok(Err(wit::counters::Error::Full)),
             Err(error @ CounterError::TooLarge) => Err(wasmtime::Error::new(error)),
         }
+    }
+
+    /// A text that is shown to the guest.
+    fn shown<T: AsRef<str>>(&self, text: T) -> T {
+        self.world.looked_at(Seen::Text(text.as_ref()));
+        text
+    }
+
+    /// The same, where there is one.
+    fn shown_if_there(&self, text: Option<&str>) -> Option<String> {
+        text.map(|text| self.shown(text).to_owned())
     }
 
     /// Hands a resource to the guest.
@@ -124,7 +131,7 @@ impl wit::connection::HostFacts for State {
     }
 
     fn path(&mut self, _: Resource<FactsHandle>) -> wasmtime::Result<String> {
-        Ok(self.session()?.facts.path.clone())
+        Ok(self.shown(self.session()?.facts.path.clone()))
     }
 
     fn param(
@@ -132,7 +139,7 @@ impl wit::connection::HostFacts for State {
         _: Resource<FactsHandle>,
         name: String,
     ) -> wasmtime::Result<Option<String>> {
-        Ok(self.session()?.facts.param(&name).map(str::to_owned))
+        Ok(self.shown_if_there(self.session()?.facts.param(&name)))
     }
 
     fn query(
@@ -140,12 +147,8 @@ impl wit::connection::HostFacts for State {
         _: Resource<FactsHandle>,
         name: String,
     ) -> wasmtime::Result<Option<String>> {
-        let credentials = self.credentials();
-        Ok(self
-            .session()?
-            .facts
-            .query(&name, credentials)
-            .map(str::to_owned))
+        let facts = &self.session()?.facts;
+        Ok(self.shown_if_there(facts.query(&name, self.credentials())))
     }
 
     fn header(
@@ -153,12 +156,8 @@ impl wit::connection::HostFacts for State {
         _: Resource<FactsHandle>,
         name: String,
     ) -> wasmtime::Result<Option<String>> {
-        let credentials = self.credentials();
-        Ok(self
-            .session()?
-            .facts
-            .header(&name, credentials)
-            .map(str::to_owned))
+        let facts = &self.session()?.facts;
+        Ok(self.shown_if_there(facts.header(&name, self.credentials())))
     }
 
     fn remote_addr(&mut self, _: Resource<FactsHandle>) -> wasmtime::Result<String> {
@@ -170,7 +169,8 @@ impl wit::connection::HostFacts for State {
         _: Resource<FactsHandle>,
         name: String,
     ) -> wasmtime::Result<Option<String>> {
-        Ok(self.session()?.facts.attribute(&name))
+        let attribute = self.session()?.facts.attribute(&name);
+        Ok(self.shown_if_there(attribute.as_deref()))
     }
 
     fn set_attribute(
@@ -226,19 +226,19 @@ impl wit::jwt::HostClaims for State {
         claims: Resource<Claims>,
         pointer: String,
     ) -> wasmtime::Result<Option<String>> {
-        Ok(self
-            .resources
-            .get(&claims)?
-            .get(&pointer)
-            .map(std::borrow::Cow::into_owned))
+        let claims = self.resources.get(&claims)?;
+        self.world.looked_at(Seen::Claim(claims, &pointer));
+        Ok(claims.get(&pointer).map(std::borrow::Cow::into_owned))
     }
 
     fn json(&mut self, claims: Resource<Claims>) -> wasmtime::Result<String> {
-        Ok(self.resources.get(&claims)?.json())
+        Ok(self.shown(self.resources.get(&claims)?.json()))
     }
 
     fn expires_at(&mut self, claims: Resource<Claims>) -> wasmtime::Result<Option<u64>> {
-        Ok(self.resources.get(&claims)?.expires_at())
+        let claims = self.resources.get(&claims)?;
+        self.world.looked_at(Seen::Claim(claims, "/exp"));
+        Ok(claims.expires_at())
     }
 
     fn drop(&mut self, claims: Resource<Claims>) -> wasmtime::Result<()> {
@@ -266,17 +266,14 @@ impl wit::sessions::Host for State {
     ) -> wasmtime::Result<Result<(), Resource<Holder>>> {
         let settings = &self.settings;
         let notice = convert::notice(&notice, &settings.name, settings.limits.max_message);
-        let evicted = self
-            .settings
-            .world
-            .evict(self.session()?, &key, &holder, notice);
+        let evicted = self.world.evict(self.session()?, &key, &holder, notice);
         self.held(evicted)
     }
 }
 
 impl wit::sessions::HostHolder for State {
     fn session_id(&mut self, holder: Resource<Holder>) -> wasmtime::Result<String> {
-        Ok(self.resources.get(&holder)?.session_id.clone())
+        Ok(self.shown(self.resources.get(&holder)?.session_id.clone()))
     }
 
     fn since_ms(&mut self, holder: Resource<Holder>) -> wasmtime::Result<u64> {
@@ -284,7 +281,12 @@ impl wit::sessions::HostHolder for State {
     }
 
     fn attributes(&mut self, holder: Resource<Holder>) -> wasmtime::Result<Vec<(String, String)>> {
-        Ok(self.resources.get(&holder)?.attributes.clone())
+        let attributes = &self.resources.get(&holder)?.attributes;
+        for (name, value) in attributes {
+            self.shown(name);
+            self.shown(value);
+        }
+        Ok(attributes.clone())
     }
 
     fn drop(&mut self, holder: Resource<Holder>) -> wasmtime::Result<()> {
@@ -345,6 +347,6 @@ impl wit::clock::Host for State {
     }
 
     fn monotonic_ns(&mut self) -> wasmtime::Result<u64> {
-        Ok(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        Ok(self.world.monotonic_ns(self.started))
     }
 }

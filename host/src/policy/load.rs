@@ -42,7 +42,7 @@ pub async fn policy(
     policy: &config::Policy,
     parts: &Parts,
     diagnostics: &mut Diagnostics,
-) -> Option<Arc<ComponentPolicy>> {
+) -> Option<ComponentPolicy> {
     let pin = policy.sha256.as_ref();
     let compiling = compile(&parts.engine, &parts.fetcher, &policy.component, pin);
     let compiled = match compiling.await {
@@ -70,7 +70,7 @@ pub async fn policy(
     };
     let built = link(name, policy, &compiled, parts, diagnostics)?;
     match built.try_out().await {
-        Ok(Ok(())) => Some(Arc::new(built)),
+        Ok(Ok(())) => Some(built),
         Ok(Err(complaint)) => {
             diagnostics.error(
                 complained_about(policy, &complaint),
@@ -139,7 +139,8 @@ pub fn link(
     }
     Some(ComponentPolicy::new(
         Arc::clone(&parts.engine),
-        settings(name, policy, parts, &compiled.digest),
+        Arc::clone(&parts.world),
+        settings(name, policy, &compiled.digest),
         hooks,
     ))
 }
@@ -258,7 +259,8 @@ pub(crate) fn is_core_module(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\0asm\x01\0\0\0")
 }
 
-/// Denies by default: whatever is not known and granted is a mistake.
+/// Denies by default: whatever is not known and granted is a mistake. What is
+/// to be granted is said once, for all imports together.
 fn imports_are_granted(
     name: &str,
     policy: &config::Policy,
@@ -266,26 +268,15 @@ fn imports_are_granted(
     parts: &Parts,
     diagnostics: &mut Diagnostics,
 ) -> bool {
+    let component = component.component_type();
+    let mut missing = Vec::new();
     let mut fine = true;
     let mut of_wasi = Vec::new();
-    let component = component.component_type();
     for (import, _) in component.imports(parts.engine.wasm()) {
         match grant_needed(import) {
             Needed::Nothing => {}
             Needed::Grant(grant) if policy.grants.contains(&grant) => {}
-            Needed::Grant(grant) => {
-                fine = false;
-                let word = grant.name();
-                let mut all: Vec<_> = policy.grants.iter().map(|grant| grant.name()).collect();
-                all.push(word);
-                diagnostics.error(
-                    &policy.grants_place,
-                    format!("policy \"{name}\" imports {import}, which it is not granted"),
-                    format!(
-                        "if it may have it, write this line in [policies.{name}]: grants = {all:?}"
-                    ),
-                );
-            }
+            Needed::Grant(grant) => missing.push((import, grant)),
             Needed::Wasi if policy.wasi == Wasi::Stub => {}
             Needed::Wasi => of_wasi.push(import),
             Needed::Unknown => {
@@ -302,23 +293,43 @@ fn imports_are_granted(
         }
     }
     // A toolchain that takes any of it takes it all: that is one mistake.
-    let Some((first, others)) = of_wasi.split_first() else {
+    if let Some((first, others)) = of_wasi.split_first() {
+        fine = false;
+        let more = match others.len() {
+            0 => String::new(),
+            others => format!(" (and {others} more of WASI)"),
+        };
+        diagnostics.error(
+            &policy.component_place,
+            format!(
+                "policy \"{name}\" imports {}{more}, which it is not given",
+                text::clean(first, 200)
+            ),
+            format!(
+                "build it without WASI (Rust: target wasm32-unknown-unknown); or, if its toolchain cannot, \
+                 write this line in [policies.{name}], which gives it WASI with nothing behind it: wasi = \"stub\""
+            ),
+        );
+    }
+    if missing.is_empty() {
         return fine;
-    };
-    let more = match others.len() {
-        0 => String::new(),
-        others => format!(" (and {others} more of WASI)"),
-    };
+    }
+    let imports: Vec<_> = missing.iter().map(|(import, _)| *import).collect();
+    let granted = policy.grants.iter().copied();
+    let mut all: Vec<_> = granted.map(Grant::name).collect();
+    for (_, grant) in missing {
+        // Two versions of an interface need one grant.
+        if !all.contains(&grant.name()) {
+            all.push(grant.name());
+        }
+    }
     diagnostics.error(
-        &policy.component_place,
+        &policy.grants_place,
         format!(
-            "policy \"{name}\" imports {}{more}, which it is not given",
-            text::clean(first, 200)
+            "policy \"{name}\" imports {}, which it is not granted",
+            imports.join(" and ")
         ),
-        format!(
-            "build it without WASI (Rust: target wasm32-unknown-unknown); or, if its toolchain cannot, \
-             write this line in [policies.{name}], which gives it WASI with nothing behind it: wasi = \"stub\""
-        ),
+        format!("if it may have that, write this line in [policies.{name}]: grants = {all:?}"),
     );
     false
 }
@@ -387,7 +398,7 @@ fn probe<T>(
     exported.then(|| hook(pre.clone())).transpose()
 }
 
-fn settings(name: &str, policy: &config::Policy, parts: &Parts, digest: &str) -> Settings {
+fn settings(name: &str, policy: &config::Policy, digest: &str) -> Settings {
     let config: HashMap<_, _> = policy
         .config
         .iter()
@@ -395,17 +406,11 @@ fn settings(name: &str, policy: &config::Policy, parts: &Parts, digest: &str) ->
         .collect();
     Settings {
         name: name.into(),
-        speaks_as: policy
-            .trial
-            .as_ref()
-            .and_then(|trial| trial.stands_for.as_deref())
-            .unwrap_or(name)
-            .into(),
+        speaks_as: policy.speaks_as(name).into(),
         grants: policy.grants.clone(),
         on_failure: policy.on_failure,
         limits: policy.limits.clone(),
         config,
-        world: Arc::clone(&parts.world),
         digest: format!("sha256:{digest}").into(),
         quarantine: policy.quarantine,
     }

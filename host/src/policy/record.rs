@@ -22,8 +22,8 @@
 //! unescaped text of a guest or a client: the file is ASCII. Claims of tokens
 //! are in it, so a record is personal data; it is readable by its owner only.
 //!
-//! What is missing from a call's answer cannot be decided about again: the
-//! value of a credential, the monotonic clock, and the payload of messages.
+//! What a line does not have cannot be decided about again: the value of a
+//! credential, the payload of messages, and the calls that were too many.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -77,7 +77,8 @@ pub struct Line {
     pub input: Input,
     /// What it asked the gateway, in order, and what it was told.
     pub calls: Vec<HostCall>,
-    /// How many calls are missing, because there were too many or too large.
+    /// How many calls are missing behind these, because they were too many or
+    /// too large.
     pub left_out: u64,
 }
 
@@ -93,6 +94,19 @@ pub enum Stage {
     Frames,
     /// `on-close`
     Close,
+}
+
+impl Stage {
+    /// As in the contract.
+    #[must_use]
+    pub const fn hook(self) -> &'static str {
+        match self {
+            Self::Connect => "on-connect",
+            Self::Handshake => "on-handshake",
+            Self::Frames => "on-frames",
+            Self::Close => "on-close",
+        }
+    }
 }
 
 /// Whether a policy's answer counts.
@@ -273,6 +287,12 @@ pub enum HostCall {
         /// Milliseconds since 1970.
         answer: u64,
     },
+    /// `clock.monotonic-ns`
+    #[serde(rename = "clock.monotonic-ns")]
+    MonotonicNs {
+        /// Nanoseconds since the policy's call began.
+        answer: u64,
+    },
     /// `jwt.verify`
     #[serde(rename = "jwt.verify")]
     Verify {
@@ -320,6 +340,22 @@ pub enum Answer<T, E> {
     Ok(T),
     /// It did not.
     Err(E),
+    /// The policy was not answered: the call ended it.
+    Trap(Fault),
+}
+
+/// What a policy must not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// There is no key set of that name.
+    NoKeySet,
+    /// It holds all the claims that a connection may hold.
+    TooMany,
+    /// The key of its claim is too long.
+    TooLarge,
+    /// Its connection is gone.
+    Ended,
 }
 
 /// The session that holds a key.

@@ -2,9 +2,10 @@
 //!
 //! A candidate stands beside the policy that it is to replace, or alone where
 //! there is none yet. It is asked what that one is asked, after it, on a copy
-//! of the session, and its answer is compared and thrown away: it sets no
-//! attribute, makes no claim, evicts nobody, and no client ever waits for it.
-//! Only its own counters count, which nobody else reads.
+//! of the session as that was before, and its answer is compared and thrown
+//! away: it sets no attribute, makes no claim, evicts nobody, and no client ever
+//! waits for it. Only its own counters count, which nobody else reads; so that
+//! it can take back what it counted, it is told how a connection ended.
 //!
 //! For a share of the sessions it can be the other way round: there the
 //! candidate decides, and the policy that it is to replace is watched.
@@ -17,12 +18,13 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use super::ending::Ending;
 use super::record::draft::{Asked, Draft};
 use super::record::writer::Recorder;
 use super::record::{Comparison, Effect, Pairs, Role, Verdict};
 use super::{Policy, Question};
 use crate::metrics;
-use crate::session::Session;
+use crate::session::{Mark, Session};
 
 /// Candidates that are asked at once. Beyond these they are not asked, which is
 /// counted: what they cost is bounded, whatever the traffic.
@@ -111,14 +113,42 @@ pub(super) struct Beside<'a> {
     room: &'a Room,
 }
 
+/// How things stood before somebody decided.
+pub(super) struct Shown {
+    pub(super) attributes: Pairs,
+    pub(super) mark: Mark,
+}
+
 impl Beside<'_> {
     /// Asks in the background what was asked, and compares.
     pub(super) fn ask(
         self,
         session: &Arc<Session>,
-        attributes: Pairs,
+        shown: Shown,
         question: Question<'_>,
         enforced: Verdict,
+        recorder: &Recorder,
+    ) {
+        self.watch(session, shown, question, Some(enforced), recorder);
+    }
+
+    /// Tells in the background how a connection ended.
+    pub(super) fn tell(self, session: &Arc<Session>, ending: &Arc<Ending>, recorder: &Recorder) {
+        let shown = Shown {
+            attributes: session.facts.attributes(),
+            mark: Mark::END,
+        };
+        self.watch(session, shown, Question::Close(ending), None, recorder);
+    }
+
+    /// Where there is nothing to compare with, all that counts is whether it
+    /// broke.
+    fn watch(
+        self,
+        session: &Arc<Session>,
+        Shown { attributes, mark }: Shown,
+        question: Question<'_>,
+        enforced: Option<Verdict>,
         recorder: &Recorder,
     ) {
         let Ok(permit) = Arc::clone(&self.room.0).try_acquire_owned() else {
@@ -126,7 +156,8 @@ impl Beside<'_> {
             return;
         };
         let policy = Arc::clone(self.policy);
-        let shadow = Session::shadow(session, attributes.clone());
+        // Now, while who was displaced is known.
+        let shadow = Session::shadow(session, attributes.clone(), mark);
         let asked = Asked::from(question);
         let recorder = recorder.clone();
         let asking = async move {
@@ -134,8 +165,13 @@ impl Beside<'_> {
             let began = Instant::now();
             let answer = policy.ask_noted(&shadow, asked.question(), &notes).await;
             let verdict = Verdict::from(&answer);
-            let compared = compare(&enforced, &verdict);
-            metrics::shadowed(policy.name(), compared.word());
+            let compared = match &enforced {
+                Some(enforced) => Some(compare(enforced, &verdict)),
+                None => answer.is_err().then_some(Comparison::Failed),
+            };
+            if let Some(compared) = compared {
+                metrics::shadowed(policy.name(), compared.word());
+            }
             recorder.hand_in(|generation| Draft {
                 session: shadow,
                 generation,
@@ -145,7 +181,7 @@ impl Beside<'_> {
                 attributes,
                 role: Role::Shadow,
                 verdict,
-                compared: Some(compared),
+                compared,
                 effect: Effect::None,
                 at: SystemTime::now(),
                 took: began.elapsed(),
@@ -159,7 +195,8 @@ impl Beside<'_> {
 }
 
 /// The words for the client may differ; what is done about him may not.
-fn compare(enforced: &Verdict, shadow: &Verdict) -> Comparison {
+#[must_use]
+pub fn compare(enforced: &Verdict, shadow: &Verdict) -> Comparison {
     match (enforced, shadow) {
         (_, Verdict::Failed { .. } | Verdict::Abandoned) => Comparison::Failed,
         (Verdict::Accept, Verdict::Accept) => Comparison::Agree,

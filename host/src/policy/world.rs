@@ -3,6 +3,7 @@
 //! everywhere; only what stands behind them differs.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Rejection;
 use super::bindings::sluice::policy::log::Level;
@@ -14,6 +15,11 @@ use crate::session::{ClaimError, Registry, Session, unix_ms};
 pub trait World: Send + Sync {
     /// Milliseconds since 1970.
     fn now_ms(&self) -> u64;
+
+    /// Nanoseconds since a call began.
+    fn monotonic_ns(&self, began: Instant) -> u64 {
+        u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
 
     /// Verifies the connection's token against a key set; `None` where there
     /// is no key set of that name.
@@ -51,6 +57,21 @@ pub trait World: Send + Sync {
 
     /// Takes a line of the log, which is bounded and printable already.
     fn log(&self, policy: &str, level: Level, line: &str);
+
+    /// A guest looks at something that it does not ask the world for. To most
+    /// worlds that is all the same.
+    fn looked_at(&self, _: Seen<'_>) {}
+}
+
+/// What a guest looks at.
+#[derive(Debug, Clone, Copy)]
+pub enum Seen<'a> {
+    /// A text of the connection, of a token or of another connection.
+    Text(&'a str),
+    /// A claim, or a place where none is, by its pointer.
+    Claim(&'a Claims, &'a str),
+    /// The payload of a message that came.
+    Payload,
 }
 
 /// The gateway itself.

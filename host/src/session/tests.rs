@@ -2,6 +2,7 @@
 
 use super::*;
 use axum::http::HeaderMap;
+use futures_util::FutureExt as _;
 
 pub(crate) fn start(registry: &Registry, id: &str) -> SessionGuard {
     let remote = "127.0.0.1:9".parse().unwrap();
@@ -140,7 +141,7 @@ fn came_back(registry: &Registry, ids: [&str; 2]) -> [SessionGuard; 2] {
 fn who_comes_back_for_a_stream_is_kept_out_neither_by_it_nor_by_another_that_did() {
     let (registry, [a, b, _c]) = a_holds_k();
     let [dead, retry] = came_back(&registry, ["dead", "retry"]);
-    let shadow = Session::shadow(retry.session(), vec![]);
+    let shadow = Session::shadow(retry.session(), vec![], Mark::END);
     registry.claim(dead.session(), "k").unwrap();
     registry.claim(&shadow, "k").unwrap();
     registry.claim(retry.session(), "k").unwrap();
@@ -161,4 +162,44 @@ fn who_takes_a_key_over_takes_it_from_all_connections_of_a_stream() {
     registry.evict(b.session(), "k", "retry", notice()).unwrap();
     assert!(retry.session().is_evicted());
     assert!(a.session().is_evicted());
+}
+
+#[tokio::test]
+async fn a_shadow_sees_whom_its_session_displaced_and_not_what_it_took() {
+    let (registry, [a, b, c]) = a_holds_k();
+    registry.claim(b.session(), "before").unwrap();
+    let mark = registry.mark(b.session());
+    registry.evict(b.session(), "k", "a", notice()).unwrap();
+    registry.claim(b.session(), "free").unwrap();
+    registry.claim(c.session(), "other").unwrap();
+    let shadow = || Session::shadow(b.session(), vec![], mark);
+    let (early, late) = (shadow(), shadow());
+    assert_eq!(holder(registry.claim(&early, "k")), "a");
+    // Whoever was displaced may be gone by the time that the shadow asks.
+    drop(a);
+    assert_eq!(holder(registry.claim(&late, "k")), "a");
+    assert_eq!(holder(registry.evict(&late, "k", "x", notice())), "a");
+    registry.evict(&late, "k", "a", notice()).unwrap();
+    registry.claim(&late, "k").unwrap();
+    for key in ["before", "free", "elsewhere"] {
+        registry.claim(&late, key).unwrap();
+    }
+    assert_eq!(holder(registry.claim(&late, "other")), "c");
+    // Behind everything, what its session has is its own.
+    let told = Session::shadow(b.session(), vec![], Mark::END);
+    registry.claim(&told, "k").unwrap();
+    assert!(c.session().evicted().now_or_never().is_none());
+    assert_eq!(registry.len(), 4);
+}
+
+#[test]
+fn what_is_undone_is_no_eviction_any_more() {
+    let (registry, [a, b, _c]) = a_holds_k();
+    let mark = registry.mark(b.session());
+    registry.evict(b.session(), "k", "a", notice()).unwrap();
+    registry.undo(b.session(), mark);
+    drop(a);
+    registry.claim(b.session(), "k").unwrap();
+    let shadow = Session::shadow(b.session(), vec![], mark);
+    registry.claim(&shadow, "k").unwrap();
 }

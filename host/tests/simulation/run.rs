@@ -177,6 +177,7 @@ fn gateway(world: &Arc<World>) -> Arc<Gateway> {
     let raw = route("raw", HandshakeMode::None, None);
     routes.insert("/raw/{n}", raw).unwrap();
     let generation = Generation {
+        policies: Default::default(),
         number: 1,
         routes,
         folders: std::collections::BTreeSet::new(),

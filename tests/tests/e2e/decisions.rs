@@ -103,6 +103,43 @@ fn a_policy_that_keeps_failing_is_put_away_and_still_refuses() {
 }
 
 #[test]
+fn a_reload_ends_the_quarantine_of_what_has_changed_and_of_nothing_else() {
+    let guest = |body: &str| {
+        let text = include_str!("../../guests/connect.wat").replace("BODY", body);
+        wat::parse_str(text).unwrap()
+    };
+    let config = recording()
+        .set("server", "admin_listen", json!("127.0.0.1:0"))
+        .set("policies.guest", "component", json!("guest.wasm"))
+        .set("policies.guest", "quarantine_after", json!(1))
+        .set("policies.guest", "quarantine", json!("1h"))
+        .set("routes.ingest", "on_connect", json!(["guest"]));
+    let files = [("guest.wasm", &*guest("(unreachable)"))];
+    let mut gateway = Gateway::start_with_files(&config, &files);
+    let refused = |gateway: &Gateway| {
+        let mut client = Client::connect(Library::Ws, gateway, &meeting("m1", "mic", "none"));
+        client.expect_refusal(4007, "policy_failed");
+    };
+    refused(&gateway);
+    let others = config
+        .clone()
+        .set("policies.duplicate.config", "mode", json!("takeover"));
+    gateway.replace("sluice.toml", others.to_string());
+    gateway.reloaded(2);
+    refused(&gateway);
+    gateway.replace("guest.wasm", guest("(unreachable) (unreachable)"));
+    gateway.reloaded(3);
+    refused(&gateway);
+    let own = others.set("policies.guest", "timeout", json!("40ms"));
+    gateway.replace("sluice.toml", own.to_string());
+    gateway.reloaded(4);
+    refused(&gateway);
+    let (_, lines) = lines(&mut gateway);
+    let failures: Vec<_> = lines.iter().map(|line| &line["failure"]).collect();
+    assert_eq!(failures, ["trap", "quarantined", "trap", "trap"]);
+}
+
+#[test]
 fn a_record_that_cannot_be_written_stops_nobody() {
     let config = recording()
         .set("decisions", "file", json!("/dev/full"))

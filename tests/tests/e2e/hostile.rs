@@ -1,6 +1,10 @@
 //! Guests that mean harm, all of them in one gateway: it survives, each client
 //! is told what it is to be told, and the others notice nothing.
 
+use std::collections::BTreeMap;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
 use sluice_tests::client::{Client, Event, Library, meeting};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
@@ -9,9 +13,12 @@ use sluice_tests::{command, token};
 
 /// What one of them leaves in memory once is not a leak; what grows is.
 const ROUNDS: usize = 3;
+/// Calls of one decision that are recorded, and bytes of its line.
+const MOST_CALLS: usize = 128;
+const LONGEST_LINE: usize = 64 << 10;
 
 fn config(guests: &[&Hostile], folder: &std::path::Path) -> Config {
-    let config = Config::ingest();
+    let config = Config::ingest().set("decisions", "file", json!("decisions.jsonl"));
     guests.iter().fold(config, |config, guest| {
         let component = guest.write(folder);
         guest.serve(config, &component)
@@ -25,7 +32,7 @@ fn hostile_guests_harm_nobody_and_their_clients_are_told() {
     let guests: Vec<_> = all.iter().filter(loads).collect();
     assert!(all.len() >= 25 && guests.len() >= 25, "{}", guests.len());
     let folder = tempfile::tempdir().expect("a folder");
-    let gateway = Gateway::start(&config(&guests, folder.path()));
+    let mut gateway = Gateway::start(&config(&guests, folder.path()));
     let mut neighbour = speak(&gateway, "before");
     let mut clients = [Client::idle(Library::Websockets), Client::idle(Library::Ws)];
     let mut resident = Vec::new();
@@ -42,6 +49,41 @@ fn hostile_guests_harm_nobody_and_their_clients_are_told() {
     // In the first round the pool's slots are filled for the first time.
     let (first, last) = (resident[0], resident[ROUNDS - 1]);
     assert!(last <= first + first / 20, "{resident:?} bytes");
+    gateway.signal(Signal::TERM);
+    gateway.wait();
+    is_recorded_within_bounds(&gateway, &guests);
+}
+
+/// Whatever a guest did, its line is one line, bounded and printable.
+fn is_recorded_within_bounds(gateway: &Gateway, guests: &[&Hostile]) {
+    let record = std::fs::read(gateway.data().join("decisions.jsonl")).expect("a record");
+    let printable = |byte: &u8| *byte == b'\n' || (b' '..=b'~').contains(byte);
+    assert!(record.iter().all(printable), "not all of it is ASCII");
+    let mut decisions: BTreeMap<String, usize> = BTreeMap::new();
+    for line in record
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
+        assert!(line.len() <= LONGEST_LINE, "{} bytes", line.len());
+        let line: Value = serde_json::from_slice(line).expect("JSON");
+        let calls = line["calls"].as_array().expect("calls").len();
+        assert!(calls <= MOST_CALLS, "{calls} calls");
+        let policy = line["policy"].as_str().expect("a policy");
+        if policy == "flood-host-calls" {
+            assert_eq!(calls, MOST_CALLS);
+            assert!(line["left_out"].as_u64() > Some(0), "{}", line["left_out"]);
+        }
+        if policy == "flood-counters" {
+            assert_eq!(calls, 64);
+        }
+        *decisions.entry(policy.to_owned()).or_default() += 1;
+    }
+    for Hostile { name, hook, .. } in guests {
+        let made = decisions.get(name).copied().unwrap_or_default();
+        // Frame policies may be asked again before their client is gone.
+        let enough = made == ROUNDS || (*hook == Some(Hook::Frames) && made >= ROUNDS);
+        assert!(enough, "{name} decided {made} times");
+    }
 }
 
 /// A client as they should be, who is let in and heard.

@@ -271,6 +271,22 @@ fn a_case_that_fails_is_told_with_what_was_instead() {
 }
 
 #[test]
+fn a_candidate_is_shown_with_what_it_leaves_under_the_name_of_the_other() {
+    let place = trial(
+        "candidate",
+        "[[case]]\nname = \"n\"\ntoken = { user_id = \"u\", tenant_id = \"t\" }\nexpect = \"accept\"\n",
+    );
+    let config = Config::ingest()
+        .set("policies.auth-next", "component", json!("builtin:auth"))
+        .set("policies.auth-next", "grants", json!(["jwt"]))
+        .set("policies.auth-next", "shadow_of", json!("auth"))
+        .set("policies.auth-next.config", "key_set", json!("main"));
+    std::fs::write(place.join("sluice.toml"), config.to_string()).unwrap();
+    let ran = succeeds(&["run", "cases.toml", "--policy", "auth-next"], &place);
+    assert!(ran.contains("leaves   auth.user_id = \"u\""), "{ran}");
+}
+
+#[test]
 fn a_mistake_in_the_sources_is_told_in_the_compilers_words() {
     let place = place("broken");
     succeeds(&["new", "mine"], &place);

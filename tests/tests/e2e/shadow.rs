@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use sluice_tests::client::{Client, Library, meeting};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
+use sluice_tests::guest::{example, with_policy};
 use sluice_tests::{eventually, token};
 
 /// The main job with stricter versions of two policies beside the real ones.
@@ -114,4 +115,85 @@ fn mistakes_about_shadows_are_named() {
     ] {
         assert!(report.contains(said), "{said} in: {report}");
     }
+}
+
+#[test]
+fn a_shadow_is_asked_about_the_world_before_the_one_who_decided_changed_it() {
+    let config = with_candidates(0)
+        .set("policies.duplicate.config", "mode", json!("takeover"))
+        .set(
+            "policies.strict-next",
+            "component",
+            json!("builtin:duplicate"),
+        )
+        .set("policies.strict-next", "grants", json!(["sessions"]))
+        .set("policies.strict-next", "shadow_of", json!("duplicate"));
+    let mut gateway = Gateway::start(&config);
+    let path = meeting("m1", "mic", &token::good());
+    let mut first = Client::connect(Library::Ws, &gateway, &path);
+    first.handshake();
+    let holder = first.expect_ack();
+    eventually("the count of a shadow", || {
+        shadowed(&gateway, "strict-next", "agree").then_some(())
+    });
+    // Lets in a newcomer in the place of the first; the candidate would not.
+    let mut second = Client::connect(Library::Ws, &gateway, &path);
+    first.expect_refusal(4003, "superseded");
+    second.handshake();
+    second.expect_ack();
+    eventually("the count of a shadow", || {
+        shadowed(&gateway, "strict-next", "differ").then_some(())
+    });
+    second.finalize(0, 0);
+    let lines = lines(&mut gateway);
+    let of_it: Vec<_> = lines
+        .iter()
+        .filter(|line| line["policy"] == "strict-next")
+        .collect();
+    assert_eq!(of_it[1]["code"], "ingest_exists");
+    let claimed = &of_it[1]["calls"][0]["answer"];
+    assert_eq!(claimed["err"]["session_id"], holder);
+}
+
+#[test]
+fn a_shadow_is_told_of_the_end_and_takes_back_what_it_counted() {
+    let component = example("rate-limit");
+    let limit = |config: Config, name: &str| {
+        with_policy(config, name, &component, &["counters"])
+            .set(&format!("policies.{name}.config"), "attempts", json!(1))
+            .set(
+                &format!("policies.{name}.config"),
+                "count",
+                json!("refused"),
+            )
+    };
+    let config = limit(limit(with_candidates(0), "limit"), "limit-next")
+        .set("policies.limit-next", "shadow_of", json!("limit"))
+        .set("routes.ingest", "on_connect", json!(["auth", "limit"]))
+        .set("routes.ingest", "on_close", json!(["limit"]));
+    let mut gateway = Gateway::start(&config);
+    let file = gateway.data().join("decisions.jsonl");
+    for round in 1..=3 {
+        let path = meeting("m1", "mic", &token::good());
+        let mut client = Client::connect(Library::Ws, &gateway, &path);
+        client.handshake();
+        client.expect_ack();
+        client.finalize(0, 0);
+        // Told in its own time; it is to have been before the next one comes.
+        eventually("what both were told", || {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            let told = text.matches("\"stage\":\"close\"").count();
+            (told == 2 * round).then_some(())
+        });
+    }
+    let lines = lines(&mut gateway);
+    let compared = lines
+        .iter()
+        .filter(|line| line["policy"] == "limit-next")
+        .map(|line| (line["stage"].as_str(), line["compared"].as_str()));
+    let (asked, told) = ((Some("connect"), Some("agree")), (Some("close"), None));
+    assert_eq!(
+        compared.collect::<Vec<_>>(),
+        [asked, told, asked, told, asked, told]
+    );
 }

@@ -112,6 +112,7 @@ async fn load_with(bytes: &[u8], wasi: config::Wasi) -> Loaded {
         ..settings(file)
     };
     let policy = load::policy("p", &settings, &parts, &mut diagnostics).await;
+    let policy = policy.map(Arc::new);
     let report = diagnostics.to_string();
     Loaded {
         policy,
@@ -346,7 +347,14 @@ async fn what_is_no_policy_does_not_load_and_the_report_says_why() {
     let import = |name: &str| {
         wat::parse_str(format!(r#"(component (import "{name}" (instance)))"#)).unwrap()
     };
+    // All that is missing stands in the one line that is to be written.
+    let two = r#"(component (import "sluice:policy/jwt@0.1.0" (instance))
+                            (import "sluice:policy/counters@0.1.0" (instance)))"#;
     let cases = [
+        (
+            wat::parse_str(two).unwrap(),
+            "grants = [\"jwt\", \"counters\"]",
+        ),
         (b"not wasm".to_vec(), "does not load"),
         (
             wat::parse_str("(module)").unwrap(),

@@ -7,6 +7,7 @@ use wasmtime::component::Resource;
 use super::super::bindings::sluice::policy as wit;
 use super::super::convert;
 use super::super::state::State;
+use super::super::world::Seen;
 use super::{EndingHandle, WindowHandle};
 
 impl wit::frames::Host for State {}
@@ -57,7 +58,11 @@ impl wit::frames::HostWindow for State {
 impl wit::payload::Host for State {
     fn get(&mut self, _: Resource<WindowHandle>, place: u32) -> wasmtime::Result<Option<Vec<u8>>> {
         let place = usize::try_from(place)?;
-        Ok(self.window()?.payload(place).map(|it| it.to_vec()))
+        let window = self.window()?;
+        if place < window.frames.len() {
+            self.world.looked_at(Seen::Payload);
+        }
+        Ok(window.payload(place).map(|it| it.to_vec()))
     }
 }
 

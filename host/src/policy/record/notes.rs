@@ -1,17 +1,20 @@
 //! Taking down what a policy asks the gateway, and what it is told.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use super::{Answer, Change, CounterError, Holder, HostCall, Pairs};
+use serde_json::Value;
+
+use super::{Answer, Change, CounterError, Fault, Holder, HostCall};
 use crate::keys::{Claims, TokenError};
 use crate::policy::Rejection;
 use crate::policy::bindings::sluice::policy::log::Level;
 use crate::policy::counters;
-use crate::policy::world::World;
+use crate::policy::world::{Seen, World};
 use crate::session::{self, ClaimError, Session};
 
-/// Calls that are kept of one decision, and bytes of what is in them. A guest
-/// decides how often it asks; what that costs is bounded.
+/// Calls that are kept of one decision, and bytes of memory for what is in
+/// them. A guest decides how often it asks; what that costs is bounded.
 const MAX_CALLS: usize = 128;
 const MAX_BYTES: usize = 32 * 1024;
 
@@ -24,7 +27,8 @@ pub struct Notes(Option<Arc<Mutex<Taken>>>);
 pub struct Taken {
     /// The calls, in order.
     pub calls: Vec<HostCall>,
-    /// How many were too many.
+    /// How many came after these. Once one was too much all are, so that what
+    /// is kept is the beginning and has no hole in it.
     pub left_out: u64,
     bytes: usize,
 }
@@ -69,14 +73,16 @@ struct Noting {
 }
 
 impl Noting {
-    /// `bytes` is about what the call's texts come to.
+    /// `bytes` is about what the call takes; nothing is copied for one that
+    /// there is no room for.
     fn note(&self, bytes: usize, call: impl FnOnce() -> HostCall) {
         let mut taken = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.calls.len() >= MAX_CALLS || taken.bytes + bytes > MAX_BYTES {
+        let together = taken.bytes.saturating_add(bytes);
+        if taken.left_out > 0 || taken.calls.len() >= MAX_CALLS || together > MAX_BYTES {
             taken.left_out += 1;
             return;
         }
-        taken.bytes += bytes;
+        taken.bytes = together;
         taken.calls.push(call());
     }
 }
@@ -88,28 +94,35 @@ impl World for Noting {
         answer
     }
 
+    fn monotonic_ns(&self, began: Instant) -> u64 {
+        let answer = self.world.monotonic_ns(began);
+        self.note(0, || HostCall::MonotonicNs { answer });
+        answer
+    }
+
     fn verify(&self, session: &Session, key_set: &str) -> Option<Result<Claims, TokenError>> {
-        let verified = self.world.verify(session, key_set)?;
-        let answer = match &verified {
-            Ok(claims) => Answer::Ok(claims.value().clone()),
-            Err(error) => Answer::Err(*error),
-        };
-        // The claims of a token are no longer than a request's head.
-        self.note(key_set.len(), || HostCall::Verify {
+        let verified = self.world.verify(session, key_set);
+        let claims = verified
+            .as_ref()
+            .and_then(|verified| verified.as_ref().ok());
+        let bytes = claims.map_or(0, |claims| weight(claims.value()));
+        self.note(key_set.len() + bytes, || HostCall::Verify {
             key_set: key_set.to_owned(),
-            answer,
+            answer: match &verified {
+                Some(Ok(claims)) => Answer::Ok(claims.value().clone()),
+                Some(Err(error)) => Answer::Err(*error),
+                None => Answer::Trap(Fault::NoKeySet),
+            },
         });
-        Some(verified)
+        verified
     }
 
     fn claim(&self, session: &Arc<Session>, key: &str) -> Result<(), ClaimError> {
         let claimed = self.world.claim(session, key);
-        if let Some((bytes, answer)) = held(&claimed) {
-            self.note(key.len() + bytes, || HostCall::Claim {
-                key: key.to_owned(),
-                answer,
-            });
-        }
+        self.note(key.len() + told(&claimed), || HostCall::Claim {
+            key: key.to_owned(),
+            answer: Answer::from(&claimed),
+        });
         claimed
     }
 
@@ -121,13 +134,12 @@ impl World for Noting {
         notice: Rejection,
     ) -> Result<(), ClaimError> {
         let evicted = self.world.evict(session, key, holder, notice);
-        if let Some((bytes, answer)) = held(&evicted) {
-            self.note(key.len() + holder.len() + bytes, || HostCall::Evict {
-                key: key.to_owned(),
-                holder: holder.to_owned(),
-                answer,
-            });
-        }
+        let bytes = key.len() + holder.len() + told(&evicted);
+        self.note(bytes, || HostCall::Evict {
+            key: key.to_owned(),
+            holder: holder.to_owned(),
+            answer: Answer::from(&evicted),
+        });
         evicted
     }
 
@@ -153,22 +165,47 @@ impl World for Noting {
     fn log(&self, policy: &str, level: Level, line: &str) {
         self.world.log(policy, level, line);
     }
+
+    fn looked_at(&self, seen: Seen<'_>) {
+        self.world.looked_at(seen);
+    }
 }
 
-/// What is answered; nothing where the guest traps instead.
-fn held(result: &Result<(), ClaimError>) -> Option<(usize, Answer<(), Holder>)> {
-    match result {
-        Ok(()) => Some((0, Answer::Ok(()))),
-        Err(ClaimError::Held(holder)) => {
-            let bytes: fn(&Pairs) -> usize = |pairs| {
-                pairs
-                    .iter()
-                    .map(|(name, value)| name.len() + value.len())
-                    .sum()
-            };
-            Some((bytes(&holder.attributes), Answer::Err(holder.into())))
+/// Bytes of memory that a JSON value takes, about. As text it is a fraction of
+/// that where it is a list of small numbers.
+fn weight(value: &Value) -> usize {
+    let inside: usize = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(weight).sum(),
+        Value::Object(members) => {
+            let member =
+                |(name, value): (&String, &Value)| size_of::<String>() + name.len() + weight(value);
+            members.iter().map(member).sum()
         }
-        Err(ClaimError::TooMany | ClaimError::TooLarge | ClaimError::Ended) => None,
+    };
+    size_of::<Value>() + inside
+}
+
+/// Bytes of what a policy is told of the holder of a key.
+fn told(result: &Result<(), ClaimError>) -> usize {
+    let Err(ClaimError::Held(holder)) = result else {
+        return 0;
+    };
+    let pair =
+        |(name, value): &(String, String)| size_of::<(String, String)>() + name.len() + value.len();
+    holder.attributes.iter().map(pair).sum()
+}
+
+impl From<&Result<(), ClaimError>> for Answer<(), Holder> {
+    fn from(result: &Result<(), ClaimError>) -> Self {
+        match result {
+            Ok(()) => Self::Ok(()),
+            Err(ClaimError::Held(holder)) => Self::Err(holder.into()),
+            Err(ClaimError::TooMany) => Self::Trap(Fault::TooMany),
+            Err(ClaimError::TooLarge) => Self::Trap(Fault::TooLarge),
+            Err(ClaimError::Ended) => Self::Trap(Fault::Ended),
+        }
     }
 }
 
@@ -207,3 +244,6 @@ impl From<counters::CounterError> for CounterError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

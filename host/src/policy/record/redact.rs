@@ -7,8 +7,9 @@
 
 use serde_json::Value;
 
-/// What stands in the place of a secret.
-const HIDDEN: &str = "[withheld]";
+/// What stands in the place of a secret, and at the end of a text of which
+/// there was more.
+pub const HIDDEN: &str = "[withheld]";
 /// Words of which one is enough to make a name suspicious.
 const WORDS: [&str; 10] = [
     "jwt", "key", "apikey", "otp", "pin", "sig", "bearer", "pwd", "sid", "csrf",
@@ -68,7 +69,10 @@ impl Secrets {
                 text = text.replace(secret.as_str(), HIDDEN);
             }
         }
-        crate::text::clip(&text, LONGEST)
+        if text.len() > LONGEST {
+            text = crate::text::clip(&text, LONGEST) + HIDDEN;
+        }
+        text
     }
 
     /// A JSON value without them, and without what is called like one.

@@ -218,3 +218,32 @@ fn the_same_refusal_in_other_words_is_no_difference() {
         assert_eq!(compare(&a, &b), expected);
     }
 }
+
+#[tokio::test]
+async fn a_candidate_is_told_how_it_ended_and_nothing_is_compared() {
+    let registry = Registry::default();
+    let guard = start(&registry, "s");
+    let facts = &guard.session().facts;
+    facts
+        .set_attribute("auth", "user_id", "u".to_owned())
+        .unwrap();
+    let next = busybody("next", &registry, Err(Failure::Busy));
+    let candidate = Candidate::new(next.clone(), Share::default(), Room::default());
+    let chain = Chain::of(vec![stable().beside(candidate)]);
+    let ending = Arc::new(Ending {
+        cause: "finalized".into(),
+        close_code: 1000,
+        closed_by: "client".into(),
+        streamed: true,
+        lasted: std::time::Duration::from_secs(1),
+        received_bytes: 0,
+        sent_bytes: 0,
+    });
+    let records = chain.tell(guard.session(), &ending).await;
+    next.done.notified().await;
+    assert_eq!(*next.asked.lock().unwrap(), ["1 true"]);
+    // Only who decides is in the story.
+    assert_eq!(records.len(), 1);
+    assert_eq!(&*records[0].policy, "stable");
+    assert!(registry.is_empty());
+}

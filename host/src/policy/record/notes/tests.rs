@@ -1,0 +1,190 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::policy::counters::Counters;
+use crate::session::tests::start;
+use crate::session::{Registry, SessionGuard};
+
+/// A gateway whose tokens all say the same.
+struct Telling {
+    claims: Value,
+    registry: Registry,
+    counters: Counters,
+}
+
+impl World for Telling {
+    fn now_ms(&self) -> u64 {
+        7
+    }
+    fn monotonic_ns(&self, _: Instant) -> u64 {
+        8
+    }
+    fn verify(&self, _: &Session, key_set: &str) -> Option<Result<Claims, TokenError>> {
+        (key_set == "main").then(|| Ok(Claims::recorded(self.claims.clone()).unwrap()))
+    }
+    fn claim(&self, session: &Arc<Session>, key: &str) -> Result<(), ClaimError> {
+        self.registry.claim(session, key)
+    }
+    fn evict(
+        &self,
+        session: &Arc<Session>,
+        key: &str,
+        holder: &str,
+        notice: Rejection,
+    ) -> Result<(), ClaimError> {
+        self.registry.evict(session, key, holder, notice)
+    }
+    fn count(
+        &self,
+        policy: &str,
+        room: usize,
+        key: &str,
+        change: counters::Change,
+    ) -> Result<i64, counters::CounterError> {
+        self.counters.change(policy, room, key, change)
+    }
+    fn log(&self, _: &str, _: Level, _: &str) {}
+}
+
+struct Noted {
+    world: Arc<dyn World>,
+    notes: Notes,
+    registry: Registry,
+    session: SessionGuard,
+}
+
+fn noted(claims: Value) -> Noted {
+    let registry = Registry::default();
+    let notes = Notes::kept();
+    let world: Arc<dyn World> = Arc::new(Telling {
+        claims,
+        registry: registry.clone(),
+        counters: Counters::default(),
+    });
+    Noted {
+        world: notes.of(&world),
+        session: start(&registry, "s"),
+        notes,
+        registry,
+    }
+}
+
+fn exp() -> Value {
+    json!({"exp": 4_102_444_800_u64})
+}
+
+#[test]
+fn claims_are_charged_for_what_they_take_and_not_by_the_call() {
+    // Half a MiB in memory, and 8 KiB in the token.
+    let numbers = json!({"exp": 1, "n": vec![0; 4096]});
+    // 4 KiB in both.
+    let text = json!({"exp": 1, "n": "n".repeat(4096)});
+    for (claims, kept) in [(numbers, 0), (text, 7)] {
+        let Noted {
+            world,
+            notes,
+            session,
+            ..
+        } = noted(claims);
+        for _ in 0..MAX_CALLS {
+            assert!(world.verify(session.session(), "main").unwrap().is_ok());
+        }
+        let taken = notes.take();
+        assert_eq!(taken.calls.len(), kept);
+        assert_eq!(taken.left_out, (MAX_CALLS - kept) as u64);
+    }
+}
+
+#[test]
+fn what_a_policy_is_told_of_a_holder_is_charged_too() {
+    let Noted {
+        world,
+        notes,
+        session,
+        registry,
+    } = noted(exp());
+    let holder = start(&registry, "holder");
+    for n in 0..4 {
+        let facts = &holder.session().facts;
+        facts
+            .set_attribute("p", &n.to_string(), "v".repeat(4096))
+            .unwrap();
+    }
+    registry.claim(holder.session(), "k").unwrap();
+    for _ in 0..10 {
+        assert!(world.claim(session.session(), "k").is_err());
+    }
+    let taken = notes.take();
+    assert_eq!((taken.calls.len(), taken.left_out), (1, 9));
+}
+
+#[test]
+fn what_is_kept_is_the_beginning_without_a_hole() {
+    let Noted { world, notes, .. } = noted(exp());
+    world.now_ms();
+    let long = "k".repeat(MAX_BYTES);
+    assert!(world.count("p", 1, &long, counters::Change::None).is_err());
+    world.now_ms();
+    let taken = notes.take();
+    assert_eq!(taken.calls, [HostCall::NowMs { answer: 7 }]);
+    assert_eq!(taken.left_out, 2);
+}
+
+#[test]
+fn calls_that_end_a_policy_are_taken_down_with_why() {
+    let Noted {
+        world,
+        notes,
+        session,
+        registry,
+    } = noted(exp());
+    let connection = Arc::clone(session.session());
+    assert!(world.verify(&connection, "other").is_none());
+    assert_eq!(world.monotonic_ns(Instant::now()), 8);
+    let key = "k".repeat(2000);
+    assert_eq!(world.claim(&connection, &key), Err(ClaimError::TooLarge));
+    for n in 0..16 {
+        registry.claim(&connection, &n.to_string()).unwrap();
+    }
+    assert_eq!(world.claim(&connection, "k"), Err(ClaimError::TooMany));
+    drop(session);
+    let notice = Rejection::new(4003, "superseded", "superseded");
+    let evicted = world.evict(&connection, "k", "s2", notice);
+    assert_eq!(evicted, Err(ClaimError::Ended));
+    let add = counters::Change::Add {
+        amount: 1,
+        life: Duration::from_secs(1),
+    };
+    assert!(world.count("p", 0, "k", add).is_err());
+    let expected = [
+        HostCall::Verify {
+            key_set: "other".into(),
+            answer: Answer::Trap(Fault::NoKeySet),
+        },
+        HostCall::MonotonicNs { answer: 8 },
+        HostCall::Claim {
+            key,
+            answer: Answer::Trap(Fault::TooLarge),
+        },
+        HostCall::Claim {
+            key: "k".into(),
+            answer: Answer::Trap(Fault::TooMany),
+        },
+        HostCall::Evict {
+            key: "k".into(),
+            holder: "s2".into(),
+            answer: Answer::Trap(Fault::Ended),
+        },
+        HostCall::Count {
+            key: "k".into(),
+            change: Change::Add {
+                amount: 1,
+                life_ms: 1000,
+            },
+            answer: Answer::Err(CounterError::Full),
+        },
+    ];
+    assert_eq!(notes.take().calls, expected);
+}
