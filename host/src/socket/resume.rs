@@ -65,8 +65,12 @@ pub(super) fn park(
     let (Some(grace), true) = (connection.limits.resume_grace, is_lost(cause)) else {
         return Left::Ends(stream, moored);
     };
-    let (Some(moored), Some(guard)) = (moored, connection.guard.take()) else {
+    let Some(moored) = moored else {
         return Left::Ends(stream, None);
+    };
+    // Only now: where it is not parked, it is released after the seal.
+    let Some(guard) = connection.guard.take() else {
+        return Left::Ends(stream, Some(moored));
     };
     match moored.park(stream, guard) {
         Ok(waiting) => {
