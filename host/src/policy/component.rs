@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
-use wasmtime::Store;
 use wasmtime::component::Resource;
+use wasmtime::{Store, UpdateDeadline};
 
 use super::bindings::sluice::policy::types as wit;
 use super::bindings::{close, configured, connect, frames, handshake};
@@ -326,7 +326,12 @@ impl ComponentPolicy {
         // Two, because the first tick may come at once: a call that yields goes to
         // the end of its thread's queue, and few calls last a whole tick.
         store.set_epoch_deadline(2);
-        store.epoch_deadline_async_yield_and_update(1);
+        let engine = Arc::clone(&self.engine);
+        store.epoch_deadline_callback(move |mut store| {
+            let long = &mut store.data_mut().long;
+            let long = long.get_or_insert_with(|| engine.long_call());
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(long.steps_aside())))
+        });
         store
     }
 }

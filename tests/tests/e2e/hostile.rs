@@ -11,11 +11,16 @@ use sluice_tests::gateway::Gateway;
 use sluice_tests::hostile::{Expect, Hook, Hostile, all};
 use sluice_tests::{command, token};
 
-/// What one of them leaves in memory once is not a leak; what grows is.
 const ROUNDS: usize = 3;
 /// Calls of one decision that are recorded, and bytes of its line.
 const MOST_CALLS: usize = 128;
 const LONGEST_LINE: usize = 64 << 10;
+/// Bytes that the pool keeps of the linear memories of guests that grew them,
+/// for the next call: up to 2 MiB of each slot. Measured, it is 0.7 MiB here.
+const KEPT: u64 = 1 << 20;
+/// Lets everybody in.
+const HARMLESS: &str = include_str!("../../guests/connect.wat");
+const ACCEPTS: &str = "(call $drop (local.get 0)) (i32.const 0)";
 
 fn config(guests: &[&Hostile], folder: &std::path::Path) -> Config {
     let config = Config::ingest().set("decisions", "file", json!("decisions.jsonl"));
@@ -25,6 +30,28 @@ fn config(guests: &[&Hostile], folder: &std::path::Path) -> Config {
     })
 }
 
+/// As many guests that mean no harm: what so many policies take, once they
+/// have been asked, is none of the others' doing.
+fn with_harmless(config: Config, count: usize, folder: &std::path::Path) -> Config {
+    let file = folder.join("harmless.wasm");
+    let guest = wat::parse_str(HARMLESS.replace("BODY", ACCEPTS)).expect("a component");
+    std::fs::write(&file, guest).expect("a file");
+    (0..count).fold(config, |config, number| {
+        let name = harmless(number);
+        let route = format!("routes.{name}");
+        config
+            .set(&format!("policies.{name}"), "component", json!(file))
+            .set(&route, "paths", json!([format!("/{name}")]))
+            .set(&route, "handshake", json!("none"))
+            .set(&route, "on_connect", json!([name]))
+            .set(&route, "upstream", json!("mirror"))
+    })
+}
+
+fn harmless(number: usize) -> String {
+    format!("harmless-{number}")
+}
+
 #[test]
 fn hostile_guests_harm_nobody_and_their_clients_are_told() {
     let all = all();
@@ -32,9 +59,19 @@ fn hostile_guests_harm_nobody_and_their_clients_are_told() {
     let guests: Vec<_> = all.iter().filter(loads).collect();
     assert!(all.len() >= 25 && guests.len() >= 25, "{}", guests.len());
     let folder = tempfile::tempdir().expect("a folder");
-    let mut gateway = Gateway::start(&config(&guests, folder.path()));
+    let config = with_harmless(config(&guests, folder.path()), guests.len(), folder.path());
+    let mut gateway = Gateway::start(&config);
     let mut neighbour = speak(&gateway, "before");
     let mut clients = [Client::idle(Library::Websockets), Client::idle(Library::Ws)];
+    speak(&gateway, "warm").finalize(3200, 100);
+    for (number, which) in (0..guests.len()).zip([0, 1].into_iter().cycle()) {
+        let client = &mut clients[which];
+        client.open(&gateway, &format!("/{}", harmless(number)), &[]);
+        client.text("heard");
+        assert_eq!(client.event(), Event::Text("heard".to_owned()));
+        client.leave();
+    }
+    let calm = gateway.resident();
     let mut resident = Vec::new();
     for _ in 0..ROUNDS {
         for (guest, which) in guests.iter().zip([0, 1].into_iter().cycle()) {
@@ -46,9 +83,11 @@ fn hostile_guests_harm_nobody_and_their_clients_are_told() {
     let bytes = 3200 + 6400 * ROUNDS;
     neighbour.finalize(bytes, bytes / 32);
     speak(&gateway, "after").finalize(3200, 100);
-    // In the first round the pool's slots are filled for the first time.
-    let (first, last) = (resident[0], resident[ROUNDS - 1]);
-    assert!(last <= first + first / 20, "{resident:?} bytes");
+    let last = resident[ROUNDS - 1];
+    assert!(
+        last <= calm + calm / 20 + KEPT,
+        "{calm} bytes before, then {resident:?}"
+    );
     gateway.signal(Signal::TERM);
     gateway.wait();
     is_recorded_within_bounds(&gateway, &guests);

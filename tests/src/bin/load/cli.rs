@@ -176,11 +176,11 @@ pub struct AttackArgs {
     /// Connections that send a message each 20 ms
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub neighbours: usize,
-    /// Clients that come back to the policy that loops as soon as they are
+    /// Clients that come back to a policy that means harm as soon as they are
     /// sent away
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub attackers: usize,
-    /// How long in peace, and how long under attack
+    /// How long in peace, and how long under each attack
     #[arg(long, value_name = "S", default_value_t = 10)]
     pub seconds: u32,
 }
@@ -224,7 +224,7 @@ impl Mode {
                 args.connections, args.in_flight, args.size, args.seconds
             ),
             Self::Attack(args) => format!(
-                "attack: {} neighbours, {} clients of a policy that loops, twice {} s",
+                "attack: {} neighbours, {} clients of each policy that means harm, {} s each and as long in peace",
                 args.neighbours, args.attackers, args.seconds
             ),
             Self::Start(args) => format!("start: cold once, warm {} times", args.starts),

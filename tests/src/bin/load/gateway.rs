@@ -19,6 +19,17 @@ const POLICIES: &str = include_str!("../../../../host/benches/policies.toml");
 /// A policy that does what it is told to.
 const GUEST: &str = include_str!("../../../guests/connect.wat");
 
+/// What attackers have their policies do, each on a route of its own.
+pub const HOSTILE: [(&str, &str); 3] = [
+    ("loop", "(loop (br 0)) (unreachable)"),
+    ("trap", "(unreachable)"),
+    // 12 MiB, touched and let go.
+    (
+        "memory",
+        "(drop (memory.grow (i32.const 192))) (memory.fill (i32.const 0) (i32.const 1) (i32.const 12582912)) (unreachable)",
+    ),
+];
+
 /// How long it may take until it listens: it compiles its policies first.
 const START: Duration = Duration::from_mins(5);
 
@@ -49,8 +60,10 @@ impl Home {
         let folder = TempDir::new().context("there is no temporary folder")?;
         let config = configuration(secret) + more;
         fs::write(folder.path().join("sluice.toml"), config)?;
-        let hostile = wat::parse_str(GUEST.replace("BODY", "(loop (br 0)) (i32.const 0)"))?;
-        fs::write(folder.path().join("hostile.wasm"), hostile)?;
+        for (name, body) in HOSTILE {
+            let hostile = wat::parse_str(GUEST.replace("BODY", body))?;
+            fs::write(folder.path().join(format!("{name}.wasm")), hostile)?;
+        }
         Ok(Self { folder, program })
     }
 
@@ -146,8 +159,29 @@ fn beside() -> anyhow::Result<PathBuf> {
 }
 
 /// The routes of the built-in configuration, with `discard` in the place of
-/// recordings, an echo, and one whose policy loops.
+/// recordings, an echo, and one for each kind of attack. What keeps failing is
+/// not left alone for a while, as it is by default: that would be the end of
+/// the attack.
 fn configuration(secret: &str) -> String {
+    let attacks: String = HOSTILE
+        .iter()
+        .map(|(name, _)| {
+            format!(
+                r#"
+[policies.{name}]
+component = "{name}.wasm"
+quarantine = "0s"
+
+[routes.{name}]
+paths = ["/attack/{name}"]
+handshake = "none"
+on_connect = ["{name}"]
+settle = "0s"
+upstream = "echo"
+"#
+            )
+        })
+        .collect();
     format!(
         r#"{POLICIES}
 [server]
@@ -170,20 +204,10 @@ on_connect = ["auth", "duplicate"]
 on_handshake = ["sample-rate"]
 upstream = "discard"
 
-[policies.hostile]
-component = "hostile.wasm"
-
-[routes.attack]
-paths = ["/attack"]
-handshake = "none"
-on_connect = ["hostile"]
-settle = "0s"
-upstream = "echo"
-
 [routes.echo]
 paths = ["/echo"]
 handshake = "none"
 upstream = "echo"
-"#
+{attacks}"#
     )
 }

@@ -1,4 +1,4 @@
-//! What a stream notices of a policy that loops for other clients.
+//! What a stream notices of policies that mean harm, for other clients.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,36 +10,39 @@ use tokio::time::{Instant, interval};
 use crate::cli::AttackArgs;
 use crate::client::Client;
 use crate::frames::{Data, OpCode, frame};
+use crate::gateway::HOSTILE;
 use crate::report::{Rows, as_float};
 use crate::target::Target;
 
 /// How often each neighbour sends a message and waits for it to come back.
 const PACE: Duration = Duration::from_millis(20);
 
-/// Measures neighbours in peace, and again while attackers connect to a route
-/// whose policy never answers.
+/// Measures neighbours in peace, and again in each kind of attack. Peace and
+/// attack take turns, so that a machine that is busy with something else is so
+/// for both.
 pub async fn run(target: Target, args: &AttackArgs) -> anyhow::Result<Rows> {
     let mut rows = Rows::default();
     let time = Duration::from_secs(args.seconds.into());
-    let calm = neighbours(&target, args, time).await?;
-    let mut attackers = JoinSet::new();
     let target = Arc::new(target);
-    for number in 0..args.attackers {
-        attackers.spawn(attack(Arc::clone(&target), number));
-    }
-    let attacked = neighbours(&target, args, time).await?;
-    attackers.shutdown().await;
-    for (when, times) in [("calm", &calm), ("under attack", &attacked)] {
-        for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-            let micros = quantile(times, share).as_micros();
-            rows.add(format!("round trip {name}, {when}"), format!("{micros} µs"));
+    for (kind, _) in HOSTILE {
+        let calm = neighbours(&target, args, time).await?;
+        let mut attackers = JoinSet::new();
+        for number in 0..args.attackers {
+            attackers.spawn(attack(Arc::clone(&target), kind, number));
         }
+        let attacked = neighbours(&target, args, time).await?;
+        attackers.shutdown().await;
+        for (when, times) in [("calm", &calm), (kind, &attacked)] {
+            let [half, most] = [0.5, 0.99].map(|share| quantile(times, share).as_micros());
+            rows.add(
+                format!("round trip, {when}"),
+                format!("p50 {half} µs, p99 {most} µs"),
+            );
+        }
+        let [calm, attacked] = [&calm, &attacked].map(|times| quantile(times, 0.99).as_secs_f64());
+        let ratio = format!("{:.2}", attacked / calm);
+        rows.add(format!("p99 under {kind} to calm"), ratio);
     }
-    let [calm, attacked] = [&calm, &attacked].map(|times| quantile(times, 0.99).as_secs_f64());
-    rows.add(
-        "p99 under attack to calm",
-        format!("{:.2}", attacked / calm),
-    );
     Ok(rows)
 }
 
@@ -81,9 +84,9 @@ async fn neighbours(
 }
 
 /// Comes back as soon as it is sent away.
-async fn attack(target: Arc<Target>, number: usize) {
+async fn attack(target: Arc<Target>, kind: &str, number: usize) {
     loop {
-        let path = target.path("attack");
+        let path = format!("/attack/{kind}");
         if let Ok(mut client) = Client::connect(target.address, &path, None, number).await {
             // The refusal, however it comes.
             drop(client.count(1).await);
