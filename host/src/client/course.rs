@@ -119,11 +119,8 @@ impl Course {
         self.audio.seek(from).map_err(Outcome::Local)?;
         self.tally.reaches(from);
         self.started.get_or_insert_with(Instant::now);
-        // A stream that is complete has no other token to give.
-        if resumed.is_none() || welcome.token.is_some() {
-            self.token = welcome.token;
-            self.receipts = Some(welcome.receipts);
-        }
+        self.token = welcome.token;
+        self.receipts = Some(welcome.receipts);
         Ok(())
     }
 
