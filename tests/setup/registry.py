@@ -1,13 +1,13 @@
 """Puts an OCI registry for the tests into tests/.registry: the one that Docker
 wrote and the CNCF keeps, as a program. It is never committed.
 
-One that is installed is taken. Else Debian's package is fetched, without root;
-then the source from Go's module proxy, where Go is.
+One that is installed is taken; else Debian's package is fetched, without root.
 """
 
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -16,16 +16,16 @@ import debian
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 REGISTRY = TESTS / ".registry"
 PROGRAM = "docker-registry"
-SOURCE = "github.com/distribution/distribution/v3/cmd/registry@v3.0.0"
 
 
 def installed(work, target):
-    """Takes the one that somebody else has installed."""
-    found = shutil.which(PROGRAM)
-    if not found:
-        return f"no {PROGRAM} in PATH"
-    target.symlink_to(found)
-    return None
+    """Takes the one that somebody else has installed, under either of its names."""
+    for name in (PROGRAM, "registry"):
+        found = shutil.which(name)
+        if found and "distribution" in subprocess.run([found, "--version"], capture_output=True, text=True).stdout:
+            target.symlink_to(found)
+            return None
+    return f"neither {PROGRAM} nor registry in PATH"
 
 
 def from_debian(work, target):
@@ -36,21 +36,12 @@ def from_debian(work, target):
     return problem
 
 
-def from_source(work, target):
-    """Builds it."""
-    os.environ["GOBIN"] = str(work)
-    problem = debian.run(["go", "install", SOURCE], work)
-    if not problem:
-        shutil.copy2(work / "registry", target)
-    return problem
-
-
 def main():
     program = REGISTRY / PROGRAM
     if program.exists():
         return
     problems = []
-    for source in (installed, from_debian, from_source):
+    for source in (installed, from_debian):
         with tempfile.TemporaryDirectory(prefix="sluice-registry-") as name:
             print(f"setup: looking for a registry: {source.__name__.replace('_', ' ')}", flush=True)
             # Made beside its final place and then renamed: it is there whole, or not at all.
@@ -68,9 +59,9 @@ def main():
     sys.exit("\n".join([
         "setup: no OCI registry to test with could be had.",
         *problems,
-        "  The tests fetch policies from a real one. Any of these gives it:",
-        f"  {PROGRAM} in PATH; Debian's archive within reach of apt-get, for the package {PROGRAM};",
-        f"  or Go and its module proxy, for {SOURCE}.",
+        "  The tests fetch policies from a real one. Either of these gives it:",
+        f"  Debian's archive within reach of apt-get, for the package {PROGRAM};",
+        "  or `registry`, of the CNCF's project distribution, in PATH.",
     ]))
 
 

@@ -127,8 +127,8 @@ pub fn place(test: &str) -> PathBuf {
     place
 }
 
-/// Runs a command in a folder, for as long as a compiler may take, with the
-/// tools of each language as `make setup` installed them.
+/// Runs a command in a folder, for as long as a compiler may take, and without
+/// a network for cargo: the crates of a policy are those of the workspace.
 ///
 /// # Panics
 /// When it cannot be run.
@@ -136,6 +136,7 @@ pub fn run(command: &mut Command, folder: &Path) -> Done {
     let output = command
         .current_dir(folder)
         .env("CARGO_TARGET_DIR", workshop().join("target"))
+        .env("CARGO_NET_OFFLINE", "true")
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -146,6 +147,7 @@ pub fn run(command: &mut Command, folder: &Path) -> Done {
     }
 }
 
+/// With the tools of each language as `make setup` installed them.
 fn with_tools(command: &mut Command) -> &mut Command {
     let tools = command::root().join("tests/.venv/bin");
     let path = std::env::var_os("PATH").unwrap();
