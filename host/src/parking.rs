@@ -218,6 +218,10 @@ impl Moored {
     ///
     /// # Errors
     /// Where there is no room: what was to be parked.
+    #[allow(
+        clippy::result_large_err,
+        reason = "what has no room goes back whole, once in a connection's life"
+    )]
     pub fn park(
         self,
         stream: Stream,

@@ -154,6 +154,10 @@ impl Registry {
     ///
     /// # Errors
     /// [`ClaimError`]; nothing has changed then.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "each loser is given its own; whoever evicts has no use for it"
+    )]
     pub fn evict(
         &self,
         session: &Arc<Session>,

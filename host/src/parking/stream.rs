@@ -78,7 +78,7 @@ impl Stream {
 
 impl Said {
     /// The next message for the client.
-    pub fn next(&mut self) -> Option<Downward> {
+    pub fn pop(&mut self) -> Option<Downward> {
         let Some(message) = self.messages.pop_front() else {
             return self.kept.take().map(Downward::Kept);
         };

@@ -140,9 +140,9 @@ async fn what_the_upstream_says_meanwhile_is_kept_in_order_and_within_a_bound() 
     assert_eq!(scene.heard.load(Ordering::Relaxed), 10);
     let (mut taken, _moored) = stream(scene.returning(&token).take(&scene.client()).await);
     for n in 0..10 {
-        assert_eq!(taken.said.next(), Some(text(&format!("message {n:02}"))));
+        assert_eq!(taken.said.pop(), Some(text(&format!("message {n:02}"))));
     }
-    assert_eq!(taken.said.next(), None);
+    assert_eq!(taken.said.pop(), None);
     // It goes on where it was held back.
     let next = std::future::poll_fn(|cx| taken.link.poll_event(cx)).await;
     assert_eq!(next.unwrap(), text("message 10"));
@@ -156,9 +156,9 @@ async fn of_several_receipts_the_last_is_kept() {
     let token = moored.token().to_owned();
     scene.park(moored, parked, guard).await;
     let (mut taken, _moored) = stream(scene.returning(&token).take(&scene.client()).await);
-    assert_eq!(taken.said.next(), Some(text("a")));
-    assert_eq!(taken.said.next(), Some(Downward::Kept(2)));
-    assert_eq!(taken.said.next(), None);
+    assert_eq!(taken.said.pop(), Some(text("a")));
+    assert_eq!(taken.said.pop(), Some(Downward::Kept(2)));
+    assert_eq!(taken.said.pop(), None);
 }
 
 #[tokio::test(start_paused = true)]

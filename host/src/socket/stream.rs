@@ -238,7 +238,7 @@ impl Relay<'_> {
     /// Takes what the upstream has for the client, while there is room.
     fn pull(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
         while self.wire.has_room() {
-            let next = match self.said.next() {
+            let next = match self.said.pop() {
                 Some(message) => Poll::Ready(Ok(message)),
                 None => self.link.poll_event(cx),
             };
