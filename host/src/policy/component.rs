@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use wasmtime::component::Resource;
 use wasmtime::{Store, UpdateDeadline};
@@ -328,9 +329,10 @@ impl ComponentPolicy {
         store.set_epoch_deadline(2);
         let engine = Arc::clone(&self.engine);
         store.epoch_deadline_callback(move |mut store| {
-            let long = &mut store.data_mut().long;
-            let long = long.get_or_insert_with(|| engine.long_call());
-            Ok(UpdateDeadline::YieldCustom(1, Box::pin(long.steps_aside())))
+            let ticks = store.data_mut().interruptions.one_more(&engine);
+            // What is ready on this thread goes first, and then what has come in
+            // from the network, which is not looked at while anything is ready.
+            Ok(UpdateDeadline::YieldCustom(ticks, Box::pin(yield_now())))
         });
         store
     }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::task::yield_now;
 use wasmtime::component::Component;
 use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -34,10 +33,12 @@ pub const MAX_INSTANCES: usize = CORE_INSTANCES_PER_SLOT as usize;
 /// How often a running guest yields to its neighbours on the same thread. Few
 /// calls last that long.
 const TICK: Duration = Duration::from_millis(1);
-/// The same, while there is one that did. A neighbour waits for the rest of a
-/// tick; to wake so often for calls that are done by then would cost 2 % of a
-/// core for nothing.
+/// The same, while there is a call that was interrupted [`LONG`] times: it loops,
+/// or does what no policy should, and a neighbour waits for the rest of a tick. To
+/// wake so often for calls that work would cost them more than it gives.
 const SHORT_TICK: Duration = Duration::from_micros(100);
+const SHORT_TICKS: u64 = 10;
+const LONG: u32 = 8;
 /// Ticks without a call after which the ticker sleeps until it is woken.
 const IDLE_TICKS: u32 = 100;
 
@@ -55,7 +56,7 @@ pub struct Engine {
 #[derive(Default)]
 struct Calls {
     running: AtomicUsize,
-    /// Those of them that have been interrupted.
+    /// Those of them that go on and on.
     long: AtomicUsize,
 }
 
@@ -154,9 +155,8 @@ impl Engine {
         &self.wasm
     }
 
-    /// Counts a call as interrupted, for as long as it lasts.
-    #[must_use]
-    pub fn long_call(&self) -> LongCall {
+    /// Counts a call as long, for as long as it lasts.
+    fn long_call(&self) -> LongCall {
         self.calls.long.fetch_add(1, Ordering::Relaxed);
         LongCall(Arc::clone(&self.calls))
     }
@@ -174,20 +174,30 @@ impl Engine {
     }
 }
 
-/// A call that did not finish within its first tick.
+/// A call that goes on and on.
 pub struct LongCall(Arc<Calls>);
 
-impl LongCall {
-    /// Lets everybody else go first: what is ready on this thread, and then
-    /// what has come in from the network, which is not looked at while anything
-    /// is ready. It does so once for each such call, so that of all of them
-    /// about one runs before the network is looked at again.
-    pub fn steps_aside(&self) -> impl Future<Output = ()> + Send + use<> {
-        let others = self.0.long.load(Ordering::Relaxed);
-        async move {
-            for _ in 0..others {
-                yield_now().await;
-            }
+/// How often a call was interrupted.
+#[derive(Default)]
+pub struct Interruptions {
+    count: u32,
+    /// That there were many.
+    long: Option<LongCall>,
+}
+
+impl Interruptions {
+    /// The call is interrupted; after how many ticks it is again.
+    pub fn one_more(&mut self, engine: &Engine) -> u64 {
+        self.count += 1;
+        if self.count >= LONG {
+            self.long.get_or_insert_with(|| engine.long_call());
+            return 1;
+        }
+        // One that works is not interrupted more often because another loops.
+        if engine.calls.long.load(Ordering::Relaxed) > 0 {
+            SHORT_TICKS
+        } else {
+            1
         }
     }
 }

@@ -10,7 +10,7 @@ use wasmtime::component::ResourceTable;
 use super::Limit;
 use super::component::Settings;
 use super::ending::Ending;
-use super::engine::LongCall;
+use super::engine::Interruptions;
 use super::window::Window;
 use super::world::World;
 use crate::session::Session;
@@ -38,8 +38,8 @@ pub struct State {
     pub keys_unavailable: bool,
     /// Until when the tokens that were verified are taken: the earliest counts.
     pub accepted_until: Option<u64>,
-    /// That the call has been interrupted, if it has.
-    pub long: Option<LongCall>,
+    /// How often the call was interrupted.
+    pub interruptions: Interruptions,
     memory: usize,
     table: usize,
 }
@@ -69,7 +69,7 @@ impl State {
             started: Instant::now(),
             keys_unavailable: false,
             accepted_until: None,
-            long: None,
+            interruptions: Interruptions::default(),
             memory: 0,
             table: 0,
             settings,

@@ -156,7 +156,7 @@ fn the_same_policies_decide_the_same_again() {
         let decided = lines.iter().filter(decided).count();
         for told in [
             format!("decided     {decided} again: {decided} the same, 0 different\n"),
-            "undecided   0\n".to_owned(),
+            "undecided   0".to_owned(),
         ] {
             assert!(done.stdout.contains(&told), "{policy}: {done:?}");
         }
@@ -292,7 +292,7 @@ fn what_the_record_does_not_have_is_no_agreement() {
         assert!(done.stdout.contains(told), "{told}: {done:?}");
         assert!(done.stdout.contains(", 0 different"), "{done:?}");
         if policy == "duplicate" {
-            let undecided = format!("undecided   {}\n", recorded.lines(policy).len());
+            let undecided = format!("undecided   {}", recorded.lines(policy).len());
             assert!(done.stdout.ends_with(&undecided), "{undecided}: {done:?}");
             assert!(done.stdout.contains("0 again: 0 the same"), "{done:?}");
         }

@@ -168,11 +168,26 @@ impl Draft {
                 match name.as_str() {
                     "calls" => hide_in_calls(&secrets, value),
                     "digest" => {}
+                    "input" => hide_in_input(&secrets, value),
                     _ => secrets.hide_in(value),
                 }
             }
         }
         line
+    }
+}
+
+/// What is withheld is named there by names of secrets, two of which are no name
+/// with its value.
+fn hide_in_input(secrets: &Secrets, input: &mut Value) {
+    const WITHHELD: &str = "withheld";
+    let withheld = input
+        .as_object_mut()
+        .and_then(|input| input.remove(WITHHELD));
+    secrets.hide_in(input);
+    if let (Some(Value::Array(mut names)), Some(input)) = (withheld, input.as_object_mut()) {
+        names.iter_mut().for_each(|name| secrets.hide_in(name));
+        input.insert(WITHHELD.to_owned(), names.into());
     }
 }
 

@@ -36,6 +36,9 @@ impl<'a> World<'a> {
             .set("policies.takeover", "component", json!("builtin:duplicate"))
             .set("policies.takeover", "grants", json!(["sessions"]))
             .set("policies.takeover.config", "mode", json!("takeover"))
+            // As of the others: the machine is busier than a gateway may be.
+            .set("policies.takeover", "timeout", json!("2s"))
+            .set("policies.trap", "timeout", json!("2s"))
             .set("upstreams.fault-open-error", "kind", json!("discard"))
             .set("upstreams.fault-open-panic", "kind", json!("discard"))
             .set("upstreams.fault-ready-error", "kind", json!("discard"));
