@@ -99,10 +99,15 @@ impl Project {
 pub fn serve(config: &Config) -> Gateway {
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("sluice.toml");
-    std::fs::write(&file, config.to_string()).expect("a configuration file");
+    let text = format!("data_dir = {:?}\n{config}", data());
+    std::fs::write(&file, text).expect("a configuration file");
+    // To compile what is new may take longer than a gateway is waited for.
+    let mut check = command::sluice(&["check", "--config"]);
+    let done = run(check.arg(&file), folder.path());
+    assert_eq!(done.status, Some(0), "{done:?}");
     let args = ["serve", "--listen", "127.0.0.1:0", "--config"];
     let mut serve = command::quiet(command::binary(), &args);
-    serve.arg(file).arg("--data-dir").arg(data());
+    serve.arg(file);
     Gateway::launch(serve, folder)
 }
 

@@ -183,6 +183,17 @@ pub fn usual() -> Vec<Case> {
                 Some(Company::streaming(world, &takeover(number)))
             }),
         ),
+        ended(
+            "stream_limit",
+            4009,
+            Stage::Stream,
+            |number| format!("/brief/m{number}"),
+            End::Comes(nothing, alone),
+        ),
+        refused("resume_refused", 4011, |number| {
+            format!("/open/m{number}?resume=leads-nowhere")
+        }),
+        refused("no", 4321, |number| format!("/own/m{number}")),
         refused("not_found", 4004, |_| "/nowhere".to_owned()),
         refused("auth_failed", 4001, |number| {
             format!("/auth/m{number}?token=nonsense")
@@ -240,18 +251,8 @@ pub fn usual() -> Vec<Case> {
             )
         },
         violated("protocol error", 1002, open, End::Sent(protocol_error)),
-        violated(
-            "not UTF-8",
-            1007,
-            open,
-            End::Sent(|_| raw::masked(OpCode::Data(Data::Text), b"\xc3\x28")),
-        ),
-        violated(
-            "too big",
-            1009,
-            open,
-            End::Sent(|_| raw::binary(&[0; 256 * 1024 + 1])),
-        ),
+        violated("not UTF-8", 1007, open, End::Sent(not_utf8)),
+        violated("too big", 1009, open, End::Sent(too_big)),
     ]
 }
 
@@ -268,6 +269,33 @@ fn unfinished(_: usize) -> Vec<u8> {
     let mut message = raw::binary(&[0; 640]);
     message.truncate(100);
     message
+}
+
+/// In a message, in one of fragments, and in the reason of a Close.
+fn not_utf8(number: usize) -> Vec<u8> {
+    let text = OpCode::Data(Data::Text);
+    let mut begun = raw::masked(text, b"\xc3");
+    begun[0] = 0x01;
+    let kinds = [
+        raw::masked(text, b"\xc3\x28"),
+        [begun, raw::masked(OpCode::Data(Data::Continue), b"\x28")].concat(),
+        raw::masked(OpCode::Control(Control::Close), b"\x03\xe8\xc3\x28"),
+    ];
+    kinds[number % kinds.len()].clone()
+}
+
+/// In a frame, over fragments, and by a length that nobody will ever send.
+fn too_big(number: usize) -> Vec<u8> {
+    let mut begun = raw::binary(&[0; 200 * 1024]);
+    begun[0] = 0x02;
+    let more = raw::masked(OpCode::Data(Data::Continue), &[0; 60 * 1024]);
+    let endless = [&[0x82, 0xff][..], &(1_u64 << 62).to_be_bytes(), &[0; 4]].concat();
+    let kinds = [
+        raw::binary(&[0; 256 * 1024 + 1]),
+        [begun, more].concat(),
+        endless,
+    ];
+    kinds[number % kinds.len()].clone()
 }
 
 /// Every kind of them in turn.

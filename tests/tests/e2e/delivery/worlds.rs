@@ -14,6 +14,16 @@ use tempfile::TempDir;
 
 const GUEST: &str = include_str!("../../../guests/connect.wat");
 
+/// Refuses with 4321, the word "no" and the message "no".
+const REFUSES: &str = "(call $drop (local.get 0)) \
+    (i32.store16 (i32.const 0) (i32.const 0x6f6e)) \
+    (i32.store8 (i32.const 512) (i32.const 1)) \
+    (i32.store8 (i32.const 516) (i32.const 1)) \
+    (i32.store16 (i32.const 518) (i32.const 4321)) \
+    (i32.store (i32.const 520) (i32.const 0)) (i32.store (i32.const 524) (i32.const 2)) \
+    (i32.store (i32.const 528) (i32.const 0)) (i32.store (i32.const 532) (i32.const 2)) \
+    (i32.const 512)";
+
 pub struct World<'a> {
     pub gateway: Gateway,
     pub authority: Option<&'a Authority>,
@@ -31,7 +41,12 @@ impl<'a> World<'a> {
         let trap = files.path().join("trap.wasm");
         let component = wat::parse_str(GUEST.replace("BODY", "(unreachable)"));
         std::fs::write(&trap, component.expect("a component")).expect("room for a file");
+        let own = files.path().join("own.wasm");
+        let component = wat::parse_str(GUEST.replace("BODY", REFUSES));
+        std::fs::write(&own, component.expect("a component")).expect("room for a file");
         let config = Config::ingest()
+            .set("policies.own", "component", json!(own))
+            .set("policies.own", "timeout", json!("2s"))
             .set("policies.trap", "component", json!(trap))
             .set("policies.takeover", "component", json!("builtin:duplicate"))
             .set("policies.takeover", "grants", json!(["sessions"]))
@@ -59,6 +74,12 @@ impl<'a> World<'a> {
             .set("routes.limited", "rate_attempts", json!(1))
             .set("routes.limited", "rate_per", json!("1h"))
             .set("routes.limited", "rate_key", json!(["param.meeting_id"]));
+        let config = route(config, "own", "nowhere", &["own"]);
+        let config = route(config, "brief", "nowhere", &[]).set(
+            "routes.brief",
+            "max_duration",
+            json!("500ms"),
+        );
         let config = route(config, "late", "nowhere", &[]).set(
             "routes.late",
             "handshake_timeout",
