@@ -3,6 +3,8 @@
 Built without `--stub-wasi`: here the gateway stubs.
 """
 
+# Names of hosts are looked up with it, and nothing is loaded any more by then.
+import encodings.idna  # noqa: F401
 import os
 import socket
 import time
