@@ -33,6 +33,23 @@ pub struct Gateway {
 impl Gateway {
     /// Starts it, and waits until it listens.
     pub async fn start(program: Option<&Path>, secret: &str) -> anyhow::Result<Self> {
+        Self::configured(program, &configuration(secret, DISCARD)).await
+    }
+
+    /// Starts one whose streams go to a backend that sends everything back.
+    pub async fn relaying(
+        program: Option<&Path>,
+        secret: &str,
+        backend: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        // As any plain proxy: each session makes its own connection.
+        let upstream = format!(
+            "kind = \"websocket\"\nurl = \"ws://{backend}/echo\"\nreplies = \"none\"\nwarm_connections = 0"
+        );
+        Self::configured(program, &configuration(secret, &upstream)).await
+    }
+
+    async fn configured(program: Option<&Path>, text: &str) -> anyhow::Result<Self> {
         let program = match program {
             Some(program) => program.to_owned(),
             None => beside()?,
@@ -40,7 +57,7 @@ impl Gateway {
         let folder = TempDir::new().context("there is no temporary folder")?;
         let config = folder.path().join("sluice.toml");
         let log = folder.path().join("log");
-        fs::write(&config, configuration(secret))?;
+        fs::write(&config, text)?;
         let hostile = wat::parse_str(GUEST.replace("BODY", "(loop (br 0)) (i32.const 0)"))?;
         fs::write(folder.path().join("hostile.wasm"), hostile)?;
         let child = Command::new(&program)
@@ -122,9 +139,12 @@ fn beside() -> anyhow::Result<PathBuf> {
     Ok(own.with_file_name("sluice"))
 }
 
-/// The routes of the built-in configuration, with `discard` in the place of
-/// recordings, an echo, and one whose policy loops.
-fn configuration(secret: &str) -> String {
+/// An upstream that drops what it gets.
+const DISCARD: &str = "kind = \"discard\"";
+
+/// The routes of the built-in configuration, with another upstream in the place
+/// of recordings, an echo, and one whose policy loops.
+fn configuration(secret: &str, upstream: &str) -> String {
     format!(
         r#"{POLICIES}
 [server]
@@ -135,8 +155,8 @@ secret = "{secret}"
 issuers = ["{ISSUER}"]
 audiences = ["{AUDIENCE}"]
 
-[upstreams.discard]
-kind = "discard"
+[upstreams.streams]
+{upstream}
 
 [upstreams.echo]
 kind = "echo"
@@ -145,7 +165,7 @@ kind = "echo"
 paths = ["/ws/ingest/meetings/{{meeting_id}}", "/api/v1/ws/ingest/meetings/{{meeting_id}}"]
 on_connect = ["auth", "duplicate"]
 on_handshake = ["sample-rate"]
-upstream = "discard"
+upstream = "streams"
 
 [policies.hostile]
 component = "hostile.wasm"

@@ -18,6 +18,7 @@ mod ingest;
 mod machine;
 mod modes;
 mod process;
+mod proxy;
 mod report;
 mod target;
 mod token;
@@ -41,13 +42,15 @@ fn main() -> anyhow::Result<()> {
 
 /// One mode, against a gateway of its own.
 async fn run(cli: &Cli, mode: &Mode) -> anyhow::Result<()> {
-    let target = target::Target::prepare(cli, mode).await?;
+    let prepare = target::Target::prepare(cli, mode);
     let rows = match mode {
-        Mode::Stream(args) => modes::stream::run(target, args).await?,
-        Mode::Idle(args) => modes::idle::run(target, args).await?,
-        Mode::Churn(args) => modes::churn::run(target, args).await?,
-        Mode::Echo(args) => modes::echo::run(target, args).await?,
-        Mode::Attack(args) => modes::attack::run(target, args).await?,
+        Mode::Stream(args) => modes::stream::run(prepare.await?, args).await?,
+        Mode::Idle(args) => modes::idle::run(prepare.await?, args).await?,
+        Mode::Churn(args) => modes::churn::run(prepare.await?, args).await?,
+        Mode::Echo(args) => modes::echo::run(prepare.await?, args).await?,
+        Mode::Attack(args) => modes::attack::run(prepare.await?, args).await?,
+        // It has several targets, one after the other.
+        Mode::Relay(args) => modes::relay::run(cli, args).await?,
     };
     println!("{}", rows.titled(&mode.describe()));
     Ok(())
