@@ -97,6 +97,11 @@ pub enum Mode {
     ///
     /// It has all cores, unlike in the other modes.
     Start(StartArgs),
+    /// What relaying costs, beside nginx and HAProxy as plain proxies: the same
+    /// clients and the same echoing backend, one proxy after the other
+    ///
+    /// Needs `nginx` and `haproxy` in PATH, and leaves out what is not there.
+    Relay(RelayArgs),
 }
 
 /// Two numbers with a comma between them.
@@ -197,14 +202,42 @@ pub struct StartArgs {
     pub more: Option<PathBuf>,
 }
 
+/// `load relay`
+#[derive(Debug, Args)]
+pub struct RelayArgs {
+    /// Streams in real time
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub streams: usize,
+    /// Frames of each of them in a second
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rate: u32,
+    /// Bytes of each frame
+    #[arg(long, value_name = "BYTES", default_value_t = 3200)]
+    pub size: usize,
+    /// Connections that send as fast as it comes back
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub connections: usize,
+    /// Bytes of each message of theirs
+    #[arg(long, value_name = "BYTES", default_value_t = 640)]
+    pub saturated_size: usize,
+    /// The fewer and the more idle sessions between which memory is compared
+    #[arg(long, value_name = "N,N", default_value = "200,1000")]
+    pub idle: Pair,
+    /// How long each measurement takes
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    pub seconds: u32,
+}
+
 impl Mode {
     /// Every mode with its defaults.
     pub fn all() -> Vec<Self> {
         // The others move to a core of their own, and what starts later with them.
-        ["start", "stream", "idle", "churn", "echo", "attack"]
-            .iter()
-            .filter_map(|mode| Cli::parse_from(["load", mode]).mode)
-            .collect()
+        [
+            "start", "stream", "idle", "churn", "echo", "attack", "relay",
+        ]
+        .iter()
+        .filter_map(|mode| Cli::parse_from(["load", mode]).mode)
+        .collect()
     }
 
     /// A title for the report.
@@ -228,6 +261,15 @@ impl Mode {
                 args.neighbours, args.attackers, args.seconds
             ),
             Self::Start(args) => format!("start: cold once, warm {} times", args.starts),
+            Self::Relay(args) => format!(
+                "relay: {} streams, {} frames/s of {} bytes; {} connections, {} bytes; {} s each",
+                args.streams,
+                args.rate,
+                args.size,
+                args.connections,
+                args.saturated_size,
+                args.seconds
+            ),
         }
     }
 }

@@ -53,12 +53,28 @@ pub struct Gateway {
 impl Home {
     /// A fresh one, with more of the configuration than what the modes need.
     pub fn new(program: Option<&Path>, secret: &str, more: &str) -> anyhow::Result<Self> {
+        Self::of(program, configuration(secret, DISCARD) + more)
+    }
+
+    /// One whose streams go to a backend that sends everything back.
+    pub fn relaying(
+        program: Option<&Path>,
+        secret: &str,
+        backend: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        // As any plain proxy: each session makes its own connection.
+        let upstream = format!(
+            "kind = \"websocket\"\nurl = \"ws://{backend}/echo\"\nreplies = \"none\"\nwarm_connections = 0"
+        );
+        Self::of(program, configuration(secret, &upstream))
+    }
+
+    fn of(program: Option<&Path>, config: String) -> anyhow::Result<Self> {
         let program = match program {
             Some(program) => program.to_owned(),
             None => beside()?,
         };
         let folder = TempDir::new().context("there is no temporary folder")?;
-        let config = configuration(secret) + more;
         fs::write(folder.path().join("sluice.toml"), config)?;
         for (name, body) in HOSTILE {
             let hostile = wat::parse_str(GUEST.replace("BODY", body))?;
@@ -158,11 +174,14 @@ fn beside() -> anyhow::Result<PathBuf> {
     Ok(own.with_file_name("sluice"))
 }
 
+/// An upstream that drops what it gets.
+const DISCARD: &str = "kind = \"discard\"";
+
 /// The routes of the built-in configuration, with `discard` in the place of
 /// recordings, an echo, and one for each kind of attack. What keeps failing is
 /// not left alone for a while, as it is by default: that would be the end of
 /// the attack.
-fn configuration(secret: &str) -> String {
+fn configuration(secret: &str, upstream: &str) -> String {
     let attacks: String = HOSTILE
         .iter()
         .map(|(name, _)| {
@@ -192,8 +211,8 @@ secret = "{secret}"
 issuers = ["{ISSUER}"]
 audiences = ["{AUDIENCE}"]
 
-[upstreams.discard]
-kind = "discard"
+[upstreams.streams]
+{upstream}
 
 [upstreams.echo]
 kind = "echo"
@@ -202,7 +221,7 @@ kind = "echo"
 paths = ["/ws/ingest/meetings/{{meeting_id}}", "/api/v1/ws/ingest/meetings/{{meeting_id}}"]
 on_connect = ["auth", "duplicate"]
 on_handshake = ["sample-rate"]
-upstream = "discard"
+upstream = "streams"
 
 [routes.echo]
 paths = ["/echo"]

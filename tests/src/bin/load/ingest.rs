@@ -11,7 +11,8 @@ use crate::target::Target;
 
 /// How often the app pings.
 const PING: Duration = Duration::from_secs(30);
-const HANDSHAKE: &str = r#"{"type":"handshake","source":"mic","sample_rate":16000,"channels":1,"codec":"pcm_s16le","device_id":"load-1","language":"en","ai_mode":"standard","client":"macclient","version":"1.0.0"}"#;
+/// What the app says first.
+pub const HANDSHAKE: &str = r#"{"type":"handshake","source":"mic","sample_rate":16000,"channels":1,"codec":"pcm_s16le","device_id":"load-1","language":"en","ai_mode":"standard","client":"macclient","version":"1.0.0"}"#;
 
 /// Why a stream did not end well.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ mod ingest;
 mod machine;
 mod modes;
 mod process;
+mod proxy;
 mod report;
 mod target;
 mod token;
@@ -49,6 +50,7 @@ async fn run(cli: &Cli, mode: &Mode) -> anyhow::Result<()> {
         Mode::Echo(args) => modes::echo::run(prepare().await?, args).await?,
         Mode::Start(args) => modes::start::run(cli, args).await?,
         Mode::Attack(args) => modes::attack::run(prepare().await?, args).await?,
+        Mode::Relay(args) => modes::relay::run(cli, args).await?,
     };
     println!("{}", rows.titled(&mode.describe()));
     Ok(())

@@ -4,6 +4,7 @@ pub mod attack;
 pub mod churn;
 pub mod echo;
 pub mod idle;
+pub mod relay;
 pub mod start;
 pub mod stream;
 
