@@ -100,7 +100,9 @@ pub async fn relay(ready: Ready) -> Finished {
 /// Waits until the client came back over another connection.
 async fn wanted(moored: Option<&Moored>) {
     match moored {
-        Some(moored) => moored.wanted().await,
+        // In a box, so that a stream which nobody can come back for holds no
+        // memory for it.
+        Some(moored) => Box::pin(moored.wanted()).await,
         None => std::future::pending().await,
     }
 }

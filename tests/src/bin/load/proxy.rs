@@ -183,7 +183,7 @@ fn haproxy(listen: SocketAddr, backend: SocketAddr, _: &Path) -> String {
     format!(
         r#"global
   nbthread 1
-  maxconn 20000
+  maxconn 9000
 defaults
   mode http
   timeout connect 5s
