@@ -143,11 +143,16 @@ impl Gateway {
     /// # Panics
     /// When it is gone.
     pub fn memory(&self) -> u64 {
+        self.bytes_of("VmRSS:")
+    }
+
+    /// A size that the kernel knows of its process, by its name in proc(5).
+    fn bytes_of(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("the gateway runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-        1024 * kib.expect("VmRSS")
+        1024 * kib.expect("a number of kB")
     }
 
     /// A `ws:` URL of it.
@@ -232,13 +237,7 @@ impl Gateway {
     /// # Panics
     /// When it has ended.
     pub fn peak_memory(&self) -> u64 {
-        let status = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(status).expect("it runs, on Linux");
-        let peak = status.lines().find_map(|line| {
-            let kib = line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?;
-            kib.trim().parse::<u64>().ok()
-        });
-        peak.expect("a peak") * 1024
+        self.bytes_of("VmHWM:")
     }
 
     /// What it prints.
@@ -285,21 +284,6 @@ impl Gateway {
             whole.then_some(event)
         });
         story.expect("the gateway runs")
-    }
-
-    /// Bytes of memory that it has now.
-    ///
-    /// # Panics
-    /// When it does not run.
-    pub fn resident(&self) -> u64 {
-        let status = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(status).expect("the gateway runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        number
-            .and_then(|number| number.parse::<u64>().ok())
-            .expect("a number of kB")
-            * 1024
     }
 
     /// Asks it to stop.

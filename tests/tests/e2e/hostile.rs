@@ -71,14 +71,14 @@ fn hostile_guests_harm_nobody_and_their_clients_are_told() {
         assert_eq!(client.event(), Event::Text("heard".to_owned()));
         client.leave();
     }
-    let calm = gateway.resident();
+    let calm = gateway.memory();
     let mut resident = Vec::new();
     for _ in 0..ROUNDS {
         for (guest, which) in guests.iter().zip([0, 1].into_iter().cycle()) {
             attack(&gateway, &mut clients[which], guest);
         }
         neighbour.send_audio(&[7; 6400]);
-        resident.push(gateway.resident());
+        resident.push(gateway.memory());
     }
     let bytes = 3200 + 6400 * ROUNDS;
     neighbour.finalize(bytes, bytes / 32);
