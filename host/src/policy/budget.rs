@@ -1,45 +1,115 @@
-//! The time that a call has, by the clock on the wall.
+//! The time that a call has: by the clock on the wall, as long as the gateway had a core for it.
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::task::yield_now;
-use tokio::time::timeout;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Turns on the thread that every call gets, however late it is.
+use super::engine::TICK;
+use super::pace::Grade;
+
+/// What every call gets of a core, however late it is.
 ///
-/// A call that is interrupted by the epoch's tick goes to the end of its thread's queue, and under
-/// load the queue is longer than the limit. The wait is the gateway's doing: no policy shall be
-/// said to have failed by it. A call that works needs a few turns; a guest that loops uses up its
-/// turns, of a short tick each, and is then held to the limit.
-const TURNS: u32 = 40;
+/// A call that is interrupted by the epoch's tick goes to the end of its thread's queue, and a thread of a lane shares the cores
+/// with whatever else runs. Under load that can take longer than the limit, and is the gateway's doing: no policy shall be
+/// said to have failed by it. A call that works needs less than this; a guest that loops uses it up, and is then held to
+/// the limit. So is an offender at once.
+const DUE: Duration = Duration::from_millis(40);
+/// What a turn counts for at the least, so that a call which waits for something is not asked for ever.
+const TURN: Duration = Duration::from_micros(20);
 
-/// Runs a call for at most `limit`. `None` when it had its turns and its time is up.
-pub(super) async fn within<T>(limit: Duration, call: impl Future<Output = T>) -> Option<T> {
-    let mut call = pin!(call);
-    let mut turns = 0;
-    let counted = poll_fn(|context| {
-        turns += 1;
-        call.as_mut().poll(context)
-    });
-    if let Ok(value) = timeout(limit, counted).await {
-        return Some(value);
-    }
-    while turns < TURNS {
-        turns += 1;
-        let polled = poll_fn(|context| Poll::Ready(call.as_mut().poll(context)));
-        if let Poll::Ready(value) = polled.await {
-            return Some(value);
+/// A call that has its limit. `None` when it had its due and its time is up.
+pub(super) struct Budgeted<T> {
+    call: BoxFuture<'static, T>,
+    had: Duration,
+    due: Duration,
+    time: Time,
+}
+
+enum Time {
+    /// Until then, and it had no turn yet.
+    Fresh(Instant),
+    /// It had one, and has more until the time is up.
+    Going(Pin<Box<Sleep>>),
+    /// The time is up.
+    Late,
+}
+
+impl<T> Budgeted<T> {
+    /// A call of a policy with this grade that begins now.
+    pub(super) fn new(limit: Duration, grade: Grade, call: BoxFuture<'static, T>) -> Self {
+        Self {
+            call,
+            had: Duration::ZERO,
+            due: match grade {
+                Grade::Quick | Grade::Slow => DUE,
+                Grade::Offender => Duration::ZERO,
+            },
+            time: Time::Fresh(Instant::now() + limit),
         }
-        yield_now().await;
     }
-    None
+
+    /// What it had of a core.
+    pub(super) const fn had(&self) -> Duration {
+        self.had
+    }
+
+    fn turn(&mut self, context: &mut Context<'_>) -> Poll<T> {
+        // Most calls have one turn, and to ask the kernel what it took would take a tenth of that. A core can have been
+        // away meanwhile, which is not the call's doing, but interrupted it would have been in two ticks.
+        if matches!(self.time, Time::Fresh(_)) {
+            let before = std::time::Instant::now();
+            let polled = self.call.poll_unpin(context);
+            self.had += before.elapsed().min(2 * TICK);
+            return polled;
+        }
+        let before = thread_time();
+        let polled = self.call.poll_unpin(context);
+        self.had += thread_time().saturating_sub(before).max(TURN);
+        polled
+    }
+}
+
+impl<T> Future for Budgeted<T> {
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(value) = self.turn(context) {
+            return Poll::Ready(Some(value));
+        }
+        if let Time::Fresh(end) = self.time {
+            self.time = Time::Going(Box::pin(sleep_until(end)));
+        }
+        if let Time::Going(sleep) = &mut self.time {
+            if sleep.poll_unpin(context).is_pending() {
+                return Poll::Pending;
+            }
+            self.time = Time::Late;
+        }
+        if self.had >= self.due {
+            return Poll::Ready(None);
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// The time that a core has given this thread since it began: what it waited for one is not in it.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    // Neither is ever negative.
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Duration::new(seconds, nanos)
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::yield_now;
     use tokio::time::advance;
 
     use super::*;
@@ -58,16 +128,31 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_waited_for_the_thread_is_not_out_of_time() {
-        assert_eq!(within(LIMIT, interrupted(1)).await, Some("decided"));
+        assert_eq!(
+            Budgeted::new(LIMIT, Grade::Quick, interrupted(1).boxed()).await,
+            Some("decided")
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_used_its_turns_is_out_of_time() {
-        assert_eq!(within(LIMIT, interrupted(100)).await, None);
+    async fn an_offender_is_out_of_time_at_once() {
+        let call = Budgeted::new(LIMIT, Grade::Offender, interrupted(1).boxed());
+        assert_eq!(call.await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_had_its_due_is_out_of_time() {
+        assert_eq!(
+            Budgeted::new(LIMIT, Grade::Quick, interrupted(10_000).boxed()).await,
+            None
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_waits_for_ever_is_out_of_time() {
-        assert_eq!(within(LIMIT, std::future::pending::<()>()).await, None);
+        assert_eq!(
+            Budgeted::new(LIMIT, Grade::Quick, std::future::pending::<()>().boxed()).await,
+            None
+        );
     }
 }

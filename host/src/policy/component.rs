@@ -5,27 +5,26 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use call::{Asked, Call};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::task::yield_now;
 use tokio::time::timeout;
-use wasmtime::component::Resource;
-use wasmtime::{Store, UpdateDeadline};
 
-use super::bindings::sluice::policy::types as wit;
 use super::bindings::{close, configured, connect, frames, handshake};
 use super::breaker::{Breaker, Quarantine};
-use super::budget::within;
+use super::budget::Budgeted;
 use super::engine::Engine;
-use super::imports::FactsHandle;
+use super::pace::Pace;
 use super::record::notes::Notes;
-use super::state::{LimitReached, MAX_HANDLES, State, Subject};
+use super::state::{LimitReached, State, Subject};
 use super::turns::Turns;
 use super::world::World;
 use super::{Answer, Failure, Limit, Policy, Question, convert};
 use crate::config::{Grant, OnFailure, PolicyLimits};
 use crate::session::Session;
 use crate::text;
+
+mod call;
 
 /// Bytes of a trap's description that are kept.
 const MAX_TRAP_TEXT: usize = 2048;
@@ -98,8 +97,9 @@ pub struct ComponentPolicy {
     /// Not of the settings: an import is to reach it by way of the notes only.
     world: Arc<dyn World>,
     settings: Arc<Settings>,
-    hooks: Hooks,
+    hooks: Arc<Hooks>,
     breaker: Arc<Breaker>,
+    pace: Pace,
 }
 
 impl ComponentPolicy {
@@ -122,8 +122,9 @@ impl ComponentPolicy {
             turns: Turns::new(max_calls, max_queue),
             world,
             settings: Arc::new(settings),
-            hooks,
+            hooks: Arc::new(hooks),
             breaker: Arc::new(breaker),
+            pace: Pace::default(),
         }
     }
 
@@ -160,41 +161,11 @@ impl ComponentPolicy {
     /// # Errors
     /// How the policy broke; in the inner result, what it does not like.
     pub async fn try_out(&self) -> Result<Result<(), String>, Failure> {
-        let Hooks {
-            connect,
-            handshake,
-            frames,
-            close,
-            lifecycle,
-        } = &self.hooks;
-        let store = || self.store(Subject::default(), &Notes::unwanted());
-        let call = async {
-            if let Some(pre) = connect {
-                pre.instantiate_async(store()).await?;
-            }
-            if let Some(pre) = handshake {
-                pre.instantiate_async(store()).await?;
-            }
-            if let Some(pre) = frames {
-                pre.instantiate_async(store()).await?;
-            }
-            if let Some(pre) = close {
-                pre.instantiate_async(store()).await?;
-            }
-            let Some(pre) = lifecycle else {
-                return Ok(Ok(()));
-            };
-            let mut store = store();
-            let policy = pre.instantiate_async(&mut store).await?;
-            policy
-                .sluice_policy_lifecycle()
-                .call_validate_config(&mut store)
-                .await
-        };
         // Nobody waits in a call's time for this, and the first call of all
         // pays for what later ones find ready.
         let limit = self.settings.limits.timeout.max(Duration::from_secs(2));
-        self.bounded(limit, call).await
+        let call = self.call(&Notes::unwanted());
+        self.bounded(limit, call.try_out()).await
     }
 
     /// Asks it, as [`Policy::ask`] does, and tells what that took. It is asked
@@ -228,49 +199,11 @@ impl ComponentPolicy {
         question: Question<'_>,
         notes: &Notes,
     ) -> Result<(Answer, Usage), Failure> {
-        let facts = Resource::<FactsHandle>::new_borrow(0);
-        let call = async {
-            // Made when the call begins, as its deadline counts from then.
-            let mut store = self.store(subject(session, question), notes);
-            let decision = match question {
-                Question::Connect => {
-                    let pre = hook(self.hooks.connect.as_ref(), "on-connect")?;
-                    let policy = pre.instantiate_async(&mut store).await?;
-                    policy
-                        .sluice_policy_on_connect()
-                        .call_decide(&mut store, facts)
-                        .await?
-                }
-                Question::Handshake(text) => {
-                    let pre = hook(self.hooks.handshake.as_ref(), "on-handshake")?;
-                    let policy = pre.instantiate_async(&mut store).await?;
-                    policy
-                        .sluice_policy_on_handshake()
-                        .call_decide(&mut store, facts, text)
-                        .await?
-                }
-                Question::Frames(_) => {
-                    let pre = hook(self.hooks.frames.as_ref(), "on-frames")?;
-                    let policy = pre.instantiate_async(&mut store).await?;
-                    policy
-                        .sluice_policy_on_frames()
-                        .call_decide(&mut store, facts, Resource::new_borrow(0))
-                        .await?
-                }
-                Question::Close(_) => {
-                    let pre = hook(self.hooks.close.as_ref(), "on-close")?;
-                    let policy = pre.instantiate_async(&mut store).await?;
-                    policy
-                        .sluice_policy_on_close()
-                        .call_closed(&mut store, facts, Resource::new_borrow(0))
-                        .await?;
-                    wit::Decision::Accept
-                }
-            };
-            let fuel = self.engine.is_metered().then(|| fuel_used(&store));
-            Ok((decision, store.into_data(), fuel))
-        };
-        let (decision, state, fuel) = self.bounded(self.settings.limits.timeout, call).await?;
+        let call = self
+            .call(notes)
+            .ask(subject(session, question), asked(question));
+        let limit = self.settings.limits.timeout;
+        let (decision, state, fuel) = self.bounded(limit, call).await?;
         if let Some(until) = state.accepted_until {
             session.expires(until);
         }
@@ -291,12 +224,21 @@ impl ComponentPolicy {
         Ok((answer, usage))
     }
 
+    fn call(&self, notes: &Notes) -> Call {
+        Call {
+            engine: Arc::clone(&self.engine),
+            world: notes.of(&self.world),
+            settings: Arc::clone(&self.settings),
+            hooks: Arc::clone(&self.hooks),
+        }
+    }
+
     /// Runs a call in a slot. Waiting for the slot has a limit of its own: the
     /// policy's clock starts when its call does.
-    async fn bounded<T>(
+    async fn bounded<T: Send + 'static>(
         &self,
         limit: Duration,
-        call: impl Future<Output = wasmtime::Result<T>>,
+        call: impl Future<Output = wasmtime::Result<T>> + Send + 'static,
     ) -> Result<T, Failure> {
         let waiting = async { Some((self.turns.take().await?, self.engine.slot().await?)) };
         let turn = timeout(self.settings.limits.queue_timeout, waiting)
@@ -304,37 +246,21 @@ impl ComponentPolicy {
             .ok()
             .flatten()
             .ok_or(Failure::Busy)?;
-        let result = within(limit, call).await;
-        drop(turn);
-        match result {
+        let call = async move {
+            // For as long as the call is there, which is longer than somebody waits for it.
+            let _turn = turn;
+            call.await
+        };
+        let grade = self.pace.grade();
+        let call = Budgeted::new(limit, grade, call.boxed());
+        let (done, had) = self.engine.lanes().run(grade, call).await;
+        let result = match done {
             Some(Ok(value)) => Ok(value),
             Some(Err(error)) => Err(classify(&error)),
             None => Err(Failure::Limit(Limit::Time)),
-        }
-    }
-
-    fn store(&self, subject: Subject, notes: &Notes) -> Store<State> {
-        let world = notes.of(&self.world);
-        let state = State::new(Arc::clone(&self.settings), world, subject);
-        let mut store = Store::new(self.engine.wasm(), state);
-        store.limiter(|state| state);
-        store.set_hostcall_fuel(self.settings.limits.hostcall_fuel);
-        store.set_max_component_handles(MAX_HANDLES);
-        if self.engine.is_metered() {
-            // The tank cannot be absent where the engine meters.
-            let _ = store.set_fuel(u64::MAX);
-        }
-        // Two, because the first tick may come at once: a call that yields goes to
-        // the end of its thread's queue, and few calls last a whole tick.
-        store.set_epoch_deadline(2);
-        let engine = Arc::clone(&self.engine);
-        store.epoch_deadline_callback(move |mut store| {
-            let ticks = store.data_mut().interruptions.one_more(&engine);
-            // What is ready on this thread goes first, and then what has come in
-            // from the network, which is not looked at while anything is ready.
-            Ok(UpdateDeadline::YieldCustom(ticks, Box::pin(yield_now())))
-        });
-        store
+        };
+        self.pace.learn(had, &result);
+        result
     }
 }
 
@@ -378,14 +304,13 @@ impl Policy for ComponentPolicy {
     }
 }
 
-fn fuel_used(store: &Store<State>) -> u64 {
-    u64::MAX - store.get_fuel().unwrap_or(u64::MAX)
-}
-
-/// Routes are checked against the hooks when they are loaded; asking a hook
-/// that is not there is a bug of the host's, and fails as the policy would.
-fn hook<T>(pre: Option<T>, name: &str) -> wasmtime::Result<T> {
-    pre.ok_or_else(|| wasmtime::Error::msg(format!("the policy has no hook {name}")))
+fn asked(question: Question<'_>) -> Asked {
+    match question {
+        Question::Connect => Asked::Connect,
+        Question::Handshake(text) => Asked::Handshake(text.to_owned()),
+        Question::Frames(_) => Asked::Frames,
+        Question::Close(_) => Asked::Close,
+    }
 }
 
 fn subject(session: &Arc<Session>, question: Question<'_>) -> Subject {

@@ -8,11 +8,12 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::Component;
 use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::cache::{Cache, Digest};
+use super::lanes::Lanes;
 
 /// Policy calls that may be under way at once. A call lasts microseconds when
 /// all is well; the number bounds what hostile guests can hold together.
@@ -31,14 +32,8 @@ pub const MAX_TABLE_ELEMENTS: usize = 64 * 1024;
 /// The most core instances that any policy can be configured to have.
 pub const MAX_INSTANCES: usize = CORE_INSTANCES_PER_SLOT as usize;
 /// How often a running guest yields to its neighbours on the same thread. Few
-/// calls last that long.
-const TICK: Duration = Duration::from_millis(1);
-/// The same, while there is a call that was interrupted [`LONG`] times: it loops,
-/// or does what no policy should, and a neighbour waits for the rest of a tick. To
-/// wake so often for calls that work would cost them more than it gives.
-const SHORT_TICK: Duration = Duration::from_micros(100);
-const SHORT_TICKS: u64 = 10;
-const LONG: u32 = 8;
+/// calls last that long, and those go on in a slow lane.
+pub(super) const TICK: Duration = Duration::from_millis(1);
 /// Ticks without a call after which the ticker sleeps until it is woken.
 const IDLE_TICKS: u32 = 100;
 
@@ -46,24 +41,17 @@ const IDLE_TICKS: u32 = 100;
 pub struct Engine {
     wasm: wasmtime::Engine,
     cache: Option<Cache>,
-    slots: Semaphore,
-    calls: Arc<Calls>,
+    slots: Arc<Semaphore>,
+    running: Arc<AtomicUsize>,
     ticker: Thread,
+    lanes: Lanes,
     metered: bool,
 }
 
-/// The calls that there are.
-#[derive(Default)]
-struct Calls {
-    running: AtomicUsize,
-    /// Those of them that go on and on.
-    long: AtomicUsize,
-}
-
 /// A free slot of the pool, and the ticker awake, for one call.
-pub struct Slot<'a> {
-    engine: &'a Engine,
-    _permit: SemaphorePermit<'a>,
+pub struct Slot {
+    running: Arc<AtomicUsize>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Engine {
@@ -90,13 +78,17 @@ impl Engine {
         let wasm = wasmtime::Engine::new(config)
             .map_err(|error| anyhow::anyhow!("{error:#}"))
             .context("the Wasm engine could not reserve its instance pool; is address space limited (ulimit -v)?")?;
-        let calls = Arc::<Calls>::default();
+        let running = Arc::<AtomicUsize>::default();
         let ticker = std::thread::Builder::new()
             .name("epoch-ticker".to_owned())
             .spawn({
-                let calls = Arc::clone(&calls);
+                let running = Arc::clone(&running);
                 let wasm = wasm.weak();
-                move || tick(&calls, || wasm.upgrade().map(|wasm| wasm.increment_epoch()))
+                move || {
+                    tick(&running, || {
+                        wasm.upgrade().map(|wasm| wasm.increment_epoch())
+                    })
+                }
             })
             .context("the epoch ticker's thread could not be started")?
             .thread()
@@ -104,9 +96,10 @@ impl Engine {
         Ok(Self {
             wasm,
             cache: None,
-            slots: Semaphore::new(SLOTS as usize),
-            calls,
+            slots: Arc::new(Semaphore::new(SLOTS as usize)),
+            running,
             ticker,
+            lanes: Lanes::default(),
             metered,
         })
     }
@@ -155,62 +148,28 @@ impl Engine {
         &self.wasm
     }
 
-    /// Counts a call as long, for as long as it lasts.
-    fn long_call(&self) -> LongCall {
-        self.calls.long.fetch_add(1, Ordering::Relaxed);
-        LongCall(Arc::clone(&self.calls))
+    /// Where its calls go on that take long.
+    #[must_use]
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
     /// Waits for a free slot.
-    pub async fn slot(&self) -> Option<Slot<'_>> {
-        let permit = self.slots.acquire().await.ok()?;
-        if self.calls.running.fetch_add(1, Ordering::AcqRel) == 0 {
+    pub async fn slot(&self) -> Option<Slot> {
+        let permit = Arc::clone(&self.slots).acquire_owned().await.ok()?;
+        if self.running.fetch_add(1, Ordering::AcqRel) == 0 {
             self.ticker.unpark();
         }
         Some(Slot {
-            engine: self,
+            running: Arc::clone(&self.running),
             _permit: permit,
         })
     }
 }
 
-/// A call that goes on and on.
-pub struct LongCall(Arc<Calls>);
-
-/// How often a call was interrupted.
-#[derive(Default)]
-pub struct Interruptions {
-    count: u32,
-    /// That there were many.
-    long: Option<LongCall>,
-}
-
-impl Interruptions {
-    /// The call is interrupted; after how many ticks it is again.
-    pub fn one_more(&mut self, engine: &Engine) -> u64 {
-        self.count += 1;
-        if self.count >= LONG {
-            self.long.get_or_insert_with(|| engine.long_call());
-            return 1;
-        }
-        // One that works is not interrupted more often because another loops.
-        if engine.calls.long.load(Ordering::Relaxed) > 0 {
-            SHORT_TICKS
-        } else {
-            1
-        }
-    }
-}
-
-impl Drop for LongCall {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.long.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Slot<'_> {
-    fn drop(&mut self) {
-        self.engine.calls.running.fetch_sub(1, Ordering::AcqRel);
+        self.running.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -223,10 +182,10 @@ impl Drop for Engine {
 
 /// Advances the epoch while calls run, and parks when none has for a while, so
 /// that an idle gateway does not wake a thousand times a second.
-fn tick(calls: &Calls, advance: impl Fn() -> Option<()>) {
+fn tick(running: &AtomicUsize, advance: impl Fn() -> Option<()>) {
     let mut idle = 0;
     loop {
-        if calls.running.load(Ordering::Acquire) > 0 {
+        if running.load(Ordering::Acquire) > 0 {
             idle = 0;
         } else {
             idle += 1;
@@ -235,8 +194,7 @@ fn tick(calls: &Calls, advance: impl Fn() -> Option<()>) {
             std::thread::park();
             idle = 0;
         } else {
-            let is_long = calls.long.load(Ordering::Relaxed) > 0;
-            std::thread::sleep(if is_long { SHORT_TICK } else { TICK });
+            std::thread::sleep(TICK);
         }
         if advance().is_none() {
             return;
@@ -265,7 +223,7 @@ fn config() -> wasmtime::Config {
         // to the kernel, and costs 3 µs; a call that is as it should be needs less
         // than is kept.
         .async_stack_keep_resident(64 << 10)
-        .linear_memory_keep_resident(2 << 20)
+        .linear_memory_keep_resident(256 << 10)
         .table_keep_resident(64 << 10);
     let mut config = wasmtime::Config::new();
     config

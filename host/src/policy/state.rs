@@ -10,7 +10,6 @@ use wasmtime::component::ResourceTable;
 use super::Limit;
 use super::component::Settings;
 use super::ending::Ending;
-use super::engine::Interruptions;
 use super::window::Window;
 use super::world::World;
 use crate::session::Session;
@@ -38,8 +37,6 @@ pub struct State {
     pub keys_unavailable: bool,
     /// Until when the tokens that were verified are taken: the earliest counts.
     pub accepted_until: Option<u64>,
-    /// How often the call was interrupted.
-    pub interruptions: Interruptions,
     memory: usize,
     table: usize,
 }
@@ -69,7 +66,6 @@ impl State {
             started: Instant::now(),
             keys_unavailable: false,
             accepted_until: None,
-            interruptions: Interruptions::default(),
             memory: 0,
             table: 0,
             settings,

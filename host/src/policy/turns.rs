@@ -1,11 +1,13 @@
 //! Who of a policy's calls goes now, who waits, and who need not.
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A policy that loops holds so many slots of the engine and no more, so that
 /// the other policies find some.
 pub struct Turns {
-    calls: Semaphore,
+    calls: Arc<Semaphore>,
     queue: Semaphore,
 }
 
@@ -14,18 +16,18 @@ impl Turns {
     #[must_use]
     pub fn new(calls: usize, queue: usize) -> Self {
         Self {
-            calls: Semaphore::new(calls.min(Semaphore::MAX_PERMITS)),
+            calls: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))),
             queue: Semaphore::new(queue.min(Semaphore::MAX_PERMITS)),
         }
     }
 
     /// Waits for a turn; `None` at once where too many wait already.
-    pub async fn take(&self) -> Option<SemaphorePermit<'_>> {
-        if let Ok(turn) = self.calls.try_acquire() {
+    pub async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(turn) = Arc::clone(&self.calls).try_acquire_owned() {
             return Some(turn);
         }
         let _place = self.queue.try_acquire().ok()?;
-        self.calls.acquire().await.ok()
+        Arc::clone(&self.calls).acquire_owned().await.ok()
     }
 }
 

@@ -19,8 +19,13 @@ const POLICIES: &str = include_str!("../../../../host/benches/policies.toml");
 /// A policy that does what it is told to.
 const GUEST: &str = include_str!("../../../guests/connect.wat");
 
-/// What attackers have their policies do, each on a route of its own.
-pub const HOSTILE: [(&str, &str); 3] = [
+/// What attackers have their policies do, each on a route of its own. The first does no harm: it shows what so many visits
+/// cost by themselves.
+pub const HOSTILE: [(&str, &str); 4] = [
+    (
+        "refuse",
+        "(call $drop (local.get 0)) (i32.store8 (i32.const 0) (i32.const 1)) (i32.const 0)",
+    ),
     ("loop", "(loop (br 0)) (unreachable)"),
     ("trap", "(unreachable)"),
     // 12 MiB, touched and let go.

@@ -1,0 +1,144 @@
+//! One call: a store of its own, an instance in it, the hook, and what is left.
+
+use std::sync::Arc;
+
+use tokio::task::yield_now;
+use wasmtime::component::Resource;
+use wasmtime::{Store, UpdateDeadline};
+
+use super::super::bindings::sluice::policy::types as wit;
+use super::super::engine::Engine;
+use super::super::imports::FactsHandle;
+use super::super::state::{MAX_HANDLES, State, Subject};
+use super::super::world::World;
+use super::{Hooks, Settings};
+
+/// All that a call needs, so that it can go on anywhere.
+pub(super) struct Call {
+    pub(super) engine: Arc<Engine>,
+    pub(super) world: Arc<dyn World>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) hooks: Arc<Hooks>,
+}
+
+/// The hook that is asked. What it is asked about is the [`Subject`].
+pub(super) enum Asked {
+    Connect,
+    Handshake(String),
+    Frames,
+    Close,
+}
+
+impl Call {
+    /// Starts an instance for each hook, and has the configuration looked at.
+    pub(super) async fn try_out(self) -> wasmtime::Result<Result<(), String>> {
+        let Hooks {
+            connect,
+            handshake,
+            frames,
+            close,
+            lifecycle,
+        } = &*self.hooks;
+        let store = || self.store(Subject::default());
+        if let Some(pre) = connect {
+            pre.instantiate_async(store()).await?;
+        }
+        if let Some(pre) = handshake {
+            pre.instantiate_async(store()).await?;
+        }
+        if let Some(pre) = frames {
+            pre.instantiate_async(store()).await?;
+        }
+        if let Some(pre) = close {
+            pre.instantiate_async(store()).await?;
+        }
+        let Some(pre) = lifecycle else {
+            return Ok(Ok(()));
+        };
+        let mut store = store();
+        let policy = pre.instantiate_async(&mut store).await?;
+        policy
+            .sluice_policy_lifecycle()
+            .call_validate_config(&mut store)
+            .await
+    }
+
+    /// The decision, what the store held in the end, and the fuel that it used.
+    pub(super) async fn ask(
+        self,
+        subject: Subject,
+        asked: Asked,
+    ) -> wasmtime::Result<(wit::Decision, State, Option<u64>)> {
+        let facts = Resource::<FactsHandle>::new_borrow(0);
+        // Made when the call begins, as its deadline counts from then.
+        let mut store = self.store(subject);
+        let decision = match asked {
+            Asked::Connect => {
+                let pre = hook(self.hooks.connect.as_ref(), "on-connect")?;
+                let policy = pre.instantiate_async(&mut store).await?;
+                policy
+                    .sluice_policy_on_connect()
+                    .call_decide(&mut store, facts)
+                    .await?
+            }
+            Asked::Handshake(text) => {
+                let pre = hook(self.hooks.handshake.as_ref(), "on-handshake")?;
+                let policy = pre.instantiate_async(&mut store).await?;
+                policy
+                    .sluice_policy_on_handshake()
+                    .call_decide(&mut store, facts, &text)
+                    .await?
+            }
+            Asked::Frames => {
+                let pre = hook(self.hooks.frames.as_ref(), "on-frames")?;
+                let policy = pre.instantiate_async(&mut store).await?;
+                policy
+                    .sluice_policy_on_frames()
+                    .call_decide(&mut store, facts, Resource::new_borrow(0))
+                    .await?
+            }
+            Asked::Close => {
+                let pre = hook(self.hooks.close.as_ref(), "on-close")?;
+                let policy = pre.instantiate_async(&mut store).await?;
+                policy
+                    .sluice_policy_on_close()
+                    .call_closed(&mut store, facts, Resource::new_borrow(0))
+                    .await?;
+                wit::Decision::Accept
+            }
+        };
+        let fuel = self.engine.is_metered().then(|| fuel_used(&store));
+        Ok((decision, store.into_data(), fuel))
+    }
+
+    fn store(&self, subject: Subject) -> Store<State> {
+        let state = State::new(Arc::clone(&self.settings), Arc::clone(&self.world), subject);
+        let mut store = Store::new(self.engine.wasm(), state);
+        store.limiter(|state| state);
+        store.set_hostcall_fuel(self.settings.limits.hostcall_fuel);
+        store.set_max_component_handles(MAX_HANDLES);
+        if self.engine.is_metered() {
+            // The tank cannot be absent where the engine meters.
+            let _ = store.set_fuel(u64::MAX);
+        }
+        // Two, because the first tick may come at once: a call that yields goes to
+        // the end of its thread's queue, and few calls last a whole tick.
+        store.set_epoch_deadline(2);
+        store.epoch_deadline_callback(|_| {
+            // What is ready on this thread goes first, and then what has come in
+            // from the network, which is not looked at while anything is ready.
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(yield_now())))
+        });
+        store
+    }
+}
+
+fn fuel_used(store: &Store<State>) -> u64 {
+    u64::MAX - store.get_fuel().unwrap_or(u64::MAX)
+}
+
+/// Routes are checked against the hooks when they are loaded; asking a hook
+/// that is not there is a bug of the host's, and fails as the policy would.
+fn hook<T>(pre: Option<T>, name: &str) -> wasmtime::Result<T> {
+    pre.ok_or_else(|| wasmtime::Error::msg(format!("the policy has no hook {name}")))
+}

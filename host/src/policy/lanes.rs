@@ -1,0 +1,139 @@
+//! The slow lanes: where calls go on that take long.
+//!
+//! A call that is as it should be takes microseconds, and is made on the thread of the connection that it is about: to hand
+//! it to another would cost as much again. One that takes longer would keep every other connection of that thread waiting, so it
+//! goes on in a lane of its own, where the kernel shares the cores out. A policy whose calls do nothing else but
+//! use up cores gets those that nobody else wants.
+
+use std::future::poll_fn;
+use std::sync::OnceLock;
+use std::task::Poll;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
+use tracing::instrument::WithSubscriber as _;
+
+use super::budget::Budgeted;
+use super::pace::{Grade, QUICK};
+
+/// See the module. Their threads are started when they are first needed.
+#[derive(Default)]
+pub struct Lanes {
+    slow: Lane,
+    idle: Lane,
+}
+
+#[derive(Default)]
+struct Lane(OnceLock<Option<Runtime>>);
+
+impl Lanes {
+    /// Makes a call of a policy with this grade: here, as far as it is quick, and the rest in a lane. Tells what it had of a
+    /// core, too.
+    ///
+    /// Dropped, it ends the call, which holds what it holds until it comes to its next turn.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        grade: Grade,
+        mut call: Budgeted<T>,
+    ) -> (Option<T>, Duration) {
+        // A runtime that has one thread is of a test, whose clock may be paused and to which order matters, or it has nobody to
+        // keep waiting.
+        if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+            return measured(call).await;
+        }
+        let lane = match grade {
+            Grade::Quick => {
+                let quick = poll_fn(|context| match call.poll_unpin(context) {
+                    Poll::Ready(done) => Poll::Ready(Some(done)),
+                    Poll::Pending if call.had() < QUICK => Poll::Pending,
+                    Poll::Pending => Poll::Ready(None),
+                });
+                if let Some(done) = quick.await {
+                    return (done, call.had());
+                }
+                self.slow.threads("slow-lane", || {})
+            }
+            Grade::Slow => self.slow.threads("slow-lane", || {}),
+            Grade::Offender => self.idle.threads("idle-lane", stand_back),
+        };
+        match lane {
+            Some(lane) => on(lane, measured(call)).await,
+            None => measured(call).await,
+        }
+    }
+}
+
+impl Lane {
+    fn threads(&self, name: &str, prepare: fn()) -> Option<&Handle> {
+        let runtime = self.0.get_or_init(|| {
+            start(name, prepare)
+                .inspect_err(|error| {
+                    tracing::warn!(%error, "no threads for the calls of policies that take long: others wait for them");
+                })
+                .ok()
+        });
+        runtime.as_ref().map(Runtime::handle)
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        // To wait for its threads, as the drop of a runtime does, is forbidden on an async thread.
+        if let Some(runtime) = self.0.take().flatten() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A call, and what it had of a core.
+async fn measured<T>(mut call: Budgeted<T>) -> (Option<T>, Duration) {
+    let value = (&mut call).await;
+    (value, call.had())
+}
+
+async fn on<T: Send + 'static>(lane: &Handle, call: impl Future<Output = T> + Send + 'static) -> T {
+    let call = call.in_current_span().with_current_subscriber();
+    match AbortOnDropHandle::new(lane.spawn(call)).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            // A bug of the host's, which is for the connection to answer.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The lane ends with the engine, and the policies that call it hold that.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+fn start(name: &str, prepare: fn()) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(available_parallelism().map_or(1, usize::from))
+        .thread_name(name)
+        .on_thread_start(prepare)
+        .enable_time()
+        .build()
+}
+
+/// Has the kernel run this thread when no other wants the core: `SCHED_IDLE` of sched(7). A thread that is only nice is not
+/// interrupted at once when one that is less so wakes: measured, a neighbour's p99 was five times as long.
+#[cfg(target_os = "linux")]
+fn stand_back() {
+    use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy};
+    let stood = thread_priority::set_thread_priority_and_policy(
+        thread_priority::thread_native_id(),
+        ThreadPriority::Min,
+        ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle),
+    );
+    if let Err(error) = stood {
+        tracing::warn!(%error, "policies that only use up time have as much of the cores as the others");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stand_back() {}
+
+#[cfg(test)]
+mod tests;

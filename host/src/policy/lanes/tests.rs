@@ -1,0 +1,135 @@
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use tokio::sync::Notify;
+use tokio::task::yield_now;
+
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Keeps its thread for longer than a quick call may.
+fn work() {
+    let end = Instant::now() + 4 * QUICK;
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+}
+
+/// The lane of this thread.
+fn lane() -> Option<String> {
+    let thread = thread::current();
+    let name = thread.name().filter(|name| name.ends_with("-lane"));
+    name.map(str::to_owned)
+}
+
+async fn run<T: Send + 'static>(
+    lanes: &Lanes,
+    grade: Grade,
+    call: impl Future<Output = T> + Send + 'static,
+) -> T {
+    let call = Budgeted::new(LIMIT, grade, call.boxed());
+    lanes.run(grade, call).await.0.unwrap()
+}
+
+/// Where a call begins, and where it goes on after it kept its thread for long.
+async fn long() -> [Option<String>; 2] {
+    let begins = lane();
+    work();
+    yield_now().await;
+    [begins, lane()]
+}
+
+fn named(lanes: [Option<&str>; 2]) -> [Option<String>; 2] {
+    lanes.map(|lane| lane.map(str::to_owned))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_call_that_takes_long_goes_on_in_the_slow_lane() {
+    let went = run(&Lanes::default(), Grade::Quick, long()).await;
+    assert_eq!(went, named([None, Some("slow-lane")]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn calls_of_a_slow_policy_and_of_an_offender_begin_in_a_lane() {
+    for (grade, lane) in [(Grade::Slow, "slow-lane"), (Grade::Offender, "idle-lane")] {
+        let went = run(&Lanes::default(), grade, long()).await;
+        assert_eq!(went, named([Some(lane), Some(lane)]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_waits_for_the_host_stays_where_he_is() {
+    let call = async {
+        yield_now().await;
+        lane()
+    };
+    assert_eq!(run(&Lanes::default(), Grade::Quick, call).await, None);
+}
+
+#[tokio::test]
+async fn a_runtime_of_one_thread_keeps_its_calls() {
+    let went = run(&Lanes::default(), Grade::Slow, long()).await;
+    assert_eq!(went, named([None, None]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_a_call_had_of_a_core_is_told_wherever_it_was() {
+    for grade in [Grade::Quick, Grade::Slow] {
+        let call = Budgeted::new(LIMIT, grade, long().boxed());
+        let (_, had) = Lanes::default().run(grade, call).await;
+        assert!(had >= QUICK, "{grade:?}: {had:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_kernel_runs_an_offender_when_nobody_else_wants_the_core() {
+    use thread_priority::{
+        NormalThreadSchedulePolicy, ThreadSchedulePolicy, thread_schedule_policy,
+    };
+    let call = async { thread_schedule_policy() };
+    let policy = run(&Lanes::default(), Grade::Offender, call).await.unwrap();
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    assert_eq!(policy, idle);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_panic_in_a_lane_is_the_callers() {
+    let caller = tokio::spawn(async {
+        let call = async { panic!("a bug") };
+        run::<()>(&Lanes::default(), Grade::Slow, call).await;
+    });
+    let panic = caller.await.unwrap_err().into_panic();
+    assert_eq!(panic.downcast_ref(), Some(&"a bug"));
+}
+
+/// Tells when it is dropped.
+struct Gone(Arc<Notify>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_call_that_nobody_waits_for_any_more_ends() {
+    let (there, gone) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let caller = tokio::spawn({
+        let (there, gone) = (Arc::clone(&there), Gone(Arc::clone(&gone)));
+        async move {
+            let call = async move {
+                let _gone = gone;
+                long().await;
+                there.notify_one();
+                std::future::pending::<()>().await;
+            };
+            run(&Lanes::default(), Grade::Quick, call).await;
+        }
+    });
+    there.notified().await;
+    caller.abort();
+    gone.notified().await;
+}
