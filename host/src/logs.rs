@@ -30,12 +30,11 @@ pub fn init() {
             .with_writer(std::io::stderr)
             .boxed()
     };
+    // Without the hint every line of detail that a library could say is made before it is thrown away, for each frame.
+    let most = wanted.max_level_hint().unwrap_or(LevelFilter::TRACE);
+    let may_be_written = filter_fn(may_be_written).with_max_level_hint(most);
     tracing_subscriber::registry()
-        .with(
-            lines
-                .with_filter(wanted)
-                .with_filter(filter_fn(may_be_written)),
-        )
+        .with(lines.with_filter(wanted).with_filter(may_be_written))
         .init();
 }
 
