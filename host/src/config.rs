@@ -212,6 +212,9 @@ pub struct Decisions {
 pub struct KeySet {
     /// Where the keys come from.
     pub source: KeySource,
+    /// The file that they were read from, unless they stand in the configuration
+    /// itself.
+    pub file: Option<PathBuf>,
     /// The algorithms that are accepted, by their JOSE names. Never empty.
     pub algorithms: Vec<jsonwebtoken::Algorithm>,
     /// Values of `iss` that are accepted; empty: `iss` is not looked at.

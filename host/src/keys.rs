@@ -15,18 +15,20 @@ use serde::Serialize;
 use crate::config::{self, Config, Diagnostics, KeySource};
 
 mod claims;
+mod file;
 mod generated;
 mod load;
 mod verify;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod tests;
 
 pub use claims::Claims;
 pub use verify::TokenError;
 
+use file::KeyFile;
 use load::{Key, NamedKey};
 
 /// The algorithms that a key set may allow. Each belongs to one type of key,
@@ -98,6 +100,20 @@ impl KeySets {
         Self(sets.into_iter().collect())
     }
 
+    /// Looks whether the files that keys were read from are still there, and
+    /// whether all of them are. Blocks as files do.
+    pub fn look_again(&self) -> Availability {
+        let mut all = Availability::Whole;
+        for (name, set) in &self.0 {
+            let Some(file) = &set.file else { continue };
+            file.look(name);
+            if file.is_gone() {
+                all = Availability::Lacking;
+            }
+        }
+        all
+    }
+
     /// A key set by its name in the configuration.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<KeySet>> {
@@ -105,9 +121,21 @@ impl KeySets {
     }
 }
 
+/// Whether all keys can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Availability {
+    /// They can.
+    Whole,
+    /// Some cannot: tokens that need them are answered with
+    /// [`TokenError::Unavailable`].
+    Lacking,
+}
+
 /// Keys, and what a token must say beside being signed with one of them.
 pub struct KeySet {
     keys: Keys,
+    /// Where they were read from, unless the configuration holds them itself.
+    file: Option<KeyFile>,
     /// Whoever can verify with a shared secret can sign with it too.
     signing: Option<EncodingKey>,
     issuers: Vec<String>,
@@ -148,6 +176,7 @@ impl KeySet {
         };
         Ok(Self {
             keys,
+            file: settings.file.as_deref().map(KeyFile::at),
             signing,
             issuers: settings.issuers.clone(),
             audiences: settings.audiences.clone(),

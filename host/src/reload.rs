@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::assemble::generation::{Builder, prepare_folders};
 use crate::config::{self, Config, Diagnostics};
 use crate::gateway::Gateway;
+use crate::keys::{Availability, KeySets};
 use crate::metrics;
 
 pub mod files;
@@ -107,19 +108,28 @@ pub struct Reloader {
     server: config::Server,
     decisions: config::Decisions,
     data_dir: PathBuf,
-    /// As of the last attempt, whatever came of it.
-    seen: Mutex<Seen>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The files as of the last attempt, whatever came of it.
+    seen: Seen,
+    /// The keys of the generation that serves.
+    key_sets: Arc<KeySets>,
+    /// Whether all of them can be had.
+    keys: Availability,
 }
 
 impl Reloader {
-    /// For a gateway that was started with `config`, when its files were as
-    /// `seen`.
+    /// For a gateway that was started with `config` and serves with `key_sets`,
+    /// when its files were as `seen`.
     #[must_use]
     pub fn new(
         source: Source,
         builder: Builder,
         gateway: Arc<Gateway>,
         config: &Config,
+        key_sets: Arc<KeySets>,
         seen: Seen,
     ) -> Self {
         metrics::generation(gateway.generation.load().number);
@@ -130,7 +140,11 @@ impl Reloader {
             server: config.server.clone(),
             decisions: config.decisions.clone(),
             data_dir: config.data_dir.clone(),
-            seen: Mutex::new(seen),
+            state: Mutex::new(State {
+                seen,
+                key_sets,
+                keys: Availability::Whole,
+            }),
         }
     }
 
@@ -139,18 +153,23 @@ impl Reloader {
     /// # Errors
     /// [`ReloadError`]; the gateway serves on as before.
     pub async fn reload(&self, trigger: Trigger) -> Result<Reloaded, ReloadError> {
-        let mut seen = self.seen.lock().await;
-        self.reload_locked(&mut seen, trigger).await
+        let mut state = self.state.lock().await;
+        self.reload_locked(&mut state, trigger).await
     }
 
     /// [`Reloader::reload`], if a file has another content than it had at the
     /// last attempt. What is wrong is in the log.
     pub async fn reload_if_changed(&self) {
-        let mut seen = self.seen.lock().await;
-        if seen.again().await != *seen {
+        let mut state = self.state.lock().await;
+        if state.seen.again().await != state.seen {
             // It was logged, and there is nobody else to tell.
-            drop(self.reload_locked(&mut seen, Trigger::File).await);
+            drop(self.reload_locked(&mut state, Trigger::File).await);
         }
+    }
+
+    /// Whether all keys could be had at the last attempt.
+    async fn keys(&self) -> Availability {
+        self.state.lock().await.keys
     }
 
     /// WebAssembly modules that are instantiated at the moment.
@@ -161,31 +180,36 @@ impl Reloader {
 
     /// Where its files are.
     async fn folders(&self) -> BTreeSet<PathBuf> {
-        self.seen.lock().await.folders()
+        self.state.lock().await.seen.folders()
     }
 
     async fn reload_locked(
         &self,
-        seen: &mut Seen,
+        state: &mut State,
         trigger: Trigger,
     ) -> Result<Reloaded, ReloadError> {
         let started = Instant::now();
         // Before anything is read: what changes after this is another change.
-        *seen = seen.again().await;
-        let result = self.swap(seen).await;
+        state.seen = state.seen.again().await;
+        let result = self.swap(state).await;
         log(trigger, started.elapsed(), &result);
+        state.keys = match &result {
+            // They were all read just now.
+            Ok(_) => Availability::Whole,
+            Err(_) => look_again(&state.key_sets).await,
+        };
         metrics::reloaded(if result.is_ok() { "swapped" } else { "refused" });
         result
     }
 
-    async fn swap(&self, seen: &mut Seen) -> Result<Reloaded, ReloadError> {
+    async fn swap(&self, state: &mut State) -> Result<Reloaded, ReloadError> {
         let source = self.source.clone();
         let (mut config, mut diagnostics) = tokio::task::spawn_blocking(move || source.read())
             .await
             .map_err(ReloadError::Panicked)?
             .map_err(ReloadError::Mistakes)?;
-        if !seen.is_of(&config) {
-            *seen = Seen::of(&config).await;
+        if !state.seen.is_of(&config) {
+            state.seen = Seen::of(&config).await;
         }
         let mut needs_restart = self.server.differences(&config.server);
         if config.decisions != self.decisions {
@@ -196,7 +220,7 @@ impl Reloader {
             config.data_dir.clone_from(&self.data_dir);
         }
         let before = self.gateway.generation.load_full();
-        let (generation, _) = self
+        let (generation, key_sets) = self
             .builder
             .build(&config, Some(&before), &mut diagnostics)
             .await;
@@ -204,12 +228,21 @@ impl Reloader {
         prepare_folders(&config, Some(&before));
         let number = generation.number;
         self.gateway.generation.store(Arc::new(generation));
+        state.key_sets = key_sets;
         metrics::generation(number);
         Ok(Reloaded {
             generation: number,
             needs_restart,
         })
     }
+}
+
+/// [`KeySets::look_again`], off the async threads.
+async fn look_again(key_sets: &Arc<KeySets>) -> Availability {
+    let key_sets = Arc::clone(key_sets);
+    let looking = tokio::task::spawn_blocking(move || key_sets.look_again());
+    // A panic was logged, and counted, where it happened; another look is due.
+    looking.await.unwrap_or(Availability::Lacking)
 }
 
 fn log(trigger: Trigger, took: Duration, result: &Result<Reloaded, ReloadError>) {

@@ -71,10 +71,17 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         gateway,
         tls,
         builder,
-        ..
+        key_sets,
     } = assembled;
     let decisions = builder.recorder().clone();
-    let reloader = Reloader::new(source, builder, Arc::clone(&gateway), &config, seen);
+    let reloader = Reloader::new(
+        source,
+        builder,
+        Arc::clone(&gateway),
+        &config,
+        key_sets,
+        seen,
+    );
     let reloader = Arc::new(reloader);
     tokio::spawn(reload_on_signal(hangups, Arc::clone(&reloader)));
     if config.server.watch == Watch::Reload {

@@ -131,6 +131,7 @@ mod tests {
     fn key_set(source: KeySource, algorithm: Algorithm) -> config::KeySet {
         config::KeySet {
             source,
+            file: None,
             algorithms: vec![algorithm],
             issuers: vec!["our-app".to_owned(), "old-app".to_owned()],
             audiences: vec!["meetings".to_owned()],

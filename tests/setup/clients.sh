@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# WebSocket clients that nobody here wrote: `websockets` from PyPI and `ws` from npm.
+# WebSocket clients and backends that nobody here wrote: `websockets` and `uvicorn` from PyPI, `ws` from npm.
 # And what builds policies in Python and JavaScript: componentize-py and componentize-js. The lock file also has what checks
 # the protocol's document: AsyncAPI's JSON schemas and `ajv`.
 set -euo pipefail

@@ -6,15 +6,13 @@ mono 16-bit WAV file with the plain header of 44 bytes, under 16k/ or 48k/.
 """
 
 import array
-import os
 import pathlib
-import shutil
 import sys
 import tarfile
-import tempfile
 import wave
 
 import debian
+import sources
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 SPEECH = TESTS / ".speech"
@@ -24,12 +22,12 @@ RATES = {"16k": 16000, "48k": 48000}
 ENOUGH = 4  # clips of 16 kHz, below which the tests would show little
 
 
-def from_debian(work):
+def from_debian(work, target):
     """Downloads and unpacks the packages."""
-    return debian.fetch(PACKAGES, work)
+    return debian.fetch(PACKAGES, work) or collect(work, target)
 
 
-def from_pypi(work):
+def from_pypi(work, target):
     """Downloads the source archive, and takes the recordings out of it."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     problem = debian.run([*command, "--no-deps", "--no-binary=pocketsphinx", "--dest", str(work), ARCHIVE], work)
@@ -40,10 +38,10 @@ def from_pypi(work):
             for member in tar:
                 name = pathlib.PurePosixPath(member.name)
                 if member.isfile() and "data" in name.parts and name.suffix in (".wav", ".raw"):
-                    target = work / "found" / name.parent.name / name.name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(tar.extractfile(member).read())
-    return None
+                    found = work / "found" / name.parent.name / name.name
+                    found.parent.mkdir(parents=True, exist_ok=True)
+                    found.write_bytes(tar.extractfile(member).read())
+    return collect(work, target)
 
 
 def read(path):
@@ -74,7 +72,7 @@ def thrice(pcm):
 
 
 def collect(work, target):
-    """Puts every usable recording into `target`, and returns how many."""
+    """Puts every usable recording into `target`, unless these are too few."""
     for path in sorted(p for p in (work / "found").rglob("*") if p.suffix in (".wav", ".raw") and p.is_file()):
         clip = read(path)
         for folder, rate in RATES.items():
@@ -85,36 +83,17 @@ def collect(work, target):
     if found and not (target / "48k").exists():
         for path in found[:2]:
             write(target / "48k", path.stem, 48000, thrice(read(path)[1]))
-    return len(found)
+    return None if len(found) >= ENOUGH else f"only {len(found)} usable recordings"
 
 
 def main():
     if SPEECH.exists():
         return
-    problems = []
-    for source in (from_debian, from_pypi):
-        with tempfile.TemporaryDirectory(prefix="sluice-speech-") as name:
-            work = pathlib.Path(name)
-            print(f"setup: fetching speech {source.__name__.replace('_', ' ')}", flush=True)
-            problem = source(work)
-            # Made beside its final place and then renamed: it is there whole, or not at all.
-            target = pathlib.Path(tempfile.mkdtemp(prefix=".speech-", dir=TESTS))
-            try:
-                count = 0 if problem else collect(work, target)
-                if count >= ENOUGH:
-                    target.chmod(0o755)
-                    os.rename(target, SPEECH)
-                    return
-            finally:
-                shutil.rmtree(target, ignore_errors=True)
-            problems.append(f"  {source.__name__}: {problem or f'only {count} usable recordings'}")
-    sys.exit("\n".join([
-        "setup: no speech to test with could be fetched.",
-        *problems,
+    sources.take(SPEECH, (from_debian, from_pypi), "speech", [
         "  The tests stream real recordings. Either of these gives them:",
         f"  Debian's archive within reach of apt-get, for the packages {' and '.join(PACKAGES)};",
         f"  or PyPI (or a mirror of it in pip's configuration), for the source archive of {ARCHIVE}.",
-    ]))
+    ])
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::client::Library;
 use crate::config::Config;
+use crate::eventually;
 use crate::output::Output;
 use crate::tls::Authority;
 
@@ -52,21 +54,46 @@ impl Backend {
         })
     }
 
+    /// Starts an app of FastAPI, served by uvicorn on a port, or on a free one
+    /// where it is 0. It keeps what it takes in a folder, and finds it there.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn uvicorn(port: u16, folder: &Path) -> Self {
+        let mut command = python();
+        command
+            .args(["-m", "uvicorn", "app:app", "--app-dir"])
+            .arg(folder_of_tests().join("backends"))
+            .args(["--port", &port.to_string()])
+            .env("STORE", folder);
+        Self::spawn(command, |line| {
+            let (_, rest) = line.split_once("Uvicorn running on http://127.0.0.1:")?;
+            rest.split(' ').next()?.parse().ok()
+        })
+    }
+
     fn start_as(library: Library, change: impl FnOnce(&mut Command)) -> Self {
-        let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let backends = folder_of_tests().join("backends");
         let mut command = match library {
             Library::Websockets => {
-                let mut python = Command::new(tests.join(".venv/bin/python"));
-                python.arg(tests.join("backends/backend.py"));
+                let mut python = python();
+                python.arg(backends.join("backend.py"));
                 python
             }
             Library::Ws => {
                 let mut node = Command::new("node");
-                node.arg(tests.join("backends/backend.mjs"));
+                node.arg(backends.join("backend.mjs"));
                 node
             }
         };
         change(&mut command);
+        Self::spawn(command, |line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            u16::try_from(event["port"].as_u64()?).ok()
+        })
+    }
+
+    fn spawn(mut command: Command, port: impl Fn(&str) -> Option<u16>) -> Self {
         let pipes = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -75,13 +102,14 @@ impl Backend {
         let events = Output::default();
         events.follow(child.stdout.take().expect("piped"));
         events.follow(child.stderr.take().expect("piped"));
+        // From here on the process does not outlive it.
         let mut backend = Self {
             child,
             events,
             port: 0,
         };
-        let listening = backend.event("listening");
-        backend.port = u16::try_from(listening["port"].as_u64().expect("a port")).expect("a port");
+        let listening = backend.events.find("where the backend listens", port);
+        backend.port = listening.unwrap_or_else(|| panic!("no port:\n{}", backend.events.text()));
         backend
     }
 
@@ -113,11 +141,31 @@ impl Backend {
             .collect()
     }
 
+    /// Asks the process to end, as whoever deploys its next version does.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn terminate(mut self) {
+        let id = Pid::from_child(&self.child);
+        kill_process(id, Signal::TERM).expect("it is there");
+        eventually("the backend's end", || {
+            self.child.try_wait().expect("it is ours")
+        });
+    }
+
     /// Ends the process at once.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn folder_of_tests() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn python() -> Command {
+    Command::new(folder_of_tests().join(".venv/bin/python"))
 }
 
 impl Drop for Backend {

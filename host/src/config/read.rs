@@ -145,6 +145,7 @@ impl<'a> Reader<'a> {
         self.check_trials(&names.policies, &policies, &routes);
         for (name, upstream) in &upstreams {
             self.check_backend(name, upstream, &places[name], &routes);
+            self.check_handshakes(name, upstream, &places[name], &routes);
             self.check_identity(name, upstream, &places[name], &policies, &routes);
         }
         for route in routes.values_mut() {

@@ -143,6 +143,7 @@ pub fn sign(header: &str, claims: &str, key: &EncodingKey, algorithm: Algorithm)
 pub fn settings(source: KeySource, algorithms: &[Algorithm]) -> config::KeySet {
     config::KeySet {
         source,
+        file: None,
         algorithms: algorithms.to_vec(),
         issuers: Vec::new(),
         audiences: Vec::new(),

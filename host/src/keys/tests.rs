@@ -1,4 +1,5 @@
 mod claims;
+mod file;
 mod generated;
 mod kid;
 mod load;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::claims::ClaimsSet;
-use super::{Claims, Key, KeySet, Keys};
+use super::{Claims, Key, KeyFile, KeySet, Keys};
 
 /// Bytes of a token at most. The longest that are in use carry a certificate
 /// or some dozens of groups, and stay under half of it.
@@ -88,6 +88,9 @@ impl KeySet {
     pub(crate) fn verify_at(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
         if token.is_empty() {
             return Err(TokenError::Missing);
+        }
+        if self.file.as_ref().is_some_and(KeyFile::is_gone) {
+            return Err(TokenError::Unavailable);
         }
         if token.len() > MAX_TOKEN {
             return Err(TokenError::Malformed);

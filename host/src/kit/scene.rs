@@ -235,6 +235,7 @@ fn key_sets(config: &Config) -> anyhow::Result<KeySets> {
     for (name, set) in &config.key_sets {
         let stand_in = config::KeySet {
             source: KeySource::Secret(Secret::new(SECRET)),
+            file: None,
             algorithms: vec![jsonwebtoken::Algorithm::HS256],
             issuers: set.issuers.clone(),
             audiences: set.audiences.clone(),

@@ -15,7 +15,7 @@ use crate::handshake::Handshake;
 use crate::session::Registry;
 use crate::session::tests::start;
 use crate::socket::frame::PeerClose;
-use crate::socket::pace::Pace;
+use crate::socket::pace::{Pace, StreamLimit};
 use crate::upstream::{Downward, Ending, Link, Lost, Sealed, Upward};
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -146,6 +146,30 @@ async fn what_the_upstream_says_meanwhile_is_kept_in_order_and_within_a_bound() 
     // It goes on where it was held back.
     let next = std::future::poll_fn(|cx| taken.link.poll_event(cx)).await;
     assert_eq!(next.unwrap(), text("message 10"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_and_how_fast_a_stream_may_be_does_not_begin_again() {
+    const SECOND: usize = 32_000;
+    let scene = Scene::with_room(1);
+    let (moored, mut parked, guard) = scene.stream(vec![]);
+    let limits = Limits {
+        max_duration: Some(Duration::from_secs(60)),
+        max_ahead: Some(Duration::from_secs(10)),
+        ..Limits::default()
+    };
+    parked.pace = Pace::begin(&limits, Some(&handshake()));
+    let began = tokio::time::Instant::now();
+    parked.pace.takes(10 * SECOND).unwrap();
+    let token = moored.token().to_owned();
+    scene.park(moored, parked, guard).await;
+    tokio::time::advance(Duration::from_secs(20)).await;
+    let (mut taken, _moored) = stream(scene.returning(&token).take(&scene.client()).await);
+    assert_eq!(taken.pace.ends_at(), Some(began + Duration::from_secs(60)));
+    // As much as it might have brought, had it never been away.
+    taken.pace.takes(20 * SECOND).unwrap();
+    let more = taken.pace.takes(SECOND / 10);
+    assert_eq!(more, Err(StreamLimit::TooFast));
 }
 
 #[tokio::test(start_paused = true)]

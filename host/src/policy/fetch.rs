@@ -21,6 +21,8 @@ use crate::text;
 
 mod manifest;
 mod registry;
+#[cfg(test)]
+mod tests;
 
 use registry::Registry;
 

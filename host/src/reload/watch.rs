@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::Reloader;
+use crate::keys::Availability;
 
 /// A file that is copied, or a volume that is swapped, is many events: they
 /// are over when none has come for this long.
@@ -18,6 +19,9 @@ const QUIET: Duration = Duration::from_millis(300);
 /// In a folder where something happens all the time, how often to wait for
 /// quiet before looking anyway.
 const PATIENCE: u32 = 10;
+/// How often to look for keys that cannot be had: a folder that went away with
+/// them has no event when it comes back.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Reloads whenever a file of the configuration has another content, for as
 /// long as the gateway runs. Where the machine cannot watch, that is logged,
@@ -35,7 +39,11 @@ pub async fn watch(reloader: Arc<Reloader>) {
         folders.watch_only(reloader.folders().await);
         // What changed before they were watched had no event.
         reloader.reload_if_changed().await;
-        changed.notified().await;
+        match reloader.keys().await {
+            Availability::Whole => changed.notified().await,
+            // Either way it is time to look.
+            Availability::Lacking => drop(timeout(RETRY, changed.notified()).await),
+        }
         for _ in 0..PATIENCE {
             if timeout(QUIET, changed.notified()).await.is_err() {
                 break;
@@ -73,7 +81,8 @@ impl Folders {
         self.watched = wanted
             .into_iter()
             .filter(|folder| {
-                watched.contains(folder)
+                // One that went away is not watched any more, even if it is back.
+                watched.contains(folder) && folder.exists()
                     || watcher
                         .watch(folder, RecursiveMode::NonRecursive)
                         .inspect_err(|error| {

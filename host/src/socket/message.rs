@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a client says while it streams. Fields that a message has beyond its
 /// type are ignored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ClientMessage {
     /// Asks for a pong.

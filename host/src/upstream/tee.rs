@@ -9,9 +9,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
+use tokio::time::Instant;
 
 use super::websocket::{OnLoss, Promise, WebSocket};
 use super::{Downward, Ending, Link, Lost, Presence, Receipts, Sealed, Upward};
+
+#[cfg(test)]
+mod tests;
 
 /// See the module.
 pub(super) struct Tee {
@@ -97,6 +101,12 @@ impl Link for Tee {
         }
     }
 
+    fn last_progress(&self) -> Option<Instant> {
+        let relay = self.relay.as_ref();
+        let moved = relay.and_then(|relay| relay.last_progress());
+        moved.max(self.recording.last_progress())
+    }
+
     fn receipts(&self) -> Receipts {
         match (self.promise, &self.relay) {
             (Promise::Recorded, _) => self.recording.receipts(),
@@ -144,13 +154,18 @@ impl Link for Tee {
 
     fn seal(self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
         async move {
-            // The recording first: the backend may take its time.
-            let recorded = self.recording.seal(ending.clone()).await;
-            let relayed = match self.relay {
-                Some(relay) => relay.seal(ending).await.map(drop),
-                None => Ok(()),
+            let Self {
+                recording, relay, without_relay, ..
+            } = *self;
+            let relaying = async {
+                match relay {
+                    Some(relay) => relay.seal(ending.clone()).await.map(drop),
+                    None => Ok(()),
+                }
             };
-            match (recorded, relayed, self.without_relay) {
+            // At once: the time that both have is one.
+            let (recorded, relayed) = tokio::join!(recording.seal(ending.clone()), relaying);
+            match (recorded, relayed, without_relay) {
                 (Ok(_), Err(lost), WithoutRelay::Ends) | (Err(lost), _, _) => Err(lost),
                 (Ok(sealed), Err(lost), WithoutRelay::GoesOn) => {
                     tracing::warn!(detail = ?lost.detail, "the stream is recorded, and its backend has not got all of it");

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice::facts::source_name;
 use sluice::handshake::Handshake;
 use sluice::socket::cause::Cause;
@@ -72,14 +72,8 @@ fn accepted(handshake: &Handshake, json: &Value) {
 
 /// A message is known only by its type, and only in an object.
 fn control(text: &str, json: &Value) {
-    let expected = match ClientMessage::parse(text.as_bytes()) {
-        ClientMessage::Ping => "ping",
-        ClientMessage::Pong => "pong",
-        ClientMessage::Pause => "pause",
-        ClientMessage::Resume => "resume",
-        ClientMessage::Finalize => "finalize",
-        ClientMessage::Close => "close",
-        ClientMessage::Unknown => return,
-    };
-    assert_eq!(json["type"], expected);
+    match ClientMessage::parse(text.as_bytes()) {
+        ClientMessage::Unknown => {}
+        known => assert_eq!(json!(known)["type"], json["type"]),
+    }
 }

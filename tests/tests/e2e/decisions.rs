@@ -3,8 +3,10 @@
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use sluice_tests::client::{Client, Library, meeting};
+use sluice_tests::command;
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
+use sluice_tests::raw::Raw;
 use sluice_tests::token;
 
 fn recording() -> Config {
@@ -137,6 +139,48 @@ fn a_reload_ends_the_quarantine_of_what_has_changed_and_of_nothing_else() {
     let (_, lines) = lines(&mut gateway);
     let failures: Vec<_> = lines.iter().map(|line| &line["failure"]).collect();
     assert_eq!(failures, ["trap", "quarantined", "trap", "trap"]);
+}
+
+#[test]
+fn a_record_that_is_full_is_put_aside_and_the_oldest_goes() {
+    let config = recording().set("decisions", "max_size", json!("4KiB")).set(
+        "decisions",
+        "max_files",
+        json!(3),
+    );
+    let mut gateway = Gateway::start(&config);
+    let sessions: Vec<Value> = (0..40)
+        .map(|n| {
+            let mut peer = Raw::connect(gateway.address());
+            peer.upgrade(&meeting(&format!("m{n}"), "mic", "nonsense"));
+            peer.message()["session_id"].take()
+        })
+        .collect();
+    gateway.signal(Signal::TERM);
+    gateway.wait();
+    let file = |name: &str| gateway.data().join(format!("decisions.jsonl{name}"));
+    let mut kept = Vec::new();
+    for name in [".2", ".1", ""] {
+        let text = std::fs::read_to_string(file(name)).unwrap();
+        assert!(
+            !text.is_empty() && text.len() <= 4096,
+            "{name}: {}",
+            text.len()
+        );
+        kept.extend(text.lines().map(|line| {
+            let line: Value = serde_json::from_str(line).expect("whole lines");
+            line["session"].clone()
+        }));
+    }
+    assert!(!file(".3").exists());
+    // The latest, in order, and none of them twice.
+    assert!(kept.len() < sessions.len(), "nothing went");
+    assert!(sessions.ends_with(&kept), "{kept:?} of {sessions:?}");
+    let mut replay = command::sluice(&["policy", "replay", "--policy", "auth", "--config"]);
+    replay.arg("sluice.toml").current_dir(gateway.folder());
+    let done = command::run(replay.args([".2", ".1", ""].map(file)));
+    let told = format!("decided     {0} again: {0} the same", kept.len());
+    assert!(done.stdout.contains(&told), "{told}: {done:?}");
 }
 
 #[test]

@@ -80,6 +80,22 @@ fn over_tls_all_causes_reach_every_client() {
     all_causes_reach_every_client(Some(&Authority::new()));
 }
 
+fn a_refusal_reaches_every_client_by_default(authority: Option<&Authority>) {
+    let world = World::by_default(authority);
+    // Two seconds are for a machine that does not fight for its processor.
+    every_client_reads_it(&world, &[cases::by_default()], AT_ONCE / 8);
+}
+
+#[test]
+fn over_tcp_the_timings_that_nobody_set_are_enough() {
+    a_refusal_reaches_every_client_by_default(None);
+}
+
+#[test]
+fn over_tls_the_timings_that_nobody_set_are_enough() {
+    a_refusal_reaches_every_client_by_default(Some(&Authority::new()));
+}
+
 /// The same clients, and a gateway that is told not to stay: it hangs up right
 /// behind its Close.
 #[test]

@@ -44,4 +44,5 @@ mod seed;
 mod shadow;
 mod shutdown;
 mod tls;
+mod uvicorn;
 mod versions;

@@ -5,11 +5,11 @@ use std::net::{SocketAddr, TcpListener};
 
 use serde_json::json;
 use sluice_tests::backend::{Backend, relaying};
-use sluice_tests::client::{Client, Library, meeting};
+use sluice_tests::client::{Client, Library, handshake, meeting};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
 use sluice_tests::proxy::{Fault, Proxy};
-use sluice_tests::raw::Raw;
+use sluice_tests::raw::{self, Raw};
 use sluice_tests::{speech, token};
 use socket2::{Domain, Socket, Type};
 use tungstenite::handshake::derive_accept_key;
@@ -173,8 +173,8 @@ fn a_slow_link_to_the_backend_changes_nothing() {
     assert_eq!(backend.event("end")["bytes"], clip.pcm.len());
 }
 
-/// A backend that reads, but a little at a time; and how much it has read.
-fn slow() -> (SocketAddr, std::sync::mpsc::Receiver<usize>) {
+/// A backend that reads, but a little at a time.
+fn slow() -> SocketAddr {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     // What it has not read is in the gateway.
     listener.set_recv_buffer_size(64 * 1024).unwrap();
@@ -183,7 +183,6 @@ fn slow() -> (SocketAddr, std::sync::mpsc::Receiver<usize>) {
     listener.listen(1).unwrap();
     let listener = TcpListener::from(listener);
     let address = listener.local_addr().unwrap();
-    let (told, read) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let (mut peer, _) = listener.accept().unwrap();
         let mut head = Vec::new();
@@ -205,30 +204,54 @@ fn slow() -> (SocketAddr, std::sync::mpsc::Receiver<usize>) {
              Sec-WebSocket-Accept: {accept}\r\n\r\n"
         );
         peer.write_all(answer.as_bytes()).unwrap();
-        let mut total = 0;
-        while let Ok(read @ 1..) = peer.read(&mut [0; 64 * 1024]) {
-            total += read;
-            let _ = told.send(total);
+        while let Ok(1..) = peer.read(&mut [0; 64 * 1024]) {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     });
-    (address, read)
+    address
+}
+
+/// Streams large messages to a backend that takes several times as long for
+/// them as nothing may move.
+fn is_no_stall(change: impl FnOnce(Config) -> Config) {
+    // Far more than the kernels hold.
+    const SIZE: usize = 16 << 20;
+    let config = relaying(slow())
+        .set("upstreams.recordings", "replies", json!("none"))
+        .limit("max_message", "16MiB")
+        .limit("write_timeout", "2s");
+    let gateway = Gateway::start(&change(config));
+    let mut peer = Raw::connect(gateway.address());
+    peer.upgrade(&path(""));
+    peer.write(&raw::text(&handshake().to_string())).unwrap();
+    assert_eq!(peer.message()["type"], "handshake-ack");
+    // One is on its way while the other waits.
+    for _ in 0..2 {
+        peer.send(OpCode::Data(Data::Binary), &vec![7; SIZE]);
+    }
+    // Read once they have gone.
+    peer.write(&raw::text(r#"{"type":"ping"}"#)).unwrap();
+    assert_eq!(peer.message()["type"], "pong", "it was given up");
 }
 
 #[test]
 fn a_large_message_over_a_slow_link_is_no_stall() {
-    // Far more than the kernels hold.
-    const SIZE: usize = 16 << 20;
-    let (address, read) = slow();
-    let config = relaying(address)
-        .set("routes.relay", "max_message", json!("16MiB"))
-        .set("routes.relay", "write_timeout", json!("2s"));
-    let gateway = Gateway::start(&config);
-    let mut peer = Raw::connect(gateway.address());
-    peer.upgrade("/relay?do=");
-    peer.send(OpCode::Data(Data::Binary), &vec![7; SIZE]);
-    // It takes several times as long as nothing may move.
-    assert!(read.iter().any(|read| read >= SIZE), "it was given up");
+    is_no_stall(|config| config);
+}
+
+#[test]
+fn nor_is_it_one_where_the_stream_is_recorded_as_well() {
+    is_no_stall(|config| config.set("upstreams.recordings", "tee", json!("wav")));
+}
+
+#[test]
+fn nor_where_the_stream_is_held() {
+    is_no_stall(|config| {
+        config
+            .set("upstreams.recordings", "on_loss", json!("hold"))
+            .set("upstreams.recordings", "replay", json!("at-most-once"))
+            .set("upstreams.recordings", "hold_timeout", json!("100ms"))
+    });
 }
 
 #[test]

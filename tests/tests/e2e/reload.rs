@@ -1,5 +1,6 @@
 //! A new generation of policies, while clients stream.
 
+use jsonwebtoken::Header;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use sluice_tests::client::{Client, Library, meeting};
@@ -225,4 +226,79 @@ fn a_web_page_may_not_ask_for_a_reload() {
         (gateway.admin("POST /reload").0 == 200).then_some(())
     });
     assert_eq!(metric(&gateway, "sluice_generation"), "2");
+}
+
+#[test]
+fn keys_that_are_taken_away_check_no_token_until_they_are_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    let file = keys.join("secret");
+    let put = || {
+        std::fs::create_dir_all(&keys).unwrap();
+        std::fs::write(&file, token::SECRET).unwrap();
+    };
+    put();
+    let config = Config::ingest().without("key_sets.main", "secret").set(
+        "key_sets.main",
+        "secret_file",
+        json!(file),
+    );
+    let gateway = Gateway::start(&config);
+    let connect = |token: &str| {
+        let path = meeting("m1", "mic", token);
+        let mut client = Client::connect(Library::Ws, &gateway, &path);
+        client.handshake();
+        client
+    };
+    let streams_again = || {
+        eventually("a stream", || {
+            let answer = connect(&token::good()).message();
+            (answer["type"] == "handshake-ack").then_some(())
+        });
+    };
+    let forged = token::sign_with(&Header::default(), &token::claims(), b"another secret");
+    let mut live = connect(&token::good());
+    live.expect_ack();
+
+    std::fs::remove_file(&file).unwrap();
+    let line = gateway.output().find("the loss in the log", |line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        let message = event["message"].as_str()?;
+        message.starts_with("keys cannot be had").then_some(event)
+    });
+    let line = line.expect("a line");
+    assert_eq!(
+        (&line["level"], &line["key_set"]),
+        (&json!("ERROR"), &json!("main"))
+    );
+    assert_eq!(line["file"], json!(file));
+    assert!(line["error"].to_string().contains("No such file"), "{line}");
+    // Nobody knows which of them is good.
+    for token in [&token::good(), &forged] {
+        let frame = connect(token).expect_refusal(4012, "auth_unavailable");
+        assert_eq!(frame["retryable"], true);
+    }
+    // That there is none is plain all the same.
+    connect("").expect_refusal(4001, "auth_failed");
+    // Whoever was admitted streams on.
+    live.send_audio(&[0; 640]);
+    live.finalize(640, 20);
+
+    put();
+    streams_again();
+    connect(&forged).expect_refusal(4001, "auth_failed");
+    // The folder with them: nothing tells of its return.
+    std::fs::remove_dir_all(&keys).unwrap();
+    eventually("the loss", || {
+        let answer = connect(&token::good()).message();
+        (answer["code"] == "auth_unavailable").then_some(())
+    });
+    put();
+    streams_again();
+    // And what is in it is watched again.
+    std::fs::remove_file(&file).unwrap();
+    eventually("the loss", || {
+        let answer = connect(&token::good()).message();
+        (answer["code"] == "auth_unavailable").then_some(())
+    });
 }

@@ -316,6 +316,27 @@ fn what_is_limited_is_the_stream_and_not_its_connections() {
 }
 
 #[test]
+fn a_stream_that_lasts_too_long_is_ended_however_often_its_client_comes_back() {
+    let gateway = Gateway::start(&Config::ingest().limit("max_duration", "2s"));
+    let (mut peer, mut token, _) = start(&gateway, None);
+    // None of its connections lasts for two seconds: there is an
+    // acknowledgement about twice in each.
+    for connection in 0..40 {
+        peer.send(OpCode::Data(Data::Binary), &[1; 3200]);
+        let message = peer.message();
+        if message["type"] != "ack" {
+            assert_eq!(message["code"], "stream_limit");
+            assert_eq!(message["retryable"], true);
+            assert!(connection > 0, "it never came back");
+            return;
+        }
+        peer.reset();
+        (peer, token, _) = start(&gateway, Some(&token));
+    }
+    panic!("it goes on for ever");
+}
+
+#[test]
 fn a_confirmation_that_was_lost_is_given_again() {
     let gateway = Gateway::start(&Config::ingest());
     let (mut peer, token, _) = start(&gateway, None);

@@ -56,12 +56,17 @@ impl Reader<'_> {
         let place = section.place.clone();
         section.finish(self);
         let [source] = <[Named; 1]>::try_from(named).ok()?;
+        let file = match &source.from {
+            From::File(path) => Some(self.file(&path.value)),
+            From::Generated | From::Inline(_) | From::Environment(_) => None,
+        };
         let source = self.key_source(source)?;
         if algorithms.is_empty() {
             return None;
         }
         Some(KeySet {
             source,
+            file,
             algorithms: algorithms
                 .into_iter()
                 .map(|algorithm| algorithm.value)

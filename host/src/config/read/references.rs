@@ -10,7 +10,8 @@ use toml_span::value::{Table, Value};
 
 use super::paths::parameters;
 use super::{Reader, Spanned};
-use crate::config::Route;
+use crate::config::{HandshakeMode, Place, Route, Upstream};
+use crate::upstream::websocket::OnLoss;
 
 /// The references of one policy.
 pub(super) struct References {
@@ -131,6 +132,41 @@ impl Reader<'_> {
             for attribute in attributes {
                 self.check_attribute(&title, attribute, route_name, &policies, "into");
             }
+        }
+    }
+
+    /// A recording takes its format from the handshake of its stream, and a
+    /// backend that comes back gets that again.
+    pub(super) fn check_handshakes(
+        &mut self,
+        name: &str,
+        upstream: &Upstream,
+        place: &Place,
+        routes: &BTreeMap<String, Route>,
+    ) {
+        let (does, help) = match upstream {
+            Upstream::Wav { .. } => (
+                "records streams",
+                "write `handshake = \"ingest.v1\"` there, or give it another upstream",
+            ),
+            Upstream::WebSocket(backend)
+                if backend.tee.is_some() || backend.on_loss != OnLoss::Fail =>
+            {
+                (
+                    "records or holds streams",
+                    "leave `tee` and `on_loss` out, or write `handshake = \"ingest.v1\"` there",
+                )
+            }
+            Upstream::WebSocket(_) | Upstream::Echo | Upstream::Discard => return,
+        };
+        let plain = routes
+            .iter()
+            .filter(|(_, route)| route.upstream == name && route.handshake == HandshakeMode::None);
+        for (route, _) in plain {
+            let message = format!(
+                "[upstreams.{name}] {does}, and those of [routes.{route}] have no handshake"
+            );
+            self.error(place, message, help);
         }
     }
 

@@ -10,7 +10,7 @@ use axum::http::{HeaderName, header};
 use super::quantity::Zero;
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::config::{HandshakeMode, Place, Policy, Route, Upstream, identifies};
+use crate::config::{Place, Policy, Route, Upstream, identifies};
 use crate::tls::client::Authorities;
 use crate::upstream::websocket::backends::Rest;
 use crate::upstream::websocket::reply::Replies;
@@ -352,19 +352,6 @@ impl Reader<'_> {
             }
         }
         self.check_upstream(name, &parameters, &attributes, routes);
-        if backend.tee.is_none() && backend.on_loss == OnLoss::Fail {
-            return;
-        }
-        let plain = routes
-            .iter()
-            .filter(|(_, route)| route.upstream == name && route.handshake == HandshakeMode::None);
-        for (route, _) in plain {
-            let message = format!(
-                "[upstreams.{name}] records or holds streams, and those of [routes.{route}] have no handshake"
-            );
-            let help = "leave `tee` and `on_loss` out, or write `handshake = \"ingest.v1\"` there";
-            self.error(place, message, help);
-        }
     }
 
     /// Who a client is comes from policies that verify tokens, and from no

@@ -26,6 +26,19 @@ impl Rotated {
         }
     }
 
+    /// Whole lines in parts that fit into a file. A line that does not is alone.
+    pub fn parts<'a>(&self, mut lines: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let most = usize::try_from(self.max_size).unwrap_or(usize::MAX);
+        std::iter::from_fn(move || {
+            let end = |line: &[u8]| line.iter().rposition(|byte| *byte == b'\n');
+            let fits = &lines[..most.min(lines.len())];
+            let cut = end(fits).or_else(|| lines.iter().position(|byte| *byte == b'\n'))?;
+            let (part, rest) = lines.split_at(cut + 1);
+            lines = rest;
+            Some(part)
+        })
+    }
+
     /// Writes whole lines. After an error the file is opened anew.
     ///
     /// # Errors
@@ -107,6 +120,15 @@ mod tests {
         assert_eq!(read("log.1").unwrap(), "4...\n5...\n");
         assert_eq!(read("log.2").unwrap(), "2...\n3...\n");
         assert!(read("log.3").is_err());
+    }
+
+    #[test]
+    fn what_came_together_and_is_too_much_for_one_file_is_parted_between_lines() {
+        let rotated = Rotated::new("log".into(), 10, 2);
+        let lines = b"1234\n6789\n1\n12345678901\n2\n";
+        let parts: Vec<_> = rotated.parts(lines).collect();
+        let expected = ["1234\n6789\n", "1\n", "12345678901\n", "2\n"];
+        assert_eq!(parts, expected.map(str::as_bytes));
     }
 
     #[test]

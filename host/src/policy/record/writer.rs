@@ -192,34 +192,37 @@ impl Drop for Pending<'_> {
 
 /// Until the last recorder is gone.
 fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated) {
-    let mut batch = Batch::default();
+    let mut batch = Vec::new();
     let mut broken = false;
     while let Ok(first) = jobs.recv() {
         let mut flushed = Vec::new();
         // What has come meanwhile is written together.
         for job in std::iter::once(first).chain(jobs.try_iter()) {
             match job {
-                Job::Write(draft) => batch.add(*draft),
+                Job::Write(draft) => add(&mut batch, *draft),
                 Job::Flush(written) => {
                     flushed.push(written);
                     break;
                 }
             }
-            if batch.lines.len() >= BATCH {
+            if batch.len() >= BATCH {
                 break;
             }
         }
-        match rotated.write(&batch.lines) {
-            Ok(()) => broken = false,
-            Err(error) => {
-                metrics::unrecorded("disk", batch.count);
-                // Once: a disk that is full stays full for a while.
-                if !std::mem::replace(&mut broken, true) {
-                    tracing::error!(%error, "decisions cannot be recorded; they are made all the same");
+        for part in rotated.parts(&batch) {
+            match rotated.write(part) {
+                Ok(()) => broken = false,
+                Err(error) => {
+                    let lines = part.iter().filter(|byte| **byte == b'\n').count();
+                    metrics::unrecorded("disk", lines as u64);
+                    // Once: a disk that is full stays full for a while.
+                    if !std::mem::replace(&mut broken, true) {
+                        tracing::error!(%error, "decisions cannot be recorded; they are made all the same");
+                    }
                 }
             }
         }
-        batch = Batch::default();
+        batch.clear();
         for written in flushed {
             // Whoever asked may have stopped waiting.
             let _ = written.send(());
@@ -227,23 +230,14 @@ fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated) {
     }
 }
 
-#[derive(Default)]
-struct Batch {
-    lines: Vec<u8>,
-    count: u64,
-}
-
-impl Batch {
-    fn add(&mut self, draft: Draft) {
-        self.count += 1;
-        let before = self.lines.len();
-        let mut ascii = serde_json::Serializer::with_formatter(&mut self.lines, Ascii);
-        match draft.line().serialize(&mut ascii) {
-            Ok(()) => self.lines.push(b'\n'),
-            // A vector takes everything, so this is a bug; half a line must
-            // not spoil the file.
-            Err(_) => self.lines.truncate(before),
-        }
+fn add(lines: &mut Vec<u8>, draft: Draft) {
+    let before = lines.len();
+    let mut ascii = serde_json::Serializer::with_formatter(&mut *lines, Ascii);
+    match draft.line().serialize(&mut ascii) {
+        Ok(()) => lines.push(b'\n'),
+        // A vector takes everything, so this is a bug; half a line must not
+        // spoil the file.
+        Err(_) => lines.truncate(before),
     }
 }
 

@@ -365,6 +365,13 @@ impl Link for Held {
         }
     }
 
+    fn last_progress(&self) -> Option<Instant> {
+        match &self.state {
+            State::Up(relay) => relay.last_progress(),
+            State::Away(_) => None,
+        }
+    }
+
     fn receipts(&self) -> Receipts {
         self.dialer.backend.receipts.given(self.stream.receipts)
     }

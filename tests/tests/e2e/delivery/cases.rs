@@ -1,7 +1,7 @@
 //! Everything that may end a connection, and what its client must read.
 
 use serde_json::json;
-use sluice_tests::client::handshake;
+use sluice_tests::client::{handshake, meeting};
 use sluice_tests::raw;
 use sluice_tests::token::{self, claims_with, now};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -112,6 +112,13 @@ const fn violated(name: &'static str, code: u16, path: fn(usize) -> String, end:
         words: Words::Nothing,
         ..case
     }
+}
+
+/// A refusal of the main job's own route.
+pub fn by_default() -> Case {
+    refused("auth_failed", 4001, |number| {
+        meeting(&format!("m{number}"), "mic", "nonsense")
+    })
 }
 
 pub fn overloaded() -> Case {

@@ -102,6 +102,11 @@ impl<'a> World<'a> {
         world
     }
 
+    /// The main job, with all of its timings as they are if nobody sets them.
+    pub fn by_default(authority: Option<&'a Authority>) -> Self {
+        Self::start(authority, &Config::ingest(), files())
+    }
+
     /// Where all places are taken.
     pub fn overloaded(authority: Option<&'a Authority>) -> Self {
         let config = open().set("server", "max_connections", json!(1));

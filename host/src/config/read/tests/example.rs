@@ -102,6 +102,8 @@ fn settings(config: &Config) -> Vec<String> {
     for (name, set) in key_sets {
         let KeySet {
             source,
+            // `source` says which.
+            file: _,
             algorithms,
             issuers,
             audiences,

@@ -327,6 +327,18 @@ fn a_stream_is_held_only_where_it_is_said_what_becomes_of_its_audio() {
 }
 
 #[test]
+fn a_recording_needs_to_be_told_what_is_in_it() {
+    let plain = broken("kind = \"discard\"", "kind = \"wav\"");
+    good(&plain);
+    let told = report(&plain.replace("on_handshake = [\"rate\"]", "handshake = \"none\""));
+    assert!(
+        told.contains("records streams, and those of [routes.ingest] have no handshake")
+            && told.contains("give it another upstream"),
+        "{told}"
+    );
+}
+
+#[test]
 fn who_a_client_is_is_not_told_by_a_policy_in_whose_name_another_may_speak() {
     let trial = "\n[policies.next]\ncomponent = \"builtin:rate\"\nshadow_of = \"auth\"\n"
         .replace("builtin:rate", "builtin:sample-rate");

@@ -1,52 +1,15 @@
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use serde_json::json;
 
 use super::*;
-use crate::policy::counters::Counters;
+use crate::facts::Facts;
+use crate::keys::KeySets;
+use crate::keys::fixtures::{hs256, secret_set};
+use crate::policy::world::Live;
 use crate::session::tests::start;
 use crate::session::{Registry, SessionGuard};
-
-/// A gateway whose tokens all say the same.
-struct Telling {
-    claims: Value,
-    registry: Registry,
-    counters: Counters,
-}
-
-impl World for Telling {
-    fn now_ms(&self) -> u64 {
-        7
-    }
-    fn monotonic_ns(&self, _: Instant) -> u64 {
-        8
-    }
-    fn verify(&self, _: &Session, key_set: &str) -> Option<Result<Claims, TokenError>> {
-        (key_set == "main").then(|| Ok(Claims::recorded(self.claims.clone()).unwrap()))
-    }
-    fn claim(&self, session: &Arc<Session>, key: &str) -> Result<(), ClaimError> {
-        self.registry.claim(session, key)
-    }
-    fn evict(
-        &self,
-        session: &Arc<Session>,
-        key: &str,
-        holder: &str,
-        notice: Rejection,
-    ) -> Result<(), ClaimError> {
-        self.registry.evict(session, key, holder, notice)
-    }
-    fn count(
-        &self,
-        policy: &str,
-        room: usize,
-        key: &str,
-        change: counters::Change,
-    ) -> Result<i64, counters::CounterError> {
-        self.counters.change(policy, room, key, change)
-    }
-    fn log(&self, _: &str, _: Level, _: &str) {}
-}
 
 struct Noted {
     world: Arc<dyn World>,
@@ -55,39 +18,49 @@ struct Noted {
     session: SessionGuard,
 }
 
-fn noted(claims: Value) -> Noted {
+/// The notes of a gateway, and of a client whose token says so much.
+fn noted(claims: &Value) -> Noted {
     let registry = Registry::default();
     let notes = Notes::kept();
-    let world: Arc<dyn World> = Arc::new(Telling {
-        claims,
+    let main = ("main".to_owned(), Arc::new(secret_set()));
+    let world: Arc<dyn World> = Arc::new(Live {
+        key_sets: Arc::new(KeySets::of([main])),
         registry: registry.clone(),
-        counters: Counters::default(),
+        counters: Arc::default(),
     });
+    let token = hs256(r#"{"alg":"HS256"}"#, &claims.to_string());
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+    let (uri, remote) = ("/x".parse().unwrap(), "127.0.0.1:9".parse().unwrap());
+    let facts = Facts::new("s".into(), "r".into(), &uri, vec![], headers, remote);
     Noted {
         world: notes.of(&world),
-        session: start(&registry, "s"),
+        session: SessionGuard::new(facts, registry.clone()),
         notes,
         registry,
     }
 }
 
+/// In the year 2100.
+const LATER: u64 = 4_102_444_800;
+
 fn exp() -> Value {
-    json!({"exp": 4_102_444_800_u64})
+    json!({"exp": LATER})
 }
 
 #[test]
 fn claims_are_charged_for_what_they_take_and_not_by_the_call() {
     // Half a MiB in memory, and 8 KiB in the token.
-    let numbers = json!({"exp": 1, "n": vec![0; 4096]});
+    let numbers = json!({"exp": LATER, "n": vec![0; 4096]});
     // 4 KiB in both.
-    let text = json!({"exp": 1, "n": "n".repeat(4096)});
+    let text = json!({"exp": LATER, "n": "n".repeat(4096)});
     for (claims, kept) in [(numbers, 0), (text, 7)] {
         let Noted {
             world,
             notes,
             session,
             ..
-        } = noted(claims);
+        } = noted(&claims);
         for _ in 0..MAX_CALLS {
             assert!(world.verify(session.session(), "main").unwrap().is_ok());
         }
@@ -104,7 +77,7 @@ fn what_a_policy_is_told_of_a_holder_is_charged_too() {
         notes,
         session,
         registry,
-    } = noted(exp());
+    } = noted(&exp());
     let holder = start(&registry, "holder");
     for n in 0..4 {
         let facts = &holder.session().facts;
@@ -122,13 +95,13 @@ fn what_a_policy_is_told_of_a_holder_is_charged_too() {
 
 #[test]
 fn what_is_kept_is_the_beginning_without_a_hole() {
-    let Noted { world, notes, .. } = noted(exp());
-    world.now_ms();
+    let Noted { world, notes, .. } = noted(&exp());
+    let answer = world.now_ms();
     let long = "k".repeat(MAX_BYTES + 1);
     assert!(world.count("p", 1, &long, counters::Change::None).is_err());
     world.now_ms();
     let taken = notes.take();
-    assert!(taken.calls == [HostCall::NowMs { answer: 7 }]);
+    assert!(taken.calls == [HostCall::NowMs { answer }]);
     assert_eq!(taken.left_out, 2);
 }
 
@@ -139,10 +112,10 @@ fn calls_that_end_a_policy_are_taken_down_with_why() {
         notes,
         session,
         registry,
-    } = noted(exp());
+    } = noted(&exp());
     let connection = Arc::clone(session.session());
     assert!(world.verify(&connection, "other").is_none());
-    assert_eq!(world.monotonic_ns(Instant::now()), 8);
+    let elapsed = world.monotonic_ns(Instant::now());
     let key = "k".repeat(2000);
     assert_eq!(world.claim(&connection, &key), Err(ClaimError::TooLarge));
     for n in 0..16 {
@@ -163,7 +136,7 @@ fn calls_that_end_a_policy_are_taken_down_with_why() {
             key_set: "other".into(),
             answer: Answer::Trap(Fault::NoKeySet),
         },
-        HostCall::MonotonicNs { answer: 8 },
+        HostCall::MonotonicNs { answer: elapsed },
         HostCall::Claim {
             key,
             answer: Answer::Trap(Fault::TooLarge),
