@@ -152,7 +152,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         if self.received.is_empty() && self.partial.is_none() {
             self.unfinished_since = None;
         } else {
-            self.unfinished_since.get_or_insert_with(Instant::now);
+            // What there is of it came with the last read; to ask the clock for each frame costs as much as to parse it.
+            self.unfinished_since.get_or_insert(self.last_received);
         }
     }
 

@@ -1,6 +1,8 @@
 //! From messages to bytes, without tearing a frame.
 
+use std::cell::RefCell;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -14,6 +16,15 @@ use super::mask::apply_mask;
 
 /// Bytes of the longest header (section 5.2).
 const MAX_HEADER: usize = 14;
+
+/// Bytes of the largest buffer that is kept for the next queue.
+const MAX_SPARE: usize = 64 * 1024;
+
+thread_local! {
+    /// The buffer of the last queue that was written out. The next queue of any connection of the thread begins with it, so
+    /// that it need not grow, and a connection with nothing to say holds no buffer at all.
+    static SPARE: RefCell<BytesMut> = RefCell::default();
+}
 
 /// Whether what is written is masked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +104,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
 
     fn push(&mut self, opcode: OpCode, parts: &[&[u8]]) {
         if self.queued.is_empty() {
+            self.queued = SPARE.take();
             self.last_progress = Instant::now();
         }
         let length: usize = parts.iter().map(|part| part.len()).sum();
@@ -124,11 +136,22 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.queued.advance(written);
             self.last_progress = Instant::now();
+            if written == self.queued.len() {
+                self.give_back();
+            } else {
+                self.queued.advance(written);
+            }
         }
-        self.queued = BytesMut::new();
         Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn give_back(&mut self) {
+        let mut queue = mem::take(&mut self.queued);
+        queue.clear();
+        if queue.capacity() <= MAX_SPARE {
+            SPARE.set(queue);
+        }
     }
 
     /// Shuts down the write side, so that the peer sees the end.
