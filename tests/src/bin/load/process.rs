@@ -42,10 +42,9 @@ impl Usage {
     }
 
     fn of_one(pid: u32) -> anyhow::Result<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         Ok(Self {
-            cpu: cpu(&stat).context("its stat is not in the form of proc(5)")?,
+            cpu: cpu(pid).context("what its threads have run is not known")?,
             rss: 1024 * field(&status, "VmRSS:").context("it has no VmRSS")?,
             descriptors: descriptors(pid)?,
             threads: field(&status, "Threads:").context("it has no Threads")?,
@@ -66,17 +65,15 @@ impl Sub for Usage {
     }
 }
 
-/// Fields 14 and 15. The second field is a name in parentheses that may hold
-/// anything, so counting starts behind it.
-fn cpu(stat: &str) -> Option<Duration> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    let per_second = rustix::param::clock_ticks_per_second();
-    Some(Duration::from_micros(
-        (user + system) * 1_000_000 / per_second,
-    ))
+/// What its threads have run, by the scheduler's own clock: proc(5)'s times are sampled, and short turns fall through.
+fn cpu(pid: u32) -> anyhow::Result<Duration> {
+    let mut nanos = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = fs::read_to_string(task?.path().join("schedstat"))?;
+        let ran = stat.split_ascii_whitespace().next();
+        nanos += ran.context("its schedstat is empty")?.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanos))
 }
 
 fn field(status: &str, name: &str) -> Option<i64> {
