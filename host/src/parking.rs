@@ -297,6 +297,7 @@ impl Remembered {
     /// Stays until the client had the time to ask.
     pub async fn stay(self, grace: Duration, shutdown: Shutdown) {
         tokio::select! {
+            biased;
             () = shutdown.draining() => {}
             () = sleep(grace) => {}
         }
