@@ -3,17 +3,18 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 
 use futures_util::future::select;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::item::{self, CLOSE, FIN, Item};
+use super::item::{self, CLOSE, FIN, Item, Meaning};
 use super::output::{Output, Said};
 use super::pipe::ClientEnd;
 use super::schedule::{OnClose, Pace, Plan, Reading, RouteKind, Step, millis};
+use super::trace::Event;
 use super::world::World;
 
 /// What the reading half has seen.
@@ -29,8 +30,21 @@ struct Seen {
 /// Plays a client's part, until it leaves.
 pub async fn play(world: Arc<World>, me: usize, end: ClientEnd) {
     let seen = Seen::default();
+    let plan = &world.schedule.connections[me];
+    let mut token = item::TOKEN.to_owned();
+    if let Some(back) = plan.returns {
+        let told = world.token(back);
+        world
+            .trace
+            .record(me, Event::Presents(told.as_ref().map(|told| told.0)));
+        token = told.map_or(token, |told| told.1);
+    }
     let client = Client {
-        plan: &world.schedule.connections[me],
+        world: &world,
+        me,
+        token,
+        place: AtomicU64::new(0),
+        plan,
         end: &end,
         seen: &seen,
         stuck: AtomicBool::new(false),
@@ -44,6 +58,12 @@ pub async fn play(world: Arc<World>, me: usize, end: ClientEnd) {
 }
 
 struct Client<'a> {
+    world: &'a World,
+    me: usize,
+    /// With which it comes back.
+    token: String,
+    /// How much of what it has to say it has said.
+    place: AtomicU64,
     plan: &'a Plan,
     end: &'a ClientEnd,
     seen: &'a Seen,
@@ -107,7 +127,7 @@ impl Client<'_> {
     async fn read(&self) {
         let mut output = Output::new(self.plan.route != RouteKind::Raw);
         let mut left = match self.plan.reading {
-            Reading::Until(bytes) => bytes,
+            Reading::Until(bytes) | Reading::Rests { after: bytes, .. } => bytes,
             _ => usize::MAX,
         };
         let (most, pause) = match self.plan.reading {
@@ -116,7 +136,11 @@ impl Client<'_> {
         };
         loop {
             if left == 0 {
-                return;
+                let Reading::Rests { pause, .. } = self.plan.reading else {
+                    return;
+                };
+                sleep(millis(pause)).await;
+                left = usize::MAX;
             }
             let bytes = self.receive(most.min(left)).await;
             if bytes.is_empty() {
@@ -125,6 +149,9 @@ impl Client<'_> {
             left -= bytes.len();
             for said in output.push(&bytes) {
                 self.sees(&said);
+            }
+            if let Some(token) = output.token() {
+                self.world.tells(self.me, token);
             }
             if pause > 0 {
                 sleep(millis(pause)).await;
@@ -136,7 +163,13 @@ impl Client<'_> {
         match said {
             Said::Head(101) => self.seen.upgrade.cancel(),
             Said::Close { .. } => self.seen.close.cancel(),
-            Said::Ack | Said::Text(_) | Said::Error { .. } => self.seen.text.cancel(),
+            Said::Ack { from, .. } => {
+                if let Some(from) = from {
+                    self.place.store(*from, Ordering::Relaxed);
+                }
+                self.seen.text.cancel();
+            }
+            Said::Text(_) | Said::Error { .. } => self.seen.text.cancel(),
             _ => {}
         }
     }
@@ -156,7 +189,11 @@ impl Client<'_> {
     }
 
     async fn send(&self, item: &Item, pace: Pace) -> std::io::Result<()> {
-        for piece in item.bytes.0.chunks(pace.bytes) {
+        let bytes = item.fill(self.place.load(Ordering::Relaxed), &self.token);
+        if let Meaning::Speech(length) = item.meaning {
+            self.place.fetch_add(length as u64, Ordering::Relaxed);
+        }
+        for piece in bytes.chunks(pace.bytes) {
             let mut piece = piece;
             while !piece.is_empty() {
                 self.stuck.store(true, Ordering::Relaxed);

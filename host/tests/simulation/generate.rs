@@ -8,6 +8,8 @@ use super::schedule::{
 };
 use super::script;
 
+mod returns;
+
 pub fn schedule(seed: u64) -> Schedule {
     let mut rng = Rng::with_seed(seed);
     let rng = &mut rng;
@@ -15,6 +17,9 @@ pub fn schedule(seed: u64) -> Schedule {
         max_message: pick(rng, &[300, 4096, 20_000]),
         max_outbound: pick(rng, &[200, 2000, 64 * 1024]),
         max_discard: pick(rng, &[100, 5000, 16 * 1024 * 1024]),
+        max_duration: chance(rng, 6).then(|| pick(rng, &[1000, 6000, 40_000])),
+        max_ahead: chance(rng, 10).then(|| pick(rng, &[0, 20, 60, 1000])),
+        resume_grace: pick(rng, &[None, Some(2000), Some(30_000), Some(30_000)]),
     };
     // Past everything that ends by itself, unless it is to cut in.
     let close_at = match rng.u8(..10) {
@@ -28,11 +33,15 @@ pub fn schedule(seed: u64) -> Schedule {
     if chance(rng, 30) {
         rival(rng, &mut connections);
     }
+    if chance(rng, 25) {
+        connections = returns::connections(rng, bounds);
+    }
     Schedule {
         seed,
         bounds,
         drain_at,
         close_at,
+        parking: pick(rng, &[0, 1, 8, 8, 8]),
         places: pick(rng, &[1, 2, 8, 8, 8]),
         attempts: pick(rng, &[None, None, None, Some(1), Some(3)]),
         connections,
@@ -63,6 +72,7 @@ fn plan(rng: &mut Rng, n: usize, bounds: Bounds) -> Plan {
     Plan {
         start: if chance(rng, 40) { 0 } else { even(rng, 3000) },
         route,
+        returns: None,
         pipe: pipe(rng, &link, &script),
         connect: [policy(rng), policy(rng)],
         handshake: policy(rng),
@@ -163,9 +173,11 @@ fn link(rng: &mut Rng) -> LinkPlan {
     ];
     LinkPlan {
         open_after: delay(rng),
-        open: match rng.u8(..50) {
-            0..2 => Open::Fails,
-            2 => Open::Panics,
+        open: match rng.u8(..100) {
+            0..3 => Open::Fails,
+            3..5 => Open::Panics,
+            5 => Open::NoPlace,
+            6..8 => Open::Refuses(pick(rng, &[1000, 1008, 3000, 4001, 4999])),
             _ => Open::Succeeds,
         },
         ready: match rng.u8(..20) {
@@ -181,6 +193,12 @@ fn link(rng: &mut Rng) -> LinkPlan {
             every: even(rng, 400).max(2),
             bytes: pick(rng, &[0, 10, 130, 3000, 70_000]),
             times: rng.u32(1..30),
+        }),
+        receipts: chance(rng, 50).then(|| even(rng, 1000).max(20)),
+        away_after: chance(rng, 5).then(|| even(rng, 4000)),
+        closes: chance(rng, 6).then(|| {
+            let code = pick(rng, &[1000, 1001, 1011, 3000, 4999]);
+            (even(rng, 4000), code)
         }),
         fault: chance(rng, 12).then(|| pick(rng, &faults)),
         seal_after: match rng.u8(..20) {
@@ -206,6 +224,11 @@ fn reading(rng: &mut Rng) -> Reading {
             let pause = even(rng, 200).max(40);
             Reading::Slowly { bytes, pause }
         }
+        // Around what the host has patience for.
+        17 => Reading::Rests {
+            after: pick(rng, &[129, 400, 5000]),
+            pause: pick(rng, &[500, 30_000, 30_040, 30_080, 30_100, 30_400, 31_000]),
+        },
         _ => Reading::Until(pick(rng, &[1, 129, 200, 400, 5000])),
     }
 }

@@ -32,6 +32,9 @@ pub enum Meaning {
     NoUpgrade,
     Text(Text),
     Binary(Blob),
+    /// The next so many bytes of what a client has to say. They are put in when
+    /// it knows where its stream goes on.
+    Speech(usize),
     Ping(Blob),
     Pong,
     Close(Option<(u16, String)>),
@@ -44,6 +47,10 @@ pub enum Meaning {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Text {
     Handshake,
+    /// With the feature `ack`.
+    HandshakeForReceipts,
+    /// With `ack` and `resume`.
+    HandshakeToResume,
     /// Contradicts the URL.
     WrongSource,
     NotJson,
@@ -58,10 +65,24 @@ pub enum Text {
 }
 
 impl Text {
+    /// Whether it is a handshake, and one that is valid.
+    pub fn greets(self) -> bool {
+        use Text::{Handshake, HandshakeForReceipts, HandshakeToResume};
+        matches!(self, Handshake | HandshakeForReceipts | HandshakeToResume)
+    }
+
     pub fn bytes(self) -> Vec<u8> {
         match self {
             Self::Handshake => {
                 br#"{"type":"handshake","source":"mic","sample_rate":16000,"device_id":"d-\u00e7"}"#
+                    .to_vec()
+            }
+            Self::HandshakeForReceipts => {
+                br#"{"type":"handshake","sample_rate":16000,"device_id":"d","features":["ack"]}"#
+                    .to_vec()
+            }
+            Self::HandshakeToResume => {
+                br#"{"type":"handshake","sample_rate":16000,"device_id":"d","features":["ack","resume"]}"#
                     .to_vec()
             }
             Self::WrongSource => {
@@ -99,9 +120,9 @@ impl Item {
         }
     }
 
-    pub fn upgrade(path: &str) -> Self {
+    pub fn upgrade(path: &str, headers: &str) -> Self {
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: sim\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET {path} HTTP/1.1\r\nHost: sim\r\n{headers}Connection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         );
         Self::new(request.into_bytes(), Meaning::Upgrade)
@@ -114,6 +135,34 @@ impl Item {
 
     pub fn frame(first: u8, payload: &[u8], mask: [u8; 4], meaning: Meaning) -> Self {
         Self::new(frame(first, payload, Some(mask)), meaning)
+    }
+
+    /// BINARY whose payload is still to be put in.
+    pub fn speech(length: usize) -> Self {
+        let bytes = frame(FIN | BINARY, &vec![0; length], Some(UNMASKED));
+        Self::new(bytes, Meaning::Speech(length))
+    }
+
+    /// What is sent for this, by a client at this place of its stream that has
+    /// this token.
+    pub fn fill(&self, place: u64, token: &str) -> Vec<u8> {
+        let mut bytes = self.bytes.0.clone();
+        match self.meaning {
+            Meaning::Speech(length) => {
+                let header = bytes.len() - length;
+                bytes[header..].copy_from_slice(&speech(place, length));
+            }
+            Meaning::Upgrade => {
+                let hole = bytes
+                    .windows(TOKEN.len())
+                    .position(|it| it == TOKEN.as_bytes());
+                if let Some(at) = hole {
+                    bytes[at..at + TOKEN.len()].copy_from_slice(token.as_bytes());
+                }
+            }
+            _ => {}
+        }
+        bytes
     }
 
     /// A violation that shows in a frame's header.
@@ -130,6 +179,17 @@ impl Item {
         bytes.truncate(keep);
         Self::new(bytes, Meaning::Part)
     }
+}
+
+/// Stands for a token, and is none.
+pub const TOKEN: &str = "-------------------------------------------";
+/// With this mask a payload goes as it is.
+const UNMASKED: [u8; 4] = [0; 4];
+
+/// What a client has to say, from a place on: no part of it looks like another.
+pub fn speech(place: u64, length: usize) -> Vec<u8> {
+    let byte = |at: u64| (at ^ (at >> 8).wrapping_mul(31) ^ (at >> 16)) as u8;
+    (place..).take(length).map(byte).collect()
 }
 
 /// One frame (RFC 6455, section 5.2).

@@ -5,6 +5,8 @@ mod causes;
 mod hooks;
 mod last_words;
 mod relayed;
+pub mod resumption;
+mod stream;
 mod view;
 
 pub use causes::WRITE;
@@ -26,6 +28,7 @@ pub fn judge(report: &Report) -> Vec<String> {
         let numbered = found.into_iter().map(|it| format!("connection {me}: {it}"));
         faults.extend(numbered);
     }
+    stream::check(report, &mut faults);
     faults
 }
 
@@ -52,22 +55,25 @@ fn not_upgraded(view: &View<'_>, faults: &mut Vec<String>) {
     if view.said().count() > heads.len() {
         faults.push("something was said before the 101".to_owned());
     }
-    let Some(asked) = view.request_read() else {
+    if view.request_read().is_none() {
         // The head's deadline is the longest that this may take.
         let longest = view.plan.start + super::run::HEAD.as_millis() as u64;
         if view.dropped() > Some(longest) {
             faults.push("an unfinished request was kept past its deadline".to_owned());
         }
-        if heads.contains(&101) {
-            faults.push("a 101 for no request".to_owned());
+        if !heads.is_empty() {
+            faults.push(format!("{heads:?} for no request"));
         }
         return;
-    };
-    if view.transport_broke() || view.client_is_slow() {
+    }
+    // The transport may break, or the client stop reading, before an answer is
+    // out; another answer is wrong all the same.
+    if heads.is_empty() && (view.transport_broke() || view.client_is_slow()) {
         return;
     }
     match (view.request_is_valid(), heads.as_slice()) {
-        (true, _) if asked > view.closes() => {}
+        // HTTP waits for its deadline, and is not told that the gateway closes:
+        // a valid upgrade is answered 101 even then.
         (true, heads) => faults.push(format!("a valid upgrade was answered {heads:?}")),
         (false, [426]) => {}
         (false, heads) => faults.push(format!("a plain request was answered {heads:?}")),

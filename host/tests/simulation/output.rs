@@ -7,7 +7,16 @@ use super::item::Blob;
 pub enum Said {
     /// An HTTP head, with its status.
     Head(u16),
-    Ack,
+    Ack {
+        receipts: bool,
+        resumable: bool,
+        /// Where a stream goes on.
+        from: Option<u64>,
+    },
+    /// So much is safe.
+    Kept {
+        bytes: u64,
+    },
     Pong,
     Status(String),
     Finalized {
@@ -42,6 +51,8 @@ pub struct Output {
     /// Whether text may be a message of `ingest.v1`; errors are understood on
     /// every route.
     json: bool,
+    /// What leads back to the stream. It differs between runs.
+    token: Option<String>,
 }
 
 #[derive(Default, PartialEq, Eq, Clone, Copy)]
@@ -65,6 +76,11 @@ impl Output {
     pub fn push(&mut self, bytes: &[u8]) -> Vec<Said> {
         self.bytes.extend_from_slice(bytes);
         std::iter::from_fn(|| self.next()).collect()
+    }
+
+    /// The token of the ack, once.
+    pub fn token(&mut self) -> Option<String> {
+        self.token.take()
     }
 
     /// Whether what is not whole yet will be a Close.
@@ -96,6 +112,9 @@ impl Output {
             }
             State::Frames => {
                 let (length, said) = frame(rest, self.json)?;
+                if matches!(said, Said::Ack { .. }) {
+                    self.token = token(&rest[..length]);
+                }
                 if matches!(said, Said::Garbage(_)) {
                     self.state = State::Lost;
                 }
@@ -155,7 +174,18 @@ fn text(payload: &[u8], ingest: bool) -> Said {
     let known = match json["type"].as_str() {
         Some("error") if json["status"] == "error" => error(&json),
         _ if !ingest => None,
-        Some("handshake-ack") if json["ok"] == true && json["status"] == "ready" => Some(Said::Ack),
+        Some("handshake-ack") if json["ok"] == true && json["status"] == "ready" => {
+            let has = |feature: &str| {
+                let features = json["features"].as_array();
+                features.is_some_and(|all| all.iter().any(|it| it == feature))
+            };
+            Some(Said::Ack {
+                receipts: has("ack"),
+                resumable: has("resume"),
+                from: number("from_bytes"),
+            })
+        }
+        Some("ack") => number("bytes").map(|bytes| Said::Kept { bytes }),
         Some("pong") => Some(Said::Pong),
         Some("status") if json["status"] == "finalized" => {
             number("bytes").map(|bytes| Said::Finalized { bytes })
@@ -164,6 +194,13 @@ fn text(payload: &[u8], ingest: bool) -> Said {
         _ => None,
     };
     known.unwrap_or_else(other)
+}
+
+/// The token in an ack's frame, whose header is no brace.
+fn token(frame: &[u8]) -> Option<String> {
+    let begins = frame.iter().position(|byte| *byte == b'{')?;
+    let json: serde_json::Value = serde_json::from_slice(&frame[begins..]).ok()?;
+    json["resume_token"].as_str().map(str::to_owned)
 }
 
 fn error(json: &serde_json::Value) -> Option<Said> {

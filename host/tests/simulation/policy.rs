@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::run::{FRAMES, PAYLOAD};
 use super::schedule::{Act, PolicyPlan, millis};
 use super::trace::{Event, Stage};
-use super::world::World;
+use super::world::{World, who};
 
 pub struct Scripted {
     pub world: Arc<World>,
@@ -48,7 +48,7 @@ impl Policy for Scripted {
 impl Scripted {
     async fn act(&self, session: &Arc<Session>) -> Result<Answer, Failure> {
         let world = &self.world;
-        let me: usize = session.facts.param("n").unwrap().parse().unwrap();
+        let me = who(&session.facts);
         let plan = self.plan(me);
         world.begins(me, session);
         world.trace.record(me, Event::Asked(self.stage, self.index));
@@ -86,7 +86,7 @@ impl Scripted {
 
     async fn watch(&self, session: &Arc<Session>, window: &Window) -> Result<Answer, Failure> {
         let world = &self.world;
-        let me: usize = session.facts.param("n").unwrap().parse().unwrap();
+        let me = who(&session.facts);
         let asked = Event::Asked(self.stage, usize::try_from(window.index).unwrap());
         world.trace.record(me, asked);
         world.trace.record(me, Event::Watched(window.binary.bytes));
@@ -110,7 +110,7 @@ impl Scripted {
     }
 
     async fn listen(&self, session: &Arc<Session>) -> Result<Answer, Failure> {
-        let me: usize = session.facts.param("n").unwrap().parse().unwrap();
+        let me = who(&session.facts);
         self.world
             .trace
             .record(me, Event::Asked(self.stage, self.index));

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::schedule::{Schedule, millis};
 use super::trace::{Entry, Event, Stage};
-use super::world::World;
+use super::world::{FIRST_PORT, World};
 use super::{client, pipe, policy, upstream};
 
 /// What is kept of a window's messages.
@@ -60,7 +60,7 @@ async fn drive(schedule: Schedule) -> Report {
                 return;
             }
             let (host, client) = pipe::pipe(&world, me);
-            let remote = SocketAddr::from(([127, 0, 0, 1], 10_000 + me as u16));
+            let remote = SocketAddr::from(([127, 0, 0, 1], FIRST_PORT + me as u16));
             let seat = gateway.lanes.seat(gateway.lanes.socket().await);
             let seated = Event::Seated(seat.place.is_some());
             world.trace.record(me, seated);
@@ -104,6 +104,11 @@ fn check(world: &World, gateway: &Gateway) {
     if places < world.schedule.places || sockets < places + world.schedule.connections.len() {
         let left = format!("only {places} places and {sockets} sockets are free again");
         world.trace.fault(0, left);
+    }
+    for token in world.tokens() {
+        if gateway.parking.find(&token).is_some() {
+            world.trace.fault(0, "a token still leads to a stream");
+        }
     }
     for me in world.sessions_alive() {
         world.trace.fault(me, "somebody still holds the session");
@@ -156,10 +161,10 @@ fn gateway(world: &Arc<World>) -> Arc<Gateway> {
                 payload: PAYLOAD,
                 ..Metering::default()
             },
-            identified_by: Vec::new(),
+            identified_by: vec!["first".to_owned()],
             upstream,
             limits: Arc::clone(&limits),
-            origins: Vec::new(),
+            origins: vec!["https://our.example".to_owned()],
             subprotocols: Vec::new(),
             attempts,
         })
@@ -187,7 +192,7 @@ fn gateway(world: &Arc<World>) -> Arc<Gateway> {
         default_limits: Arc::new(Limits::default()),
         lanes: world.lanes.clone(),
         registry: world.registry.clone(),
-        parking: sluice::parking::Parking::new(0),
+        parking: sluice::parking::Parking::new(world.schedule.parking),
         tasks: tokio_util::task::TaskTracker::new(),
         shutdown: sluice::shutdown::Shutdown::default(),
         defects: sluice::gateway::Defects::default(),

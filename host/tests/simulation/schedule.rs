@@ -19,6 +19,8 @@ pub struct Schedule {
     pub close_at: u64,
     /// Connections beyond so many are refused.
     pub places: usize,
+    /// Streams that may wait for their clients at once.
+    pub parking: usize,
     /// Attempts that the `ingest.v1` route allows in the whole run.
     pub attempts: Option<u32>,
     pub connections: Vec<Plan>,
@@ -30,6 +32,10 @@ pub struct Bounds {
     pub max_message: usize,
     pub max_outbound: usize,
     pub max_discard: u64,
+    /// In milliseconds, as the next two.
+    pub max_duration: Option<u64>,
+    pub max_ahead: Option<u64>,
+    pub resume_grace: Option<u64>,
 }
 
 impl Bounds {
@@ -38,6 +44,9 @@ impl Bounds {
             max_message: self.max_message,
             max_outbound: self.max_outbound,
             max_discard: self.max_discard,
+            max_duration: self.max_duration.map(millis),
+            max_ahead: self.max_ahead.map(millis),
+            resume_grace: self.resume_grace.map(millis),
             ..Limits::default()
         }
     }
@@ -48,6 +57,8 @@ impl Bounds {
 pub struct Plan {
     pub start: u64,
     pub route: RouteKind,
+    /// The stream that the client comes back for.
+    pub returns: Option<Return>,
     pub pipe: PipePlan,
     pub connect: [PolicyPlan; 2],
     pub handshake: PolicyPlan,
@@ -71,6 +82,27 @@ pub enum RouteKind {
     Nowhere,
     /// `ingest.v1`, with a source in the query that there is not.
     BadSource,
+}
+
+/// A client that comes back.
+#[derive(Debug, Clone, Copy)]
+pub struct Return {
+    /// The connection that began the stream.
+    pub stream: usize,
+    pub token: Token,
+}
+
+/// With which token a client comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Token {
+    /// The last one that a client of its stream was told.
+    Last,
+    /// The first one: it may have been used.
+    First,
+    /// The last one of another stream.
+    Foreign(usize),
+    /// One that nobody was told.
+    Unknown,
 }
 
 /// How a transport behaves.
@@ -99,6 +131,20 @@ pub struct PolicyPlan {
     pub act: Act,
 }
 
+impl PolicyPlan {
+    /// Accepts at once.
+    pub fn accepts() -> Self {
+        Self {
+            before: 0,
+            claim: None,
+            after: 0,
+            attribute: false,
+            expired: false,
+            act: Act::Accept,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimPlan {
     pub key: u8,
@@ -123,6 +169,12 @@ pub struct LinkPlan {
     pub ready: Readiness,
     pub echo: bool,
     pub talk: Option<Talk>,
+    /// Says so often how much is safe, to whoever asked.
+    pub receipts: Option<u64>,
+    /// Says after so long that what is behind it is away.
+    pub away_after: Option<u64>,
+    /// Closes after so long, with this code.
+    pub closes: Option<(u64, u16)>,
     pub fault: Option<Fault>,
     pub seal_after: u64,
     pub seal: Seal,
@@ -133,6 +185,9 @@ pub enum Open {
     Succeeds,
     Fails,
     Panics,
+    /// In its own words, and with this code.
+    Refuses(u16),
+    NoPlace,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,6 +240,11 @@ pub enum Reading {
     },
     /// Not any more after so many bytes.
     Until(usize),
+    /// After so many bytes not for so long.
+    Rests {
+        after: usize,
+        pause: u64,
+    },
 }
 
 /// What a client does when it sees the host's Close.

@@ -6,7 +6,11 @@ use super::generate::{chance, even, pick};
 use super::item::{
     self, BINARY, Blob, CLOSE, CONTINUATION, FIN, Item, Meaning, PING, PONG, TEXT, Text,
 };
-use super::schedule::{Bounds, Pace, RouteKind, Step};
+use super::schedule::{Bounds, Pace, Return, RouteKind, Step};
+
+/// The headers of a web page that may connect, and of one that may not.
+const ORIGIN: &str = "Origin: https://our.example\r\n";
+pub const FOREIGN_ORIGIN: &str = "Origin: https://their.example\r\n";
 
 struct Script<'a> {
     rng: &'a mut Rng,
@@ -29,17 +33,78 @@ pub fn script(rng: &mut Rng, n: usize, route: RouteKind, bounds: Bounds) -> Vec<
         max_message: bounds.max_message,
     };
     script.all(n, route);
-    // A client can go at any moment.
-    if chance(script.rng, 10) {
-        let at = script.rng.usize(..=script.steps.len());
-        let ends = [Step::Reset, Step::Leave, Step::HalfClose];
-        let end = ends[script.rng.usize(..3)].clone();
-        script.steps.insert(at, end);
-    }
-    script.steps
+    script.may_go()
+}
+
+/// The part of a client that may come back, or has.
+pub fn speech(rng: &mut Rng, n: usize, back: Option<Return>, bounds: Bounds) -> Vec<Step> {
+    let mut script = Script {
+        rng,
+        steps: Vec::new(),
+        max_message: bounds.max_message,
+    };
+    script.speech(n, back);
+    script.may_go()
 }
 
 impl Script<'_> {
+    /// A client can go at any moment.
+    fn may_go(mut self) -> Vec<Step> {
+        if chance(self.rng, 10) {
+            let at = self.rng.usize(..=self.steps.len());
+            let ends = [Step::Reset, Step::Leave, Step::HalfClose];
+            let end = ends[self.rng.usize(..3)].clone();
+            self.steps.insert(at, end);
+        }
+        self.steps
+    }
+
+    fn speech(&mut self, n: usize, back: Option<Return>) {
+        let path = match back {
+            Some(_) => format!("/ingest/{n}?resume={}", item::TOKEN),
+            None => format!("/ingest/{n}"),
+        };
+        self.send(Item::upgrade(&path, ""));
+        self.noise();
+        let greeting = match self.rng.u8(..20) {
+            0 => Text::Handshake,
+            1 => Text::HandshakeForReceipts,
+            _ => Text::HandshakeToResume,
+        };
+        self.text(greeting);
+        // Who comes back has to know from where to go on.
+        if back.is_some() || chance(self.rng, 80) {
+            self.steps.push(Step::AwaitText);
+        }
+        for _ in 0..self.rng.usize(..10) {
+            let length = self.rng.usize(..=300.min(self.max_message));
+            self.send(Item::speech(length));
+            self.pause(25);
+            self.noise();
+            if chance(self.rng, 10) {
+                let text = pick(self.rng, &[Text::Ping, Text::Pause, Text::Resume]);
+                self.text(text);
+            }
+        }
+        match self.rng.u8(..20) {
+            0..4 => self.steps.push(Step::Reset),
+            4..8 => self.steps.push(Step::Leave),
+            8 | 9 => self.steps.push(Step::HalfClose),
+            10 => self.unfinished(),
+            11..15 => {
+                self.text(Text::Finalize);
+                // Before it has read the answer, mostly.
+                let ends = [Step::Reset, Step::Leave, Step::Wait(50)];
+                let end = ends[self.rng.usize(..3)].clone();
+                self.steps.push(end);
+            }
+            15 => self.text(Text::Done),
+            16 => self.close(Some((1001, ""))),
+            // Half dead, or silent.
+            _ => {}
+        }
+    }
+
     fn all(&mut self, n: usize, route: RouteKind) {
         let path = match route {
             RouteKind::Ingest => format!("/ingest/{n}"),
@@ -51,8 +116,10 @@ impl Script<'_> {
         match self.rng.u8(..40) {
             0 => return self.send(Item::no_upgrade(&path)),
             // Never finished.
-            1 => return self.send(Item::torn(Item::upgrade(&path).bytes.0, 60)),
-            _ => self.send(Item::upgrade(&path)),
+            1 => return self.send(Item::torn(Item::upgrade(&path, "").bytes.0, 50)),
+            2 => self.send(Item::upgrade(&path, FOREIGN_ORIGIN)),
+            3 => self.send(Item::upgrade(&path, ORIGIN)),
+            _ => self.send(Item::upgrade(&path, "")),
         }
         if chance(self.rng, 50) {
             self.steps.push(Step::AwaitUpgrade);
@@ -89,6 +156,8 @@ impl Script<'_> {
             // Nothing.
             4 => {}
             5 => return self.end(),
+            6 => self.text(Text::HandshakeForReceipts),
+            7 => self.text(Text::HandshakeToResume),
             _ => self.text(Text::Handshake),
         }
         After::Anything
@@ -224,7 +293,7 @@ impl Script<'_> {
             let length = bytes.len();
             Item::bad_header(bytes, length, code)
         };
-        let item = match self.rng.u8(..15) {
+        let item = match self.rng.u8(..16) {
             0 => Item::bad_header(item::frame(FIN | BINARY, b"abc", None), 2, 1002),
             1 => in_header(header(0xC0 | BINARY, 5), 1002),
             2 => in_header(header(FIN | pick(self.rng, &[3, 7, 0xB, 0xF]), 5), 1002),
@@ -248,6 +317,11 @@ impl Script<'_> {
                 whole(CONTINUATION, b"z", 1007)
             }
             13 => {
+                // As long as it says, and it need not say it so.
+                let key = self.rng.u32(..).to_be_bytes();
+                in_header([&[FIN | BINARY, 0x80 | 126, 0, 5], &key[..]].concat(), 1002)
+            }
+            14 => {
                 self.frame(TEXT, b"begun", Meaning::Part);
                 in_header(header(FIN | BINARY, 5), 1002)
             }

@@ -51,21 +51,50 @@ pub enum Event {
     Evicted,
     /// This connection evicted another.
     Evicts,
+    /// The client is about to come back with the token that this connection was
+    /// told.
+    Presents(Option<usize>),
+    /// The connection took a stream over.
+    Takes,
+    /// The connection let go of its stream, which goes on.
+    Parks,
+    /// The host reads while its upstream or its client does not take what it is
+    /// given.
+    ReadsHeld,
+    /// The Close begins while the stream is open, or a key is held.
+    ClosesOpen,
     /// The upstream.
     Opening,
     Opened,
     OpenFailed,
     Took(Taken),
     Emitted(Said),
+    /// It closed the stream.
+    Closed(u16),
     Lost,
     Sealing(Ending),
     Sealed(u64),
     SealFailed,
     LinkDropped,
+    /// The same of a stream whose client is away. It is told of the connection
+    /// that it had last.
+    Away(Gone),
     /// A panic that the schedule asked for.
     Panicked,
     /// All is over, and something that the host began to say is unfinished.
     Torn,
+}
+
+/// What happens to a stream whose client is away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gone {
+    Emitted(Said),
+    Closed,
+    Lost,
+    Sealing(Ending),
+    Sealed(u64),
+    SealFailed,
+    Panicked,
 }
 
 /// What an upstream was given.

@@ -9,10 +9,11 @@ use sluice::facts::Facts;
 use sluice::lanes::Lanes;
 use sluice::policy::Rejection;
 use sluice::session::{ClaimError, Registry, Session, SessionGuard};
+use tokio::task;
 
 use super::oracle::WRITE;
 use super::output::{Output, Said};
-use super::schedule::{RouteKind, Schedule};
+use super::schedule::{Return, RouteKind, Schedule, Token};
 use super::trace::{Event, Trace};
 
 mod invariants;
@@ -31,6 +32,7 @@ pub struct World {
 struct Live {
     connections: Vec<Connection>,
     by_session: HashMap<String, usize>,
+    by_task: HashMap<task::Id, usize>,
 }
 
 #[derive(Default)]
@@ -47,8 +49,14 @@ struct Connection {
     link: Link,
     /// Until when the host waits for the link to be sealed.
     sealing_until: u64,
-    /// Held when the link was opened.
+    /// Held when the link was opened, or taken over.
     exclusive: Vec<String>,
+    /// What leads back to the stream, as far as its client was told.
+    token: Option<String>,
+    /// Of the stream that the connection began: bytes that its upstream was
+    /// given, and bytes that it said since its client is away.
+    taken: u64,
+    kept: usize,
 }
 
 /// Where a connection's link stands.
@@ -59,9 +67,18 @@ pub enum Link {
     /// It may not be given anything.
     Held,
     Ready,
+    /// Nobody's: its client is away.
+    Parked,
     Sealing,
     Gone,
 }
+
+/// Which connection this is. Each has a port of its own.
+pub fn who(facts: &Facts) -> usize {
+    usize::from(facts.remote.port() - FIRST_PORT)
+}
+
+pub const FIRST_PORT: u16 = 10_000;
 
 impl World {
     pub fn new(schedule: Schedule) -> Self {
@@ -81,6 +98,7 @@ impl World {
         let live = Live {
             connections: connections.collect(),
             by_session: HashMap::new(),
+            by_task: HashMap::new(),
         };
         Self {
             probe: SessionGuard::new(facts, registry.clone()),
@@ -110,9 +128,8 @@ impl World {
             self.closes(me, link);
         }
         for said in said {
-            if said == Said::Ack && link == Link::Never {
-                self.trace
-                    .fault(me, "the ack came before the upstream was open");
+            if let Said::Ack { from, .. } = said {
+                self.acknowledges(me, from, link);
             }
             self.trace.record(me, Event::Said(said));
         }
@@ -147,6 +164,8 @@ impl World {
         let mut live = self.lock();
         let id = session.facts.session_id.to_string();
         live.by_session.insert(id, me);
+        // Everything of a connection that is not sealing is done in one task.
+        live.by_task.insert(task::id(), me);
         live.connections[me].session = Some(Arc::downgrade(session));
     }
 
@@ -159,14 +178,77 @@ impl World {
                 self.registry
                     .evict(session, key, &holder.session_id, notice)
                     .map_err(|_| ())?;
-                let loser = self.of(&holder.session_id).unwrap();
-                self.trace.record(loser, Event::Evicted);
+                for loser in self.under(key, &holder.session_id) {
+                    self.trace.record(loser, Event::Evicted);
+                }
                 self.trace.record(me, Event::Evicts);
             }
             claimed => claimed.map_err(|_| ())?,
         }
         self.lock().connections[me].claimed.push(key.to_owned());
         Ok(())
+    }
+
+    /// Who loses a key with its holder: every connection of its stream.
+    fn under(&self, key: &str, holder: &str) -> Vec<usize> {
+        let holder = self.of(holder).unwrap();
+        let live = self.lock();
+        let loses = |other: &usize| {
+            let connection = &live.connections[*other];
+            let is_there = connection
+                .session
+                .as_ref()
+                .is_some_and(|it| it.strong_count() > 0);
+            let claims = connection.claimed.iter().any(|it| it == key);
+            self.stream(*other) == self.stream(holder) && is_there && claims
+        };
+        (0..live.connections.len()).filter(loses).collect()
+    }
+
+    /// The connection that began the stream of this one.
+    pub fn stream(&self, me: usize) -> usize {
+        let returns = self.schedule.connections[me].returns;
+        returns.map_or(me, |returns| returns.stream)
+    }
+
+    /// The connection whose task this is.
+    pub fn whose_task(&self) -> Option<usize> {
+        self.lock().by_task.get(&task::try_id()?).copied()
+    }
+
+    /// A client was told a token.
+    pub fn tells(&self, me: usize, token: String) {
+        let mut live = self.lock();
+        // Who comes back for what is complete gets no other one.
+        let known = live
+            .connections
+            .iter()
+            .any(|it| it.token.as_ref() == Some(&token));
+        live.connections[me].token = Some(token).filter(|_| !known);
+    }
+
+    /// The token with which a client comes back, and to whom it was told.
+    pub fn token(&self, back: Return) -> Option<(usize, String)> {
+        let stream = match back.token {
+            Token::Last | Token::First => back.stream,
+            Token::Foreign(other) => other,
+            Token::Unknown => return None,
+        };
+        let live = self.lock();
+        let told = live.connections.iter().enumerate();
+        let told = told.filter(|(other, _)| self.stream(*other) == stream);
+        let mut told = told.filter_map(|(other, it)| Some((other, it.token.clone()?)));
+        match back.token {
+            Token::First => told.next(),
+            _ => told.next_back(),
+        }
+    }
+
+    /// Every token that was told.
+    pub fn tokens(&self) -> Vec<String> {
+        let live = self.lock();
+        let tokens = live.connections.iter().filter_map(|it| it.token.clone());
+        tokens.collect()
     }
 
     /// How many claims a connection made, to return to with [`World::forget`].

@@ -5,6 +5,7 @@
 pub enum Cause {
     Overloaded,
     RateLimited,
+    OriginDenied,
     NotFound,
     HandshakeInvalid,
     HandshakeTimeout,
@@ -13,6 +14,18 @@ pub enum Cause {
     AuthUnavailable,
     PredecessorStays,
     Upstream,
+    /// The upstream refused the stream, with this code.
+    Refused(u16),
+    NoPlace,
+    /// The upstream closed the stream, with this code.
+    UpstreamEnded(u16),
+    TooFast,
+    TooLong,
+    ResumeRefused,
+    /// Another connection has the stream now.
+    Resumed,
+    /// The stream was complete before the client came back for it.
+    Remembered,
     Evicted,
     Idle,
     TokenExpired,

@@ -7,11 +7,13 @@
 //! causes of one instant race.
 
 use super::super::item::{Meaning, Text};
-use super::super::schedule::{Act, RouteKind};
+use super::super::schedule::{Act, Open, RouteKind};
 use super::super::trace::{Event, Stage};
 pub use super::cause::Cause;
 use super::view::View;
 
+mod limits;
+mod returns;
 mod timers;
 mod windows;
 
@@ -115,6 +117,12 @@ impl Walk<'_> {
                 self.candidates.push((at, NEVER, Cause::RateLimited));
             }
         }
+        if self.view.origin_is_foreign() && self.view.plan.route != RouteKind::Nowhere {
+            return self.exact(at, Cause::OriginDenied);
+        }
+        if self.view.plan.route == RouteKind::Ingest && !self.finds_its_stream(at) {
+            return;
+        }
         match self.view.plan.route {
             RouteKind::Nowhere => self.exact(at, Cause::NotFound),
             RouteKind::BadSource => self.exact(at, Cause::HandshakeInvalid),
@@ -179,8 +187,10 @@ impl Walk<'_> {
             self.exact(begins + HANDSHAKE, Cause::HandshakeTimeout);
         }
         let first = self.next_item(1, |meaning| match meaning {
-            Meaning::Text(Text::Handshake) => Some(None),
-            Meaning::Text(_) | Meaning::Binary(_) => Some(Some(Cause::HandshakeInvalid)),
+            Meaning::Text(text) if text.greets() => Some(None),
+            Meaning::Text(_) | Meaning::Binary(_) | Meaning::Speech(_) => {
+                Some(Some(Cause::HandshakeInvalid))
+            }
             other => client_ends(other).map(Some),
         });
         match first {
@@ -213,6 +223,9 @@ impl Walk<'_> {
 
     fn open(&mut self, begins: u64, next_item: usize) {
         let view = self.view;
+        if view.plan.returns.is_some() {
+            return self.goes_on(begins, next_item);
+        }
         let expires = begins + self.left;
         let Some(opening) = view.first(|event| *event == Event::Opening) else {
             if view.first(|event| *event == Event::Evicts).is_some() {
@@ -223,7 +236,14 @@ impl Walk<'_> {
             return;
         };
         if let Some(at) = view.first(|event| *event == Event::OpenFailed) {
-            self.exact(at, Cause::Upstream);
+            self.exact(
+                at,
+                match view.plan.link.open {
+                    Open::NoPlace => Cause::NoPlace,
+                    Open::Refuses(code) => Cause::Refused(code),
+                    _ => Cause::Upstream,
+                },
+            );
         }
         self.expires(expires, Some(opening), Cause::PredecessorStays);
         let opened = view.first(|event| *event == Event::Opened);
@@ -241,6 +261,16 @@ impl Walk<'_> {
         if let Some(at) = view.first(|event| *event == Event::Lost) {
             self.exact(at, Cause::Upstream);
         }
+        let closed = view.entries.iter().find_map(|(at, event)| match event {
+            Event::Closed(code) => Some((*at, *code)),
+            _ => None,
+        });
+        if let Some((at, code)) = closed {
+            self.exact(at, Cause::UpstreamEnded(code));
+        }
+        self.too_fast();
+        self.too_long(begins);
+        self.resumed(begins);
         self.watch(begins);
         self.silence(begins);
         self.unfinished(begins, next_item);

@@ -4,6 +4,7 @@ use super::super::output::Said;
 use super::super::policy::rejection;
 use super::super::schedule::{Fault, Reading, Step};
 use super::super::trace::Event;
+use super::super::upstream::FAREWELL;
 use super::causes::{Cause, Verdict, WRITE};
 use super::view::View;
 
@@ -38,7 +39,9 @@ pub fn check(view: &View<'_>, verdict: &Verdict, faults: &mut Vec<String>) -> Op
     let causes: Vec<Cause> = causes.collect();
     let matching = causes.into_iter().find(|cause| {
         let words = words(view, cause);
-        words.codes.contains(code) && fits(&words, *code, reason, before)
+        words.codes.contains(code)
+            && gives_the_reason(cause, reason)
+            && fits(&words, *code, reason, before)
     });
     if matching.is_none() {
         let due = &verdict.causes;
@@ -47,7 +50,8 @@ pub fn check(view: &View<'_>, verdict: &Verdict, faults: &mut Vec<String>) -> Op
             verdict.by
         ));
     }
-    let decided = view.first(|event| matches!(event, Event::Sealing(_)));
+    check_parks(view, matching.as_ref(), faults);
+    let decided = view.first(|event| matches!(event, Event::Sealing(_) | Event::Parks));
     if decided.is_some_and(|at| at > verdict.by) {
         faults.push(format!(
             "the end came late: {decided:?}, due {}",
@@ -55,6 +59,33 @@ pub fn check(view: &View<'_>, verdict: &Verdict, faults: &mut Vec<String>) -> Op
         ));
     }
     matching
+}
+
+/// Only the stream of a client that was lost goes on, and that has to.
+fn check_parks(view: &View<'_>, ended: Option<&Cause>, faults: &mut Vec<String>) {
+    let parks = view.parks();
+    let lost = matches!(
+        ended,
+        Some(Cause::Gone | Cause::Idle | Cause::Stalled | Cause::Unfinished | Cause::Resumed)
+    );
+    let open = view.first(|event| *event == Event::ClosesOpen).is_some();
+    if open && parks.is_none() {
+        faults.push("the Close came before the stream was sealed and all released".to_owned());
+    }
+    if parks.is_some() && (!lost || !view.is_moored()) {
+        faults.push(format!("the stream goes on after {ended:?}"));
+    }
+    // What is read behind that is thrown away.
+    let held = view.all(|event| *event == Event::ReadsHeld).next();
+    if held.is_some() && (parks.is_none() || held < parks) {
+        faults.push("the host read while it was held back".to_owned());
+    }
+    let room = view.schedule.parking >= view.schedule.connections.len();
+    if lost && room && view.streams() && view.is_moored() && parks.is_none() {
+        faults.push(format!(
+            "the stream did not wait for its client after {ended:?}"
+        ));
+    }
 }
 
 trait RevBeforeClose<'a> {
@@ -215,8 +246,18 @@ fn words(view: &View<'_>, cause: &Cause) -> Words {
         error: None,
         finalized: false,
     };
+
     match cause {
         Cause::Overloaded => error(1013, "overloaded", true),
+        Cause::OriginDenied => error(4005, "policy_denied", false),
+        Cause::Refused(code @ 3000..5000) => error(*code, "full", true),
+        Cause::UpstreamEnded(code @ (1000 | 3000..5000)) => plain(*code),
+        Cause::Refused(_) | Cause::UpstreamEnded(_) => error(4006, "upstream_unavailable", true),
+        Cause::NoPlace => error(4004, "not_found", false),
+        Cause::TooFast => error(4009, "stream_limit", false),
+        Cause::TooLong => error(4009, "stream_limit", true),
+        Cause::ResumeRefused => error(4011, "resume_refused", false),
+        Cause::Resumed => error(4003, "superseded", false),
         Cause::RateLimited => error(1013, "rate_limited", true),
         Cause::NotFound => error(4004, "not_found", false),
         Cause::HandshakeInvalid => error(4000, "handshake_invalid", false),
@@ -238,12 +279,65 @@ fn words(view: &View<'_>, cause: &Cause) -> Words {
         Cause::Stalled => plain(1001),
         Cause::Done => plain(1000),
         Cause::ClientClosed(close) => plain(close.as_ref().map_or(1000, |(code, _)| *code)),
-        Cause::Finalized => Words {
+        Cause::Finalized | Cause::Remembered => Words {
             codes: finalized_codes(view),
             error: None,
             finalized: true,
         },
     }
+}
+
+/// Whether a Close says why, so that two causes of one code are told apart.
+fn gives_the_reason(cause: &Cause, reason: &str) -> bool {
+    let one_of: &[&str] = match cause {
+        Cause::Overloaded => &["the gateway is overloaded"],
+        Cause::RateLimited => &["too many attempts"],
+        Cause::NotFound => &["no such route"],
+        Cause::HandshakeInvalid => return reason.starts_with("Handshake invalid: "),
+        Cause::HandshakeTimeout => &["no handshake was received in time"],
+        Cause::Internal => &["Internal error"],
+        Cause::PredecessorStays => &["Ingest already active"],
+        Cause::OriginDenied => &["web pages of this origin may not connect"],
+        Cause::Refused(3000..5000) => &["no room"],
+        Cause::Refused(_) => &["the upstream refused the stream"],
+        Cause::NoPlace => &["no such place"],
+        Cause::UpstreamEnded(1000 | 3000..5000) => &[FAREWELL],
+        Cause::UpstreamEnded(_) => &["the upstream closed the stream"],
+        Cause::Upstream => &[
+            "the upstream refused",
+            "the upstream did not open in time",
+            "the upstream takes nothing any more",
+            "the upstream is lost",
+            "the stream could not be completed",
+        ],
+        Cause::TooFast => &["audio comes faster than this route allows"],
+        Cause::TooLong => &["the stream is longer than this route allows"],
+        Cause::ResumeRefused => &["this stream cannot be resumed: start afresh"],
+        Cause::Resumed => &["the stream goes on over another connection"],
+        Cause::Evicted => &["superseded by a newer connection"],
+        Cause::PolicyFailed => {
+            return reason == "admission took too long"
+                || reason.starts_with("policy ") && reason.ends_with(" failed");
+        }
+        Cause::Idle => &["nothing was received for too long"],
+        Cause::TokenExpired => &["the token expired"],
+        Cause::AuthUnavailable => &["the token cannot be checked at the moment"],
+        Cause::Draining => &["the gateway is shutting down"],
+        Cause::Unfinished => &["message was not finished in time"],
+        Cause::Violation(_) => return !reason.is_empty() && !reason.ends_with("in time"),
+        Cause::Gone => &[
+            "the connection ended without a Close",
+            "the transport broke",
+        ],
+        Cause::Stalled => &["the client does not read"],
+        Cause::Finalized | Cause::Remembered => &["finalized"],
+        Cause::Done => &["closed"],
+        Cause::ClientClosed(close) => {
+            return close.as_ref().map_or("", |(_, theirs)| theirs) == reason;
+        }
+        Cause::Denied(code) => return rejection(*code).message.starts_with(reason),
+    };
+    one_of.contains(&reason)
 }
 
 /// A client that closes behind its finalize may get its own code back.

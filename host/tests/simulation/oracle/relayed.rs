@@ -1,7 +1,7 @@
 //! What was relayed: a prefix of what was sent, and all of it where the client
 //! came to its end.
 
-use super::super::item::{Meaning, Text};
+use super::super::item::{Blob, Meaning, Text, speech};
 use super::super::output::Said;
 use super::super::trace::{Event, Taken};
 use super::causes::Cause;
@@ -16,7 +16,7 @@ pub fn check(view: &View<'_>, ended: Option<&Cause>, faults: &mut Vec<String>) {
         Some(Cause::Idle | Cause::Unfinished) => view.is_free(),
         _ => false,
     };
-    let opened = view.first(|event| *event == Event::Opened).is_some();
+    let opened = view.streams();
     let (sent, replies) = due(view);
     let taken: Vec<&Taken> = view.entries.iter().filter_map(taken).collect();
     compare("the upstream", &sent, &taken, all && opened, faults);
@@ -33,16 +33,41 @@ pub fn check(view: &View<'_>, ended: Option<&Cause>, faults: &mut Vec<String>) {
         all && opened,
         faults,
     );
-    let emitted: Vec<Said> = view.entries.iter().filter_map(emitted).collect();
-    let down = said.iter().copied();
-    let down = down.filter(|it| matches!(it, Said::Text(_) | Said::Binary(_)));
-    let down: Vec<&Said> = down.collect();
-    compare("the client", &emitted, &down, ended.is_some(), faults);
-    check_ack(view, &said, opened && ended.is_some(), faults);
+    check_down(view, &said, ended.is_some(), faults);
+    let complete = ended == Some(&Cause::Remembered);
+    check_ack(view, &said, complete || opened && ended.is_some(), faults);
     check_seal(view, ended, &taken, &said, opened, faults);
     let pings = said.iter().filter(|said| ***said == Said::WirePing).count();
     if ended == Some(&Cause::Idle) && pings < 2 {
         faults.push("a silent client was not pinged".to_owned());
+    }
+}
+
+/// What the upstream said while its client was away comes first. Of that a
+/// connection before may have had some.
+fn check_down(view: &View<'_>, said: &[&Said], all: bool, faults: &mut Vec<String>) {
+    let emitted: Vec<Said> = view
+        .entries
+        .iter()
+        .filter_map(emitted)
+        .filter(|said| view.passes(said))
+        .collect();
+    let down = said.iter().copied().filter(|said| view.passes(said));
+    let down: Vec<&Said> = down.collect();
+    let (had, away) = view.said_away();
+    // The end may come before there was room for it.
+    let takes = view.first(|event| *event == Event::Takes);
+    let ends = view.first(|event| matches!(event, Event::Sealing(_) | Event::Parks));
+    let all = all && (away.is_empty() || takes < ends && !view.client_is_slow());
+    let fits = (0..=had).any(|had| {
+        let due = [&away[had..], &emitted[..]].concat();
+        let mut found = Vec::new();
+        compare("the client", &due, &down, all, &mut found);
+        found.is_empty()
+    });
+    if !fits {
+        let due = [&away[..], &emitted[..]].concat();
+        compare("the client", &due, &down, all, faults);
     }
 }
 
@@ -70,7 +95,8 @@ fn compare<T: PartialEq + std::fmt::Debug>(
 fn due(view: &View<'_>) -> (Vec<Taken>, Vec<Said>) {
     let (mut sent, mut replies) = (Vec::new(), Vec::new());
     let mut greeted = !view.is_ingest();
-    let ended = view.first(|event| matches!(event, Event::Sealing(_)));
+    let mut place_in_stream = from(view).unwrap_or(0);
+    let ended = view.first(|event| matches!(event, Event::Sealing(_) | Event::Parks));
     let ended = ended.unwrap_or(u64::MAX);
     for (place, item) in view.items.iter().skip(1) {
         // What is read after the end is thrown away.
@@ -81,10 +107,15 @@ fn due(view: &View<'_>) -> (Vec<Taken>, Vec<Said>) {
         match &item.meaning {
             Meaning::Ping(payload) => replies.push(Said::WirePong(payload.clone())),
             Meaning::Close(_) | Meaning::Violation(_) => break,
-            Meaning::Text(Text::Handshake) if !greeted => greeted = true,
-            Meaning::Text(_) | Meaning::Binary(_) if !greeted => break,
+            Meaning::Text(text) if !greeted && text.greets() => greeted = true,
+            Meaning::Text(_) | Meaning::Binary(_) | Meaning::Speech(_) if !greeted => break,
             Meaning::Text(Text::Finalize | Text::Done) if view.is_ingest() => break,
             Meaning::Binary(payload) => sent.push(Taken::Binary(payload.clone())),
+            Meaning::Speech(length) => {
+                let payload = speech(place_in_stream, *length);
+                place_in_stream += *length as u64;
+                sent.push(Taken::Binary(Blob(payload)));
+            }
             Meaning::Text(text) if view.is_ingest() => match text {
                 Text::Ping => replies.push(Said::Pong),
                 Text::Pong => {}
@@ -124,13 +155,40 @@ fn emitted((_, event): &(u64, &Event)) -> Option<Said> {
 }
 
 fn is_reply(said: &Said) -> bool {
-    matches!(said, Said::WirePong(_) | Said::Pong | Said::Status(_))
+    match said {
+        Said::Status(status) => status != "upstream_lost",
+        said => matches!(said, Said::WirePong(_) | Said::Pong),
+    }
+}
+
+/// Where the ack says that the stream goes on.
+fn from(view: &View<'_>) -> Option<u64> {
+    view.said().find_map(|(_, said)| match said {
+        Said::Ack { from, .. } => *from,
+        _ => None,
+    })
 }
 
 /// Exactly one ack, before every other message.
 fn check_ack(view: &View<'_>, said: &[&Said], due: bool, faults: &mut Vec<String>) {
-    let acks = said.iter().filter(|said| ***said == Said::Ack).count();
+    let all = said.iter().filter(|said| matches!(said, Said::Ack { .. }));
+    let acks = all.clone().count();
     let due = due && view.is_ingest();
+    let receipts = view.plan.returns.is_some()
+        || matches!(
+            view.greeting(),
+            Some(Text::HandshakeForReceipts | Text::HandshakeToResume)
+        );
+    for ack in all {
+        let right = Said::Ack {
+            receipts,
+            resumable: view.is_moored(),
+            from: from(view),
+        };
+        if **ack != right {
+            faults.push(format!("{ack:?}, where {right:?} was due"));
+        }
+    }
     // A client that panicked the host in the instant of its ack lost nothing
     // but the ack that was queued.
     if acks > 1 || (due && acks == 0) {
@@ -143,7 +201,7 @@ fn check_ack(view: &View<'_>, said: &[&Said], due: bool, faults: &mut Vec<String
         )
     };
     let first = said.iter().find(message);
-    if view.is_ingest() && first.is_some_and(|first| **first != Said::Ack) {
+    if view.is_ingest() && first.is_some_and(|first| !matches!(first, Said::Ack { .. })) {
         faults.push(format!("{first:?} came before the ack"));
     }
 }
@@ -166,7 +224,8 @@ fn check_seal(
         })
         .collect();
     let panicked = view.first(|event| *event == Event::Panicked).is_some();
-    if (opened && !panicked && endings.len() != 1) || endings.len() > 1 {
+    let due = usize::from(view.parks().is_none());
+    if (opened && !panicked && endings.len() != due) || endings.len() > 1 {
         faults.push(format!("sealed {} times", endings.len()));
     }
     let complete = matches!(ended, Some(Cause::Finalized | Cause::Done));
@@ -181,7 +240,7 @@ fn check_seal(
         Taken::Binary(payload) => payload.0.len() as u64,
         _ => 0,
     });
-    let bytes: u64 = bytes.sum();
+    let bytes = bytes.sum::<u64>() + from(view).unwrap_or(0);
     let confirmed = said.iter().find_map(|said| match said {
         Said::Finalized { bytes } => Some(*bytes),
         _ => None,

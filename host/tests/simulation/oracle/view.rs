@@ -1,12 +1,14 @@
 //! One connection's part of a report.
 
-use super::super::item::{Item, Meaning};
+use super::super::item::{Item, Meaning, Text};
 use super::super::output::Said;
 use super::super::run::Report;
 use super::super::schedule::{Plan, Readiness, Reading, RouteKind, Schedule, Step};
-use super::super::trace::Event;
+use super::super::script::FOREIGN_ORIGIN;
+use super::super::trace::{Entry, Event, Gone};
 
 pub struct View<'a> {
+    pub me: usize,
     pub schedule: &'a Schedule,
     pub plan: &'a Plan,
     pub entries: Vec<(u64, &'a Event)>,
@@ -43,6 +45,7 @@ impl<'a> View<'a> {
         });
         let items = sent.collect();
         Self {
+            me,
             schedule,
             plan,
             entries,
@@ -55,6 +58,110 @@ impl<'a> View<'a> {
     /// Whether the connection was accepted beyond the places that there are.
     pub fn is_overload(&self) -> bool {
         self.first(|event| *event == Event::Seated(false)).is_some()
+    }
+
+    pub fn other(&self, me: usize) -> Self {
+        Self::of(self.report, me)
+    }
+
+    pub fn others(&self) -> impl Iterator<Item = Self> {
+        let all = 0..self.schedule.connections.len();
+        all.filter(|other| *other != self.me)
+            .map(|other| self.other(other))
+    }
+
+    /// The connection that began the stream of this one.
+    pub fn stream_id(&self) -> usize {
+        self.plan.returns.map_or(self.me, |returns| returns.stream)
+    }
+
+    /// What happened to all connections of its stream.
+    pub fn stream(&self) -> impl Iterator<Item = &'a Entry> {
+        let stream = self.stream_id();
+        let plans = &self.report.schedule.connections;
+        let of = move |it: &&Entry| {
+            let returns = plans[it.connection].returns;
+            returns.map_or(it.connection, |returns| returns.stream) == stream
+        };
+        self.report.entries.iter().filter(of)
+    }
+
+    /// To whom the token was told with which it comes back.
+    pub fn presents(&self) -> Option<usize> {
+        self.entries.iter().find_map(|(_, event)| match event {
+            Event::Presents(told) => *told,
+            _ => None,
+        })
+    }
+
+    /// Whether a client that comes back is the one whose stream it names.
+    pub fn is_owner(&self) -> bool {
+        let stream = self.stream_id();
+        let told = self.presents().map(|told| self.other(told).stream_id());
+        let first = &self.schedule.connections[stream].connect[0];
+        told == Some(stream) && first.attribute == self.plan.connect[0].attribute
+    }
+
+    pub fn origin_is_foreign(&self) -> bool {
+        let request = self.items.first().map(|(_, item)| &item.bytes.0);
+        let origin = FOREIGN_ORIGIN.as_bytes();
+        request.is_some_and(|it| it.windows(origin.len()).any(|it| it == origin))
+    }
+
+    /// When the connection let go of its stream.
+    pub fn parks(&self) -> Option<u64> {
+        self.first(|event| *event == Event::Parks)
+    }
+
+    /// Whether the connection had a stream.
+    pub fn streams(&self) -> bool {
+        let began = |event: &Event| matches!(event, Event::Opened | Event::Takes);
+        self.first(began).is_some()
+    }
+
+    /// The handshake that it sent.
+    pub fn greeting(&self) -> Option<Text> {
+        self.items.iter().find_map(|(_, item)| match item.meaning {
+            Meaning::Text(text) if text.greets() => Some(text),
+            _ => None,
+        })
+    }
+
+    /// Whether its client may come back: it was told how, or would have been.
+    pub fn is_moored(&self) -> bool {
+        let asked = self.greeting() == Some(Text::HandshakeToResume);
+        let returns = self.plan.returns.is_some();
+        self.is_ingest() && (returns || asked && self.schedule.bounds.resume_grace.is_some())
+    }
+
+    /// Whether something that an upstream says goes to the client as it is.
+    /// Receipts of a stream that was away are told in one.
+    pub fn passes(&self, said: &Said) -> bool {
+        match said {
+            Said::Text(_) | Said::Binary(_) => true,
+            Said::Status(status) => status == "upstream_lost" && self.is_ingest(),
+            Said::Kept { .. } => self.plan.returns.is_none(),
+            _ => false,
+        }
+    }
+
+    /// What the upstream said while its client was away, before this connection
+    /// took the stream, and how much of that a connection before may have told
+    /// it.
+    pub fn said_away(&self) -> (usize, Vec<Said>) {
+        let (mut had, mut away) = (0, Vec::new());
+        if self.first(|event| *event == Event::Takes).is_none() {
+            return (had, away);
+        }
+        for entry in self.stream() {
+            match &entry.event {
+                Event::Takes if entry.connection == self.me => break,
+                Event::Takes => had = away.len(),
+                Event::Away(Gone::Emitted(said)) if self.passes(said) => away.push(said.clone()),
+                _ => {}
+            }
+        }
+        (had, away)
     }
 
     /// When this connection counted as an attempt, if it did.

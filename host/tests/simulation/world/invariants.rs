@@ -1,52 +1,104 @@
 //! What must be so whenever something happens.
 
+use super::super::trace::Event;
 use super::{Link, World};
 
 impl World {
     /// The host has taken bytes from the transport.
     pub fn has_read(&self, me: usize) {
         match self.link(me) {
-            Link::Held => {
-                let fault = "the host reads while the upstream is not ready";
-                self.trace.fault(me, fault);
-            }
-            Link::Ready => self.has_room(me, "the host reads"),
-            Link::Never | Link::Sealing | Link::Gone => {}
+            Link::Held => self.trace.record(me, Event::ReadsHeld),
+            Link::Ready if !self.has_room(me) => self.trace.record(me, Event::ReadsHeld),
+            Link::Ready => {}
+            Link::Never | Link::Parked | Link::Sealing | Link::Gone => {}
         }
     }
 
     /// The link is about to say something.
     pub fn emits(&self, me: usize, bytes: usize) {
-        self.has_room(me, "the host asks the upstream for more");
+        if !self.has_room(me) {
+            let fault = "the host asks for more while too much waits for the client";
+            self.trace.fault(me, fault);
+        }
         self.lock().connections[me].emitted += bytes;
     }
 
-    /// What waits for the client, answers not counted, is within its bound.
-    fn has_room(&self, me: usize, what: &str) {
-        let waits = {
-            let connection = &self.lock().connections[me];
-            connection.emitted.saturating_sub(connection.written)
-        };
-        if waits >= self.schedule.bounds.max_outbound {
-            self.trace.fault(
-                me,
-                format!("{what} while {waits} bytes wait for the client"),
-            );
+    /// The ack is said: something must be there to go on with, from where its
+    /// bytes end.
+    pub(super) fn acknowledges(&self, me: usize, from: Option<u64>, link: Link) {
+        let stream = self.stream(me);
+        let taken = self.lock().connections[stream].taken;
+        let due = (stream != me).then_some(taken);
+        if from != due {
+            let what = format!("the ack goes on from {from:?}, the upstream has {due:?}");
+            self.trace.fault(me, what);
         }
+        // A stream that was complete has no upstream any more.
+        if link == Link::Never && (stream == me || self.link(stream) != Link::Gone) {
+            self.trace
+                .fault(me, "the ack came before the upstream was open");
+        }
+    }
+
+    /// The upstream of a stream was given audio.
+    pub fn took(&self, me: usize, bytes: usize) {
+        let stream = self.stream(me);
+        self.lock().connections[stream].taken += bytes as u64;
+    }
+
+    /// A connection let go of a stream that goes on.
+    pub fn parks(&self, me: usize) {
+        self.trace.record(me, Event::Parks);
+        self.set_link(me, Link::Parked);
+    }
+
+    /// A connection took a stream over from the one that had it last.
+    pub fn takes(&self, from: usize, parked: bool, me: usize) {
+        if !parked {
+            self.parks(from);
+        }
+        self.trace.record(me, Event::Takes);
+        if self.stream(from) != self.stream(me) {
+            self.trace.fault(me, format!("it has the stream of {from}"));
+        }
+        self.set_link(from, Link::Gone);
+        let stream = self.stream(me);
+        self.lock().connections[stream].kept = 0;
+        self.link_opens(me);
+        self.set_link(me, Link::Held);
+    }
+
+    /// The link says something that has to be kept for a client that is away.
+    pub fn keeps(&self, me: usize, bytes: usize) {
+        let stream = self.stream(me);
+        let kept = {
+            let connection = &mut self.lock().connections[stream];
+            connection.kept += bytes;
+            connection.kept - bytes
+        };
+        if kept >= self.schedule.bounds.max_outbound {
+            let fault = format!("the host asks for more while it keeps {kept} bytes");
+            self.trace.fault(me, fault);
+        }
+    }
+
+    /// What waits for the client, answers not counted, is within its bound.
+    fn has_room(&self, me: usize) -> bool {
+        let connection = &self.lock().connections[me];
+        let waits = connection.emitted.saturating_sub(connection.written);
+        waits < self.schedule.bounds.max_outbound
     }
 
     /// What must be so when a Close is written.
     pub(super) fn closes(&self, me: usize, link: Link) {
-        if matches!(link, Link::Held | Link::Ready) {
-            self.trace
-                .fault(me, "the Close came before the upstream was sealed");
-        }
+        // That is right only where the stream waits for its client.
+        let mut open = matches!(link, Link::Held | Link::Ready | Link::Parked);
         let claimed = self.lock().connections[me].claimed.clone();
         for key in claimed {
-            if self.holder(&key) == Some(me) {
-                self.trace
-                    .fault(me, format!("the Close came before {key} was released"));
-            }
+            open |= self.holder(&key) == Some(me);
+        }
+        if open {
+            self.trace.record(me, Event::ClosesOpen);
         }
         if self.schedule.connections.len() == 1 && self.free_places() < self.schedule.places {
             let fault = "the Close came before the connection's place was released";
@@ -74,7 +126,7 @@ impl World {
         let mut live = self.lock();
         for (other, connection) in live.connections.iter().enumerate() {
             let open = match connection.link {
-                Link::Held | Link::Ready => true,
+                Link::Held | Link::Ready | Link::Parked => true,
                 Link::Sealing => self.trace.now() < connection.sealing_until,
                 Link::Never | Link::Gone => false,
             };

@@ -20,7 +20,8 @@ impl Walk<'_> {
             }
             last = *at;
         }
-        self.since(last + IDLE, Cause::Idle);
+        let races = self.view.reads.iter().any(|(at, _)| *at == last + IDLE);
+        self.since(last + IDLE, races, Cause::Idle);
     }
 
     /// The first message that was begun and not finished for too long.
@@ -55,13 +56,17 @@ impl Walk<'_> {
             }
         }
         if let Some(since) = since {
-            self.since(since + UNFINISHED, Cause::Unfinished);
+            let due = since + UNFINISHED;
+            let races = self.view.reads.iter().any(|(at, _)| *at == due);
+            self.since(due, races, Cause::Unfinished);
         }
     }
 
-    /// A host that is held back does not count the time for which it is.
-    fn since(&mut self, at: u64, cause: Cause) {
-        let latest = if self.view.is_free() { at } else { NEVER };
+    /// A host that is held back does not count the time for which it is. What
+    /// arrives in the very instant of a deadline races with it.
+    fn since(&mut self, at: u64, races: bool, cause: Cause) {
+        let exact = self.view.is_free() && !races;
+        let latest = if exact { at } else { NEVER };
         self.candidates.push((at, latest, cause));
     }
 
@@ -90,15 +95,16 @@ impl Walk<'_> {
 
     /// The upstream takes nothing for too long.
     pub fn upstream_stalls(&mut self, begins: u64) {
-        let mut taken = self.view.all(|event| matches!(event, Event::Took(_)));
+        let taken = self.view.stream();
+        let mut taken = taken.filter(|entry| matches!(entry.event, Event::Took(_)));
         let busy_since = match self.view.plan.link.ready {
             Readiness::Until(0) => Some(begins),
-            Readiness::Until(last) => taken.nth(last - 1),
-            Readiness::Every(pause) if pause >= WRITE => taken.next(),
+            Readiness::Until(last) => taken.nth(last - 1).map(|it| it.at),
+            Readiness::Every(pause) if pause >= WRITE => taken.next().map(|it| it.at),
             Readiness::Every(_) | Readiness::Always => None,
         };
         drop(taken);
-        if let Some(since) = busy_since {
+        if let Some(since) = busy_since.map(|since| since.max(begins)) {
             self.candidates.push(match self.view.plan.link.ready {
                 // It is ready again in the very instant.
                 Readiness::Every(WRITE) => (since + WRITE, NEVER, Cause::Upstream),
