@@ -196,6 +196,11 @@ fn link(rng: &mut Rng) -> LinkPlan {
         }),
         receipts: chance(rng, 50).then(|| even(rng, 1000).max(20)),
         away_after: chance(rng, 5).then(|| even(rng, 4000)),
+        last_words: chance(rng, 25).then(|| match rng.u8(..10) {
+            0 => even(rng, 60_000),
+            1..4 => even(rng, 5000),
+            _ => 0,
+        }),
         closes: chance(rng, 6).then(|| {
             let code = pick(rng, &[1000, 1001, 1011, 3000, 4999]);
             (even(rng, 4000), code)

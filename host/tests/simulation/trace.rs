@@ -72,6 +72,9 @@ pub enum Event {
     /// It closed the stream.
     Closed(u16),
     Lost,
+    /// It is to take everything, and then to say so.
+    Completing,
+    Completed,
     Sealing(Ending),
     Sealed(u64),
     SealFailed,

@@ -90,6 +90,7 @@ struct ScriptedLink {
     receipt: Option<Pin<Box<Sleep>>>,
     vanishes: Option<Pin<Box<Sleep>>>,
     closes: Option<Pin<Box<Sleep>>>,
+    completion: Completion,
     plan: LinkPlan,
     taken: usize,
     bytes: u64,
@@ -111,6 +112,7 @@ impl ScriptedLink {
         let timer = |ms: u64| Box::pin(sleep(millis(ms)));
         Self {
             away: false,
+            completion: Completion::NotAsked,
             receipts,
             kept: 0,
             receipt: plan
@@ -222,6 +224,13 @@ impl ScriptedLink {
     }
 }
 
+/// How far a link is with what its client completed.
+enum Completion {
+    NotAsked,
+    Waits(Pin<Box<Sleep>>),
+    Speaks,
+}
+
 /// Whether a timer is there and has come; it is gone then.
 fn rings(timer: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> bool {
     let rings = timer
@@ -322,6 +331,34 @@ impl Link for ScriptedLink {
         }
         self.record(Event::Emitted(said.clone()), Gone::Emitted(said));
         Poll::Ready(Ok(event))
+    }
+
+    fn poll_complete(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        self.here();
+        let Some(after) = self.plan.last_words else {
+            return Poll::Ready(Ok(()));
+        };
+        loop {
+            match &mut self.completion {
+                Completion::NotAsked => {
+                    self.world.trace.record(self.me, Event::Completing);
+                    self.completion = Completion::Waits(Box::pin(sleep(millis(after))));
+                }
+                Completion::Waits(timer) => {
+                    std::task::ready!(timer.as_mut().poll(cx));
+                    self.completion = Completion::Speaks;
+                    self.echoes.push_back(Downward::Text("last words".into()));
+                    // Not before they are taken.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Completion::Speaks if self.echoes.is_empty() => {
+                    self.world.trace.record(self.me, Event::Completed);
+                    return Poll::Ready(Ok(()));
+                }
+                Completion::Speaks => return Poll::Pending,
+            }
+        }
     }
 
     fn seal(mut self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {

@@ -287,6 +287,7 @@ impl Walk<'_> {
         if !ended {
             self.transport_ends(begins);
         }
+        self.completes();
     }
 
     fn next_item<T>(&self, from: usize, f: impl Fn(&Meaning) -> Option<T>) -> Option<(usize, T)> {

@@ -2,7 +2,7 @@
 
 use super::super::output::Said;
 use super::super::policy::rejection;
-use super::super::schedule::{Fault, Reading, Step};
+use super::super::schedule::{Fault, Reading, RouteKind, Step};
 use super::super::trace::Event;
 use super::super::upstream::FAREWELL;
 use super::causes::{Cause, Verdict, WRITE};
@@ -185,6 +185,7 @@ fn check_farewell(view: &View<'_>, closed: u64, faults: &mut Vec<String>) {
             faults.push("the Close came right behind the last message".to_owned());
         }
     }
+    check_discarded(view, faults);
     let Some(dropped) = view.dropped() else {
         return;
     };
@@ -196,6 +197,26 @@ fn check_farewell(view: &View<'_>, closed: u64, faults: &mut Vec<String>) {
     }
     if view.first(|event| *event == Event::ShutDown).is_none() {
         faults.push("dropped without a shutdown of the write side".to_owned());
+    }
+}
+
+/// What is read behind the Close, only to be thrown away, has a bound.
+fn check_discarded(view: &View<'_>, faults: &mut Vec<String>) {
+    let behind = view.entries.iter();
+    let behind = behind.skip_while(|(_, event)| **event != Event::CloseBegins);
+    let reads = behind.filter_map(|(_, event)| match event {
+        Event::Read(count) => Some(*count as u64),
+        _ => None,
+    });
+    let mut reads: Vec<u64> = reads.collect();
+    // The bound may be passed with a message, and with what comes along.
+    let bounds = view.schedule.bounds;
+    let _ = reads.pop();
+    let read: u64 = reads.iter().sum();
+    // What has no route has no limits of its own.
+    let routed = view.plan.route != RouteKind::Nowhere;
+    if routed && read > bounds.max_discard + bounds.max_message as u64 {
+        faults.push(format!("{read} bytes were read to be thrown away"));
     }
 }
 

@@ -1,12 +1,42 @@
 //! What a route allows a stream, through all of its connections.
 
 use super::super::super::trace::{Event, Taken};
-use super::{Cause, Walk};
+use super::timers::WRITE;
+use super::{Cause, NEVER, Walk};
 
 /// Bytes that last a millisecond, in every handshake that is valid.
 const RATE: u64 = 32;
 
 impl Walk<'_> {
+    /// A stream whose client completed it ends when its upstream has said so, or
+    /// was waited for long enough; the deadlines of streams do not run any more,
+    /// and who does not read, or is gone, does not matter.
+    pub fn completes(&mut self) {
+        let view = self.view;
+        let Some(begins) = view.first(|event| *event == Event::Completing) else {
+            return;
+        };
+        let done = view.first(|event| *event == Event::Completed);
+        let broke = view.all(|event| *event == Event::WriteFailed);
+        let broke = broke.filter(|at| *at >= begins).min();
+        let ends = [done, broke, Some(begins + WRITE)];
+        let ends = ends.into_iter().flatten().min().unwrap_or(begins);
+        for (earliest, latest, cause) in &mut self.candidates {
+            match cause {
+                Cause::Finalized | Cause::Done if *earliest <= begins => *latest = ends,
+                Cause::Draining
+                | Cause::Evicted
+                | Cause::Resumed
+                | Cause::Internal
+                | Cause::Upstream
+                | Cause::UpstreamEnded(_) => {}
+                _ if *earliest >= begins => (*earliest, *latest) = (NEVER, NEVER),
+                _ => {}
+            }
+        }
+        self.candidates.retain(|(earliest, ..)| *earliest < NEVER);
+    }
+
     /// Audio that is too far ahead is taken, and then ends the stream.
     pub fn too_fast(&mut self) {
         let view = self.view;
