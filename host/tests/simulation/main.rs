@@ -17,9 +17,12 @@
     reason = "a simulation that cannot be set up has failed, and its numbers are small"
 )]
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 use seen::Seen;
 
@@ -39,6 +42,9 @@ mod upstream;
 mod world;
 
 const RUNS: u64 = 5_000;
+/// A schedule takes milliseconds. One that takes so long has the host turn in
+/// circles, in which no clock moves.
+const HANGS: Duration = Duration::from_mins(2);
 
 fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;
@@ -73,21 +79,31 @@ fn no_schedule_breaks_the_promise_and_each_plays_the_same_again() {
     let next = AtomicU64::new(0);
     let (failed, seen) = (Mutex::new(Vec::new()), Mutex::new(Seen::default()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let running = Mutex::new(BTreeMap::new());
+    let (playing, over) = channel::<()>();
     std::thread::scope(|scope| {
+        let running = &running;
+        scope.spawn(move || watch(running, &over));
         for _ in 0..threads {
-            scope.spawn(|| {
+            let playing = playing.clone();
+            let (next, running, failed, seen) = (&next, running, &failed, &seen);
+            scope.spawn(move || {
+                let _playing = playing;
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= runs {
                         break;
                     }
-                    let faults = faults(seed, &seen);
+                    running.lock().unwrap().insert(seed, Instant::now());
+                    let faults = faults(seed, seen);
+                    running.lock().unwrap().remove(&seed);
                     if !faults.is_empty() {
                         failed.lock().unwrap().push((seed, faults));
                     }
                 }
             });
         }
+        drop(playing);
     });
     let (mut failed, seen) = (failed.into_inner().unwrap(), seen.into_inner().unwrap());
     println!("{runs} schedules, all traces: {:016x}", seen.traces);
@@ -109,6 +125,18 @@ fn no_schedule_breaks_the_promise_and_each_plays_the_same_again() {
             Vec::<String>::new(),
             "no schedule came to these"
         );
+    }
+}
+
+/// Ends the test where a schedule does not end, which nothing else can.
+fn watch(running: &Mutex<BTreeMap<u64, Instant>>, over: &Receiver<()>) {
+    while over.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+        let running = running.lock().unwrap();
+        let hangs = running.iter().find(|(_, since)| since.elapsed() > HANGS);
+        if let Some((seed, _)) = hangs {
+            eprintln!("seed {seed} does not end");
+            std::process::abort();
+        }
     }
 }
 

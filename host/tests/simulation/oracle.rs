@@ -8,6 +8,7 @@ mod relayed;
 pub mod resumption;
 mod stream;
 mod view;
+mod words;
 
 pub use causes::WRITE;
 

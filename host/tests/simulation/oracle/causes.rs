@@ -17,6 +17,7 @@ mod returns;
 mod timers;
 mod windows;
 
+pub use limits::completion;
 pub use timers::WRITE;
 
 /// What the oracle says.

@@ -4,7 +4,7 @@
 use super::super::item::{Blob, Meaning, Text, speech};
 use super::super::output::Said;
 use super::super::trace::{Event, Taken};
-use super::causes::Cause;
+use super::causes::{Cause, completion};
 use super::view::View;
 use sluice::upstream::Ending;
 
@@ -206,6 +206,19 @@ fn check_ack(view: &View<'_>, said: &[&Said], due: bool, faults: &mut Vec<String
     }
 }
 
+/// Who says that its stream is complete waits for the last words of its
+/// upstream.
+fn check_completion(view: &View<'_>, faults: &mut Vec<String>) {
+    if view.plan.link.last_words.is_none() {
+        return;
+    }
+    let ends = completion(view);
+    let sealing = view.first(|event| matches!(event, Event::Sealing(_)));
+    if ends.is_none() || sealing < ends {
+        faults.push("the upstream was sealed before it had said everything".to_owned());
+    }
+}
+
 /// An open upstream is sealed once, and told how the stream ended.
 fn check_seal(
     view: &View<'_>,
@@ -231,6 +244,9 @@ fn check_seal(
     let complete = matches!(ended, Some(Cause::Finalized | Cause::Done));
     if ended.is_some() && complete && endings != [Ending::Complete] {
         faults.push(format!("a complete stream was sealed as {endings:?}"));
+    }
+    if ended.is_some() && complete {
+        check_completion(view, faults);
     }
     let cut = matches!(ended, Some(Cause::Idle | Cause::Draining | Cause::Gone));
     if cut && endings == [Ending::Complete] {

@@ -1,11 +1,24 @@
 //! What a route allows a stream, through all of its connections.
 
 use super::super::super::trace::{Event, Taken};
+use super::super::view::View;
 use super::timers::WRITE;
 use super::{Cause, NEVER, Walk};
 
 /// Bytes that last a millisecond, in every handshake that is valid.
 const RATE: u64 = 32;
+
+/// Until when a stream that its client completed waits for its upstream.
+pub fn completion(view: &View<'_>) -> Option<u64> {
+    let begins = view.first(|event| *event == Event::Completing)?;
+    let done = view.first(|event| *event == Event::Completed);
+    let broke = view.all(|event| *event == Event::WriteFailed);
+    let broke = broke.filter(|at| *at >= begins).min();
+    [done, broke, Some(begins + WRITE)]
+        .into_iter()
+        .flatten()
+        .min()
+}
 
 impl Walk<'_> {
     /// A stream whose client completed it ends when its upstream has said so, or
@@ -16,11 +29,7 @@ impl Walk<'_> {
         let Some(begins) = view.first(|event| *event == Event::Completing) else {
             return;
         };
-        let done = view.first(|event| *event == Event::Completed);
-        let broke = view.all(|event| *event == Event::WriteFailed);
-        let broke = broke.filter(|at| *at >= begins).min();
-        let ends = [done, broke, Some(begins + WRITE)];
-        let ends = ends.into_iter().flatten().min().unwrap_or(begins);
+        let ends = completion(view).unwrap_or(begins);
         for (earliest, latest, cause) in &mut self.candidates {
             match cause {
                 Cause::Finalized | Cause::Done if *earliest <= begins => *latest = ends,
