@@ -1,14 +1,13 @@
 //! A stream that is relayed to a backend.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use anyhow::anyhow;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, poll_fn};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
 use super::backends::Seat;
@@ -16,6 +15,7 @@ use super::marks::Marks;
 use super::opening::Opening;
 use super::receipts::Receipts;
 use super::reply::{self, Replies};
+use super::silence::{Quiet, Silence};
 use super::transport::{Reading, Writing};
 use super::{Hold, OnLoss, Promise, Replay, WebSocket};
 use crate::socket::frame::{FrameReader, FrameWriter, Message, PeerClose, ReadError};
@@ -338,7 +338,7 @@ impl Link for Relay {
                     return match self.silence.poll(cx, self.reader.last_received()) {
                         Poll::Ready(Quiet::TooLong) => Poll::Ready(Err(lost(anyhow!(
                             "nothing came from it for {:?}, and no answer to a ping",
-                            self.silence.limit
+                            self.silence.limit()
                         )))),
                         Poll::Ready(Quiet::Suspicious) => {
                             self.writer.ping(&[]);
@@ -402,51 +402,4 @@ fn lost(detail: anyhow::Error) -> Lost {
 
 fn unreadable(error: ReadError) -> Lost {
     lost(error.into())
-}
-
-/// Notices when a backend vanished without a word: a machine that lost its
-/// power sends no FIN.
-struct Silence {
-    limit: Duration,
-    asked: Option<Instant>,
-    alarm: Pin<Box<Sleep>>,
-}
-
-enum Quiet {
-    /// It should be asked whether it is there.
-    Suspicious,
-    /// It is not.
-    TooLong,
-}
-
-impl Silence {
-    fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            asked: None,
-            alarm: Box::pin(sleep(limit / 3)),
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>, last_received: Instant) -> Poll<Quiet> {
-        loop {
-            ready!(self.alarm.as_mut().poll(cx));
-            let now = Instant::now();
-            let third = self.limit / 3;
-            // While its client does not read, the backend is not read either,
-            // so that silence counts from the question.
-            match self.asked.filter(|asked| *asked > last_received) {
-                Some(asked) if now >= asked + third * 2 => return Poll::Ready(Quiet::TooLong),
-                Some(asked) => self.alarm.as_mut().reset(asked + third * 2),
-                None if now >= last_received + third => {
-                    self.asked = Some(now);
-                    self.alarm.as_mut().reset(now + third * 2);
-                    return Poll::Ready(Quiet::Suspicious);
-                }
-                // An alarm that is moved only when it rings costs nothing for
-                // a backend that speaks.
-                None => self.alarm.as_mut().reset(last_received + third),
-            }
-        }
-    }
 }

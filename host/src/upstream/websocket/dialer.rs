@@ -1,0 +1,258 @@
+//! The way to a backend: an address of those that there are, a connection, TLS, the upgrade, and the handshake.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use axum::http::StatusCode;
+use bytes::BytesMut;
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::io::split;
+use tokio::net::TcpStream;
+
+use super::backends::{Address, Backends, Seat};
+use super::hold::Held;
+use super::link::Relay;
+use super::opening::Opening;
+use super::pool::Pool;
+use super::transport::Transport;
+use super::{OnLoss, WebSocket, request};
+use crate::socket::frame::{FrameReader, FrameWriter};
+use crate::upstream::tee::Tee;
+use crate::upstream::wav::Wav;
+use crate::upstream::{Link, OpenError, StreamInfo, Upstream};
+
+const UNREACHABLE: &str = "the upstream cannot be reached";
+const REFUSED: &str = "the upstream does not take streams";
+/// How long one step towards a backend may take: all of its addresses get their
+/// turn before the host's own time is over.
+const STEPS: Duration = Duration::from_millis(3500);
+
+/// Dials a backend for each stream.
+#[derive(Clone)]
+pub struct Dialer {
+    pub(super) name: Arc<str>,
+    pub(super) backend: Arc<WebSocket>,
+    backends: Arc<Backends>,
+    pool: Arc<Pool>,
+    pub(super) data_dir: Arc<Path>,
+}
+
+/// A backend that has answered an upgrade with 101.
+struct Upgraded {
+    transport: Transport,
+    /// What came behind its answer.
+    received: BytesMut,
+    seat: Seat,
+}
+
+impl Upstream for Dialer {
+    fn open(&self, stream: StreamInfo) -> BoxFuture<'_, Result<Box<dyn Link>, OpenError>> {
+        self.start(stream).boxed()
+    }
+
+    fn outage(&self) -> Duration {
+        match &self.backend.on_loss {
+            OnLoss::Fail => Duration::ZERO,
+            OnLoss::Hold(hold) => hold.timeout,
+        }
+    }
+}
+
+impl Dialer {
+    /// Dials the upstream of that name.
+    #[must_use]
+    pub fn new(name: &str, backend: WebSocket, data_dir: &Path) -> Self {
+        let mut addresses = backend.addresses.clone();
+        if addresses.is_empty() {
+            let (host, port) = backend.url.host_and_port();
+            addresses.push((host.to_owned(), port));
+        }
+        Self {
+            name: name.into(),
+            backends: Backends::of(name, addresses),
+            pool: Pool::new(backend.warm_connections),
+            backend: Arc::new(backend),
+            data_dir: data_dir.into(),
+        }
+    }
+
+    async fn start(&self, stream: StreamInfo) -> Result<Box<dyn Link>, OpenError> {
+        let Some(folder) = &self.backend.tee else {
+            return self.relay(stream).await;
+        };
+        // First the recording: it is to be complete even if the backend is not
+        // there.
+        let recording = Wav::new(self.data_dir.join(folder))
+            .open(stream.clone())
+            .await?;
+        let relay = self.relay(stream).await?;
+        Ok(Box::new(Tee::new(recording, relay, &self.backend)))
+    }
+
+    async fn relay(&self, stream: StreamInfo) -> Result<Box<dyn Link>, OpenError> {
+        match &self.backend.on_loss {
+            OnLoss::Hold(hold) if stream.greeting.is_some() => {
+                Ok(Box::new(Held::open(self.clone(), hold, stream).await?))
+            }
+            OnLoss::Hold(_) | OnLoss::Fail => Ok(Box::new(self.dial(&stream, 0).await?)),
+        }
+    }
+
+    /// A new connection, for a stream from this byte of its audio on.
+    pub(super) async fn dial(&self, stream: &StreamInfo, from: u64) -> Result<Relay, OpenError> {
+        let backend = &*self.backend;
+        let target = backend
+            .url
+            .expand(&stream.facts)
+            .map_err(|error| OpenError::NoPlace {
+                public: "this stream has no place at the upstream".to_owned(),
+                detail: error.into(),
+            })?;
+        let Upgraded {
+            transport,
+            received,
+            seat,
+        } = self.upgrade(&target, stream).await?;
+        let (read, write) = split(transport);
+        let reader = FrameReader::of_server(read, backend.max_message, received);
+        let writer = FrameWriter::to_server(write);
+        let Some(greeting) = &stream.greeting else {
+            return Ok(Relay::plain(reader, writer, backend, seat));
+        };
+        let mut opening = Opening::begin(reader, writer, greeting, backend);
+        opening.answered(backend.replies).await?;
+        Ok(Relay::ingest(opening, backend, stream.receipts, from, seat))
+    }
+
+    /// Upgrades a connection to the first address that takes it.
+    async fn upgrade(&self, target: &str, stream: &StreamInfo) -> Result<Upgraded, OpenError> {
+        let rest = self.backend.rest;
+        let mut why = None;
+        for address in self.backends.in_order() {
+            let Some(attempt) = self.backends.attempt(address) else {
+                continue;
+            };
+            match self.upgrade_at(&attempt.address, target, stream).await {
+                Ok((transport, received)) => {
+                    self.warm_up(&attempt.address);
+                    return Ok(Upgraded {
+                        transport,
+                        received,
+                        seat: attempt.succeeded(),
+                    });
+                }
+                Err(Failure {
+                    refused: Some(status),
+                    detail,
+                    ..
+                }) if status.is_client_error() => {
+                    // It works, and does not want this stream.
+                    drop(attempt.succeeded());
+                    return Err(OpenError::unavailable(REFUSED, detail));
+                }
+                Err(Failure { public, detail, .. }) => {
+                    attempt.failed(rest);
+                    tracing::debug!(
+                        upstream = &*self.name,
+                        ?detail,
+                        "an address of the backend failed"
+                    );
+                    why = Some(OpenError::unavailable(public, detail));
+                }
+            }
+        }
+        Err(why.unwrap_or_else(|| {
+            let detail = anyhow!(
+                "it failed {} times in a row, and is left alone for {:?}",
+                rest.after,
+                rest.lasts
+            );
+            OpenError::unavailable(UNREACHABLE, self.at(detail))
+        }))
+    }
+
+    async fn upgrade_at(
+        &self,
+        address: &Address,
+        target: &str,
+        stream: &StreamInfo,
+    ) -> Result<(Transport, BytesMut), Failure> {
+        let at = |detail: anyhow::Error| {
+            let Address { host, port, .. } = address;
+            detail.context(format!("the backend {host}:{port}"))
+        };
+        let request = || request::Request::new(&self.backend, target, stream);
+        if let Some(mut transport) = self.pool.take(address)
+            && let Ok(received) = self.bounded(request().upgrade(&mut transport)).await
+        {
+            return Ok((transport, received));
+        }
+        // One that waited too long may be dead all the same, and says nothing
+        // about its backend.
+        let connecting = self.bounded(self.connect(address));
+        let mut transport = connecting.await.map_err(|error| Failure {
+            public: UNREACHABLE,
+            refused: None,
+            detail: at(error),
+        })?;
+        let received = self.bounded(request().upgrade(&mut transport)).await;
+        let received = received.map_err(|error| Failure {
+            public: REFUSED,
+            refused: error
+                .downcast_ref::<request::Answered>()
+                .map(|answer| answer.0),
+            detail: at(error),
+        })?;
+        Ok((transport, received))
+    }
+
+    async fn connect(&self, address: &Address) -> anyhow::Result<Transport> {
+        let Address { host, port, .. } = address;
+        let found = tokio::net::lookup_host((host.as_str(), *port)).await;
+        let found: Vec<_> = found.context("its name is not known")?.collect();
+        let tcp = TcpStream::connect(&*found).await?;
+        // Audio waits for nobody's acknowledgement.
+        tcp.set_nodelay(true)?;
+        match &self.backend.trust {
+            // Whoever listens there has to be who the URL says.
+            Some(trust) => trust.secure(tcp, self.backend.url.host_and_port().0).await,
+            None => Ok(Transport::plain(tcp)),
+        }
+    }
+
+    async fn bounded<T>(&self, step: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        let limit = STEPS
+            / u32::try_from(self.backends.len())
+                .unwrap_or(u32::MAX)
+                .max(1);
+        let in_time = tokio::time::timeout(limit, step).await;
+        in_time.with_context(|| format!("it took longer than {limit:?}"))?
+    }
+
+    /// Makes the connections that the next streams will need.
+    fn warm_up(&self, address: &Arc<Address>) {
+        while let Some(coming) = self.pool.lacks(address) {
+            let (dialer, address) = (self.clone(), Arc::clone(address));
+            tokio::spawn(async move {
+                if let Ok(transport) = dialer.bounded(dialer.connect(&address)).await {
+                    coming.arrived(transport);
+                }
+            });
+        }
+    }
+
+    /// Names the backend to the operator, without what may tell of a client.
+    fn at(&self, detail: anyhow::Error) -> anyhow::Error {
+        detail.context(format!("the backend {}", self.backend.url.authority()))
+    }
+}
+
+/// Why an address did not take a stream.
+struct Failure {
+    public: &'static str,
+    /// What it answered, if that was HTTP.
+    refused: Option<StatusCode>,
+    detail: anyhow::Error,
+}
