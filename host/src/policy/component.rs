@@ -117,6 +117,7 @@ impl ComponentPolicy {
             ..
         } = settings.limits;
         let breaker = Breaker::new(Arc::clone(&settings.name), settings.quarantine);
+        let pace = Pace::of(Arc::clone(&settings.name));
         Self {
             engine,
             turns: Turns::new(max_calls, max_queue),
@@ -124,7 +125,7 @@ impl ComponentPolicy {
             settings: Arc::new(settings),
             hooks: Arc::new(hooks),
             breaker: Arc::new(breaker),
-            pace: Pace::default(),
+            pace,
         }
     }
 

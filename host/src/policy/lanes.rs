@@ -55,15 +55,19 @@ impl Lanes {
                 if let Some(done) = quick.await {
                     return (done, call.had());
                 }
-                self.slow.threads("slow-lane", || {})
+                self.slow()
             }
-            Grade::Slow => self.slow.threads("slow-lane", || {}),
+            Grade::Slow => self.slow(),
             Grade::Offender => self.idle.threads("idle-lane", stand_back),
         };
         match lane {
             Some(lane) => on(lane, measured(call)).await,
             None => measured(call).await,
         }
+    }
+
+    fn slow(&self) -> Option<&Handle> {
+        self.slow.threads("slow-lane", || {})
     }
 }
 
