@@ -58,7 +58,7 @@ struct Greeting {
 ///
 /// # Errors
 /// The connection to close, and why.
-pub async fn negotiate(admitted: Admitted) -> Result<Ready, Refused> {
+pub async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused> {
     let Admitted { mut connection } = admitted;
     let shaken = match connection.route.as_ref().map(|route| route.handshake) {
         Some(HandshakeMode::IngestV1) => shake_hands(&mut connection).await.map(Some),
@@ -81,11 +81,11 @@ pub async fn negotiate(admitted: Admitted) -> Result<Ready, Refused> {
         Opened::Fresh(link) => start(&mut connection, handshake.as_ref(), link),
         Opened::Resumed(taken, token) => go_on(&mut connection, taken, &token),
     };
-    Ok(Ready {
+    Ok(Box::new(Ready {
         connection,
         handshake,
         course,
-    })
+    }))
 }
 
 /// Begins a stream, and says so to a client that greeted.

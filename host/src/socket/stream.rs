@@ -43,12 +43,14 @@ pub struct Finished {
 }
 
 /// Relays until the stream ends, and seals its upstream.
-pub async fn relay(ready: Ready) -> Finished {
+///
+/// In a box, because what a future is given stays in it beside what becomes of that.
+pub async fn relay(ready: Box<Ready>) -> Finished {
     let Ready {
         mut connection,
         handshake,
         course,
-    } = ready;
+    } = *ready;
     let (mut stream, moored) = match course {
         Course::Runs(stream, moored) => (stream, moored),
         Course::Complete(bytes) => {
