@@ -223,7 +223,7 @@ fn config() -> wasmtime::Config {
         // to the kernel, and costs 3 µs; a call that is as it should be needs less
         // than is kept.
         .async_stack_keep_resident(64 << 10)
-        .linear_memory_keep_resident(64 << 10)
+        .linear_memory_keep_resident(256 << 10)
         .table_keep_resident(64 << 10);
     let mut config = wasmtime::Config::new();
     config

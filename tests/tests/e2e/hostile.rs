@@ -20,8 +20,10 @@ const MOST_CALLS: usize = 128;
 const LONGEST_LINE: usize = 64 << 10;
 /// Lets everybody in.
 const HARMLESS: &str = include_str!("../../guests/connect.wat");
-/// Uses 64 KiB of memory, as policies do, and what the pool keeps of each for its next call.
-const ACCEPTS: &str = "(memory.fill (i32.const 64) (i32.const 1) (i32.const 65472)) (call $drop (local.get 0)) (i32.const 0)";
+/// Uses 256 KiB of memory, as policies do: what the pool keeps of each for its next call.
+const ACCEPTS: &str = "(drop (memory.grow (i32.const 3))) \
+    (memory.fill (i32.const 64) (i32.const 1) (i32.const 262080)) \
+    (call $drop (local.get 0)) (i32.const 0)";
 
 fn config(guests: &[&Hostile], folder: &std::path::Path) -> Config {
     let config = Config::ingest().set("decisions", "file", json!("decisions.jsonl"));
