@@ -27,12 +27,13 @@ pub(super) struct Budgeted<T> {
     call: BoxFuture<'static, T>,
     had: Duration,
     due: Duration,
+    ends_at: Instant,
     time: Time,
 }
 
 enum Time {
-    /// Until then, and it had no turn yet.
-    Fresh(Instant),
+    /// It had no turn yet.
+    Fresh,
     /// It had one, and has more until the time is up.
     Going(Pin<Box<Sleep>>),
     /// The time is up.
@@ -49,8 +50,14 @@ impl<T> Budgeted<T> {
                 Grade::Quick | Grade::Slow => DUE,
                 Grade::Offender => Duration::ZERO,
             },
-            time: Time::Fresh(Instant::now() + limit),
+            ends_at: Instant::now() + limit,
+            time: Time::Fresh,
         }
+    }
+
+    /// When its time is up.
+    pub(super) const fn ends_at(&self) -> Instant {
+        self.ends_at
     }
 
     /// What it had of a core.
@@ -61,7 +68,7 @@ impl<T> Budgeted<T> {
     fn turn(&mut self, context: &mut Context<'_>) -> Poll<T> {
         // Most calls have one turn, and to ask the kernel what it took would take a tenth of that. A core can have been
         // away meanwhile, which is not the call's doing, but interrupted it would have been in two ticks.
-        if matches!(self.time, Time::Fresh(_)) {
+        if matches!(self.time, Time::Fresh) {
             let before = std::time::Instant::now();
             let polled = self.call.poll_unpin(context);
             self.had += before.elapsed().min(2 * TICK);
@@ -81,8 +88,8 @@ impl<T> Future for Budgeted<T> {
         if let Poll::Ready(value) = self.turn(context) {
             return Poll::Ready(Some(value));
         }
-        if let Time::Fresh(end) = self.time {
-            self.time = Time::Going(Box::pin(sleep_until(end)));
+        if let Time::Fresh = self.time {
+            self.time = Time::Going(Box::pin(sleep_until(self.ends_at)));
         }
         if let Time::Going(sleep) = &mut self.time {
             if sleep.poll_unpin(context).is_pending() {

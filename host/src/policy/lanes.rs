@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
+use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 use tracing::instrument::WithSubscriber as _;
@@ -58,12 +59,18 @@ impl Lanes {
                 self.slow()
             }
             Grade::Slow => self.slow(),
-            Grade::Offender => self.idle.threads("idle-lane", stand_back),
+            Grade::Offender => {
+                // Nobody says that there is a core for it to notice on that its time is up.
+                let ends_at = call.ends_at();
+                let ended = timeout_at(ends_at, in_lane(self.idle(), call)).await;
+                return ended.unwrap_or((None, Duration::ZERO));
+            }
         };
-        match lane {
-            Some(lane) => on(lane, measured(call)).await,
-            None => measured(call).await,
-        }
+        in_lane(lane, call).await
+    }
+
+    fn idle(&self) -> Option<&Handle> {
+        self.idle.threads("idle-lane", stand_back)
     }
 
     fn slow(&self) -> Option<&Handle> {
@@ -90,6 +97,16 @@ impl Drop for Lane {
         if let Some(runtime) = self.0.take().flatten() {
             runtime.shutdown_background();
         }
+    }
+}
+
+async fn in_lane<T: Send + 'static>(
+    lane: Option<&Handle>,
+    call: Budgeted<T>,
+) -> (Option<T>, Duration) {
+    match lane {
+        Some(lane) => on(lane, measured(call)).await,
+        None => measured(call).await,
     }
 }
 

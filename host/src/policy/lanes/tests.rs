@@ -96,6 +96,21 @@ async fn the_kernel_runs_an_offender_when_nobody_else_wants_the_core() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_offender_that_gets_no_core_is_out_of_time_all_the_same() {
+    let (core, no_core) = std::sync::mpsc::channel::<()>();
+    let call = async move { no_core.recv() };
+    let call = Budgeted::new(Duration::from_millis(1), Grade::Offender, call.boxed());
+    assert!(
+        Lanes::default()
+            .run(Grade::Offender, call)
+            .await
+            .0
+            .is_none()
+    );
+    drop(core);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_panic_in_a_lane_is_the_callers() {
     let caller = tokio::spawn(async {
         let call = async { panic!("a bug") };

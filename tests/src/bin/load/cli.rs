@@ -88,8 +88,9 @@ pub enum Mode {
     /// Works with any echo server, directly or behind a proxy: give --target
     /// and the --pid of what is measured.
     Echo(EchoArgs),
-    /// What a stream notices of a policy that loops: the time that a message
-    /// takes to come back, in peace and while others are decided about by it
+    /// What a stream notices of policies that mean harm: the time that a message
+    /// takes to come back, in peace and while others are decided about by one that
+    /// refuses at once, loops, traps, or fills memory
     Attack(AttackArgs),
     /// How long the gateway takes from its start until it listens: cold, when
     /// every component is to be compiled, and warm, when an earlier start has
