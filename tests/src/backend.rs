@@ -9,11 +9,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::client::Library;
+use crate::client::{Client, Event, Library, meeting};
 use crate::config::Config;
-use crate::eventually;
 use crate::output::Output;
 use crate::tls::Authority;
+use crate::{eventually, token};
 
 /// A running backend. Killed when dropped.
 pub struct Backend {
@@ -141,6 +141,18 @@ impl Backend {
             .collect()
     }
 
+    /// The end of a connection that was one of a whole stream.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn whole(&self) -> Value {
+        eventually("the end of the stream", || {
+            let ends = self.events("end");
+            ends.into_iter()
+                .find(|end| end["code"] == 1000 && end["reason"] == "finalized")
+        })
+    }
+
     /// Asks the process to end, as whoever deploys its next version does.
     ///
     /// # Panics
@@ -171,6 +183,34 @@ fn python() -> Command {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// The deployed client's path, with orders for the backend.
+#[must_use]
+pub fn path(orders: &str) -> String {
+    format!("{}&do={orders}", meeting("m1", "mic", &token::good()))
+}
+
+/// Finalizes a stream, and gives what its backend said until it had ended well.
+/// Whether that was there all the time is passed over.
+///
+/// # Panics
+/// When the stream does not end well, or has not so many bytes.
+pub fn finalize(client: &mut Client, bytes: usize) -> Vec<Value> {
+    client.json(&json!({"type": "finalize"}));
+    let mut said = Vec::new();
+    loop {
+        let message = client.message();
+        match message["status"].as_str() {
+            Some("upstream_lost" | "upstream_restored") => {}
+            Some("finalized") => {
+                assert_eq!(message["bytes"], bytes);
+                assert_eq!(client.event(), Event::Close(1000, "finalized".to_owned()));
+                return said;
+            }
+            _ => said.push(message),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
-use sluice_tests::backend::{Backend, relaying};
+use sluice_tests::backend::{Backend, path, relaying};
 use sluice_tests::client::{Client, Library, meeting};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
@@ -93,8 +93,7 @@ fn a_backend_that_refuses_a_stream_is_well() {
     let backend = Backend::start(Library::Websockets);
     let config = relaying(backend.address()).set("upstreams.recordings", "rest_after", json!(1));
     let gateway = Gateway::start(&config);
-    let path = format!("{}&do=status:403", meeting("m1", "mic", &token::good()));
-    let mut client = Client::connect(Library::Ws, &gateway, &path);
+    let mut client = Client::connect(Library::Ws, &gateway, &path("status:403"));
     client.handshake();
     client.expect_refusal(4006, "upstream_unavailable");
     streaming(&gateway, "m1");

@@ -1,13 +1,13 @@
 //! Streams that outlive the connections to their backend.
 
 use serde_json::{Value, json};
-use sluice_tests::backend::{Backend, relaying, sha256};
-use sluice_tests::client::{Client, Event, Library, meeting};
+use sluice_tests::backend::{Backend, finalize, path, relaying, sha256};
+use sluice_tests::client::{Client, Library};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
 use sluice_tests::proxy::{Fault, Proxy};
 use sluice_tests::speech::{self, read_wav};
-use sluice_tests::{eventually, token, with_both_clients};
+use sluice_tests::{eventually, with_both_clients};
 
 /// A route whose streams are held, to a backend at the end of a proxy.
 fn holding(proxy: &Proxy, options: &[(&str, Value)]) -> Config {
@@ -18,8 +18,7 @@ fn holding(proxy: &Proxy, options: &[(&str, Value)]) -> Config {
 }
 
 fn start(library: Library, gateway: &Gateway, orders: &str) -> Client {
-    let path = format!("{}&do={orders}", meeting("m1", "mic", &token::good()));
-    let mut client = Client::connect(library, gateway, &path);
+    let mut client = Client::connect(library, gateway, &path(orders));
     client.handshake();
     client.expect_ack();
     client
@@ -32,31 +31,11 @@ fn says(client: &mut Client, status: &str) {
     );
 }
 
-/// The end of a stream that is complete, behind whatever was said of the
-/// backend before.
+/// The end of a stream that is complete.
 fn complete(client: &mut Client, bytes: usize) {
-    client.json(&json!({"type": "finalize"}));
-    loop {
-        let message = client.message();
-        match message["status"].as_str() {
-            Some("upstream_lost" | "upstream_restored") => {}
-            Some("finalized") => {
-                assert_eq!(message["bytes"], bytes);
-                break;
-            }
-            _ => assert_eq!(message["type"], "transcript", "{message}"),
-        }
+    for message in finalize(client, bytes) {
+        assert_eq!(message["type"], "transcript", "{message}");
     }
-    assert_eq!(client.event(), Event::Close(1000, "finalized".to_owned()));
-}
-
-/// The last end of a connection to the backend that is one of a whole stream.
-fn end(backend: &Backend) -> Value {
-    eventually("the end of the stream", || {
-        let ends = backend.events("end");
-        ends.into_iter()
-            .find(|end| end["code"] == 1000 && end["reason"] == "finalized")
-    })
 }
 
 with_both_clients! {
@@ -76,7 +55,7 @@ with_both_clients! {
             }
         }
         complete(&mut client, clip.pcm.len());
-        let end = end(&backend);
+        let end = backend.whole();
         assert_eq!((&end["sha256"], &end["bytes"]), (&json!(sha256(&clip.pcm)), &json!(clip.pcm.len())));
         for replay in backend.events("replay") {
             let of = |field: &str| replay[field].as_u64().unwrap();
@@ -100,7 +79,7 @@ with_both_clients! {
         says(&mut client, "upstream_restored");
         complete(&mut client, clip.pcm.len());
         // It drops what it had, so that nothing is there twice.
-        let end = end(&backend);
+        let end = backend.whole();
         assert_eq!((&end["sha256"], &end["bytes"]), (&json!(sha256(&clip.pcm)), &json!(clip.pcm.len())));
         let replay = backend.event("replay");
         let of = |field: &str| replay[field].as_u64().unwrap();
@@ -155,7 +134,7 @@ fn a_backend_that_restarts_goes_on_with_what_it_has_on_its_disk() {
     proxy.lead_to(again.address());
     says(&mut client, "upstream_restored");
     complete(&mut client, clip.pcm.len());
-    assert_eq!(end(&again)["sha256"], sha256(&clip.pcm));
+    assert_eq!(again.whole()["sha256"], sha256(&clip.pcm));
 }
 
 #[test]
@@ -238,7 +217,7 @@ fn what_memory_cannot_hold_waits_in_a_file_and_what_that_cannot_holds_the_client
     proxy.lead_to(backend.address());
     says(&mut client, "upstream_restored");
     complete(&mut client, clip.len());
-    assert_eq!(end(&backend)["sha256"], sha256(&clip));
+    assert_eq!(backend.whole()["sha256"], sha256(&clip));
     let resident = gateway.peak_memory();
     assert!(resident < 200 << 20, "{resident} bytes");
 }
@@ -256,7 +235,7 @@ fn a_stream_that_is_over_is_delivered_when_its_backend_is_back() {
     client.json(&json!({"type": "finalize"}));
     proxy.set(Fault::None);
     complete(&mut client, clip.pcm.len());
-    assert_eq!(end(&backend)["sha256"], sha256(&clip.pcm));
+    assert_eq!(backend.whole()["sha256"], sha256(&clip.pcm));
 }
 
 #[test]
@@ -270,7 +249,7 @@ fn a_stream_is_recorded_as_well() {
     let mut client = start(Library::Ws, &gateway, "");
     client.send_audio(&clip.pcm);
     complete(&mut client, clip.pcm.len());
-    assert_eq!(end(&backend)["sha256"], sha256(&clip.pcm));
+    assert_eq!(backend.whole()["sha256"], sha256(&clip.pcm));
     assert!(read_wav(&gateway.recording()).1 == clip.pcm);
 }
 

@@ -3,15 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use sluice_tests::backend::{Backend, relaying, sha256};
+use sluice_tests::backend::{Backend, path, relaying, sha256};
 use sluice_tests::client::{Client, Event, Library, handshake, meeting};
 use sluice_tests::gateway::Gateway;
 use sluice_tests::{speech, token, with_both_clients};
-
-/// The deployed client's path, with orders for the backend.
-fn path(orders: &str) -> String {
-    format!("{}&do={orders}", meeting("m1", "mic", &token::good()))
-}
 
 fn start(library: Library, gateway: &Gateway, orders: &str) -> Client {
     let mut client = Client::connect(library, gateway, &path(orders));

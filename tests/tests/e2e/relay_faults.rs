@@ -4,22 +4,18 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 
 use serde_json::json;
-use sluice_tests::backend::{Backend, relaying};
-use sluice_tests::client::{Client, Library, handshake, meeting};
+use sluice_tests::backend::{Backend, path, relaying};
+use sluice_tests::client::{Client, Library, handshake};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
 use sluice_tests::proxy::{Fault, Proxy};
 use sluice_tests::raw::{self, Raw};
-use sluice_tests::{speech, token};
+use sluice_tests::speech;
 use socket2::{Domain, Socket, Type};
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 const UNAVAILABLE: (u16, &str) = (4006, "upstream_unavailable");
-
-fn path(orders: &str) -> String {
-    format!("{}&do={orders}", meeting("m1", "mic", &token::good()))
-}
 
 /// Connects and is refused; gives what the operator reads about it.
 fn refused(config: &Config, orders: &str, message: &str) -> String {

@@ -3,18 +3,14 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sluice_tests::backend::{Backend, relaying};
-use sluice_tests::client::{Client, Library, handshake, meeting};
+use sluice_tests::backend::{Backend, path, relaying};
+use sluice_tests::client::{Client, Library, handshake};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
 use sluice_tests::raw::{self, Raw};
-use sluice_tests::{speech, token};
+use sluice_tests::speech;
 
 const MIB: u64 = 1024 * 1024;
-
-fn path(orders: &str) -> String {
-    format!("{}&do={orders}", meeting("m1", "mic", &token::good()))
-}
 
 /// An admitted stream of a peer that does only what the test does.
 fn stream(gateway: &Gateway, orders: &str) -> Raw {

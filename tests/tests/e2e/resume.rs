@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
-use sluice_tests::backend::{Backend, relaying};
+use sluice_tests::backend::{self, Backend, relaying};
 use sluice_tests::client::{Client, Event, Library, handshake, meeting};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
@@ -23,7 +23,7 @@ fn asking() -> Value {
 /// The path of a stream, with what leads back to it. A backend confirms what it
 /// has.
 fn path(resume: Option<&str>) -> String {
-    let path = format!("{}&do=confirm", meeting("m1", "mic", &token::good()));
+    let path = backend::path("confirm");
     resume.map_or(path.clone(), |token| format!("{path}&resume={token}"))
 }
 

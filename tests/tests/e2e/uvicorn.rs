@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use sluice_tests::backend::{Backend, relaying, sha256};
-use sluice_tests::client::{Client, Event, Library, meeting};
+use sluice_tests::backend::{Backend, finalize, path, relaying, sha256};
+use sluice_tests::client::{Client, Library};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
-use sluice_tests::{eventually, speech, token};
+use sluice_tests::{speech, token};
 
 /// A gateway whose streams go where the client's `do` says.
 fn before(backend: &Backend, change: impl FnOnce(Config) -> Config) -> Gateway {
@@ -24,8 +24,7 @@ fn before(backend: &Backend, change: impl FnOnce(Config) -> Config) -> Gateway {
 }
 
 fn connect(gateway: &Gateway, to: &str) -> Client {
-    let path = format!("{}&do={to}", meeting("m1", "mic", &token::good()));
-    let mut client = Client::connect(Library::Ws, gateway, &path);
+    let mut client = Client::connect(Library::Ws, gateway, &path(to));
     client.handshake();
     client
 }
@@ -39,29 +38,11 @@ fn start(gateway: &Gateway, to: &str) -> Client {
 /// Finalizes a stream, and gives how far each of its transcripts reached, once
 /// it has ended well.
 fn transcripts(client: &mut Client, bytes: usize) -> Vec<u64> {
-    client.json(&json!({"type": "finalize"}));
-    let mut reached = Vec::new();
-    loop {
-        let message = client.message();
-        match message["status"].as_str() {
-            Some("upstream_lost" | "upstream_restored") => {}
-            Some("finalized") => {
-                assert_eq!(message["bytes"], bytes);
-                assert_eq!(client.event(), Event::Close(1000, "finalized".to_owned()));
-                return reached;
-            }
-            _ if message["text"] == "the last words" => {}
-            _ => reached.push(message["bytes"].as_u64().expect("a transcript")),
-        }
-    }
-}
-
-/// How a whole stream ended there.
-fn end(backend: &Backend) -> Value {
-    eventually("the end of the stream", || {
-        let ends = backend.events("end");
-        ends.into_iter().find(|end| end["code"] == 1000)
-    })
+    let said = finalize(client, bytes).into_iter();
+    let transcripts = said.filter(|message| message["text"] != "the last words");
+    transcripts
+        .map(|message| message["bytes"].as_u64().expect("a transcript"))
+        .collect()
 }
 
 #[test]
@@ -78,7 +59,7 @@ fn speech_arrives_and_what_the_app_says_comes_down_in_order() {
         Some(*end)
     });
     assert_eq!(reached, ends.collect::<Vec<_>>());
-    let end = end(&backend);
+    let end = backend.whole();
     assert_eq!(
         (&end["sha256"], &end["bytes"], &end["reason"]),
         (
@@ -95,8 +76,7 @@ fn the_app_learns_who_the_client_is() {
     let backend = Backend::uvicorn(0, store.path());
     let gateway = before(&backend, |config| config);
     let mut client = Client::idle(Library::Ws);
-    let path = format!("{}&do=take", meeting("m1", "mic", &token::good()));
-    client.open(&gateway, &path, &[("x-sluice-user", "forged")]);
+    client.open(&gateway, &path("take"), &[("x-sluice-user", "forged")]);
     client.handshake();
     let session = client.expect_ack();
     let open = backend.event("open");
@@ -177,7 +157,7 @@ fn restarts(end_it: impl FnOnce(Backend), store: &Path) {
     client.audio(second);
     let again = Backend::uvicorn(port, store);
     transcripts(&mut client, clip.pcm.len());
-    let end = end(&again);
+    let end = again.whole();
     assert_eq!(
         (&end["sha256"], &end["bytes"]),
         (&json!(sha256(&clip.pcm)), &json!(clip.pcm.len()))
