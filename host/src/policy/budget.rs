@@ -10,14 +10,13 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::engine::TICK;
-use super::pace::Grade;
 
 /// What every call gets of a core, however late it is.
 ///
 /// A call that is interrupted by the epoch's tick goes to the end of its thread's queue, and a thread of a lane shares the cores
 /// with whatever else runs. Under load that can take longer than the limit, and is the gateway's doing: no policy shall be
 /// said to have failed by it. A call that works needs less than this; a guest that loops uses it up, and is then held to
-/// the limit. So is an offender at once.
+/// the limit.
 const DUE: Duration = Duration::from_millis(40);
 /// What a turn counts for at the least, so that a call which waits for something is not asked for ever.
 const TURN: Duration = Duration::from_micros(20);
@@ -26,7 +25,6 @@ const TURN: Duration = Duration::from_micros(20);
 pub(super) struct Budgeted<T> {
     call: BoxFuture<'static, T>,
     had: Duration,
-    due: Duration,
     ends_at: Instant,
     time: Time,
 }
@@ -41,15 +39,11 @@ enum Time {
 }
 
 impl<T> Budgeted<T> {
-    /// A call of a policy with this grade that begins now.
-    pub(super) fn new(limit: Duration, grade: Grade, call: BoxFuture<'static, T>) -> Self {
+    /// A call that begins now.
+    pub(super) fn new(limit: Duration, call: BoxFuture<'static, T>) -> Self {
         Self {
             call,
             had: Duration::ZERO,
-            due: match grade {
-                Grade::Quick | Grade::Slow => DUE,
-                Grade::Offender => Duration::ZERO,
-            },
             ends_at: Instant::now() + limit,
             time: Time::Fresh,
         }
@@ -97,7 +91,7 @@ impl<T> Future for Budgeted<T> {
             }
             self.time = Time::Late;
         }
-        if self.had >= self.due {
+        if self.had >= DUE {
             return Poll::Ready(None);
         }
         context.waker().wake_by_ref();
@@ -136,21 +130,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_that_waited_for_the_thread_is_not_out_of_time() {
         assert_eq!(
-            Budgeted::new(LIMIT, Grade::Quick, interrupted(1).boxed()).await,
+            Budgeted::new(LIMIT, interrupted(1).boxed()).await,
             Some("decided")
         );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_offender_is_out_of_time_at_once() {
-        let call = Budgeted::new(LIMIT, Grade::Offender, interrupted(1).boxed());
-        assert_eq!(call.await, None);
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn a_call_that_had_its_due_is_out_of_time() {
         assert_eq!(
-            Budgeted::new(LIMIT, Grade::Quick, interrupted(10_000).boxed()).await,
+            Budgeted::new(LIMIT, interrupted(10_000).boxed()).await,
             None
         );
     }
@@ -158,7 +146,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_that_waits_for_ever_is_out_of_time() {
         assert_eq!(
-            Budgeted::new(LIMIT, Grade::Quick, std::future::pending::<()>().boxed()).await,
+            Budgeted::new(LIMIT, std::future::pending::<()>().boxed()).await,
             None
         );
     }

@@ -253,7 +253,7 @@ impl ComponentPolicy {
             call.await
         };
         let grade = self.pace.grade();
-        let call = Budgeted::new(limit, grade, call.boxed());
+        let call = Budgeted::new(limit, call.boxed());
         let (done, had) = self.engine.lanes().run(grade, call).await;
         let result = match done {
             Some(Ok(value)) => Ok(value),

@@ -29,7 +29,7 @@ async fn run<T: Send + 'static>(
     grade: Grade,
     call: impl Future<Output = T> + Send + 'static,
 ) -> T {
-    let call = Budgeted::new(LIMIT, grade, call.boxed());
+    let call = Budgeted::new(LIMIT, call.boxed());
     lanes.run(grade, call).await.0.unwrap()
 }
 
@@ -77,7 +77,7 @@ async fn a_runtime_of_one_thread_keeps_its_calls() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_a_call_had_of_a_core_is_told_wherever_it_was() {
     for grade in [Grade::Quick, Grade::Slow] {
-        let call = Budgeted::new(LIMIT, grade, long().boxed());
+        let call = Budgeted::new(LIMIT, long().boxed());
         let (_, had) = Lanes::default().run(grade, call).await;
         assert!(had >= QUICK, "{grade:?}: {had:?}");
     }
@@ -95,11 +95,23 @@ async fn the_kernel_runs_an_offender_when_nobody_else_wants_the_core() {
     assert_eq!(policy, idle);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_offender_is_out_of_time_at_once() {
+    let limit = Duration::from_millis(50);
+    let call = async move {
+        tokio::time::advance(limit * 2).await;
+        yield_now().await;
+    };
+    let call = Budgeted::new(limit, call.boxed());
+    let done = Lanes::default().run(Grade::Offender, call).await.0;
+    assert_eq!(done, None);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_offender_that_gets_no_core_is_out_of_time_all_the_same() {
     let (core, no_core) = std::sync::mpsc::channel::<()>();
     let call = async move { no_core.recv() };
-    let call = Budgeted::new(Duration::from_millis(1), Grade::Offender, call.boxed());
+    let call = Budgeted::new(Duration::from_millis(1), call.boxed());
     assert!(
         Lanes::default()
             .run(Grade::Offender, call)
