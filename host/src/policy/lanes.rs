@@ -53,7 +53,10 @@ impl Lanes {
                 }
                 self.slow()
             }
-            Grade::Slow => self.slow(),
+            Grade::Slow => {
+                call = call.exactly();
+                self.slow()
+            }
             Grade::Offender => {
                 // Its time is what the clock says, and there may be no core for it to notice on that this is up.
                 let ends_at = call.ends_at();
