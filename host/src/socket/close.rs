@@ -29,13 +29,15 @@ mod words;
 
 pub use linger::Delivery;
 use linger::Last;
+pub(super) use linger::{Heard, Peer};
 pub use words::Words;
 pub(super) use words::farewell;
 
 /// Closes a connection that was refused or cut short.
 pub async fn refuse(refused: Refused) {
     let Refused { connection, cause } = refused;
-    close(connection, cause, None, None).await;
+    let heard = Heard::of(Peer::Speaking);
+    close(connection, cause, heard, None, None).await;
 }
 
 /// Closes a connection whose stream is sealed.
@@ -43,15 +45,17 @@ pub async fn finish(finished: Finished) {
     let Finished {
         connection,
         cause,
+        heard,
         finalized,
         remembered,
     } = finished;
-    close(connection, cause, finalized, remembered).await;
+    close(connection, cause, heard, finalized, remembered).await;
 }
 
 async fn close(
     mut connection: Box<Connection>,
     cause: Cause,
+    heard: Heard,
     finalized: Option<Vec<u8>>,
     remembered: Option<Remembered>,
 ) {
@@ -62,6 +66,10 @@ async fn close(
     };
     let mut last = last(&words, &connection.session.facts.session_id);
     last.message = finalized.or(last.message);
+    // What the cause says of the client is the latest news of it, where it says anything.
+    if last.heard.peer == Peer::Speaking {
+        last.heard = heard;
+    }
     let delivery = linger::deliver(&mut wire, last, &connection.limits).await;
     // Who answered the Close has read what was before it.
     if let Some(remembered) = remembered
@@ -143,7 +151,7 @@ fn last(words: &Words, session_id: &str) -> Last {
         message: words.error_frame(session_id),
         code: words.close_code(),
         reason: words.reason(),
-        peer: words.peer,
+        heard: Heard::of(words.peer),
     }
 }
 

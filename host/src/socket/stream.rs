@@ -6,11 +6,13 @@
 //! make the host buffer without bound.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cause::Cause;
+use super::close::{Heard, Peer};
 use super::frame::Message;
 use super::handshake::{Course, Ready};
 use super::message::{ClientMessage, HostMessage};
@@ -24,9 +26,11 @@ use crate::handshake::Handshake;
 use crate::parking::{Moored, Remembered, Said, Stream};
 use crate::upstream::{Control, Downward, Link, Presence, Upward};
 
+mod complete;
 mod deadlines;
 mod seal;
 
+use complete::Client;
 use seal::{confirmation, outcome, seal};
 
 /// Messages that are moved before other connections of the thread get a turn.
@@ -36,6 +40,8 @@ const BURST: usize = 64;
 pub struct Finished {
     pub(super) connection: Box<Connection>,
     pub(super) cause: Cause,
+    /// What the client said while its stream was completed.
+    pub(super) heard: Heard,
     /// What is confirmed to a client that finalized.
     pub(super) finalized: Option<Vec<u8>>,
     /// There where the client may come back to ask for that.
@@ -57,24 +63,21 @@ pub async fn relay(ready: Box<Ready>) -> Finished {
             return Finished {
                 connection,
                 cause: Cause::Finalized,
+                heard: Heard::of(Peer::Speaking),
                 finalized: Some(confirmation(bytes, handshake.as_ref())),
                 remembered: None,
             };
         }
     };
-    let cause = {
-        let running = run(
-            &mut connection,
-            handshake.as_ref(),
-            &mut stream,
-            moored.as_ref(),
-        );
-        tokio::select! {
-            biased;
-            cause = running => cause,
-            () = wanted(moored.as_ref()) => Cause::Resumed,
-        }
-    };
+    let mut heard = Heard::of(Peer::Speaking);
+    let running = run(
+        &mut connection,
+        handshake.as_ref(),
+        &mut stream,
+        moored.as_ref(),
+        &mut heard,
+    );
+    let cause = running.await;
     connection.story.stage_ended("stream");
     stream.bytes += connection.story.bytes_up;
     let (stream, moored) = match resume::park(&mut connection, stream, moored, &cause) {
@@ -83,17 +86,27 @@ pub async fn relay(ready: Box<Ready>) -> Finished {
             return Finished {
                 connection,
                 cause,
+                heard,
                 finalized: None,
                 remembered: None,
             };
         }
     };
-    let sealed = seal(stream.link, &cause, connection.limits.write_timeout).await;
+    let limits = Arc::clone(&connection.limits);
+    let sealing = seal(stream.link, &cause, limits.write_timeout);
+    let sealed = match (&cause, connection.wire()) {
+        (Cause::Finalized | Cause::ClientDone, Some(wire)) => {
+            let client = Client::of(wire, handshake.is_some(), limits.max_discard);
+            Box::pin(client.attend(&mut heard, sealing)).await
+        }
+        _ => sealing.await,
+    };
     connection.story.stage_ended("seal");
     let (cause, complete) = outcome(cause, sealed);
     Finished {
         connection,
         cause,
+        heard,
         finalized: complete.map(|bytes| confirmation(bytes, handshake.as_ref())),
         remembered: complete.and_then(|bytes| moored?.complete(bytes)),
     }
@@ -114,6 +127,7 @@ async fn run(
     handshake: Option<&Handshake>,
     stream: &mut Stream,
     moored: Option<&Moored>,
+    heard: &mut Heard,
 ) -> Cause {
     let session = connection.session.clone();
     let gateway = connection.gateway.clone();
@@ -155,10 +169,22 @@ async fn run(
         pace,
     };
     let alarm = sleep_until(relay.next_deadline());
+    let relaying = async {
+        let cause = tokio::select! {
+            biased;
+            cause = relay.run(alarm) => cause,
+            () = wanted(moored) => return Cause::Resumed,
+        };
+        match cause {
+            // In a box, so that a stream which runs holds no memory for its end.
+            Cause::Finalized | Cause::ClientDone => Box::pin(relay.complete(cause, heard)).await,
+            cause => cause,
+        }
+    };
     tokio::select! {
         biased;
         cause = interrupted(&session, &gateway) => cause,
-        cause = relay.run(alarm) => cause,
+        cause = relaying => cause,
     }
 }
 
@@ -200,10 +226,7 @@ struct Relay<'a> {
 impl Relay<'_> {
     async fn run(&mut self, alarm: Sleep) -> Cause {
         tokio::pin!(alarm);
-        match std::future::poll_fn(|cx| self.poll(cx, alarm.as_mut())).await {
-            cause @ (Cause::Finalized | Cause::ClientDone) => self.complete(cause).await,
-            cause => cause,
-        }
+        std::future::poll_fn(|cx| self.poll(cx, alarm.as_mut())).await
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, alarm: Pin<&mut Sleep>) -> Poll<Cause> {
@@ -313,32 +336,6 @@ impl Relay<'_> {
             return Err(Cause::UpstreamLost(lost));
         }
         self.wire.write_some(cx).map_err(Cause::Gone)
-    }
-
-    /// Lets the upstream take everything and say its last words, and passes
-    /// these on. A client that does not read them, or is gone, loses nothing
-    /// by that: the upstream is sealed all the same.
-    async fn complete(&mut self, cause: Cause) -> Cause {
-        let limit = self.limits.write_timeout + self.link.outage();
-        let completing = std::future::poll_fn(|cx| {
-            loop {
-                self.pull(cx)?;
-                let full = !self.wire.has_room();
-                if self.wire.write_some(cx).is_err() {
-                    return Poll::Ready(Ok(()));
-                }
-                // As in `poll`: nobody will wake us for what has room only now.
-                if full && self.wire.has_room() {
-                    continue;
-                }
-                return self.link.poll_complete(cx).map_err(Cause::UpstreamLost);
-            }
-        });
-        match timeout(limit, completing).await {
-            Ok(Err(failed)) => failed,
-            // Sealing waits once more, and says it where that was in vain.
-            Ok(Ok(())) | Err(_) => cause,
-        }
     }
 
     fn handle(&mut self, message: Message) -> Result<(), Cause> {

@@ -24,7 +24,30 @@ pub struct Last {
     /// The close reason, cut to size.
     pub reason: String,
     /// What is known of the other side.
+    pub heard: Heard,
+}
+
+/// What a connection has heard from its client since it stopped listening to its stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard {
+    /// What is known of the other side.
     pub peer: Peer,
+    /// The Close that came meanwhile, and its code if it has one.
+    pub close: Option<Option<u16>>,
+    /// Bytes that were read and thrown away.
+    pub discarded: u64,
+}
+
+impl Heard {
+    /// Nothing but what is known of the other side.
+    #[must_use]
+    pub const fn of(peer: Peer) -> Self {
+        Self {
+            peer,
+            close: None,
+            discarded: 0,
+        }
+    }
 }
 
 /// What is known of the other side.
@@ -74,9 +97,9 @@ impl Delivery {
 pub async fn deliver(wire: &mut Wire, last: Last, limits: &Limits) -> Delivery {
     let mut line = Line {
         wire,
-        peer: last.peer,
-        their_close: None,
-        discarded: 0,
+        peer: last.heard.peer,
+        their_close: last.heard.close,
+        discarded: last.heard.discarded,
         max_discard: limits.max_discard,
     };
     if let Some(message) = &last.message {
@@ -102,7 +125,7 @@ pub async fn deliver(wire: &mut Wire, last: Last, limits: &Limits) -> Delivery {
         line.until_closed(deadline).await;
     }
     // It may have ended its side right behind its Close.
-    let confirmed = last.peer == Peer::Closed || line.their_close.is_some();
+    let confirmed = last.heard.peer == Peer::Closed || line.their_close.is_some();
     if line.shutdown(deadline).await.is_err() {
         return if confirmed {
             Delivery::Confirmed
