@@ -44,5 +44,6 @@ mod seed;
 mod shadow;
 mod shutdown;
 mod tls;
+mod upgrade;
 mod uvicorn;
 mod versions;
