@@ -11,6 +11,7 @@ use crate::handshake::HandshakeError;
 use crate::policy::record::Input;
 
 mod bearer;
+mod flaw;
 mod request;
 
 pub use bearer::{COMPANION, is_entry};
