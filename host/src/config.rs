@@ -27,6 +27,7 @@ pub use limits::{Limits, Metering, PolicyLimits, TokenExpiry};
 pub use reference::Reference;
 pub use secret::Secret;
 
+use crate::origin::Origins;
 use crate::policy::breaker::Quarantine;
 use crate::policy::shadow::Share;
 use crate::rate_limit::Allowance;
@@ -455,9 +456,8 @@ pub struct Route {
     pub upstream: String,
     /// Deadlines and bounds.
     pub limits: Arc<Limits>,
-    /// Web pages that may connect, by their `Origin`; `*` is any. A client
-    /// that sends no `Origin` is no web page, and may.
-    pub origins: Vec<String>,
+    /// Web pages that may connect, beside those of the route's own host.
+    pub origins: Origins,
     /// Subprotocols that may be agreed on, the first that the client offers.
     pub subprotocols: Vec<String>,
     /// How often the same client may try.

@@ -1,15 +1,25 @@
 //! What is known of a connection when it asks to be admitted.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::http::{HeaderMap, HeaderName, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use crate::handshake::HandshakeError;
 use crate::policy::record::Input;
 
-/// Headers that a policy sees only when it is granted `credentials`.
+mod bearer;
+mod flaw;
+mod request;
+
+pub use bearer::{COMPANION, is_entry};
+pub use request::Headers;
+use request::{Request, text};
+
+/// Headers that a policy sees only when it is granted `credentials`. Of
+/// `Sec-WebSocket-Protocol` it sees what is no token.
 const CREDENTIAL_HEADERS: [HeaderName; 4] = [
     RESUME_HEADER,
     header::AUTHORIZATION,
@@ -44,15 +54,24 @@ pub struct Facts {
     pub session_id: Arc<str>,
     /// The name of the matched route; empty where none matched.
     pub route: Arc<str>,
-    /// The path, percent-decoded, without the query.
-    pub path: String,
     /// The route's path parameters, percent-decoded.
     pub params: Vec<(String, String)>,
     /// The peer's address.
     pub remote: SocketAddr,
-    query: Vec<(String, String)>,
-    headers: Box<[(HeaderName, Box<str>)]>,
+    request: Arc<Request>,
+    source: Source,
     attributes: Mutex<Vec<(String, String)>>,
+}
+
+/// What the query's `source` is taken for.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    /// What the client sent.
+    AsSent,
+    /// One of the names that routes of `ingest.v1` know.
+    Named(&'static str),
+    /// Nothing: the client named another one.
+    Unknown,
 }
 
 /// A part of a path that is not UTF-8 once it is percent-decoded.
@@ -82,17 +101,6 @@ pub enum AttributeError {
     TooLarge,
 }
 
-/// Without the room to grow that they were made with: they are kept for as long
-/// as the connection is.
-fn tight(mut pairs: Vec<(String, String)>) -> Vec<(String, String)> {
-    for (name, value) in &mut pairs {
-        name.shrink_to_fit();
-        value.shrink_to_fit();
-    }
-    pairs.shrink_to_fit();
-    pairs
-}
-
 /// Without the query and the headers: there are tokens in them.
 impl std::fmt::Debug for Facts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -105,32 +113,56 @@ impl std::fmt::Debug for Facts {
 }
 
 impl Facts {
-    /// Collects the facts of a request. A path that is not UTF-8 is shown with
-    /// replacement characters; it matches no route.
+    /// Collects the facts of a request.
     #[must_use]
     pub fn new(
         session_id: Arc<str>,
         route: Arc<str>,
         uri: &Uri,
         params: Vec<(String, String)>,
-        headers: HeaderMap,
+        headers: impl Into<Headers>,
         remote: SocketAddr,
     ) -> Self {
-        let query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
-            .into_owned()
-            .collect();
+        let request = Request::new(uri, headers.into());
+        Self::of(session_id, route, params, request, remote)
+    }
+
+    /// Facts of a connection that is refused before anybody asks what it sent:
+    /// who asks is told that it sent nothing.
+    #[must_use]
+    pub fn without_request(
+        session_id: Arc<str>,
+        route: Arc<str>,
+        params: Vec<(String, String)>,
+        remote: SocketAddr,
+    ) -> Self {
+        Self::of(session_id, route, params, Request::default(), remote)
+    }
+
+    fn of(
+        session_id: Arc<str>,
+        route: Arc<str>,
+        mut params: Vec<(String, String)>,
+        request: Request,
+        remote: SocketAddr,
+    ) -> Self {
+        params.shrink_to_fit();
         Self {
             session_id,
             route,
-            path: percent_decode_str(uri.path())
-                .decode_utf8_lossy()
-                .into_owned(),
-            params: tight(params),
+            params,
             remote,
-            query: tight(query),
-            headers: texts(headers),
+            request: Arc::new(request),
+            source: Source::AsSent,
             attributes: Mutex::default(),
         }
+    }
+
+    /// Gives back the memory of what the client sent, where nobody will ask for
+    /// it any more.
+    pub fn forget_request(&mut self) {
+        self.request = Arc::default();
+        self.params = Vec::new();
     }
 
     /// Facts as they were written down. There is no request to collect them of
@@ -140,21 +172,18 @@ impl Facts {
         route: Arc<str>,
         input: &Input,
     ) -> Result<Self, RecordedError> {
-        let header = |(name, value): &(String, String)| {
-            let parsed = HeaderName::from_bytes(name.as_bytes());
-            let parsed = parsed.map_err(|_| RecordedError::Header(name.clone()))?;
-            Ok::<_, RecordedError>((parsed, value.as_str().into()))
-        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in &input.headers {
+            let wrong = || RecordedError::Header(name.clone());
+            let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+            headers.append(parsed, HeaderValue::from_str(value).map_err(|_| wrong())?);
+        }
+        let request = Request::decoded(&input.path, &input.query, headers.into());
         let remote = input.remote.parse::<SocketAddr>();
+        let remote = remote.map_err(|_| RecordedError::Remote(input.remote.clone()))?;
         Ok(Self {
-            session_id,
-            route,
-            path: input.path.clone(),
-            params: input.params.clone(),
-            remote: remote.map_err(|_| RecordedError::Remote(input.remote.clone()))?,
-            query: input.query.clone(),
-            headers: input.headers.iter().map(header).collect::<Result<_, _>>()?,
             attributes: Mutex::new(input.attributes.clone()),
+            ..Self::of(session_id, route, input.params.clone(), request, remote)
         })
     }
 
@@ -164,13 +193,19 @@ impl Facts {
         Self {
             session_id: Arc::clone(&self.session_id),
             route: Arc::clone(&self.route),
-            path: self.path.clone(),
             params: self.params.clone(),
             remote: self.remote,
-            query: self.query.clone(),
-            headers: self.headers.clone(),
+            request: Arc::clone(&self.request),
+            source: self.source,
             attributes: Mutex::new(attributes),
         }
+    }
+
+    /// The path, percent-decoded, without the query. One that is not UTF-8 is
+    /// shown with replacement characters; it matches no route.
+    #[must_use]
+    pub fn path(&self) -> Cow<'_, str> {
+        percent_decode_str(self.request.path()).decode_utf8_lossy()
     }
 
     /// A path parameter.
@@ -181,56 +216,102 @@ impl Facts {
 
     /// The first query parameter of that name.
     #[must_use]
-    pub fn query(&self, name: &str, credentials: Credentials) -> Option<&str> {
+    pub fn query(&self, name: &str, credentials: Credentials) -> Option<Cow<'_, str>> {
         if credentials == Credentials::Withheld && CREDENTIAL_PARAMETERS.contains(&name) {
             return None;
         }
-        lookup(&self.query, name)
+        match self.source {
+            Source::Named(source) if name == "source" => Some(source.into()),
+            Source::Unknown if name == "source" => None,
+            _ => {
+                let mut query = self.request.query();
+                query.find_map(|(key, value)| (key == name).then_some(value))
+            }
+        }
     }
 
     /// The first header of that name, if it is text.
     #[must_use]
-    pub fn header(&self, name: &str, credentials: Credentials) -> Option<&str> {
+    pub fn header(&self, name: &str, credentials: Credentials) -> Option<Cow<'_, str>> {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
         if credentials == Credentials::Withheld && CREDENTIAL_HEADERS.contains(&name) {
             return None;
         }
-        let (_, value) = self.headers.iter().find(|(key, _)| *key == name)?;
-        Some(value)
+        let value = text(self.request.headers.values(name.as_str()).next()?)?;
+        if credentials == Credentials::Withheld && name == header::SEC_WEBSOCKET_PROTOCOL {
+            return bearer::without_tokens(value);
+        }
+        Some(value.into())
+    }
+
+    /// The values of all headers of that name as they came, credentials
+    /// included.
+    pub fn header_lines(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.request.headers.values(name.as_str())
     }
 
     /// All parameters of the query, credentials included: for whoever withholds
     /// these himself.
-    pub(crate) fn all_queries(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.query
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+    pub(crate) fn all_queries(&self) -> Vec<(String, String)> {
+        let query = self.request.query();
+        let mut query: Vec<_> = query
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect();
+        if !matches!(self.source, Source::AsSent) {
+            query.retain(|(name, _)| name != "source");
+        }
+        if let Source::Named(source) = self.source {
+            query.push(("source".to_owned(), source.to_owned()));
+        }
+        query
     }
 
-    /// All headers, credentials included, the first of each name.
-    pub(crate) fn all_headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), &**value))
+    /// All headers, credentials included but for tokens that came as a
+    /// subprotocol, the first of each name.
+    pub(crate) fn all_headers(&self) -> Vec<(String, String)> {
+        let mut headers: Vec<(String, String)> = Vec::new();
+        for (name, _) in self.request.headers.iter() {
+            let credentials = if name == header::SEC_WEBSOCKET_PROTOCOL.as_str() {
+                Credentials::Withheld
+            } else {
+                Credentials::Shown
+            };
+            if !headers.iter().any(|(known, _)| known == name)
+                && let Some(value) = self.header(name, credentials)
+            {
+                headers.push((name.to_owned(), value.into_owned()));
+            }
+        }
+        headers
     }
 
     /// The client's token: `Authorization: Bearer` (RFC 6750, section 2.1)
-    /// before the query parameter `token`. Deployed clients send stray white
-    /// space and newlines around and in it; a JWT has none, so all goes.
+    /// before the query parameter `token`, before a subprotocol. Deployed
+    /// clients send stray white space and newlines around and in it; a JWT has
+    /// none, so all goes.
     #[must_use]
     pub fn token(&self) -> Option<String> {
-        let bearer = self
-            .header("authorization", Credentials::Shown)
-            .and_then(bearer_token);
-        let token = bearer.or_else(|| self.query("token", Credentials::Shown))?;
-        let token: String = token.chars().filter(|c| !c.is_whitespace()).collect();
-        (!token.is_empty()).then_some(token)
+        let authorization = self.header("authorization", Credentials::Shown);
+        let bearer = authorization.as_deref().and_then(bearer_token);
+        let bearer = bearer.map(|token| Cow::Owned(token.to_owned()));
+        let token = bearer.or_else(|| self.query("token", Credentials::Shown));
+        token
+            .and_then(|token| without_white_space(&token))
+            .or_else(|| self.offered_tokens().find_map(without_white_space))
+    }
+
+    /// The tokens that came as subprotocols.
+    pub(crate) fn offered_tokens(&self) -> impl Iterator<Item = &str> {
+        self.header_lines(&header::SEC_WEBSOCKET_PROTOCOL)
+            .filter_map(text)
+            .flat_map(|offered| offered.split(','))
+            .filter_map(bearer::token)
     }
 
     /// What leads back to a stream that the client was cut off from: the header
     /// `x-sluice-resume` before the query parameter `resume`.
     #[must_use]
-    pub fn resume(&self) -> Option<&str> {
+    pub fn resume(&self) -> Option<Cow<'_, str>> {
         self.header(RESUME_HEADER.as_str(), Credentials::Shown)
             .or_else(|| self.query("resume", Credentials::Shown))
     }
@@ -241,16 +322,14 @@ impl Facts {
     /// # Errors
     /// Where the client named another one, in words for the client.
     pub fn normalise_source(&mut self) -> Result<(), HandshakeError> {
-        let source = match self.query("source", Credentials::Withheld) {
-            None => Ok("mic"),
-            Some(named) => source_name(named).ok_or_else(|| {
-                let named = crate::text::clean(named, 40);
-                HandshakeError(format!("source \"{named}\" is not one of mic, sys, system"))
-            }),
-        };
-        self.query.retain(|(key, _)| key != "source");
-        self.query.push(("source".to_owned(), source?.to_owned()));
-        Ok(())
+        let named = self.query("source", Credentials::Withheld);
+        let known = source_name(named.as_deref().unwrap_or("mic"));
+        let error = known.is_none().then(|| {
+            let named = crate::text::clean(&named.unwrap_or_default(), 40);
+            HandshakeError(format!("source \"{named}\" is not one of mic, sys, system"))
+        });
+        self.source = known.map_or(Source::Unknown, Source::Named);
+        error.map_or(Ok(()), Err)
     }
 
     /// An attribute by its full name.
@@ -317,17 +396,6 @@ impl Facts {
     }
 }
 
-/// The first header of each name, where it is text. Copied: the parser's values
-/// point into its read buffer, and one of them would keep all of that alive for
-/// as long as the connection lasts.
-fn texts(headers: HeaderMap) -> Box<[(HeaderName, Box<str>)]> {
-    // Only the first value of a name comes with the name.
-    headers
-        .into_iter()
-        .filter_map(|(name, value)| Some((name?, value.to_str().ok()?.into())))
-        .collect()
-}
-
 /// The canonical name of a source.
 #[must_use]
 pub fn source_name(named: &str) -> Option<&'static str> {
@@ -353,6 +421,11 @@ pub fn decode(part: &str) -> Result<String, PathError> {
 fn bearer_token(value: &str) -> Option<&str> {
     let (scheme, token) = value.trim_start().split_once(char::is_whitespace)?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+fn without_white_space(token: &str) -> Option<String> {
+    let token: String = token.chars().filter(|c| !c.is_whitespace()).collect();
+    (!token.is_empty()).then_some(token)
 }
 
 fn lookup<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {

@@ -12,6 +12,7 @@ use crate::config::{HandshakeMode, Limits, Metering};
 use crate::facts;
 use crate::lanes::Lanes;
 use crate::metrics;
+use crate::origin::Origins;
 use crate::parking::Parking;
 use crate::policy::Chain;
 use crate::policy::component::ComponentPolicy;
@@ -45,8 +46,8 @@ pub struct Route {
     pub upstream: Arc<dyn Upstream>,
     /// Deadlines and bounds.
     pub limits: Arc<Limits>,
-    /// Web pages that may connect, by their `Origin`, in lower case.
-    pub origins: Vec<String>,
+    /// Web pages that may connect, beside those of the route's own host.
+    pub origins: Origins,
     /// Subprotocols that may be agreed on.
     pub subprotocols: Vec<String>,
     /// How often the same client may try.

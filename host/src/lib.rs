@@ -27,6 +27,7 @@
 //! No HTTP error for a valid upgrade. No compression. No buffering beyond one
 //! message and one bounded queue for each connection. No policy in the host.
 
+mod scratch;
 pub mod text;
 
 pub mod cli;
@@ -46,7 +47,9 @@ pub mod shutdown;
 pub mod tls;
 
 pub mod gateway;
+pub mod http1;
 pub mod lanes;
+pub mod origin;
 pub mod rate_limit;
 pub mod socket;
 

@@ -105,7 +105,7 @@ pub const ALL: [Metric; 24] = [
         HTTP_REFUSED,
         Kind::Counter,
         &["status"],
-        "Requests that were no valid upgrade",
+        "Requests that were answered 400, 405, 426 or 431, and not 101",
     ),
     metric(
         CLOSES,

@@ -1,19 +1,11 @@
 //! The listener: accepts, speaks HTTP, and hands every upgrade to its driver.
 
-use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Extension, Request, State};
-use axum::response::Response;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -21,12 +13,16 @@ use tokio_rustls::server::TlsStream;
 use tracing::Instrument as _;
 
 use crate::gateway::Gateway;
+use crate::http1::{Answer, Body, Head, Persistence, RequestError, Requests};
 use crate::lanes::Seat;
 use crate::metrics;
+use crate::origin::Security;
 use crate::socket;
+use crate::socket::accept::{Accepting, Arrival};
+use crate::socket::wire::Transport;
 
-/// Bytes of a request's head. Tokens are a few KiB at the most.
-const MAX_HEAD: usize = 32 * 1024;
+/// The answer to a request of plain HTTP where TLS is spoken.
+const TLS_REQUIRED: Answer = Answer::bad_request("this port speaks TLS: connect with wss://");
 /// How long the host waits after it could not accept.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -79,12 +75,16 @@ async fn take(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
+    let arrival = |security| Arrival { remote, security };
     let Some(tls) = tls else {
-        return speak_http(stream, remote, seat, gateway, deadline).await;
+        let arrival = arrival(Security::Plain);
+        return speak_http(stream, arrival, seat, gateway, deadline).await;
     };
     // Never in the accept loop: a client that stalls here holds up nobody else.
     match timeout_at(deadline, shake_hands(stream, &tls)).await {
-        Ok(Ok(Greeted::Tls(stream))) => speak_http(*stream, remote, seat, gateway, deadline).await,
+        Ok(Ok(Greeted::Tls(stream))) => {
+            speak_http(stream, arrival(Security::Tls), seat, gateway, deadline).await;
+        }
         Ok(Ok(Greeted::Plain(stream))) => ask_for_tls(stream, remote, deadline).await,
         Ok(Err(error)) => tracing::debug!(%error, %remote, "the TLS handshake failed"),
         Err(_) => tracing::debug!(%remote, "the TLS handshake took too long"),
@@ -109,87 +109,125 @@ async fn shake_hands(stream: TcpStream, tls: &TlsAcceptor) -> std::io::Result<Gr
 
 /// Answers whoever typed `ws:` for `wss:`; an alert of TLS would say nothing.
 async fn ask_for_tls(stream: TcpStream, remote: SocketAddr, deadline: Instant) {
-    let answer = service_fn(|_: hyper::Request<Incoming>| async {
-        let refusal = socket::accept::tls_required();
-        metrics::http_refused(refusal.status().as_u16());
-        Ok::<_, Infallible>(refusal)
-    });
-    let answering = http().serve_connection(TokioIo::new(stream), answer);
-    match timeout_at(deadline, answering).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, %remote, "HTTP without TLS ended"),
-        Err(_) => tracing::debug!(%remote, "HTTP without TLS took too long"),
+    let mut requests = Requests::new(stream);
+    let answer = match timeout_at(deadline, requests.next()).await {
+        Ok(Ok(Some(_))) => TLS_REQUIRED,
+        Ok(Err(RequestError::Bad(answer))) => answer,
+        Ok(Ok(None) | Err(RequestError::Io(_))) => return,
+        Err(_) => return tracing::debug!(%remote, "HTTP without TLS took too long"),
+    };
+    metrics::http_refused(answer.status.as_u16());
+    let answer = answer.bytes("GET", Persistence::Close);
+    if let Err(error) = requests.answer_last(&answer).await {
+        tracing::debug!(%error, %remote, "HTTP without TLS ended");
     }
 }
 
-/// HTTP/1.1 as both listeners speak it.
+/// HTTP/1.1 as the admin listener speaks it.
 #[must_use]
 pub fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
     // A client whose side ends right behind its request is answered too.
-    http.half_close(true).max_buf_size(MAX_HEAD);
+    http.half_close(true).max_buf_size(32 * 1024);
     http
 }
-
-/// The seat of a connection until it is upgraded.
-type Waiting = Arc<Mutex<Option<Seat>>>;
 
 /// Speaks HTTP/1.1 over any byte stream, until it is upgraded or ends. It must
 /// be upgraded by the deadline, however many other requests it makes before:
 /// it has a place all the while. A gateway that closes waits for it too, because
 /// a client in the middle of its request can be told nothing before its 101.
-pub async fn speak_http<I>(
+pub async fn speak_http<I: Transport + 'static>(
     io: I,
-    remote: SocketAddr,
+    arrival: Arrival,
     seat: Seat,
     gateway: Arc<Gateway>,
     deadline: Instant,
-) where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let waiting: Waiting = Arc::new(Mutex::new(Some(seat)));
-    let router = Router::new()
-        .fallback(upgrade)
-        .layer(Extension(remote))
-        .layer(Extension(waiting))
-        .with_state(gateway);
-    let connection = http()
-        .serve_connection(TokioIo::new(io), TowerToHyperService::new(router))
-        .with_upgrades();
-    match timeout_at(deadline, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, %remote, "HTTP ended"),
-        Err(_) => tracing::debug!(%remote, "no upgrade was asked for in time"),
+) {
+    let mut requests = Requests::new(io);
+    let upgraded = until_upgraded(&mut requests, arrival, &seat, &gateway);
+    let remote = arrival.remote;
+    let ended = match timeout_at(deadline, upgraded).await {
+        Ok(Ok(End::Upgraded(accepting))) => {
+            // In a task of its own: what has been needed so far is given back.
+            let (io, received) = requests.into_parts();
+            let span = accepting.span();
+            let life = async move {
+                socket::drive(accepting.complete(Box::new(io), received, seat)).await;
+            };
+            gateway.tasks.spawn(life.instrument(span));
+            return;
+        }
+        Ok(Ok(End::Refused(answer))) => requests.answer_last(&answer).await,
+        Ok(Ok(End::Gone)) => return,
+        Ok(Err(error)) => Err(error),
+        Err(_) => return tracing::debug!(%remote, "no upgrade was asked for in time"),
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, %remote, "HTTP ended");
     }
 }
 
-async fn upgrade(
-    State(gateway): State<Arc<Gateway>>,
-    Extension(remote): Extension<SocketAddr>,
-    Extension(waiting): Extension<Waiting>,
-    request: Request,
-) -> Response {
-    // Only an upgrade takes the seat: a client that is told how to upgrade may
-    // do so on the same connection.
-    let seat = || {
-        waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    };
-    let (accepting, response) = match socket::accept::begin(request, remote, seat, &gateway) {
-        Ok(begun) => begun,
-        Err(refusal) => {
-            metrics::http_refused(refusal.status().as_u16());
-            return refusal;
+/// How a connection ceases to speak HTTP.
+enum End {
+    /// It is upgraded: its 101 has been written.
+    Upgraded(Box<Accepting>),
+    /// It gets this answer, and no other.
+    Refused(Vec<u8>),
+    /// The client's side has ended.
+    Gone,
+}
+
+/// Answers requests until one is an upgrade. A client that is told how to
+/// upgrade may do so on the same connection.
+async fn until_upgraded<I: Transport>(
+    requests: &mut Requests<I>,
+    arrival: Arrival,
+    seat: &Seat,
+    gateway: &Arc<Gateway>,
+) -> io::Result<End> {
+    loop {
+        let next = match requests.next().await {
+            Ok(Some(head)) => consider(&head, arrival, seat, gateway),
+            Ok(None) => return Ok(End::Gone),
+            Err(RequestError::Bad(answer)) => refuse(answer, "GET", Persistence::Close),
+            Err(RequestError::Io(error)) => return Err(error),
+        };
+        match next {
+            Next::Upgrade(accepting) => {
+                requests.answer(accepting.response()).await?;
+                return Ok(End::Upgraded(accepting));
+            }
+            Next::Refuse(answer, Persistence::KeepAlive) => requests.answer(&answer).await?,
+            Next::Refuse(answer, Persistence::Close) => return Ok(End::Refused(answer)),
         }
+    }
+}
+
+/// What becomes of a request.
+enum Next {
+    Upgrade(Box<Accepting>),
+    Refuse(Vec<u8>, Persistence),
+}
+
+fn consider(bytes: &[u8], arrival: Arrival, seat: &Seat, gateway: &Arc<Gateway>) -> Next {
+    let head = match Head::parse(bytes) {
+        Ok(head) => head,
+        Err(error) => return refuse(error.into(), "GET", Persistence::Close),
     };
-    let span = accepting.span();
-    let life = async move {
-        if let Some(accepted) = accepting.complete().await {
-            socket::drive(accepted).await;
+    match socket::accept::begin(&head, arrival, seat, gateway) {
+        Ok(accepting) => Next::Upgrade(Box::new(accepting)),
+        Err(answer) => {
+            // Nobody reads a body, so nothing can come behind one.
+            let persistence = match (head.host(), head.body()) {
+                (Ok(_), Ok(Body::None)) if head.keeps_alive() => Persistence::KeepAlive,
+                _ => Persistence::Close,
+            };
+            refuse(answer, head.method, persistence)
         }
-    };
-    gateway.tasks.spawn(life.instrument(span));
-    response
+    }
+}
+
+fn refuse(answer: Answer, method: &str, persistence: Persistence) -> Next {
+    metrics::http_refused(answer.status.as_u16());
+    Next::Refuse(answer.bytes(method, persistence), persistence)
 }

@@ -18,6 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
 use crate::config::Limits;
+use crate::facts::Facts;
 use crate::gateway::{Gateway, Route};
 use crate::metrics::Live;
 use crate::parking::Returning;
@@ -46,6 +47,9 @@ use cause::Cause;
 use report::Report;
 use story::Story;
 use wire::Wire;
+
+/// The word of a policy that refuses a token.
+const AUTH_FAILED: &str = "auth_failed";
 
 /// Drives a connection from its upgrade to its end. The sequence of calls is
 /// the protocol. All stages but the one that lasts are in boxes, so that an idle
@@ -143,7 +147,7 @@ impl Connection {
         self.story.decided(records);
         match answer? {
             Some(Ok(())) => Ok(()),
-            Some(Err(refused)) => Err(refusal(refused, last)),
+            Some(Err(refused)) => Err(explained(refusal(refused, last), &self.session.facts)),
             None => Err(Cause::PolicyFailed {
                 policy: None,
                 detail: match last {
@@ -183,6 +187,20 @@ fn refusal(refused: PolicyRefused, last: Option<Arc<str>>) -> Cause {
             policy: last,
             detail: failure.to_string(),
         },
+    }
+}
+
+/// Adds what is wrong with the form of a token, which no policy can see, to a policy's refusal of
+/// it.
+fn explained(cause: Cause, facts: &Facts) -> Cause {
+    match cause {
+        Cause::Denied(mut rejection) if rejection.code == AUTH_FAILED => {
+            if let Some(flaw) = facts.token_flaw() {
+                rejection.message = format!("{} ({flaw})", rejection.message);
+            }
+            Cause::Denied(rejection)
+        }
+        other => other,
     }
 }
 

@@ -6,9 +6,9 @@ import WebSocket from "ws";
 
 const emit = (event, fields = {}) => process.stdout.write(JSON.stringify({ event, ...fields }) + "\n");
 
-const connect = ({ url, headers }) =>
+const connect = ({ url, headers, subprotocols }) =>
   new Promise((opened) => {
-    const socket = new WebSocket(url, { headers, maxPayload: 0 });
+    const socket = new WebSocket(url, subprotocols, { headers, maxPayload: 0 });
     socket.on("open", () => {
       socket.open = true;
       emit("open");

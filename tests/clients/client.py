@@ -56,7 +56,8 @@ async def open_socket(command):
     try:
         # No proxy and no keepalive of its own: the test decides what is sent.
         socket = await connect(
-            command["url"], additional_headers=command["headers"], proxy=None, max_size=None, ping_interval=None
+            command["url"], additional_headers=command["headers"], proxy=None, max_size=None, ping_interval=None,
+            subprotocols=command["subprotocols"] or None,
         )
     except InvalidStatus as error:
         return emit("rejected", status=error.response.status_code)

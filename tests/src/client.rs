@@ -73,11 +73,21 @@ impl Client {
     /// # Panics
     /// When the upgrade does not succeed.
     pub fn open_url(&mut self, url: &str, headers: &[(&str, &str)]) {
+        self.open_offering(url, headers, &[]);
+    }
+
+    /// The same, offering subprotocols.
+    ///
+    /// # Panics
+    /// When the upgrade does not succeed.
+    pub fn open_offering(&mut self, url: &str, headers: &[(&str, &str)], subprotocols: &[&str]) {
         let headers: serde_json::Map<_, _> = headers
             .iter()
             .map(|(name, value)| ((*name).to_owned(), json!(value)))
             .collect();
-        self.command(&json!({"do": "connect", "url": url, "headers": headers}));
+        self.command(
+            &json!({"do": "connect", "url": url, "headers": headers, "subprotocols": subprotocols}),
+        );
         assert_eq!(self.event(), Event::Open, "{url}");
     }
 

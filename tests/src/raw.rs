@@ -167,6 +167,22 @@ impl Raw {
     /// # Panics
     /// When there is none.
     pub fn response(&mut self) -> Response {
+        let mut response = self.response_to_head();
+        let length = response.header("Content-Length");
+        let length = length.map_or(0, |length| length.parse().expect("a length"));
+        while self.pending.len() < length {
+            assert!(self.fill(), "the connection ended within the body");
+        }
+        let body = self.pending.drain(..length).collect();
+        response.body = String::from_utf8(body).expect("answers are text");
+        response
+    }
+
+    /// Reads an answer that has no body, whatever its head says.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn response_to_head(&mut self) -> Response {
         let end = loop {
             if let Some(end) = self.pending.windows(4).position(|four| four == b"\r\n\r\n") {
                 break end + 4;
@@ -183,19 +199,11 @@ impl Raw {
             .nth(1)
             .and_then(|status| status.parse().ok())
             .expect("a status line");
-        let mut response = Response {
+        Response {
             status,
             head,
             body: String::new(),
-        };
-        let length = response.header("Content-Length");
-        let length = length.map_or(0, |length| length.parse().expect("a length"));
-        while self.pending.len() < length {
-            assert!(self.fill(), "the connection ended within the body");
         }
-        let body = self.pending.drain(..length).collect();
-        response.body = String::from_utf8(body).expect("answers are text");
-        response
     }
 
     /// Upgrades to a WebSocket.

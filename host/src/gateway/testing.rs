@@ -11,11 +11,13 @@ use tokio_util::task::TaskTracker;
 use super::{Defects, Gateway, Generation, Policies, Route, Routes};
 use crate::config::{HandshakeMode, Limits, Metering};
 use crate::lanes::Lanes;
+use crate::origin::{Origins, Security};
 use crate::parking::Parking;
 use crate::policy::Chain;
 use crate::server;
 use crate::session::Registry;
 use crate::shutdown::Shutdown;
+use crate::socket::accept::Arrival;
 use crate::upstream::Upstream;
 
 /// A valid upgrade.
@@ -39,7 +41,7 @@ pub(crate) fn routes(before: &Routes, limits: Limits, upstream: impl Upstream + 
         metering: Metering::default(),
         upstream: Arc::new(upstream),
         limits: Arc::new(limits),
-        origins: Vec::new(),
+        origins: Origins::default(),
         subprotocols: Vec::new(),
         attempts: None,
     };
@@ -79,8 +81,11 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let seat = gateway.lanes.seat(gateway.lanes.socket().await);
-    let remote = ([127, 0, 0, 1], 9).into();
+    let arrival = Arrival {
+        remote: ([127, 0, 0, 1], 9).into(),
+        security: Security::Plain,
+    };
     let deadline = Instant::now() + std::time::Duration::from_secs(5);
-    let http = server::speak_http(io, remote, seat, Arc::clone(gateway), deadline);
+    let http = server::speak_http(io, arrival, seat, Arc::clone(gateway), deadline);
     gateway.tasks.spawn(http);
 }

@@ -26,7 +26,7 @@ impl Owner {
         Self {
             route: Arc::clone(&facts.route),
             params: facts.params.clone(),
-            source: source.map(str::to_owned),
+            source: source.map(std::borrow::Cow::into_owned),
             identity: facts.attributes_of(identified_by),
             format: (
                 handshake.sample_rate,

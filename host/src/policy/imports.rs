@@ -131,7 +131,7 @@ impl wit::connection::HostFacts for State {
     }
 
     fn path(&mut self, _: Resource<FactsHandle>) -> wasmtime::Result<String> {
-        Ok(self.shown(self.session()?.facts.path.clone()))
+        Ok(self.shown(self.session()?.facts.path().into_owned()))
     }
 
     fn param(
@@ -148,7 +148,7 @@ impl wit::connection::HostFacts for State {
         name: String,
     ) -> wasmtime::Result<Option<String>> {
         let facts = &self.session()?.facts;
-        Ok(self.shown_if_there(facts.query(&name, self.credentials())))
+        Ok(self.shown_if_there(facts.query(&name, self.credentials()).as_deref()))
     }
 
     fn header(
@@ -157,7 +157,7 @@ impl wit::connection::HostFacts for State {
         name: String,
     ) -> wasmtime::Result<Option<String>> {
         let facts = &self.session()?.facts;
-        Ok(self.shown_if_there(facts.header(&name, self.credentials())))
+        Ok(self.shown_if_there(facts.header(&name, self.credentials()).as_deref()))
     }
 
     fn remote_addr(&mut self, _: Resource<FactsHandle>) -> wasmtime::Result<String> {

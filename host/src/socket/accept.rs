@@ -6,36 +6,43 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::Request;
-use axum::http::{HeaderValue, Response, StatusCode, header};
-use hyper::upgrade::OnUpgrade;
+use axum::http::header;
+use bytes::BytesMut;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::cause::Cause;
 use super::story::Story;
-use super::wire::Wire;
+use super::wire::{Transport, Wire};
 use super::{Budget, Connection};
 use crate::config::HandshakeMode;
-use crate::facts::{Credentials, Facts};
+use crate::facts::{Facts, Headers};
 use crate::gateway::{Gateway, Route};
+use crate::http1::{Answer, Head};
 use crate::lanes::Seat;
 use crate::metrics::Live;
+use crate::origin::Security;
 use crate::parking::Returning;
 use crate::session::{Session, SessionGuard};
 
 mod request;
 
-/// An upgrade that is answered with the returned response, and completed when
-/// that has been written.
+/// Where a request came from.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// How it is spoken to.
+    pub security: Security,
+}
+
+/// A valid upgrade, whose 101 is still to be written.
 pub struct Accepting {
-    on_upgrade: OnUpgrade,
     facts: Facts,
     verdict: Result<(), Cause>,
     route: Option<Arc<Route>>,
     generation: u64,
-    seat: Seat,
     gateway: Arc<Gateway>,
+    response: Vec<u8>,
 }
 
 /// A connection whose 101 has been written.
@@ -45,79 +52,66 @@ pub struct Accepted {
     pub(super) verdict: Result<(), Cause>,
 }
 
-/// Checks that a request is a valid upgrade (RFC 6455, section 4.2.1).
+/// Checks that a request is a valid upgrade (RFC 6455, section 4.2.1), and
+/// decides what can be decided of it at the door.
 ///
 /// # Errors
-/// The HTTP answer to a request that is not.
-#[allow(
-    clippy::result_large_err,
-    reason = "the error is the answer, and is written at once"
-)]
+/// The answer to a request that is none.
 pub fn begin(
-    mut request: Request,
-    remote: SocketAddr,
-    seat: impl FnOnce() -> Option<Seat>,
+    head: &Head<'_>,
+    arrival: Arrival,
+    seat: &Seat,
     gateway: &Arc<Gateway>,
-) -> Result<(Accepting, Response<Body>), Response<Body>> {
-    let key = request::check(&request)?;
-    let accept = derive_accept_key(key.as_bytes());
-    let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
-        return Err(request::answer(
-            StatusCode::BAD_REQUEST,
-            "this connection cannot be upgraded",
-        ));
-    };
-    let seat = seat().ok_or_else(|| {
-        request::answer(
-            StatusCode::BAD_REQUEST,
-            "this connection has been upgraded already",
-        )
-    })?;
-    let (parts, _body) = request.into_parts();
-    let session_id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+) -> Result<Accepting, Answer> {
+    let upgrade = request::check(head)?;
     let generation = gateway.generation.load();
-    let (route, params) = match generation.routes.find(parts.uri.path()) {
+    let (route, params) = match generation.routes.find(head.uri.path()) {
         Some(matched) => (Some(matched.route), matched.params),
         None => (None, Vec::new()),
     };
-    let name = route
-        .as_ref()
-        .map_or_else(|| "".into(), |route| Arc::clone(&route.name));
     let subprotocols = route.as_ref().map_or(&[][..], |route| &route.subprotocols);
-    let subprotocol = request::subprotocol(&parts.headers, subprotocols);
+    let subprotocol = request::subprotocol(head, subprotocols);
+    let accept = derive_accept_key(upgrade.key);
     let response = request::switching_protocols(&accept, subprotocol);
-    let mut facts = Facts::new(session_id, name, &parts.uri, params, parts.headers, remote);
-    let verdict = match &seat.place {
-        Some(_) => at_the_door(route.as_deref(), &mut facts),
-        None => Err(Cause::Overloaded),
+    let session_id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+    let name = route.as_ref().map(|route| Arc::clone(&route.name));
+    let name = name.unwrap_or_else(|| "".into());
+    // What a client is refused for without a look at what it sent is decided
+    // before anything is made of that.
+    let welcome = match (&seat.place, &route) {
+        (None, _) => Err(Cause::Overloaded),
+        (_, None) => Err(Cause::NotFound),
+        (Some(_), Some(route)) => request::check_size(head).map(|()| Arc::clone(route)),
     };
-    let accepting = Accepting {
-        on_upgrade,
+    let (facts, verdict) = match welcome {
+        Ok(route) => {
+            let (uri, headers) = (&head.uri, Headers::from(head));
+            let mut facts = Facts::new(session_id, name, uri, params, headers, arrival.remote);
+            let verdict = at_the_door(&route, &mut facts, upgrade.host, arrival.security);
+            (facts, verdict)
+        }
+        Err(cause) => {
+            let facts = Facts::without_request(session_id, name, params, arrival.remote);
+            (facts, Err(cause))
+        }
+    };
+    Ok(Accepting {
         facts,
         verdict,
         route,
         generation: generation.number,
-        seat,
         gateway: Arc::clone(gateway),
-    };
-    Ok((accepting, response))
-}
-
-/// The answer to a request of plain HTTP where TLS is spoken.
-#[must_use]
-pub fn tls_required() -> Response<Body> {
-    let mut refusal = request::answer(
-        StatusCode::BAD_REQUEST,
-        "this port speaks TLS: connect with wss://",
-    );
-    let close = HeaderValue::from_static("close");
-    refusal.headers_mut().insert(header::CONNECTION, close);
-    refusal
+        response,
+    })
 }
 
 /// What the host itself asks before any policy is, the cheapest first.
-fn at_the_door(route: Option<&Route>, facts: &mut Facts) -> Result<(), Cause> {
-    let route = route.ok_or(Cause::NotFound)?;
+fn at_the_door(
+    route: &Route,
+    facts: &mut Facts,
+    host: &str,
+    security: Security,
+) -> Result<(), Cause> {
     // Before attempts are counted: every other way to write a source would be
     // another client.
     let source = match route.handshake {
@@ -128,15 +122,9 @@ fn at_the_door(route: Option<&Route>, facts: &mut Facts) -> Result<(), Cause> {
         attempts.attempt(facts).map_err(Cause::RateLimited)?;
     }
     // Browsers always send an Origin, and nothing else has to (section 10.2).
-    if let Some(origin) = facts.header(header::ORIGIN.as_str(), Credentials::Withheld) {
-        let origin = origin.to_ascii_lowercase();
-        if !route
-            .origins
-            .iter()
-            .any(|allowed| *allowed == origin || allowed == "*")
-        {
-            return Err(Cause::OriginDenied);
-        }
+    let origins = facts.header_lines(&header::ORIGIN);
+    if !route.origins.allow(origins, host, security) {
+        return Err(Cause::OriginDenied);
     }
     source.map_err(|error| Cause::HandshakeInvalid(error.0))
 }
@@ -152,7 +140,7 @@ fn comes_back(
     let Some(token) = session.facts.resume().filter(|_| speaks) else {
         return Ok(None);
     };
-    let returning = gateway.parking.find(token).ok_or(Cause::ResumeRefused)?;
+    let returning = gateway.parking.find(&token).ok_or(Cause::ResumeRefused)?;
     session.resumes(returning.stream());
     Ok(Some(returning))
 }
@@ -174,25 +162,27 @@ impl Accepting {
         )
     }
 
-    /// Waits until the 101 is written, and takes the connection over. `None`
-    /// where the client was gone before that.
-    pub async fn complete(self) -> Option<Accepted> {
+    /// The 101.
+    #[must_use]
+    pub fn response(&self) -> &[u8] {
+        &self.response
+    }
+
+    /// Takes the connection over, once the 101 is written. `received` came
+    /// behind the request.
+    #[must_use]
+    pub fn complete(self, io: Box<dyn Transport>, received: BytesMut, seat: Seat) -> Accepted {
         let Self {
-            on_upgrade,
-            facts,
+            mut facts,
             verdict,
             route,
             generation,
-            seat,
             gateway,
+            response: _,
         } = self;
-        let upgraded = match on_upgrade.await {
-            Ok(upgraded) => upgraded,
-            Err(error) => {
-                tracing::debug!(%error, "the client was gone before its upgrade was answered");
-                return None;
-            }
-        };
+        if verdict.is_err() {
+            facts.forget_request();
+        }
         let limits = route.as_ref().map_or_else(
             || Arc::clone(&gateway.default_limits),
             |route| Arc::clone(&route.limits),
@@ -207,7 +197,7 @@ impl Accepting {
             session: Arc::clone(guard.session()),
             guard: Some(guard),
             place: seat.place,
-            wire: Some(Wire::new(upgraded, &limits, seat.socket)),
+            wire: Some(Wire::new(io, received, &limits, seat.socket)),
             route,
             budget: Budget::new(limits.admission_timeout),
             limits,
@@ -217,9 +207,9 @@ impl Accepting {
             resuming,
             live: Some(Live::begin()),
         });
-        Some(Accepted {
+        Accepted {
             connection,
             verdict,
-        })
+        }
     }
 }

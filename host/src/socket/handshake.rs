@@ -1,6 +1,7 @@
 //! Handshake: the client's first message, the policies that look at it, and
 //! the upstream that must be open before the ack.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -206,11 +207,9 @@ fn agree_on_source(connection: &Connection, handshake: &Handshake) -> Result<(),
     let Some(named) = handshake.source.as_deref() else {
         return Ok(());
     };
-    let expected = connection
-        .session
-        .facts
-        .query("source", Credentials::Withheld)
-        .unwrap_or("mic");
+    let facts = &connection.session.facts;
+    let expected = facts.query("source", Credentials::Withheld);
+    let expected = expected.as_deref().unwrap_or("mic");
     if source_name(named) == Some(expected) {
         return Ok(());
     }
@@ -266,7 +265,7 @@ fn stream_info(connection: &Connection, greeting: Option<&Greeting>) -> StreamIn
         params: facts.params.clone(),
         source: greeting
             .and_then(|_| facts.query("source", Credentials::Withheld))
-            .map(str::to_owned),
+            .map(Cow::into_owned),
         handshake: greeting.map(|greeting| greeting.handshake.clone()),
         greeting: greeting.map(|greeting| greeting.text.clone()),
         receipts: match greeting {

@@ -2,15 +2,19 @@
 
 use std::task::{Context, Poll};
 
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use tokio::io::{ReadHalf, WriteHalf};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::frame::{FrameReader, FrameWriter};
 use crate::config::Limits;
 
-type Io = TokioIo<Upgraded>;
+/// The byte stream under a connection: TCP, TLS or, in tests, memory.
+pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<I: AsyncRead + AsyncWrite + Send + Unpin> Transport for I {}
+
+type Io = Box<dyn Transport>;
 
 /// The one thing that speaks to the client.
 pub struct Wire {
@@ -23,12 +27,17 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Takes over the connection after the 101.
+    /// Takes over the connection after the 101. `received` came behind the request.
     #[must_use]
-    pub fn new(upgraded: Upgraded, limits: &Limits, socket: OwnedSemaphorePermit) -> Self {
-        let (read, write) = tokio::io::split(TokioIo::new(upgraded));
+    pub fn new(
+        io: Box<dyn Transport>,
+        received: BytesMut,
+        limits: &Limits,
+        socket: OwnedSemaphorePermit,
+    ) -> Self {
+        let (read, write) = tokio::io::split(io);
         Self {
-            reader: FrameReader::new(read, limits.max_message),
+            reader: FrameReader::of_client(read, limits.max_message, received),
             writer: FrameWriter::new(write),
             max_outbound: limits.max_outbound,
             socket,

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::Arc;
 
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 
 use super::{Ending, Link, Lost, Receipts, StreamInfo, Upward};
@@ -39,7 +39,7 @@ pub(super) fn facts(uri: &str, headers: &[(&'static str, &'static str)]) -> Fact
         "r".into(),
         &uri.parse().expect("a URI"),
         vec![],
-        headers.collect(),
+        headers.collect::<HeaderMap>(),
         "127.0.0.1:9".parse().expect("an address"),
     )
 }

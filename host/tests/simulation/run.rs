@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use sluice::config::{HandshakeMode, Limits, Metering, OnFailure};
 use sluice::gateway::{Gateway, Generation, Route, Routes};
+use sluice::origin::{Origins, Security};
 use sluice::policy::{Chain, Policy};
 use sluice::rate_limit::{Allowance, AttemptLimit, KeyPart};
+use sluice::socket::accept::Arrival;
 use sluice::upstream::Upstream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -60,13 +62,16 @@ async fn drive(schedule: Schedule) -> Report {
                 return;
             }
             let (host, client) = pipe::pipe(&world, me);
-            let remote = SocketAddr::from(([127, 0, 0, 1], FIRST_PORT + me as u16));
+            let arrival = Arrival {
+                remote: SocketAddr::from(([127, 0, 0, 1], FIRST_PORT + me as u16)),
+                security: Security::Plain,
+            };
             let seat = gateway.lanes.seat(gateway.lanes.socket().await);
             let seated = Event::Seated(seat.place.is_some());
             world.trace.record(me, seated);
             let deadline = Instant::now() + HEAD;
             let shared = Arc::clone(&gateway);
-            let http = sluice::server::speak_http(host, remote, seat, shared, deadline);
+            let http = sluice::server::speak_http(host, arrival, seat, shared, deadline);
             gateway.tasks.spawn(http);
             client::play(world, me, client).await;
         });
@@ -164,7 +169,7 @@ fn gateway(world: &Arc<World>) -> Arc<Gateway> {
             identified_by: vec!["first".to_owned()],
             upstream,
             limits: Arc::clone(&limits),
-            origins: vec!["https://our.example".to_owned()],
+            origins: Origins::new(vec!["https://our.example".parse().unwrap()]),
             subprotocols: Vec::new(),
             attempts,
         })

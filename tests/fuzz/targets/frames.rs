@@ -3,6 +3,7 @@
 //! understood comes out of the writer as it went in.
 #![no_main]
 
+use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use sluice::socket::cause::Cause;
 use sluice::socket::close::Words;
@@ -31,7 +32,8 @@ fuzz_target!(|input: (u8, u8, &[u8])| {
 
 /// Reads to the end, as the stages do: nothing is read after a Close.
 fn read(bytes: &[u8], cut: u8, max_message: usize) -> (Vec<Message>, End) {
-    let mut reader = FrameReader::new(pipe::Pieces::new(bytes, cut), max_message);
+    let mut reader =
+        FrameReader::of_client(pipe::Pieces::new(bytes, cut), max_message, BytesMut::new());
     // A whole message, the frame of a Ping inside of it, and one piece.
     let bound = max_message + 14 + 125 + pipe::longest(cut);
     let mut messages = Vec::new();

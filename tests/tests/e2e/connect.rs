@@ -181,6 +181,45 @@ with_both_clients! {
 }
 
 #[test]
+fn whoever_sends_a_good_token_in_a_wrong_form_is_told_what_is_wrong_with_it() {
+    let gateway = Gateway::start(&Config::ingest());
+    let good = token::good();
+    let in_header = |value: &str| (path(""), Some(value.replace("TOKEN", &good)));
+    let in_query = |value: &str| (path(&value.replace("TOKEN", &good)), None);
+    let mut client = Client::idle(Library::Ws);
+    for ((path, header), message) in [
+        (
+            in_header("TOKEN"),
+            "auth failed: no token (Authorization has no scheme: write Bearer before the token)",
+        ),
+        (
+            in_header("Basic TOKEN"),
+            "auth failed: no token (the scheme of Authorization is not Bearer)",
+        ),
+        (
+            in_header("Bearer \"TOKEN\""),
+            "auth failed: token malformed (it is in quotes)",
+        ),
+        (
+            in_header("Bearer \u{ef}\u{bb}\u{bf}TOKEN"),
+            "auth failed: no token (it begins with a byte order mark)",
+        ),
+        (
+            in_query("%EF%BB%BFTOKEN"),
+            "auth failed: token malformed (it begins with a byte order mark)",
+        ),
+        (
+            in_query("Bearer%20TOKEN"),
+            "auth failed: token malformed (it begins with Bearer, which is no part of it)",
+        ),
+    ] {
+        let header = header.as_deref().map(|value| ("Authorization", value));
+        client.open(&gateway, &path, header.as_slice());
+        client.expect_refusal_saying(4001, "auth_failed", message);
+    }
+}
+
+#[test]
 fn a_claim_can_be_tied_to_the_meeting() {
     let config = Config::ingest().set(
         "policies.auth.config.path_claims",

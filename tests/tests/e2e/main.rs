@@ -45,5 +45,6 @@ mod seed;
 mod shadow;
 mod shutdown;
 mod tls;
+mod upgrade;
 mod uvicorn;
 mod versions;

@@ -6,27 +6,27 @@ use std::time::Duration;
 use super::quantity::Zero;
 use super::section::Section;
 use super::{Reader, Spanned};
+use crate::facts;
+use crate::origin::Origins;
 use crate::rate_limit::{Allowance, KeyPart};
 
 impl Reader<'_> {
-    /// An `Origin` is a scheme, a host and perhaps a port (RFC 6454), so that
-    /// one with a path would never match.
-    pub(super) fn origins(&mut self, section: &mut Section<'_>) -> Vec<String> {
+    /// What could never match is a mistake.
+    pub(super) fn origins(&mut self, section: &mut Section<'_>) -> Origins {
         let mut origins = Vec::new();
         for origin in section.distinct(self, "origins") {
-            let authority = origin.value.split_once("://").map(|(_, rest)| rest);
-            if origin.value != "*"
-                && authority.is_none_or(|rest| rest.is_empty() || rest.contains('/'))
-            {
-                let message = format!("\"{}\" is not an origin", origin.value);
-                let help = "write scheme, host and port as browsers send them: \
-                            \"https://app.example.com\"; \"*\" is any";
-                self.error(&origin.place, message, help).label("no origin");
-            } else {
-                origins.push(origin.value.to_ascii_lowercase());
+            match origin.value.parse() {
+                Ok(listed) => origins.push(listed),
+                Err(error) => {
+                    let message = format!("\"{}\" is not an origin: {error}", origin.value);
+                    let help = "write scheme, host and port as browsers send them: \
+                                \"https://app.example.com\", or \"https://*.example.com\" for all \
+                                hosts below it; \"*\" is any";
+                    self.error(&origin.place, message, help).label("no origin");
+                }
             }
         }
-        origins
+        Origins::new(origins)
     }
 
     /// A subprotocol is a token (RFC 6455, section 4.1): anything else would
@@ -34,7 +34,15 @@ impl Reader<'_> {
     pub(super) fn subprotocols(&mut self, section: &mut Section<'_>) -> Vec<String> {
         let mut subprotocols = Vec::new();
         for subprotocol in section.distinct(self, "subprotocols") {
-            if subprotocol.value.bytes().all(is_token_byte) {
+            if facts::is_entry(&subprotocol.value) {
+                let message = format!(
+                    "\"{}\" would be taken for a token, and never agreed on",
+                    subprotocol.value
+                );
+                let help = "use a name that does not begin with \"sluice.bearer.\"";
+                self.error(&subprotocol.place, message, help)
+                    .label("a token");
+            } else if subprotocol.value.bytes().all(is_token_byte) {
                 subprotocols.push(subprotocol.value);
             } else {
                 let message = format!("\"{}\" is not the name of a subprotocol", subprotocol.value);

@@ -219,19 +219,17 @@ fn input(facts: &Facts, attributes: &Pairs, secrets: &mut Secrets) -> Input {
         }
         kept
     };
-    let params = facts.params.iter();
-    let params = shown(
-        "param",
-        &mut params.map(|(name, value)| (&**name, &**value)),
-    );
-    let query = shown("query", &mut facts.all_queries());
-    let headers = shown("header", &mut facts.all_headers());
-    let attributes = shown(
-        "attribute",
-        &mut attributes.iter().map(|(name, value)| (&**name, &**value)),
-    );
+    let params = shown("param", &mut pairs(&facts.params));
+    let query = facts.all_queries();
+    let query = shown("query", &mut pairs(&query));
+    let headers = facts.all_headers();
+    let headers = shown("header", &mut pairs(&headers));
+    let attributes = shown("attribute", &mut pairs(attributes));
+    for token in facts.offered_tokens() {
+        secrets.add(token);
+    }
     Input {
-        path: facts.path.clone(),
+        path: facts.path().into_owned(),
         remote: facts.remote.to_string(),
         params,
         query,
@@ -240,6 +238,10 @@ fn input(facts: &Facts, attributes: &Pairs, secrets: &mut Secrets) -> Input {
         withheld,
         ..Input::default()
     }
+}
+
+fn pairs(pairs: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    pairs.iter().map(|(name, value)| (&**name, &**value))
 }
 
 impl From<&window::Window> for Window {

@@ -1,127 +1,129 @@
-//! What RFC 6455 asks of an upgrade request, and the HTTP answers.
+//! What RFC 6455 asks of an upgrade request, and the answers to what is none.
 
-use axum::body::Body;
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
+use axum::http::{Method, StatusCode, header};
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 
-/// The version that RFC 6455 defines.
-const VERSION: &str = "13";
+use crate::facts;
+use crate::http1::{Answer, Body, Head, HeadError};
+use crate::socket::cause::Cause;
 
-/// The client's key, where everything that the RFC demands is there.
-#[allow(
-    clippy::result_large_err,
-    reason = "the error is the answer, and is written at once"
-)]
-pub(super) fn check(request: &Request) -> Result<HeaderValue, Response<Body>> {
-    let headers = request.headers();
-    if request.method() != Method::GET {
-        let mut refusal = answer(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "a WebSocket upgrade is a GET",
-        );
-        refusal
-            .headers_mut()
-            .insert(header::ALLOW, HeaderValue::from_static("GET"));
-        return Err(refusal);
+/// Bytes of the largest head that is admitted. Tokens are a few KiB at the most.
+const MAX_ADMITTED_HEAD: usize = 32 * 1024;
+/// Headers of a request that is admitted, and parameters of its query: whoever asks for one looks
+/// through all of them.
+const MAX_HEADERS: usize = 128;
+const MAX_PARAMETERS: usize = 128;
+
+/// Takes a nonce whose last character has stray bits, as that of RFC 6455, section 1.3, has.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
+/// A valid upgrade.
+pub(super) struct Upgrade<'a> {
+    /// The client's nonce, as it wrote it.
+    pub(super) key: &'a [u8],
+    /// The host and port that it asks.
+    pub(super) host: &'a str,
+}
+
+/// Checks that a request is a valid upgrade (RFC 6455, section 4.2.1).
+pub(super) fn check<'a>(head: &'a Head<'_>) -> Result<Upgrade<'a>, Answer> {
+    let host = head.host()?;
+    let body = head.body()?;
+    if head.method != Method::GET.as_str() {
+        return Err(Answer {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            message: "a WebSocket upgrade is a GET",
+            headers: &[("allow", "GET")],
+        });
     }
-    if request.version() != Version::HTTP_11 {
-        return Err(answer(
-            StatusCode::BAD_REQUEST,
-            "a WebSocket upgrade needs HTTP/1.1",
-        ));
+    if !head.uri.path().starts_with('/') {
+        return Err(HeadError::Malformed.into());
     }
-    if !has_token(headers, header::CONNECTION, "upgrade")
-        || !has_token(headers, header::UPGRADE, "websocket")
-    {
+    if head.minor_version != 1 {
+        return Err(Answer::bad_request("a WebSocket upgrade needs HTTP/1.1"));
+    }
+    if !head.lists(&header::CONNECTION, "upgrade") || !head.lists(&header::UPGRADE, "websocket") {
         return Err(upgrade_required(
             "this address speaks WebSocket only: connect with a WebSocket client",
         ));
     }
-    if headers
-        .get(header::SEC_WEBSOCKET_VERSION)
-        .is_none_or(|version| version != VERSION)
-    {
+    let mut versions = head.values(&header::SEC_WEBSOCKET_VERSION);
+    if versions.next() != Some(b"13") {
         return Err(upgrade_required("the WebSocket version must be 13"));
     }
-    let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
+    // It would be read as frames.
+    if body == Body::Some {
+        return Err(Answer::bad_request("a WebSocket upgrade has no body"));
+    }
+    if head.values(&header::EXPECT).next().is_some() {
+        return Err(Answer::bad_request(
+            "a WebSocket upgrade has no body, so it can expect nothing before it: leave Expect out",
+        ));
+    }
+    let mut keys = head.values(&header::SEC_WEBSOCKET_KEY);
     match (keys.next(), keys.next()) {
-        (Some(key), None) if is_nonce(key) => Ok(key.clone()),
-        (None, _) => Err(answer(
-            StatusCode::BAD_REQUEST,
-            "Sec-WebSocket-Key is missing",
-        )),
-        _ => Err(answer(
-            StatusCode::BAD_REQUEST,
+        (Some(key), None) if is_nonce(key) => Ok(Upgrade { key, host }),
+        (None, _) => Err(Answer::bad_request("Sec-WebSocket-Key is missing")),
+        _ => Err(Answer::bad_request(
             "Sec-WebSocket-Key must be there once, as 16 bytes in Base64",
         )),
     }
 }
 
-fn is_nonce(key: &HeaderValue) -> bool {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD
-        .decode(key.as_bytes())
-        .is_ok_and(|nonce| nonce.len() == 16)
+fn is_nonce(key: &[u8]) -> bool {
+    BASE64.decode(key).is_ok_and(|nonce| nonce.len() == 16)
 }
 
-/// Whether a list header has a token, in any case (RFC 9110, section 5.6.1).
-fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|part| part.trim().eq_ignore_ascii_case(token))
+/// Refuses an upgrade that is valid and larger than will be kept and looked through.
+pub(super) fn check_size(head: &Head<'_>) -> Result<(), Cause> {
+    let query = head.uri.query().unwrap_or_default();
+    let parameters = query.split('&').filter(|parameter| !parameter.is_empty());
+    let too_many = if head.size > MAX_ADMITTED_HEAD {
+        format!("the request's head is larger than {MAX_ADMITTED_HEAD} bytes")
+    } else if head.fields().len() > MAX_HEADERS {
+        format!("the request has more than {MAX_HEADERS} headers")
+    } else if parameters.count() > MAX_PARAMETERS {
+        format!("the query has more than {MAX_PARAMETERS} parameters")
+    } else {
+        return Ok(());
+    };
+    Err(Cause::HandshakeInvalid(too_many))
 }
 
-/// The answer to a valid upgrade. No extension is ever accepted, and no
-/// subprotocol but one that was configured and offered.
-pub(super) fn switching_protocols(accept: &str, subprotocol: Option<&str>) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    // Base64 and tokens are always valid header values.
-    if let Ok(accept) = HeaderValue::from_str(accept) {
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    if let Some(Ok(subprotocol)) = subprotocol.map(HeaderValue::from_str) {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
-    }
-    response
-}
-
-/// The first subprotocol that the client offers and the route has (section
-/// 4.2.2).
-pub(super) fn subprotocol<'a>(headers: &HeaderMap, configured: &'a [String]) -> Option<&'a str> {
-    headers
-        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .find_map(|offered| configured.iter().find(|name| *name == offered.trim()))
-        .map(String::as_str)
-}
-
-fn upgrade_required(message: &'static str) -> Response<Body> {
-    let mut refusal = answer(StatusCode::UPGRADE_REQUIRED, message);
-    let headers = refusal.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(
-        header::SEC_WEBSOCKET_VERSION,
-        HeaderValue::from_static(VERSION),
+/// The answer to a valid upgrade. No extension is ever accepted.
+pub(super) fn switching_protocols(accept: &str, subprotocol: Option<&str>) -> Vec<u8> {
+    let mut text = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n"
     );
-    refusal
+    if let Some(subprotocol) = subprotocol {
+        text += &format!("Sec-WebSocket-Protocol: {subprotocol}\r\n");
+    }
+    text += "\r\n";
+    text.into_bytes()
 }
 
-pub(super) fn answer(status: StatusCode, message: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(format!("{message}\n")));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    response
+/// The first subprotocol that the client offers and the route has (section 4.2.2). A token is never
+/// agreed on; who offers one may offer `sluice` beside it, for a route that has none of its own.
+pub(super) fn subprotocol<'a>(head: &Head<'_>, configured: &'a [String]) -> Option<&'a str> {
+    let offered = || head.list(&header::SEC_WEBSOCKET_PROTOCOL);
+    let configured = offered().find_map(|offer| configured.iter().find(|name| *name == offer));
+    if let Some(name) = configured {
+        return Some(name);
+    }
+    let is_companion = offered().any(facts::is_entry) && offered().any(|it| it == facts::COMPANION);
+    is_companion.then_some(facts::COMPANION)
+}
+
+fn upgrade_required(message: &'static str) -> Answer {
+    Answer {
+        status: StatusCode::UPGRADE_REQUIRED,
+        message,
+        headers: &[("upgrade", "websocket"), ("sec-websocket-version", "13")],
+    }
 }

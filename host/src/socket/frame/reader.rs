@@ -1,30 +1,23 @@
 //! From bytes to messages, within bounds.
 
-use std::cell::RefCell;
 use std::io::{self, Cursor};
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::AsyncRead;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 use super::mask::apply_mask;
 use super::{Message, PeerClose, ReadError, Violation};
+use crate::scratch;
 
 /// Payload bytes of a control frame (RFC 6455, section 5.5).
 const MAX_CONTROL: u64 = 125;
-/// Bytes that one read takes from the transport at the most.
-const SCRATCH: usize = 32 * 1024;
-
-thread_local! {
-    /// Where a read lands first. It is shared by all connections of a thread,
-    /// so that one which waits for its peer holds no buffer at all.
-    static READ_SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
-}
+/// The longest payload that a frame can have: the top bit is always 0 (section 5.2).
+const MAX_LENGTH: u64 = u64::MAX >> 1;
 
 /// Whose frames are read. A client masks its frames, and a server must not
 /// (RFC 6455, section 5.1).
@@ -56,9 +49,9 @@ struct Partial {
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads a client's frames, whose messages have `max_message` bytes at the
-    /// most.
-    pub fn new(io: R, max_message: usize) -> Self {
-        Self::of(Peer::Client, io, max_message, BytesMut::new())
+    /// most. `received` came behind its request.
+    pub fn of_client(io: R, max_message: usize, received: BytesMut) -> Self {
+        Self::of(Peer::Client, io, max_message, received)
     }
 
     /// Reads a server's frames, of which `received` came with its answer to
@@ -132,13 +125,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let read = READ_SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
-            self.received.extend_from_slice(buffer.filled());
-            Poll::Ready(io::Result::Ok(buffer.filled().len()))
-        });
-        let read = ready!(read)?;
+        let read = ready!(scratch::poll_read(&mut self.io, cx, &mut self.received))?;
         self.total += read as u64;
         self.last_received = Instant::now();
         Poll::Ready(Ok(read))
@@ -152,7 +139,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         if self.received.is_empty() && self.partial.is_none() {
             self.unfinished_since = None;
         } else {
-            // What there is of it came with the last read; to ask the clock for each frame costs as much as to parse it.
+            // What there is of it came with the last read; to ask the clock for each frame costs as
+            // much as to parse it.
             self.unfinished_since.get_or_insert(self.last_received);
         }
     }
@@ -200,6 +188,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             (Peer::Client, None) => return Err(Violation::Protocol("frame is not masked")),
             (Peer::Server, Some(_)) => return Err(Violation::Protocol("frame is masked")),
             (Peer::Client, Some(_)) | (Peer::Server, None) => {}
+        }
+        if length > MAX_LENGTH {
+            return Err(Violation::Protocol("length has its top bit set"));
         }
         // Section 5.2. Two ways to write one frame are a way past whoever looks
         // at frames on the way.

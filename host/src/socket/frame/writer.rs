@@ -21,8 +21,9 @@ const MAX_HEADER: usize = 14;
 const MAX_SPARE: usize = 64 * 1024;
 
 thread_local! {
-    /// The buffer of the last queue that was written out. The next queue of any connection of the thread begins with it, so
-    /// that it need not grow, and a connection with nothing to say holds no buffer at all.
+    /// The buffer of the last queue that was written out. The next queue of any connection of the
+    /// thread begins with it, so that it need not grow, and a connection with nothing to say holds
+    /// no buffer at all.
     static SPARE: RefCell<BytesMut> = RefCell::default();
 }
 
@@ -204,7 +205,7 @@ mod tests {
         writer.binary(&payload);
         poll_fn(|cx| writer.poll_flush(cx)).await.unwrap();
         drop(writer);
-        let mut reader = FrameReader::new(server, 1000);
+        let mut reader = FrameReader::of_client(server, 1000, BytesMut::new());
         for _ in 0..2 {
             // A reader of a client's frames refuses one without a mask.
             let message = poll_fn(|cx| reader.poll_next(cx)).await.unwrap();

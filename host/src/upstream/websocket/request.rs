@@ -164,7 +164,7 @@ fn trace(facts: &Facts, headers: &mut HeaderMap) {
         ("traceparent", Some(parent)),
         ("tracestate", header("tracestate")),
     ] {
-        if let Some(Ok(value)) = value.map(HeaderValue::from_str) {
+        if let Some(Ok(value)) = value.as_deref().map(HeaderValue::from_str) {
             headers.insert(name, value);
         }
     }

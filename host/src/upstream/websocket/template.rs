@@ -158,7 +158,7 @@ impl Template {
             Fact::Query(name) => Ok(facts
                 .query(name, Credentials::Withheld)
                 .unwrap_or_default()
-                .to_owned()),
+                .into_owned()),
             Fact::Attribute(name) => facts
                 .attribute(name)
                 .ok_or_else(|| ExpandError::Missing(name.clone())),

@@ -92,6 +92,7 @@ fn frames(mut bytes: &[u8], max_message: usize, messages: &mut Vec<Message>) -> 
         if header.reserved_bits != 0
             || !header.shortest
             || !matches!(opcode, 0..=2 | 8..=10)
+            || length > u64::MAX >> 1
             || control && (!is_final || length > 125)
             || !control && (opcode == 0) != begun.is_some()
         {

@@ -39,7 +39,11 @@ pub fn goes_through(message: &Message, cut: u8) {
 
     let mut to_server = Sink::new(cut);
     write(FrameWriter::to_server(&mut to_server), message);
-    let reader = FrameReader::new(Pieces::new(&to_server.taken, cut), payload.len());
+    let reader = FrameReader::of_client(
+        Pieces::new(&to_server.taken, cut),
+        payload.len(),
+        BytesMut::new(),
+    );
     assert_eq!(read_back(reader), answer(message));
 }
 

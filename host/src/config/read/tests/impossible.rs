@@ -60,6 +60,37 @@ fn what_tells_connections_apart_must_be_there_when_it_is_asked_for() {
 }
 
 #[test]
+fn an_origin_or_a_subprotocol_that_can_never_match_is_refused() {
+    let with = |line: &str| {
+        broken(
+            "upstream = \"sink\"",
+            &format!("upstream = \"sink\"\n{line}"),
+        )
+    };
+    for (origin, why) in [
+        ("app.example.com", "it has no scheme"),
+        ("https://app.example.com/", "slash or a path"),
+        ("https://m\u{fc}ller.example", "xn--"),
+        ("https://app.example.com:99999", "host or port"),
+        ("https://*", "a star stands for whole labels"),
+    ] {
+        let report = report(&with(&format!("origins = [\"{origin}\"]")));
+        assert!(report.contains("is not an origin"), "{report}");
+        assert!(report.contains(why), "{report}");
+    }
+    good(&with(
+        "origins = [\"*\", \"null\", \"file://\", \"https://*.example.com\", \"https://a.example:443\"]",
+    ));
+    for (name, why) in [
+        ("a b", "is not the name of a subprotocol"),
+        ("sluice.bearer.x", "would be taken for a token"),
+    ] {
+        let report = report(&with(&format!("subprotocols = [\"{name}\"]")));
+        assert!(report.contains(why), "{report}");
+    }
+}
+
+#[test]
 fn paths_that_nobody_can_mean_are_refused() {
     for (path, message) in [
         ("ws", "does not start with a slash"),

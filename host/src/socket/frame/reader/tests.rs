@@ -34,7 +34,7 @@ async fn read(bytes: &[u8]) -> (Result<Message, ReadError>, FrameReader<DuplexSt
     let (mut client, host) = duplex(1 << 20);
     client.write_all(bytes).await.unwrap();
     drop(client);
-    let mut reader = FrameReader::new(host, MAX);
+    let mut reader = FrameReader::of_client(host, MAX, BytesMut::new());
     let message = poll_fn(|cx| reader.poll_next(cx)).await;
     (message, reader)
 }
@@ -65,7 +65,7 @@ async fn a_message_is_whole_wherever_the_bytes_are_cut() {
             }
             client
         });
-        let mut reader = FrameReader::new(host, MAX);
+        let mut reader = FrameReader::of_client(host, MAX, BytesMut::new());
         let first = poll_fn(|cx| reader.poll_next(cx)).await.unwrap();
         assert_eq!(first, Message::Ping(Bytes::from_static(b"ping")));
         assert!(reader.unfinished_since().is_some());

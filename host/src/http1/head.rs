@@ -1,0 +1,193 @@
+//! One request's head: what it asks for, and its fields.
+
+use axum::http::uri::Authority;
+use axum::http::{HeaderName, Uri, header};
+
+use super::Answer;
+
+/// A parsed head. It borrows from what was received.
+#[derive(Debug)]
+pub struct Head<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The target.
+    pub uri: Uri,
+    /// The second digit of the version: 0 or 1.
+    pub minor_version: u8,
+    /// Bytes from the request line to the empty line.
+    pub size: usize,
+    fields: Vec<httparse::Header<'a>>,
+}
+
+/// What comes behind a head (RFC 9112, section 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// Nothing.
+    None,
+    /// A body.
+    Some,
+}
+
+/// How a head breaks RFC 9112.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadError {
+    /// Section 2.1.
+    Malformed,
+    /// Section 3.2.
+    HostCount,
+    /// Section 3.2.
+    Host,
+    /// Section 6.3.
+    Length,
+    /// Section 6.3: whoever reads one of them and whoever reads the other see two requests.
+    TwoLengths,
+}
+
+impl From<HeadError> for Answer {
+    fn from(error: HeadError) -> Self {
+        Self::bad_request(match error {
+            HeadError::Malformed => "the request is not HTTP/1.1",
+            HeadError::HostCount => "the request must have one Host header",
+            HeadError::Host => "the Host header must be a host, or a host and port",
+            HeadError::Length => "Content-Length must be there once, as a number",
+            HeadError::TwoLengths => {
+                "the request has Content-Length and Transfer-Encoding: send one of them"
+            }
+        })
+    }
+}
+
+impl<'a> Head<'a> {
+    /// Parses a whole head, its empty line included.
+    ///
+    /// # Errors
+    /// [`HeadError::Malformed`].
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, HeadError> {
+        // No head has more fields than lines.
+        let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+        let mut fields = vec![httparse::EMPTY_HEADER; lines];
+        let mut request = httparse::Request::new(&mut fields);
+        let Ok(httparse::Status::Complete(size)) = request.parse(bytes) else {
+            return Err(HeadError::Malformed);
+        };
+        let (Some(method), Some(target), Some(minor_version)) =
+            (request.method, request.path, request.version)
+        else {
+            return Err(HeadError::Malformed);
+        };
+        let count = request.headers.len();
+        fields.truncate(count);
+        Ok(Self {
+            method,
+            uri: target.parse().map_err(|_| HeadError::Malformed)?,
+            minor_version,
+            size,
+            fields,
+        })
+    }
+
+    /// Whether these bytes can still become a head.
+    #[must_use]
+    pub fn may_begin_with(bytes: &[u8]) -> bool {
+        /// Bytes of the longest method that anybody uses, and some.
+        const MAX_METHOD: usize = 32;
+        if let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            let line = httparse::Request::new(&mut []).parse(&bytes[..=end]);
+            return line.is_ok();
+        }
+        let method = bytes.split(|byte| *byte == b' ').next().unwrap_or_default();
+        method.len() <= MAX_METHOD && method.iter().all(|byte| byte.is_ascii_graphic())
+    }
+
+    /// All fields, in the order in which they came.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + '_ {
+        self.fields.iter().map(|field| (field.name, field.value))
+    }
+
+    /// The values of all fields of that name.
+    pub fn values(&self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.fields()
+            .filter(move |(field, _)| field.eq_ignore_ascii_case(name.as_str()))
+            .map(|(_, value)| value)
+    }
+
+    /// The elements of a field that is a list (RFC 9110, section 5.6.1), from all of its lines.
+    pub fn list(&self, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+        self.values(name)
+            .filter_map(|value| std::str::from_utf8(value).ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .filter(|element| !element.is_empty())
+    }
+
+    /// Whether a list has a token, in any case.
+    #[must_use]
+    pub fn lists(&self, name: &HeaderName, token: &str) -> bool {
+        self.list(name)
+            .any(|element| element.eq_ignore_ascii_case(token))
+    }
+
+    /// The host and port that the request is for. Empty only before HTTP/1.1.
+    ///
+    /// # Errors
+    /// Where a `Host` is missing, double or invalid (RFC 9112, section 3.2).
+    pub fn host(&self) -> Result<&str, HeadError> {
+        let mut hosts = self.values(&header::HOST);
+        let host = match (hosts.next(), hosts.next()) {
+            (Some(host), None) => host_and_port(host).ok_or(HeadError::Host)?,
+            (None, _) if self.minor_version == 0 => "",
+            _ => return Err(HeadError::HostCount),
+        };
+        // That of the target replaces it (section 3.2.2).
+        Ok(self.uri.authority().map_or(host, Authority::as_str))
+    }
+
+    /// Whether a body follows.
+    ///
+    /// # Errors
+    /// Where two readers could disagree about its length.
+    pub fn body(&self) -> Result<Body, HeadError> {
+        let is_coded = self.values(&header::TRANSFER_ENCODING).next().is_some();
+        let mut lengths = self.values(&header::CONTENT_LENGTH);
+        let Some(length) = lengths.next() else {
+            return Ok(if is_coded { Body::Some } else { Body::None });
+        };
+        if is_coded {
+            return Err(HeadError::TwoLengths);
+        }
+        let is_number = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
+        if !is_number || lengths.next().is_some() {
+            return Err(HeadError::Length);
+        }
+        Ok(if length.iter().all(|digit| *digit == b'0') {
+            Body::None
+        } else {
+            Body::Some
+        })
+    }
+
+    /// Whether the client would send another request behind this one.
+    #[must_use]
+    pub fn keeps_alive(&self) -> bool {
+        self.minor_version == 1 && !self.lists(&header::CONNECTION, "close")
+    }
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110, section 7.2).
+fn host_and_port(value: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(value).ok()?;
+    let authority: Authority = text.parse().ok()?;
+    let host = authority.host();
+    let port = text.strip_prefix(host)?;
+    let port_fits = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        Some(digits) => {
+            digits.bytes().all(|byte| byte.is_ascii_digit())
+                && (digits.is_empty() || digits.parse::<u16>().is_ok())
+        }
+    };
+    (!host.is_empty() && port_fits).then_some(text)
+}
+
+#[cfg(test)]
+mod tests;
