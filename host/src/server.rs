@@ -23,7 +23,7 @@ use tracing::Instrument as _;
 use crate::gateway::Gateway;
 use crate::lanes::Seat;
 use crate::metrics;
-use crate::socket;
+use crate::{socket, tls};
 
 /// Bytes of a request's head. Tokens are a few KiB at the most.
 const MAX_HEAD: usize = 32 * 1024;
@@ -33,7 +33,7 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Accepts connections until the gateway closes, as many as there are seats.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<tls::Acceptor>,
     gateway: Arc<Gateway>,
     header_timeout: Duration,
 ) {
@@ -47,7 +47,8 @@ pub async fn serve(
             match listener.accept().await {
                 Ok((stream, remote)) => {
                     let seat = gateway.lanes.seat(socket);
-                    let (shared, tls) = (Arc::clone(&gateway), tls.clone());
+                    let tls = tls.as_ref().map(tls::Acceptor::current);
+                    let shared = Arc::clone(&gateway);
                     let taking = take(stream, tls, remote, seat, shared, header_timeout);
                     // A shutdown waits for it, as for all that comes after.
                     gateway.tasks.spawn(taking);

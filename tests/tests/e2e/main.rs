@@ -18,6 +18,7 @@ mod components;
 mod config;
 mod decisions;
 mod delivery;
+mod deployments;
 mod duplicate;
 mod echo;
 mod examples;
