@@ -29,7 +29,7 @@ fmt:
 	rustfmt --edition 2024 tests/fuzz/targets/*.rs
 
 audit:
-	cargo deny check bans licenses sources
+	tests/setup/audit.sh
 
 setup: wasm
 	tests/setup/clients.sh

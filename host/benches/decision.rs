@@ -85,14 +85,14 @@ impl Bench {
             Config::parse("bench", CONFIG, Path::new(env!("CARGO_MANIFEST_DIR")))
                 .expect("it is TOML");
         let key_sets = Arc::new(KeySets::build(&config, &mut diagnostics));
-        diagnostics.finish().expect("it has no mistakes");
+        drop(diagnostics.finish().expect("it has no mistakes"));
         let keys = Arc::clone(key_sets.get("main").expect("it is configured"));
         let token = token::mint(&keys, &Bearer::default(), Duration::from_hours(1))
             .expect("the key set has a secret");
         let registry = Registry::default();
         let parts = Parts {
             engine: Arc::new(Engine::new().expect("there is address space")),
-            fetcher: Arc::new(Fetcher::new(&config.data_dir, &config.credentials)),
+            fetcher: Arc::new(Fetcher::new(&config)),
             world: Arc::new(Live {
                 key_sets,
                 registry: registry.clone(),

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, Diagnostics};
@@ -24,7 +23,7 @@ use generation::Builder;
 /// A gateway, and the keys for whoever mints tokens.
 pub struct Assembled {
     /// For a main listener that speaks TLS.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<tls::Acceptor>,
     /// Ready to serve.
     pub gateway: Arc<Gateway>,
     /// The same keys that its policies verify with.
@@ -58,9 +57,9 @@ pub async fn assemble(
         defects: Defects::default(),
     });
     let tls = config.server.tls.as_ref();
-    let tls = tls.and_then(|tls| tls::acceptor(tls, diagnostics));
+    let tls = tls.and_then(|tls| tls::Certificate::read(tls, diagnostics));
     Ok(Assembled {
-        tls,
+        tls: tls.map(tls::Acceptor::new),
         gateway,
         key_sets,
         builder,

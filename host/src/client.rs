@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio::time::timeout;
 
 use crate::cli::StreamArgs;
+use crate::files::text;
 use crate::text::clean;
 
 mod audio;
@@ -198,21 +199,21 @@ fn prepare(
 }
 
 fn choose_token(args: &StreamArgs, environment: Option<String>) -> anyhow::Result<Option<Token>> {
-    let (text, from) = match (&args.token, &args.token_file, environment) {
+    let (token, from) = match (&args.token, &args.token_file, environment) {
         (Some(token), _, _) => (
             String::from_utf8_lossy(token.expose()).into_owned(),
             "--token".to_owned(),
         ),
         (None, Some(path), _) => {
             let shown = path.display();
-            let text = std::fs::read_to_string(path)
+            let token = text::read(path)
                 .with_context(|| format!("the token file {shown} cannot be read"))?;
-            (text, shown.to_string())
+            (token, shown.to_string())
         }
-        (None, None, Some(text)) => (text, "SLUICE_TOKEN".to_owned()),
+        (None, None, Some(token)) => (token, "SLUICE_TOKEN".to_owned()),
         (None, None, None) => return Ok(None),
     };
-    let token = text
+    let token = token
         .parse()
         .with_context(|| format!("the token in {from}"))?;
     Ok(Some(token))

@@ -4,9 +4,8 @@
 //! mistake together. What a policy or an upstream makes of its own part is
 //! found out when they are built.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,11 +21,13 @@ pub mod secret;
 pub mod units;
 
 pub use credentials::Credentials;
-pub use diagnostics::{Diagnostic, Diagnostics, Look, Place};
+pub use diagnostics::{Diagnostic, Diagnostics, Look, Place, Warnings};
 pub use limits::{Limits, Metering, PolicyLimits, TokenExpiry};
 pub use reference::Reference;
 pub use secret::Secret;
 
+use crate::files::text::{self, TextError};
+use crate::files::{self, Content};
 use crate::origin::Origins;
 use crate::policy::breaker::Quarantine;
 use crate::policy::shadow::Share;
@@ -49,6 +50,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Who the gateway is to registries of components.
     pub credentials: Credentials,
+    /// Hosts beside a registry's own that may be asked for a token with them.
+    pub realms: Vec<String>,
     /// The main listener.
     pub server: Server,
     /// The record of decisions.
@@ -62,8 +65,9 @@ pub struct Config {
     /// What is served, by name.
     pub routes: BTreeMap<String, Route>,
     /// Every file that it was made from, those included that are not there:
-    /// when one of them changes, the configuration may have.
-    pub files: BTreeSet<PathBuf>,
+    /// when one of them changes, the configuration may have. With what was in
+    /// it, where it was read already.
+    pub files: BTreeMap<PathBuf, Option<Content>>,
 }
 
 impl Config {
@@ -82,10 +86,17 @@ impl Config {
             return Self::parse("the built-in configuration", DEFAULT, Path::new(""));
         };
         let name = file.display().to_string();
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            let help = match error.kind() {
-                ErrorKind::InvalidData => "save it as UTF-8",
-                _ => "correct the path after --config, or leave it out for the built-in configuration",
+        let (bytes, content) = files::read(file);
+        let text = bytes.map_err(TextError::from).and_then(|bytes| {
+            let text = text::decode(bytes);
+            text.map_err(TextError::from)
+        });
+        let text = text.map_err(|error| {
+            let help = match &error {
+                TextError::Encoding(_) => "a configuration is TOML, which is UTF-8",
+                TextError::Io(_) => {
+                    "correct the path after --config, or leave it out for the built-in configuration"
+                }
             };
             let message = format!("the configuration file {name} cannot be read: {error}");
             let mut diagnostics = Diagnostics::default();
@@ -94,7 +105,7 @@ impl Config {
         })?;
         let folder = file.parent().unwrap_or(Path::new(""));
         let (mut config, diagnostics) = Self::parse(&name, &text, folder)?;
-        config.files.insert(file.to_owned());
+        config.files.insert(file.to_owned(), Some(content));
         Ok((config, diagnostics))
     }
 
@@ -166,10 +177,8 @@ impl Server {
             admin,
             watch,
         } = self;
-        let files = |tls: &Option<Tls>| {
-            tls.as_ref()
-                .map(|tls| (tls.certificate.clone(), tls.key.clone()))
-        };
+        // Which certificate that is, a reload takes up.
+        let speaks_tls = |tls: &Option<Tls>| tls.is_some();
         let same = [
             ("listen", *listen == other.listen),
             ("header_timeout", *header_timeout == other.header_timeout),
@@ -177,7 +186,10 @@ impl Server {
             ("max_connections", *max_connections == other.max_connections),
             ("max_refusals", *max_refusals == other.max_refusals),
             ("max_parked", *max_parked == other.max_parked),
-            ("tls_certificate, tls_key", files(tls) == files(&other.tls)),
+            (
+                "tls_certificate, tls_key",
+                speaks_tls(tls) == speaks_tls(&other.tls),
+            ),
             ("admin_listen", *admin == other.admin),
             ("watch", *watch == other.watch),
         ];

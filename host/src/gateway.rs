@@ -21,6 +21,7 @@ use crate::session::Registry;
 use crate::shutdown::Shutdown;
 use crate::upstream::Upstream;
 
+pub mod paths;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -77,7 +78,8 @@ impl Routes {
     /// # Errors
     /// Where the path is malformed, or clashes with one that is there.
     pub fn insert(&mut self, path: &str, route: Arc<Route>) -> Result<(), matchit::InsertError> {
-        self.by_path.insert(path, Arc::clone(&route))?;
+        let template = paths::template(path);
+        self.by_path.insert(template, Arc::clone(&route))?;
         if !self.all.iter().any(|known| Arc::ptr_eq(known, &route)) {
             self.all.push(route);
         }
@@ -111,11 +113,13 @@ impl Routes {
         self.all.iter().find(|route| &*route.name == name)
     }
 
-    /// The route for a raw path. The parts of a path are told apart before
-    /// they are decoded, so an encoded slash never makes a new part.
+    /// The route for a raw path, however its characters are encoded. The parts
+    /// of a path are told apart before they are decoded, so an encoded slash
+    /// never makes a new part.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<Matched> {
-        let found = self.by_path.at(path).ok()?;
+        let path = paths::canonical(path);
+        let found = self.by_path.at(&path).ok()?;
         let mut params = Vec::new();
         for (name, value) in found.params.iter() {
             params.push((name.to_owned(), facts::decode(value).ok()?));

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 
-use crate::config::{self, Config, Diagnostics, KeySource};
+use crate::config::{self, Config, Diagnostics, KeySource, Place};
 
 mod claims;
 mod file;
@@ -39,6 +39,9 @@ pub const ALGORITHMS: [Algorithm; 4] = [
     Algorithm::ES256,
     Algorithm::EdDSA,
 ];
+
+/// Keys of one set that are warned of one by one.
+const MOST_WARNINGS: usize = 10;
 
 /// Why a key set cannot be built. Key material is never part of it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +87,7 @@ impl KeySets {
         for (name, settings) in &config.key_sets {
             match KeySet::build(name, settings, &config.data_dir) {
                 Ok(set) => {
+                    set.warn(name, &settings.place, diagnostics);
                     sets.insert(name.clone(), Arc::new(set));
                 }
                 Err(error) => {
@@ -114,6 +118,16 @@ impl KeySets {
         all
     }
 
+    /// Says in the log which keys could not be had until now: these have been replaced, by keys
+    /// that were read from the same place.
+    pub fn say_that_they_are_back(&self) {
+        for (name, set) in &self.0 {
+            if let Some(file) = set.file.as_ref().filter(|file| file.is_gone()) {
+                file.is_back(name);
+            }
+        }
+    }
+
     /// A key set by its name in the configuration.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<KeySet>> {
@@ -138,14 +152,16 @@ pub struct KeySet {
     file: Option<KeyFile>,
     /// Whoever can verify with a shared secret can sign with it too.
     signing: Option<EncodingKey>,
+    /// What an operator should know of the keys.
+    remarks: Vec<String>,
     issuers: Vec<String>,
     audiences: Vec<String>,
     leeway_seconds: u64,
 }
 
 enum Keys {
-    /// The only key, which has no name: a token's `kid` is not looked at.
-    One(Key),
+    /// Keys that have no names: a token's `kid` is not looked at. Never empty.
+    Unnamed(Vec<Key>),
     /// The keys of a JWK set that may verify something. Never empty.
     Set(Vec<NamedKey>),
 }
@@ -166,22 +182,47 @@ impl KeySet {
             ));
         }
         let allowed = &settings.algorithms;
+        let mut remarks = Vec::new();
         let (keys, signing) = match &settings.source {
             KeySource::Generate => {
                 shared(generated::load_or_make(name, data_dir)?.expose(), allowed)?
             }
             KeySource::Secret(secret) => shared(secret.expose(), allowed)?,
-            KeySource::Pem(pem) => (Keys::One(load::pem(pem, allowed)?), None),
-            KeySource::Jwks(json) => (Keys::Set(load::jwks(json, allowed)?), None),
+            KeySource::Pem(pem) => {
+                let loaded = load::pem(pem, allowed)?;
+                remarks = loaded.remarks;
+                (Keys::Unnamed(loaded.keys), None)
+            }
+            KeySource::Jwks(json) => {
+                let loaded = load::jwks(json, allowed)?;
+                remarks = loaded.remarks;
+                (Keys::Set(loaded.keys), None)
+            }
         };
         Ok(Self {
             keys,
+            remarks,
             file: settings.file.as_deref().map(KeyFile::at),
             signing,
             issuers: settings.issuers.clone(),
             audiences: settings.audiences.clone(),
             leeway_seconds: settings.leeway.as_secs(),
         })
+    }
+
+    /// Says which keys are not used, and why: each may be one that somebody counts on.
+    fn warn(&self, name: &str, place: &Place, diagnostics: &mut Diagnostics) {
+        for remark in self.remarks.iter().take(MOST_WARNINGS) {
+            let message = format!("key set `{name}`: {remark}");
+            let help = "have the issuer correct it, if tokens are signed with that key; the others \
+                        are used";
+            diagnostics.warning(place, message, help);
+        }
+        let more = self.remarks.len().saturating_sub(MOST_WARNINGS);
+        if more > 0 {
+            let message = format!("key set `{name}`: there is more to say of {more} more keys");
+            diagnostics.warning(place, message, "correct the first ones");
+        }
     }
 
     /// The issuer that a token made here should name.
@@ -209,13 +250,16 @@ impl KeySet {
 
 fn shared(secret: &[u8], allowed: &[Algorithm]) -> Result<(Keys, Option<EncodingKey>), KeyError> {
     let key = load::secret(secret, allowed)?;
-    Ok((Keys::One(key), Some(EncodingKey::from_secret(secret))))
+    Ok((
+        Keys::Unnamed(vec![key]),
+        Some(EncodingKey::from_secret(secret)),
+    ))
 }
 
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let algorithms: Vec<Algorithm> = match &self.keys {
-            Keys::One(key) => vec![key.algorithm()],
+            Keys::Unnamed(keys) => keys.iter().map(Key::algorithm).collect(),
             Keys::Set(keys) => keys.iter().map(|named| named.key.algorithm()).collect(),
         };
         f.debug_struct("KeySet")

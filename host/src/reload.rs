@@ -7,22 +7,23 @@
 //! says what and where.
 //!
 //! A reload takes up everything but `[server]`, `[decisions]` and `data_dir`:
-//! listeners, certificates and files that are written belong to the process. What differs there is named
-//! as needing a restart, and the rest is taken up.
+//! listeners and files that are written belong to the process. What differs there is named
+//! as needing a restart, and the rest is taken up. Of `[server]`, the certificate and its key are
+//! taken up too: newcomers are shown the new one, and whoever is connected stays.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use crate::assemble::generation::{Builder, prepare_folders};
 use crate::config::{self, Config, Diagnostics};
 use crate::gateway::Gateway;
 use crate::keys::{Availability, KeySets};
-use crate::metrics;
+use crate::{metrics, tls};
 
 pub mod files;
 pub mod watch;
@@ -108,6 +109,10 @@ pub struct Reloader {
     server: config::Server,
     decisions: config::Decisions,
     data_dir: PathBuf,
+    /// Where the main listener gets its certificate, if it speaks TLS.
+    tls: Option<tls::Acceptor>,
+    /// Told when the files may have changed, or be others.
+    changed: Arc<Notify>,
     state: Mutex<State>,
 }
 
@@ -130,6 +135,7 @@ impl Reloader {
         gateway: Arc<Gateway>,
         config: &Config,
         key_sets: Arc<KeySets>,
+        tls: Option<tls::Acceptor>,
         seen: Seen,
     ) -> Self {
         metrics::generation(gateway.generation.load().number);
@@ -140,6 +146,8 @@ impl Reloader {
             server: config.server.clone(),
             decisions: config.decisions.clone(),
             data_dir: config.data_dir.clone(),
+            tls,
+            changed: Arc::default(),
             state: Mutex::new(State {
                 seen,
                 key_sets,
@@ -161,9 +169,12 @@ impl Reloader {
     /// last attempt. What is wrong is in the log.
     pub async fn reload_if_changed(&self) {
         let mut state = self.state.lock().await;
-        if state.seen.again().await != state.seen {
+        let now = state.seen.again().await;
+        if now != state.seen {
             // It was logged, and there is nobody else to tell.
             drop(self.reload_locked(&mut state, Trigger::File).await);
+        } else {
+            state.seen = now;
         }
     }
 
@@ -178,9 +189,20 @@ impl Reloader {
         self.builder.instances()
     }
 
-    /// Where its files are.
-    async fn folders(&self) -> BTreeSet<PathBuf> {
-        self.state.lock().await.seen.folders()
+    /// Its files, as of the last attempt.
+    async fn files(&self) -> BTreeSet<PathBuf> {
+        self.state.lock().await.seen.files()
+    }
+
+    /// Whether [`Reloader::reload_if_changed`] is worth its while.
+    async fn files_may_have_changed(&self) -> bool {
+        let seen = self.state.lock().await.seen.clone();
+        seen.may_have_changed().await
+    }
+
+    /// Told of every attempt: the files may be others now, and are to be watched afresh.
+    fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
     }
 
     async fn reload_locked(
@@ -191,14 +213,19 @@ impl Reloader {
         let started = Instant::now();
         // Before anything is read: what changes after this is another change.
         state.seen = state.seen.again().await;
+        let before = Arc::clone(&state.key_sets);
         let result = self.swap(state).await;
         log(trigger, started.elapsed(), &result);
         state.keys = match &result {
             // They were all read just now.
-            Ok(_) => Availability::Whole,
+            Ok(_) => {
+                before.say_that_they_are_back();
+                Availability::Whole
+            }
             Err(_) => look_again(&state.key_sets).await,
         };
         metrics::reloaded(if result.is_ok() { "swapped" } else { "refused" });
+        self.changed.notify_one();
         result
     }
 
@@ -208,9 +235,7 @@ impl Reloader {
             .await
             .map_err(ReloadError::Panicked)?
             .map_err(ReloadError::Mistakes)?;
-        if !state.seen.is_of(&config) {
-            state.seen = Seen::of(&config).await;
-        }
+        state.seen = Seen::of(&config).await;
         let mut needs_restart = self.server.differences(&config.server);
         if config.decisions != self.decisions {
             needs_restart.push("[decisions]");
@@ -224,7 +249,12 @@ impl Reloader {
             .builder
             .build(&config, Some(&before), &mut diagnostics)
             .await;
-        diagnostics.finish().map_err(ReloadError::Mistakes)?;
+        let certificate = self.certificate(&config, &mut diagnostics).await;
+        let warnings = diagnostics.finish().map_err(ReloadError::Mistakes)?;
+        warnings.log();
+        if let (Some(tls), Some(certificate)) = (&self.tls, certificate) {
+            tls.replace(certificate);
+        }
         prepare_folders(&config, Some(&before));
         let number = generation.number;
         self.gateway.generation.store(Arc::new(generation));
@@ -234,6 +264,27 @@ impl Reloader {
             generation: number,
             needs_restart,
         })
+    }
+}
+
+impl Reloader {
+    /// The certificate that newcomers are shown from now on; none where the process speaks plain
+    /// TCP, or does not any more once it is restarted.
+    async fn certificate(
+        &self,
+        config: &Config,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<tls::Certificate> {
+        let settings = self.tls.as_ref().and(config.server.tls.clone())?;
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut mistakes = Diagnostics::default();
+            let certificate = tls::Certificate::read(&settings, &mut mistakes);
+            (certificate, mistakes)
+        });
+        // A panic was logged, and counted, where it happened; the old certificate goes on.
+        let (certificate, mistakes) = reading.await.ok()?;
+        diagnostics.append(mistakes);
+        certificate
     }
 }
 

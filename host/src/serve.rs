@@ -16,7 +16,7 @@ use crate::banner::invitation::{self, Invitation};
 use crate::banner::{self, Banner};
 use crate::cli::{CheckArgs, ServeArgs};
 use crate::config::diagnostics::Look;
-use crate::config::{Config, Diagnostics, KeySource, Watch};
+use crate::config::{Config, Diagnostics, KeySource, Warnings, Watch};
 use crate::reload::files::Seen;
 use crate::reload::{Reloader, Source, Trigger, watch};
 use crate::token;
@@ -46,7 +46,8 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         data_dir: args.place.data_dir.clone(),
         listen: args.listen,
     };
-    let (config, seen, assembled) = load(&source, upstreams).await?;
+    let (config, seen, assembled, warnings) = load(&source, upstreams).await?;
+    warnings.log();
     prepare_folders(&config, None);
     let signals = Signals::listen()?;
     let hangups = signal(SignalKind::hangup()).context("signals cannot be received")?;
@@ -80,6 +81,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         Arc::clone(&gateway),
         &config,
         key_sets,
+        tls.clone(),
         seen,
     );
     let reloader = Arc::new(reloader);
@@ -124,7 +126,9 @@ pub async fn check(args: &CheckArgs) -> anyhow::Result<()> {
         file: args.config.clone(),
         ..Source::default()
     };
-    let (config, ..) = load(&source, upstream::build).await?;
+    let (config, .., warnings) = load(&source, upstream::build).await?;
+    // Where standard error is closed there is nobody to tell.
+    drop(std::io::stderr().write_all(warnings.render(Look::of(&std::io::stderr())).as_bytes()));
     let count =
         |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
     let mut out = std::io::stdout();
@@ -141,12 +145,12 @@ pub async fn check(args: &CheckArgs) -> anyhow::Result<()> {
 async fn load(
     source: &Source,
     upstreams: fn(&Config) -> Upstreams,
-) -> anyhow::Result<(Config, Seen, Assembled)> {
+) -> anyhow::Result<(Config, Seen, Assembled, Warnings)> {
     let (config, mut diagnostics) = source.read().map_err(Mistakes)?;
     let seen = Seen::of(&config).await;
     let assembled = assemble(&config, upstreams, &mut diagnostics).await?;
-    diagnostics.finish().map_err(Mistakes)?;
-    Ok((config, seen, assembled))
+    let warnings = diagnostics.finish().map_err(Mistakes)?;
+    Ok((config, seen, assembled, warnings))
 }
 
 async fn reload_on_signal(mut hangups: Signal, reloader: Arc<Reloader>) {

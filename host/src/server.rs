@@ -17,9 +17,9 @@ use crate::http1::{Answer, Body, Head, Persistence, RequestError, Requests};
 use crate::lanes::Seat;
 use crate::metrics;
 use crate::origin::Security;
-use crate::socket;
 use crate::socket::accept::{Accepting, Arrival};
 use crate::socket::wire::Transport;
+use crate::{socket, tls};
 
 /// The answer to a request of plain HTTP where TLS is spoken.
 const TLS_REQUIRED: Answer = Answer::bad_request("this port speaks TLS: connect with wss://");
@@ -29,7 +29,7 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Accepts connections until the gateway closes, as many as there are seats.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<tls::Acceptor>,
     gateway: Arc<Gateway>,
     header_timeout: Duration,
 ) {
@@ -43,7 +43,8 @@ pub async fn serve(
             match listener.accept().await {
                 Ok((stream, remote)) => {
                     let seat = gateway.lanes.seat(socket);
-                    let (shared, tls) = (Arc::clone(&gateway), tls.clone());
+                    let tls = tls.as_ref().map(tls::Acceptor::current);
+                    let shared = Arc::clone(&gateway);
                     let taking = take(stream, tls, remote, seat, shared, header_timeout);
                     // A shutdown waits for it, as for all that comes after.
                     gateway.tasks.spawn(taking);

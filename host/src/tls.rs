@@ -1,52 +1,62 @@
 //! TLS: on the main listener, and in `client` towards others.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::{Diagnostics, Tls};
 
 pub mod client;
+mod files;
 
-/// Reads certificate and key. Mistakes go to `diagnostics`, and there is
-/// nothing to accept with then.
-pub fn acceptor(tls: &Tls, diagnostics: &mut Diagnostics) -> Option<TlsAcceptor> {
-    match read(&tls.certificate, &tls.key) {
-        Ok(acceptor) => Some(acceptor),
-        Err(error) => {
-            diagnostics.error(
-                &tls.place,
-                format!("TLS cannot be served: {error:#}"),
-                "give a certificate chain and the private key of its first certificate, both in PEM",
-            );
-            None
+pub(crate) use files::certificates;
+
+/// A certificate chain with its key, ready to be shown to clients.
+pub struct Certificate(Arc<ServerConfig>);
+
+impl Certificate {
+    /// Reads certificate and key. Mistakes go to `diagnostics`, and there is
+    /// nothing to show then. Blocks as files do.
+    pub fn read(tls: &Tls, diagnostics: &mut Diagnostics) -> Option<Self> {
+        match files::read(&tls.certificate, &tls.key) {
+            Ok((config, doubts)) => {
+                for doubt in doubts {
+                    let help = "give the server's own certificate first, then each behind the one \
+                                that it has signed; the root may be left out";
+                    diagnostics.warning(&tls.place, doubt, help);
+                }
+                Some(Self(Arc::new(config)))
+            }
+            Err(problem) => {
+                let message = format!("TLS cannot be served: {:#}", problem.error);
+                diagnostics.error(&tls.place, message, problem.help);
+                None
+            }
         }
     }
 }
 
-fn read(certificate: &Path, key: &Path) -> anyhow::Result<TlsAcceptor> {
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .with_context(|| format!("certificate {}", certificate.display()))?;
-    anyhow::ensure!(
-        !chain.is_empty(),
-        "certificate {} has no certificate in it",
-        certificate.display()
-    );
-    let private =
-        PrivateKeyDer::from_pem_file(key).with_context(|| format!("key {}", key.display()))?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .context("certificate and key do not fit")?;
-    // A WebSocket upgrade is HTTP/1.1 (RFC 6455, section 1.7).
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+/// Does the server's part of TLS, with the certificate of the moment.
+#[derive(Clone)]
+pub struct Acceptor(Arc<ArcSwap<ServerConfig>>);
+
+impl Acceptor {
+    /// Begins with this certificate.
+    #[must_use]
+    pub fn new(Certificate(config): Certificate) -> Self {
+        Self(Arc::new(ArcSwap::new(config)))
+    }
+
+    /// Shows newcomers another certificate. Connections that are there keep their keys.
+    pub fn replace(&self, Certificate(config): Certificate) {
+        self.0.store(config);
+    }
+
+    /// For one connection.
+    #[must_use]
+    pub fn current(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.0.load_full())
+    }
 }

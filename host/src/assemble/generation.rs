@@ -97,7 +97,7 @@ impl Builder {
         let key_sets = Arc::new(KeySets::build(config, diagnostics));
         let parts = Parts {
             engine: Arc::clone(&self.engine),
-            fetcher: Arc::new(Fetcher::new(&config.data_dir, &config.credentials)),
+            fetcher: Arc::new(Fetcher::new(config)),
             world: Arc::new(Live {
                 key_sets: Arc::clone(&key_sets),
                 registry: self.registry.clone(),

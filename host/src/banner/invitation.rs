@@ -195,7 +195,7 @@ mod tests {
             "#
         );
         let (config, diagnostics) = Config::parse("sluice.toml", &text, Path::new("")).unwrap();
-        diagnostics.finish().unwrap();
+        drop(diagnostics.finish().unwrap());
         config
     }
 

@@ -25,7 +25,8 @@ type Socket = WebSocketStream<Either<TcpStream, TlsStream<TcpStream>>>;
 pub(super) fn connector(target: &Target) -> anyhow::Result<Option<TlsConnector>> {
     match target.security() {
         Security::Plain => Ok(None),
-        Security::Tls(authorities) => tls::client::connector(authorities)
+        Security::Tls(authorities) => tls::client::Roots::read(authorities)
+            .and_then(tls::client::Roots::connector)
             .context("TLS needs certificate authorities to trust, which --ca FILE can name")
             .map(Some),
     }

@@ -1,4 +1,4 @@
-//! Mistakes in the configuration, collected and printed together.
+//! Mistakes in the configuration, and warnings about it, collected and printed together.
 //!
 //! Reading the file is only the first stage that finds mistakes. A policy that
 //! does not load and a folder that cannot be written are mistakes in the same
@@ -90,9 +90,19 @@ impl fmt::Debug for Place {
     }
 }
 
-/// One mistake.
+/// What a finding means for the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Severity {
+    /// It must not be served.
+    Mistake,
+    /// It can be served, and a part of it is not used or has no effect.
+    Warning,
+}
+
+/// One mistake or warning.
 #[derive(Debug)]
 pub struct Diagnostic {
+    severity: Severity,
     place: Place,
     message: String,
     label: String,
@@ -123,6 +133,13 @@ impl fmt::Display for Diagnostic {
 impl std::error::Error for Diagnostic {}
 
 impl miette::Diagnostic for Diagnostic {
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.severity {
+            Severity::Mistake => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+    }
+
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         Some(Box::new(&self.help))
     }
@@ -145,10 +162,34 @@ impl miette::Diagnostic for Diagnostic {
     }
 }
 
-/// Every mistake that was found so far. Nothing may be served unless it is
-/// empty; [`Diagnostics::finish`] is how a caller finds out.
+/// Every mistake and warning that was found so far. Nothing may be served while there is a mistake;
+/// [`Diagnostics::finish`] is how a caller finds out.
 #[derive(Debug, Default)]
 pub struct Diagnostics(Vec<Diagnostic>);
+
+/// The warnings about a configuration without mistakes.
+#[derive(Debug)]
+#[must_use = "an operator wants to know them"]
+pub struct Warnings(Diagnostics);
+
+impl Warnings {
+    /// Writes each of them to the log.
+    pub fn log(&self) {
+        for warning in &self.0.0 {
+            let (place, help) = (&warning.place, &warning.help);
+            tracing::warn!(?place, help, "{warning}");
+        }
+    }
+
+    /// The report; empty where there are none.
+    #[must_use]
+    pub fn render(&self, look: Look) -> String {
+        if self.0.0.is_empty() {
+            return String::new();
+        }
+        self.0.render(look).to_string()
+    }
+}
 
 /// How a report is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,16 +224,37 @@ impl Diagnostics {
         message: impl Into<String>,
         help: impl Into<String>,
     ) -> &mut Diagnostic {
+        self.add(Severity::Mistake, place, &message.into(), &help.into())
+    }
+
+    /// Adds a warning, of the same form: something is not used, or has no effect.
+    pub fn warning(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.add(Severity::Warning, place, &message.into(), &help.into())
+    }
+
+    fn add(
+        &mut self,
+        severity: Severity,
+        place: &Place,
+        message: &str,
+        help: &str,
+    ) -> &mut Diagnostic {
         self.0.push_mut(Diagnostic {
+            severity,
             place: place.clone(),
-            message: text::clean(&message.into(), LONGEST),
+            message: text::clean(message, LONGEST),
             label: "here".to_owned(),
-            help: text::clean(&help.into(), LONGEST),
+            help: text::clean(help, LONGEST),
             also: None,
         })
     }
 
-    /// Adds the mistakes that somebody else has found.
+    /// Adds what somebody else has found.
     pub fn append(&mut self, others: Self) {
         self.0.extend(others.0);
     }
@@ -200,21 +262,30 @@ impl Diagnostics {
     /// Whether no mistake was found.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     /// How many mistakes were found.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.count(Severity::Mistake)
     }
 
-    /// `Ok` when there is nothing to report.
+    fn count(&self, severity: Severity) -> usize {
+        let counted = self.0.iter().filter(|found| found.severity == severity);
+        counted.count()
+    }
+
+    /// The warnings, when there is no mistake.
     ///
     /// # Errors
-    /// Itself, when there is.
-    pub fn finish(self) -> Result<(), Self> {
-        if self.is_empty() { Ok(()) } else { Err(self) }
+    /// Itself, when there is one.
+    pub fn finish(self) -> Result<Warnings, Self> {
+        if self.is_empty() {
+            Ok(Warnings(self))
+        } else {
+            Err(self)
+        }
     }
 
     /// The whole report, in the order of the file.
@@ -247,10 +318,19 @@ impl Diagnostics {
                 Err(fmt::Error) => writeln!(f, "{mistake}\n  help: {}\n", mistake.help)?,
             }
         }
-        match mistakes.len() {
-            1 => writeln!(f, "1 mistake in the configuration"),
-            many => writeln!(f, "{many} mistakes in the configuration"),
-        }
+        let counted = |severity, one: &str, many: &str| match self.count(severity) {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            count => Some(format!("{count} {many}")),
+        };
+        let counts: Vec<String> = [
+            counted(Severity::Mistake, "mistake", "mistakes"),
+            counted(Severity::Warning, "warning", "warnings"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        writeln!(f, "{} in the configuration", counts.join(" and "))
     }
 }
 

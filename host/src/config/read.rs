@@ -17,12 +17,14 @@ use toml_span::value::{Value, ValueInner};
 
 use super::diagnostics::{Diagnostic, Source};
 use super::{Config, Decisions, Diagnostics, Place, Server, Tls, Watch};
+use crate::files::{self, Content};
 use names::Names;
 use quantity::Zero;
 use section::Section;
 
 mod clients;
 mod component;
+mod effects;
 mod key_set;
 mod limits;
 mod names;
@@ -60,9 +62,14 @@ struct Reader<'a> {
     /// Every option that was asked for, with its kind of section. The example
     /// is tested against it.
     asked: BTreeSet<(&'static str, &'static str)>,
-    /// Every file that was looked at.
-    files: BTreeSet<PathBuf>,
+    /// Every file that was looked at, with what was in it where it was read.
+    files: BTreeMap<PathBuf, Option<Content>>,
+    /// Where `registry_credentials` or `registry_realms` stands.
+    credentials_place: Option<Place>,
 }
+
+/// Options that are there, with their places.
+type Places = BTreeMap<&'static str, Place>;
 
 /// A value and where it stands.
 struct Spanned<T> {
@@ -90,7 +97,8 @@ impl<'a> Reader<'a> {
             source: Source::new(origin.name, origin.text),
             diagnostics: Diagnostics::default(),
             asked: BTreeSet::new(),
-            files: BTreeSet::new(),
+            files: BTreeMap::new(),
+            credentials_place: None,
         }
     }
 
@@ -109,8 +117,12 @@ impl<'a> Reader<'a> {
             Some(folder) => self.relative(&folder.value),
             None => self.relative("data"),
         };
+        let of_registries = ["registry_credentials", "registry_realms"];
+        let of_registries = of_registries.into_iter().find(|key| root.has(key));
+        self.credentials_place = of_registries.map(|key| root.place_of(self, key));
         let credentials = root.text(self, "registry_credentials");
         let credentials = credentials.and_then(|file| self.credentials(&file));
+        let realms = self.realms(&mut root);
         let server = root.section(self, "server", "server", "[server]");
         let server = self.server(server);
         let decisions = root.section(self, "decisions", "decisions", "[decisions]");
@@ -141,23 +153,27 @@ impl<'a> Reader<'a> {
             .collect();
         let upstreams = self.each(upstreams, Self::upstream);
         let mut routes = self.routes(routes, &names);
-        self.check_references(&references, &declared_key_sets, &routes);
+        self.check_references(&references, &declared_key_sets, &policies, &routes);
         self.check_trials(&names.policies, &policies, &routes);
         for (name, upstream) in &upstreams {
-            self.check_backend(name, upstream, &places[name], &routes);
+            self.check_backend(name, upstream, &places[name], &policies, &routes);
             self.check_handshakes(name, upstream, &places[name], &routes);
             self.check_identity(name, upstream, &places[name], &policies, &routes);
         }
         for route in routes.values_mut() {
             route.on_connect.retain(|name| policies.contains_key(name));
-            route
-                .on_handshake
-                .retain(|name| policies.contains_key(name));
+            for chain in [
+                &mut route.on_handshake,
+                &mut route.on_frames,
+                &mut route.on_close,
+            ] {
+                chain.retain(|name| policies.contains_key(name));
+            }
         }
-        routes.retain(|_, route| upstreams.contains_key(&route.upstream));
-        Some(Config {
+        let config = Config {
             data_dir,
             credentials: credentials.unwrap_or_default(),
+            realms,
             server,
             decisions,
             key_sets,
@@ -165,12 +181,24 @@ impl<'a> Reader<'a> {
             upstreams,
             routes,
             files: std::mem::take(&mut self.files),
+        };
+        // Of what is broken, nobody need be told that it has no effect.
+        if self.diagnostics.is_empty() {
+            self.check_effects(&config, &places);
+        }
+        let routes = config.routes.into_iter();
+        let routes = routes.filter(|(_, route)| config.upstreams.contains_key(&route.upstream));
+        Some(Config {
+            routes: routes.collect(),
+            ..config
         })
     }
 
     fn server(&mut self, section: Option<Section<'_>>) -> Server {
         let place = Place::nowhere();
         let mut section = section.unwrap_or_else(|| Section::empty("server", "[server]", place));
+        let listen_place = section.place_of(self, "listen");
+        let admin_place = section.place_of(self, "admin_listen");
         let server = Server {
             listen: self.listeners(&mut section),
             header_timeout: section.duration(
@@ -193,6 +221,7 @@ impl<'a> Reader<'a> {
             watch: self.watch(&mut section),
         };
         section.finish(self);
+        self.check_listeners(&server, &listen_place, &admin_place);
         server
     }
 
@@ -200,6 +229,7 @@ impl<'a> Reader<'a> {
         let place = Place::nowhere();
         let mut section =
             section.unwrap_or_else(|| Section::empty("decisions", "[decisions]", place));
+        let place = section.place.clone();
         let file = section.text(self, "file");
         let decisions = Decisions {
             file: file.map(|file| file.value.into()),
@@ -207,6 +237,7 @@ impl<'a> Reader<'a> {
             max_files: section.count(self, "max_files", 8, Zero::Refused),
         };
         section.finish(self);
+        self.check_decisions(&place, &decisions);
         decisions
     }
 
@@ -229,8 +260,8 @@ impl<'a> Reader<'a> {
         };
         Some(Tls {
             place: certificate.place,
-            certificate: self.relative(&certificate.value),
-            key: self.relative(&key.value),
+            certificate: self.file(&certificate.value),
+            key: self.file(&key.value),
         })
     }
 
@@ -259,6 +290,35 @@ impl<'a> Reader<'a> {
         self.error(&listen.place, message, help)
             .label("not this machine alone");
         None
+    }
+
+    /// Two listeners on one port get on only where their addresses differ and neither is all of
+    /// its family's. The two families have nothing in common.
+    fn check_listeners(&mut self, server: &Server, listen: &Place, admin: &Place) {
+        let clash = |one: &SocketAddr, other: &SocketAddr| {
+            let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+            one.port() == other.port()
+                && one.port() != 0
+                && a.is_ipv4() == b.is_ipv4()
+                && (a == b || a.is_unspecified() || b.is_unspecified())
+        };
+        let help = "choose another port for one of the two, or leave the narrower one out";
+        if let Some(taken) = server.admin.as_ref().and_then(|admin| {
+            let mut listen = server.listen.iter();
+            listen.find(|listen| clash(listen, admin))
+        }) {
+            let message = format!("`admin_listen` cannot be had beside `listen`, {taken}");
+            self.error(admin, message, help)
+                .label("taken")
+                .also(listen, "here");
+        }
+        for (number, address) in server.listen.iter().enumerate() {
+            let mut before = server.listen.iter().take(number);
+            if let Some(taken) = before.find(|before| clash(before, address)) {
+                let message = format!("`listen` cannot have {address} beside {taken}");
+                self.error(listen, message, help).label("taken twice");
+            }
+        }
     }
 
     /// One address, or a list of them.
@@ -323,6 +383,15 @@ impl<'a> Reader<'a> {
         self.diagnostics.error(place, message, help)
     }
 
+    fn warning(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.diagnostics.warning(place, message, help)
+    }
+
     /// A path as the file means it: relative to the file's own folder.
     fn relative(&self, path: &str) -> PathBuf {
         self.origin.folder.join(path)
@@ -331,8 +400,16 @@ impl<'a> Reader<'a> {
     /// [`Reader::relative`], for a file whose content is looked at.
     fn file(&mut self, path: &str) -> PathBuf {
         let file = self.relative(path);
-        self.files.insert(file.clone());
+        self.files.entry(file.clone()).or_default();
         file
+    }
+
+    /// The bytes of a file.
+    fn read_file(&mut self, path: &str) -> (PathBuf, std::io::Result<Vec<u8>>) {
+        let file = self.relative(path);
+        let (bytes, content) = files::read(&file);
+        self.files.insert(file.clone(), Some(content));
+        (file, bytes)
     }
 
     fn text(&mut self, key: &str, value: &mut Value<'_>) -> Option<Spanned<String>> {

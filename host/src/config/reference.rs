@@ -74,6 +74,13 @@ impl Reference {
         Some(Self::of(scheme, rest))
     }
 
+    /// The host without its port; an IPv6 address in its brackets.
+    #[must_use]
+    pub fn host_name(&self) -> &str {
+        // It was one when the reference was read.
+        host_name(&self.host).unwrap_or(&self.host)
+    }
+
     fn of(scheme: Scheme, rest: &str) -> Result<Self, ReferenceError> {
         let (host, path) = rest.split_once('/').ok_or(ReferenceError::Host)?;
         if host.contains('@') {
@@ -171,11 +178,17 @@ fn host_name(host: &str) -> Option<&str> {
     fine.then_some(name)
 }
 
+/// Whether a text is a host's name or address alone.
+pub(crate) fn is_host_name(text: &str) -> bool {
+    host_name(text) == Some(text)
+}
+
 fn address_in_brackets(name: &str) -> Option<&str> {
     name.strip_prefix('[')?.strip_suffix(']')
 }
 
-fn is_this_machine(name: &str) -> bool {
+/// Whether a host, without its port, is this machine.
+pub(crate) fn is_this_machine(name: &str) -> bool {
     let address = address_in_brackets(name).unwrap_or(name);
     address.eq_ignore_ascii_case("localhost")
         || address

@@ -31,6 +31,12 @@ impl KeyFile {
         self.gone.load(Ordering::Relaxed)
     }
 
+    /// Says that keys were read from it again.
+    pub(super) fn is_back(&self, key_set: &str) {
+        let file = self.path.display();
+        tracing::info!(key_set, %file, "keys can be had again");
+    }
+
     /// Looks whether it can still be read. Blocks as files do.
     pub(super) fn look(&self, key_set: &str) {
         let found = can_be_read(&self.path);
@@ -41,7 +47,12 @@ impl KeyFile {
                 key_set, %file, %error,
                 "keys cannot be had: no token is checked until their file can be read again (4012)"
             ),
-            Ok(()) if was_gone => tracing::info!(key_set, %file, "keys can be had again"),
+            // Nobody has read keys from it: this look comes behind a reload that was refused.
+            Ok(()) if was_gone => tracing::warn!(
+                key_set, %file,
+                "the file of keys can be read again, but it was not taken up: tokens are checked \
+                 with the keys from before"
+            ),
             Ok(()) | Err(_) => {}
         }
     }

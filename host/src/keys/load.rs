@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::KeyError;
+use crate::files::pem::{self, Block};
 
 /// RFC 7518 section 3.2: an HS256 key is at least as long as its hash.
 const SHORTEST_SECRET: usize = 32;
@@ -23,9 +24,9 @@ const SHORTEST_SECRET: usize = 32;
 /// RFC 7518 section 3.3, and the most that the cryptography library takes.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// A token without `kid` is tried against every key that is made for its
-/// algorithm, so their number bounds what one refusal costs.
-const MOST_KEYS: usize = 32;
+/// A token is tried against so many keys of its algorithm and `kid` at the most: their number is
+/// what one refusal costs.
+pub(super) const MOST_TRIED: usize = 32;
 
 /// A key that was tried out, with the one algorithm that it is for.
 pub(super) struct Key {
@@ -33,11 +34,38 @@ pub(super) struct Key {
     decoding: DecodingKey,
 }
 
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        let same = match (self.decoding.kind(), other.decoding.kind()) {
+            (DecodingKeyKind::SecretOrDer(one), DecodingKeyKind::SecretOrDer(two)) => one == two,
+            (
+                DecodingKeyKind::RsaModulusExponent { n, e },
+                DecodingKeyKind::RsaModulusExponent { n: n2, e: e2 },
+            ) => n == n2 && e == e2,
+            _ => false,
+        };
+        same && self.algorithm == other.algorithm
+    }
+}
+
 /// A key of a JWK set.
+#[derive(PartialEq)]
 pub(super) struct NamedKey {
     /// Its `kid`.
     pub(super) id: Option<String>,
     pub(super) key: Key,
+}
+
+impl AsRef<Key> for Key {
+    fn as_ref(&self) -> &Key {
+        self
+    }
+}
+
+impl AsRef<Key> for NamedKey {
+    fn as_ref(&self) -> &Key {
+        &self.key
+    }
 }
 
 impl Key {
@@ -129,9 +157,47 @@ pub(super) fn secret(secret: &[u8], allowed: &[Algorithm]) -> Result<Key, KeyErr
     check_allowed(key, allowed)
 }
 
-/// Reads one public key in PEM, for `RS256`, `ES256` or `EdDSA`.
-pub(super) fn pem(text: &[u8], allowed: &[Algorithm]) -> Result<Key, KeyError> {
-    let label = only_pem_label(text)?;
+/// Keys that were read, and what an operator should know of them.
+pub(super) struct Loaded<T> {
+    pub(super) keys: Vec<T>,
+    /// A sentence for each key that is not used, and for what is unusual.
+    pub(super) remarks: Vec<String>,
+}
+
+/// Reads the public keys of a PEM file, for `RS256`, `ES256` or `EdDSA`. What stands beside them
+/// is passed over: a file may hold the certificate of a key as well.
+pub(super) fn pem(text: &[u8], allowed: &[Algorithm]) -> Result<Loaded<Key>, KeyError> {
+    let blocks = pem::blocks(&String::from_utf8_lossy(text));
+    if blocks.is_empty() {
+        return Err(KeyError::new(
+            "the public key is not in PEM",
+            "give a block that starts with -----BEGIN PUBLIC KEY-----",
+        ));
+    }
+    let mut loaded = Loaded {
+        keys: Vec::new(),
+        remarks: Vec::new(),
+    };
+    let mut first = None;
+    for (index, block) in blocks.into_iter().enumerate() {
+        match pem_key(block, allowed) {
+            Ok(key) => loaded.keys.push(key),
+            Err(error) => {
+                loaded
+                    .remarks
+                    .push(format!("block {index} is not used: {}", error.problem));
+                first.get_or_insert(error);
+            }
+        }
+    }
+    match first {
+        Some(error) if loaded.keys.is_empty() => Err(error),
+        _ => Ok(bounded(loaded)),
+    }
+}
+
+fn pem_key(block: Block, allowed: &[Algorithm]) -> Result<Key, KeyError> {
+    let label = block.label;
     if !matches!(label.as_str(), "PUBLIC KEY" | "RSA PUBLIC KEY") {
         let help = match label.as_str() {
             "CERTIFICATE" => "take the key out of it with `openssl x509 -pubkey -noout -in FILE`",
@@ -145,9 +211,16 @@ pub(super) fn pem(text: &[u8], allowed: &[Algorithm]) -> Result<Key, KeyError> {
             help,
         ));
     }
-    let decoding = DecodingKey::from_rsa_pem(text)
-        .or_else(|_| DecodingKey::from_ec_pem(text))
-        .or_else(|_| DecodingKey::from_ed_pem(text))
+    let der = block.der.map_err(|error| {
+        KeyError::new(
+            format!("the PEM block is a {label}, and {error}"),
+            "copy the public key from the issuer again",
+        )
+    })?;
+    let text = ::pem::encode(&::pem::Pem::new(label, der));
+    let decoding = DecodingKey::from_rsa_pem(text.as_bytes())
+        .or_else(|_| DecodingKey::from_ec_pem(text.as_bytes()))
+        .or_else(|_| DecodingKey::from_ed_pem(text.as_bytes()))
         .map_err(|_| {
             KeyError::new(
                 "the PEM block holds no key of a type that is supported",
@@ -157,26 +230,6 @@ pub(super) fn pem(text: &[u8], allowed: &[Algorithm]) -> Result<Key, KeyError> {
     let key = Key::new(decoding)
         .map_err(|unfit| KeyError::new(format!("the PEM key: {unfit}"), unfit.help()))?;
     check_allowed(key, allowed)
-}
-
-fn only_pem_label(text: &[u8]) -> Result<String, KeyError> {
-    let text = String::from_utf8_lossy(text);
-    let mut labels = text.lines().filter_map(|line| {
-        line.trim()
-            .strip_prefix("-----BEGIN ")?
-            .strip_suffix("-----")
-    });
-    match (labels.next(), labels.next()) {
-        (Some(label), None) => Ok(crate::text::clean(label, 40)),
-        (None, _) => Err(KeyError::new(
-            "the public key is not in PEM",
-            "give a block that starts with -----BEGIN PUBLIC KEY-----",
-        )),
-        (Some(_), Some(_)) => Err(KeyError::new(
-            "there is more than one PEM block, and nothing in a token would tell them apart",
-            "keep one, or use a JWK set, where keys have names",
-        )),
-    }
 }
 
 fn check_allowed(key: Key, allowed: &[Algorithm]) -> Result<Key, KeyError> {
@@ -195,10 +248,10 @@ struct JwkSet {
     keys: Vec<Value>,
 }
 
-/// Reads a JWK set. Keys that are not made for verifying tokens with an
-/// allowed algorithm (by type, `alg`, `use` or `key_ops`) are passed over, as
-/// RFC 7517 section 5 asks; one of the right kind that is broken is an error.
-pub(super) fn jwks(json: &str, allowed: &[Algorithm]) -> Result<Vec<NamedKey>, KeyError> {
+/// Reads a JWK set. A key of it that cannot be used (by its type, `alg`, `use` or `key_ops`, or
+/// because it is weak or damaged) is passed over, as RFC 7517 section 5 asks: an issuer that
+/// publishes a new kind of key must not lock out whoever has a good one.
+pub(super) fn jwks(json: &str, allowed: &[Algorithm]) -> Result<Loaded<NamedKey>, KeyError> {
     let set: JwkSet = serde_json::from_str(json).map_err(|error| {
         // The error's own text may quote the input, which may hold a secret.
         let place = format!("line {}, column {}", error.line(), error.column());
@@ -207,46 +260,77 @@ pub(super) fn jwks(json: &str, allowed: &[Algorithm]) -> Result<Vec<NamedKey>, K
             r#"give a JSON object of the form {"keys": [{"kty": "RSA", "kid": "…", …}]}"#,
         )
     })?;
-    let mut keys: Vec<NamedKey> = Vec::new();
+    let mut loaded = Loaded {
+        keys: Vec::<NamedKey>::new(),
+        remarks: Vec::new(),
+    };
     for (index, json) in set.keys.into_iter().enumerate() {
-        let Some(named) = read_jwk(json, index, allowed)? else {
-            continue;
-        };
-        let twin =
-            |other: &NamedKey| other.id == named.id && other.key.algorithm == named.key.algorithm;
-        if named.id.is_some() && keys.iter().any(twin) {
-            return Err(KeyError::new(
-                format!("key {index} of the JWK set has the same type and `kid` as one before it"),
-                "give every key a `kid` of its own (RFC 7517 section 4.5)",
+        let name = name(index, &json);
+        match read_jwk(json, allowed) {
+            Err(reason) => loaded.remarks.push(format!("{name} is not used: {reason}")),
+            Ok(named) if loaded.keys.contains(&named) => {
+                let remark = format!("{name} is not used: it is there twice");
+                loaded.remarks.push(remark);
+            }
+            Ok(named) => {
+                let twin = |other: &NamedKey| other.id.is_some() && other.id == named.id;
+                if loaded.keys.iter().any(twin) {
+                    let remark = format!(
+                        "{name} has the `kid` of a key before it (RFC 7517 section 4.5); both are \
+                         tried"
+                    );
+                    loaded.remarks.push(remark);
+                }
+                loaded.keys.push(named);
+            }
+        }
+    }
+    if loaded.keys.is_empty() {
+        let mut reasons = loaded.remarks.join("; ");
+        if !reasons.is_empty() {
+            reasons = format!(" ({})", crate::text::clip(&reasons, 1000));
+        }
+        return Err(KeyError::new(
+            format!("no key of the JWK set can verify a token with one of {allowed:?}{reasons}"),
+            "look at `kty`, `crv`, `alg`, `use` and `key_ops` of its keys, and at `algorithms` here",
+        ));
+    }
+    Ok(bounded(loaded))
+}
+
+/// Says so where not every key of a type is tried.
+fn bounded<T: AsRef<Key>>(mut loaded: Loaded<T>) -> Loaded<T> {
+    for algorithm in super::ALGORITHMS {
+        let of_one = |key: &&T| (*key).as_ref().algorithm == algorithm;
+        let count = loaded.keys.iter().filter(of_one).count();
+        if count > MOST_TRIED {
+            loaded.remarks.push(format!(
+                "there are {count} keys for {algorithm:?}, and a token that does not name its key is \
+                 tried against the first {MOST_TRIED} of them alone"
             ));
         }
-        keys.push(named);
     }
-    match keys.len() {
-        0 => Err(KeyError::new(
-            format!("no key of the JWK set can verify a token with one of {allowed:?}"),
-            "look at `kty`, `crv`, `alg`, `use` and `key_ops` of its keys, and at `algorithms` here",
-        )),
-        1..=MOST_KEYS => Ok(keys),
-        count => Err(KeyError::new(
-            format!(
-                "the JWK set has {count} keys to verify tokens with, and {MOST_KEYS} is the most"
-            ),
-            "remove the keys that are no longer in use",
-        )),
+    loaded
+}
+
+/// What a report calls a key.
+fn name(index: usize, json: &Value) -> String {
+    match json.get("kid").and_then(Value::as_str) {
+        Some(kid) => format!("key {index} (\"{}\")", crate::text::clean(kid, 60)),
+        None => format!("key {index}"),
     }
 }
 
-fn read_jwk(
-    json: Value,
-    index: usize,
-    allowed: &[Algorithm],
-) -> Result<Option<NamedKey>, KeyError> {
+/// The key, or why it is not used.
+fn read_jwk(json: Value, allowed: &[Algorithm]) -> Result<NamedKey, String> {
     let is_private = json.get("kty") != Some(&"oct".into()) && json.get("d").is_some();
-    let broken =
-        |problem: &str, help| KeyError::new(format!("key {index} of the JWK set: {problem}"), help);
+    let member = |name: &str| {
+        let value = json.get(name).and_then(Value::as_str);
+        crate::text::clean(value.unwrap_or("none"), 20)
+    };
+    let kind = format!("`kty` is {}, `crv` is {}", member("kty"), member("crv"));
     let jwk: Jwk = serde_json::from_value(json)
-        .map_err(|_| broken("it is not a JSON Web Key", "copy it from the issuer again"))?;
+        .map_err(|_| "it is not a JSON Web Key, or lacks a member of its type".to_owned())?;
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::OctetKey(_) => Algorithm::HS256,
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
@@ -256,36 +340,44 @@ fn read_jwk(
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
             Algorithm::EdDSA
         }
-        _ => return Ok(None),
+        _ => return Err(format!("its type or curve is not supported ({kind})")),
     };
     if is_private {
-        return Err(broken(
-            "it has its private part",
-            "remove `d` and the members that go with it",
-        ));
+        let reason = "it has its private part, so that whoever has read it can make tokens: have \
+                      the issuer replace it";
+        return Err(reason.to_owned());
     }
     let common = &jwk.common;
-    let made_for_it = common
+    if !allowed.contains(&algorithm) {
+        return Err(format!(
+            "it is for {algorithm:?}, which `algorithms` does not list"
+        ));
+    }
+    if common
         .key_algorithm
-        .is_none_or(|alg| alg == KeyAlgorithm::from(algorithm))
-        && common
-            .public_key_use
-            .as_ref()
-            .is_none_or(|r#use| *r#use == PublicKeyUse::Signature)
-        && common
-            .key_operations
-            .as_ref()
-            .is_none_or(|ops| ops.contains(&KeyOperations::Verify));
-    if !made_for_it || !allowed.contains(&algorithm) {
-        return Ok(None);
+        .is_some_and(|alg| alg != KeyAlgorithm::from(algorithm))
+    {
+        return Err("its `alg` is another one than can be verified".to_owned());
+    }
+    if common
+        .public_key_use
+        .as_ref()
+        .is_some_and(|r#use| *r#use != PublicKeyUse::Signature)
+    {
+        return Err("its `use` is not \"sig\"".to_owned());
+    }
+    if common
+        .key_operations
+        .as_ref()
+        .is_some_and(|ops| !ops.contains(&KeyOperations::Verify))
+    {
+        return Err("its `key_ops` has no \"verify\"".to_owned());
     }
     let key = DecodingKey::from_jwk(&jwk)
-        .map_err(|_| broken("it is not valid base64url", "copy it from the issuer again"))
-        .and_then(|decoding| {
-            Key::new(decoding).map_err(|unfit| broken(&unfit.to_string(), unfit.help()))
-        })?;
-    Ok(Some(NamedKey {
+        .map_err(|_| "it is not valid base64url".to_owned())
+        .and_then(|decoding| Key::new(decoding).map_err(|unfit| unfit.to_string()))?;
+    Ok(NamedKey {
         id: jwk.common.key_id,
         key,
-    }))
+    })
 }

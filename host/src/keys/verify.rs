@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::claims::ClaimsSet;
+use super::load::MOST_TRIED;
 use super::{Claims, Key, KeyFile, KeySet, Keys};
 
 /// Bytes of a token at most. The longest that are in use carry a certificate
@@ -123,19 +124,27 @@ impl KeySet {
         message: &str,
         signature: &str,
     ) -> Result<(), TokenError> {
-        let signed_by = |key: &Key| key.algorithm() == algorithm && key.signed(message, signature);
+        let of_its_kind = |key: &&Key| key.algorithm() == algorithm;
+        let signed_by = |key: &Key| key.signed(message, signature);
         let fits = match (&self.keys, kid) {
-            (Keys::One(key), _) => signed_by(key),
-            (Keys::Set(keys), None) => keys.iter().any(|named| signed_by(&named.key)),
+            (Keys::Unnamed(keys), _) => {
+                let mut keys = keys.iter().filter(of_its_kind).take(MOST_TRIED);
+                keys.any(signed_by)
+            }
+            (Keys::Set(keys), None) => {
+                let keys = keys.iter().map(|named| &named.key);
+                keys.filter(of_its_kind).take(MOST_TRIED).any(signed_by)
+            }
             (Keys::Set(keys), Some(kid)) => {
                 let mut named = keys
                     .iter()
                     .filter(|named| named.id.as_deref() == Some(kid))
+                    .map(|named| &named.key)
                     .peekable();
                 if named.peek().is_none() {
                     return Err(TokenError::UnknownKey);
                 }
-                named.any(|named| signed_by(&named.key))
+                named.filter(of_its_kind).take(MOST_TRIED).any(signed_by)
             }
         };
         if fits {

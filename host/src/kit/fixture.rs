@@ -36,6 +36,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value};
 
+use crate::files::text;
 use crate::keys::TokenError;
 use crate::policy::ending::Ending;
 use crate::policy::window::Window;
@@ -149,7 +150,7 @@ pub enum Verdict {
 /// Every mistake in it, with its line.
 pub fn load(file: &Path) -> anyhow::Result<Vec<Case>> {
     let shown = file.display();
-    let text = std::fs::read_to_string(file).with_context(|| format!("{shown} cannot be read"))?;
+    let text = text::read(file).with_context(|| format!("{shown} cannot be read"))?;
     let cases = parse(&text)
         .map_err(|report| anyhow::anyhow!("{report}"))
         .with_context(|| format!("{shown} is not a file of cases"))?;

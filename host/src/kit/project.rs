@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, bail};
 
 use crate::cli::policy::Language;
+use crate::files::text;
 
 /// A folder that holds a policy's sources.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ const MANIFESTS: [(Language, &str); 3] = [
 fn name(folder: &Path, language: Language) -> anyhow::Result<String> {
     let read = |manifest: &str| {
         let path = folder.join(manifest);
-        std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+        text::read(&path).with_context(|| path.display().to_string())
     };
     let (name, where_it_stands) = match language {
         Language::Rust => (toml(&read("Cargo.toml")?, "/package/name"), "Cargo.toml"),

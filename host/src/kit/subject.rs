@@ -52,7 +52,8 @@ impl Subject {
             .clone()
             .unwrap_or_else(|| args.project.join("sluice.toml"));
         let (config, diagnostics) = Config::load(Some(&file)).map_err(Mistakes)?;
-        diagnostics.finish().map_err(Mistakes)?;
+        // `sluice check` says these.
+        drop(diagnostics.finish().map_err(Mistakes)?);
         let name = choose(&config, args.policy.as_deref(), built.as_deref())
             .with_context(|| file.display().to_string())?;
         let mut settings = config.policies[&name].clone();
@@ -62,7 +63,7 @@ impl Subject {
         // Where the gateway keeps them too: what a case changes compiles nothing.
         let engine = Arc::new(engine.keeping_compiled(config.data_dir.join("components")));
         // The one that is being worked on is seldom the one that is pinned.
-        let fetcher = Arc::new(Fetcher::new(&config.data_dir, &config.credentials));
+        let fetcher = Arc::new(Fetcher::new(&config));
         let compiled = load::compile(&engine, &fetcher, &settings.component, None)
             .await
             .with_context(|| format!("the component of \"{name}\""))?;
@@ -119,7 +120,7 @@ impl Subject {
             &parts,
             &mut diagnostics,
         );
-        diagnostics.finish().map_err(Mistakes)?;
+        drop(diagnostics.finish().map_err(Mistakes)?);
         policy.context("a policy that cannot be made is reported")
     }
 }

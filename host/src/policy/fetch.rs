@@ -16,10 +16,12 @@ use tokio::time::timeout;
 
 use super::load::MAX_COMPONENT_BYTES;
 use super::shelf::Shelf;
-use crate::config::{Credentials, Reference};
+use crate::config::{Config, Credentials, Reference};
 use crate::text;
 
+mod challenge;
 mod manifest;
+mod realm;
 mod registry;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Fetcher {
     shelf: Arc<Shelf>,
     credentials: Credentials,
+    realms: Vec<String>,
 }
 
 /// Why there is no component. Its words hold no secret, and no address that a
@@ -71,6 +74,28 @@ pub enum FetchError {
         host: String,
         /// Of HTTP.
         status: u16,
+    },
+    /// It has redirected the gateway to somebody who asks for credentials.
+    #[error(
+        "the registry {host} redirected the gateway to another host, which asks for credentials"
+    )]
+    Stranger {
+        /// The registry.
+        host: String,
+    },
+    /// It has redirected the gateway, and whoever that was has too, and so on.
+    #[error("the registry {host} redirects the gateway without end")]
+    Redirects {
+        /// The registry.
+        host: String,
+    },
+    /// It has tokens given out by somebody else.
+    #[error("the registry {host} has its tokens given out by another host: {realm}")]
+    Realm {
+        /// The registry.
+        host: String,
+        /// The other host.
+        realm: String,
     },
     /// The registry is there, and this is not.
     #[error("the registry {host} does not have {what}")]
@@ -137,6 +162,15 @@ impl FetchError {
                  registry let them read this repository; some registries also answer so where a \
                  repository does not exist"
             }
+            Self::Stranger { .. } => {
+                "nobody but the registry is told who the gateway is: have whoever runs the registry \
+                 make its storage readable without a login"
+            }
+            Self::Redirects { .. } => "have whoever runs the registry look at its address",
+            Self::Realm { .. } => {
+                "the gateway's password is not sent there; if that host may have it, list it in \
+                 `registry_realms`. A realm needs https"
+            }
             Self::NotFound { .. } => {
                 "correct the repository or the digest: it is that of the manifest, which pushing the \
                  component printed, and not `sha256sum FILE.wasm`"
@@ -164,9 +198,13 @@ struct Wanted {
 }
 
 impl Fetcher {
-    /// For these registries, keeping what it fetches in a data folder.
+    /// As a configuration says, keeping what it fetches in its data folder.
     #[must_use]
-    pub fn new(data: &Path, credentials: &Credentials) -> Self {
+    pub fn new(config: &Config) -> Self {
+        Self::keeping(&config.data_dir, &config.credentials, &config.realms)
+    }
+
+    pub(crate) fn keeping(data: &Path, credentials: &Credentials, realms: &[String]) -> Self {
         Self {
             shelf: Arc::new(Shelf {
                 folder: data.join("components"),
@@ -174,6 +212,7 @@ impl Fetcher {
                 most: MAX_ENTRIES,
             }),
             credentials: credentials.clone(),
+            realms: realms.to_vec(),
         }
     }
 
@@ -193,7 +232,7 @@ impl Fetcher {
 
     async fn fetch_patiently(&self, reference: &Reference) -> Result<Vec<u8>, FetchError> {
         let login = self.credentials.of(&reference.host);
-        let mut registry = Registry::new(reference, login);
+        let mut registry = Registry::new(reference, login, &self.realms);
         let wanted = Wanted {
             what: format!("the manifest {reference}"),
             digest: reference.digest.clone(),

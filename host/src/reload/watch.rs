@@ -1,17 +1,19 @@
-//! Watches the folders of the configuration's files.
+//! Watches the configuration's files, however they are deployed.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode, EventKind};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Reloader;
 use crate::keys::Availability;
+
+mod events;
+mod places;
+#[cfg(test)]
+mod tests;
+
+use events::{Coverage, Events};
 
 /// A file that is copied, or a volume that is swapped, is many events: they
 /// are over when none has come for this long.
@@ -19,30 +21,38 @@ const QUIET: Duration = Duration::from_millis(300);
 /// In a folder where something happens all the time, how often to wait for
 /// quiet before looking anyway.
 const PATIENCE: u32 = 10;
-/// How often to look for keys that cannot be had: a folder that went away with
-/// them has no event when it comes back.
-const RETRY: Duration = Duration::from_secs(2);
+/// How often to look where not every change has an event, or where keys cannot be had.
+const POLL: Duration = Duration::from_secs(2);
+/// How often to look where every change should have an event: network file systems and some
+/// container volumes tell nothing of what others write to them.
+const POLL_ANYWAY: Duration = Duration::from_secs(30);
 
 /// Reloads whenever a file of the configuration has another content, for as
-/// long as the gateway runs. Where the machine cannot watch, that is logged,
-/// and there are still the signal and the admin listener.
+/// long as the gateway runs.
 pub async fn watch(reloader: Arc<Reloader>) {
-    let changed = Arc::new(Notify::new());
-    let mut folders = match Folders::new(Arc::clone(&changed)) {
-        Ok(folders) => folders,
-        Err(error) => {
-            tracing::warn!(%error, "files cannot be watched; reload by SIGHUP or POST /reload");
-            return;
-        }
-    };
+    let changed = reloader.changed();
+    let events = Events::new(notify::recommended_watcher, Arc::clone(&changed));
+    let events = Arc::new(Mutex::new(events));
+    let mut coverage = Coverage::Events;
     loop {
-        folders.watch_only(reloader.folders().await);
+        // Each time: a link may point elsewhere, and a folder may be another one of its name.
+        let now = arm(&events, &reloader).await;
+        say(&coverage, &now);
+        coverage = now;
         // What changed before they were watched had no event.
         reloader.reload_if_changed().await;
-        match reloader.keys().await {
-            Availability::Whole => changed.notified().await,
-            // Either way it is time to look.
-            Availability::Lacking => drop(timeout(RETRY, changed.notified()).await),
+        loop {
+            let wait = match (&coverage, reloader.keys().await) {
+                (Coverage::Events, Availability::Whole) => POLL_ANYWAY,
+                _ => POLL,
+            };
+            if timeout(wait, changed.notified()).await.is_ok() {
+                break;
+            }
+            if reloader.files_may_have_changed().await {
+                sleep(QUIET).await;
+                break;
+            }
         }
         for _ in 0..PATIENCE {
             if timeout(QUIET, changed.notified()).await.is_err() {
@@ -52,50 +62,29 @@ pub async fn watch(reloader: Arc<Reloader>) {
     }
 }
 
-struct Folders {
-    watcher: RecommendedWatcher,
-    watched: BTreeSet<PathBuf>,
+/// [`Events::arm`], off the async threads.
+async fn arm(events: &Arc<Mutex<Events>>, reloader: &Reloader) -> Coverage {
+    let (events, files) = (Arc::clone(events), reloader.files().await);
+    let arming = tokio::task::spawn_blocking(move || {
+        let mut events = events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.arm(&files)
+    });
+    arming.await.unwrap_or_else(|panicked| Coverage::Gaps {
+        why: panicked.to_string(),
+    })
 }
 
-impl Folders {
-    fn new(changed: Arc<Notify>) -> notify::Result<Self> {
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // An error may be an event that was lost.
-            if event.is_ok_and(|event| only_looks(event.kind)) {
-                return;
-            }
-            changed.notify_one();
-        })?;
-        Ok(Self {
-            watcher,
-            watched: BTreeSet::new(),
-        })
-    }
-
-    fn watch_only(&mut self, wanted: BTreeSet<PathBuf>) {
-        for folder in self.watched.difference(&wanted) {
-            // It may be gone, and then it is not watched either.
-            drop(self.watcher.unwatch(folder));
+/// Says in the log how changes are noticed, when that changes.
+fn say(before: &Coverage, now: &Coverage) {
+    match (before, now) {
+        (Coverage::Events, Coverage::Gaps { why }) => tracing::warn!(
+            error = why,
+            every = ?POLL,
+            "not every change of the configuration's files has an event; they are polled"
+        ),
+        (Coverage::Gaps { .. }, Coverage::Events) => {
+            tracing::info!("changes of the configuration's files have events again");
         }
-        let (watcher, watched) = (&mut self.watcher, &self.watched);
-        self.watched = wanted
-            .into_iter()
-            .filter(|folder| {
-                // One that went away is not watched any more, even if it is back.
-                watched.contains(folder) && folder.exists()
-                    || watcher
-                        .watch(folder, RecursiveMode::NonRecursive)
-                        .inspect_err(|error| {
-                            let folder = folder.display();
-                            tracing::warn!(%folder, %error, "a folder cannot be watched");
-                        })
-                        .is_ok()
-            })
-            .collect();
+        (Coverage::Gaps { .. }, Coverage::Gaps { .. }) | (Coverage::Events, Coverage::Events) => {}
     }
-}
-
-/// Whether nothing can have changed. Reading the files again is an event too.
-fn only_looks(kind: EventKind) -> bool {
-    matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Whose word is taken for who somebody is.
@@ -19,28 +17,44 @@ pub enum Authorities {
     File(PathBuf),
 }
 
-/// Speaks TLS to servers whose certificates these authorities have signed.
-///
-/// # Errors
-/// Where there are none, or where one cannot be read.
-pub fn connector(authorities: &Authorities) -> anyhow::Result<TlsConnector> {
-    Ok(TlsConnector::from(Arc::new(config(authorities)?)))
+/// Authorities that were read.
+pub struct Roots {
+    store: RootCertStore,
+    /// Certificates of the file that are damaged or no authority's, and are not used.
+    pub passed_over: usize,
 }
 
-/// What a TLS client needs to speak HTTP/1.1 with such servers.
-///
-/// # Errors
-/// As [`connector`].
-pub fn config(authorities: &Authorities) -> anyhow::Result<ClientConfig> {
-    let roots = match authorities {
-        Authorities::Platform => platform()?,
-        Authorities::File(file) => from_file(file)
-            .with_context(|| format!("the certificate authorities in {}", file.display()))?,
-    };
-    trusting(roots)
+impl Roots {
+    /// Reads them. Blocks as files do.
+    ///
+    /// # Errors
+    /// Where there are none that can be used.
+    pub fn read(authorities: &Authorities) -> anyhow::Result<Self> {
+        match authorities {
+            Authorities::Platform => platform(),
+            Authorities::File(file) => from_file(file)
+                .with_context(|| format!("the certificate authorities in {}", file.display())),
+        }
+    }
+
+    /// Speaks TLS to servers whose certificates these authorities have signed.
+    ///
+    /// # Errors
+    /// Where the cryptography is not there.
+    pub fn connector(self) -> anyhow::Result<TlsConnector> {
+        Ok(TlsConnector::from(Arc::new(self.config()?)))
+    }
+
+    /// What a TLS client needs to speak HTTP/1.1 with such servers.
+    ///
+    /// # Errors
+    /// As [`Roots::connector`].
+    pub fn config(self) -> anyhow::Result<ClientConfig> {
+        trusting(self.store)
+    }
 }
 
-/// [`config`], for these authorities; without any, for no server at all.
+/// [`Roots::config`], for these authorities; without any, for no server at all.
 ///
 /// # Errors
 /// Where the cryptography is not there.
@@ -54,26 +68,35 @@ pub fn trusting(roots: RootCertStore) -> anyhow::Result<ClientConfig> {
     Ok(config)
 }
 
-fn platform() -> anyhow::Result<RootCertStore> {
+fn platform() -> anyhow::Result<Roots> {
     let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
+    let mut store = RootCertStore::empty();
     // Some machines have ancient ones among them, which nobody needs.
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
+    store.add_parsable_certificates(found.certs);
+    if store.is_empty() {
         let why = found.errors.first().map(|error| format!(" ({error})"));
         anyhow::bail!(
             "no certificate authorities are installed on this machine{}",
             why.unwrap_or_default()
         );
     }
-    Ok(roots)
+    Ok(Roots {
+        store,
+        passed_over: 0,
+    })
 }
 
-fn from_file(file: &Path) -> anyhow::Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file)? {
-        roots.add(certificate?)?;
-    }
-    anyhow::ensure!(!roots.is_empty(), "there is no certificate in PEM in it");
-    Ok(roots)
+/// One certificate that cannot be used is no reason to do without the others.
+fn from_file(file: &Path) -> anyhow::Result<Roots> {
+    let (certificates, broken) = super::certificates(file)?;
+    let mut store = RootCertStore::empty();
+    let (_, ignored) = store.add_parsable_certificates(certificates);
+    anyhow::ensure!(
+        !store.is_empty(),
+        "there is no certificate in it that can be read"
+    );
+    Ok(Roots {
+        store,
+        passed_over: broken + ignored,
+    })
 }

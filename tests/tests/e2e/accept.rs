@@ -4,7 +4,9 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use sluice_tests::client::{Client, Library, meeting};
+use sluice_tests::command;
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
 use sluice_tests::raw::{self, ACCEPT, Raw, Response, upgrade_request};
@@ -293,5 +295,35 @@ with_both_clients! {
             client.json(&serde_json::json!({"type": "handshake", "sample_rate": 16000, "device_id": "d"}));
             client.expect_ack();
         }
+    }
+}
+
+#[test]
+fn a_path_finds_its_route_however_the_client_encodes_it() {
+    let config = Config::open().set("routes.echo", "paths", json!(["/toplantı/{id}", "/a b"]));
+    let text = config.to_string().replace("\"/a b\"", "\"/a%20b\"");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("sluice.toml"), text).unwrap();
+    let mut serve = command::sluice(&["serve", "--listen", "127.0.0.1:0", "--config"]);
+    serve.arg(folder.path().join("sluice.toml"));
+    serve.arg("--data-dir").arg(folder.path().join("data"));
+    let gateway = Gateway::launch(serve, folder);
+    for path in [
+        "/toplant%C4%B1/1",
+        "/toplant%c4%b1/1",
+        "/%74oplant%C4%B1/a%2Fb",
+        "/toplantı/1",
+        "/a%20b",
+    ] {
+        let mut peer = Raw::connect(gateway.address());
+        peer.upgrade(path);
+        peer.write(&raw::text("hello")).unwrap();
+        let frame = peer.frame().expect("an echo");
+        assert_eq!(frame.payload, b"hello", "{path}");
+    }
+    for path in ["/toplanti/1", "/toplant%C4%B1%2F1", "/toplant%25C4%25B1/1"] {
+        let mut peer = Raw::connect(gateway.address());
+        peer.upgrade(path);
+        assert_eq!(peer.message()["code"], "not_found", "{path}");
     }
 }

@@ -141,3 +141,84 @@ fn a_port_that_is_taken_is_named() {
         "{done:?}"
     );
 }
+
+#[test]
+fn a_configuration_is_read_as_people_save_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sluice.toml");
+    let text = Config::open().to_string();
+    let utf16 = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        format!("\u{feff}{text}")
+            .encode_utf16()
+            .flat_map(unit)
+            .collect()
+    };
+    for bytes in [
+        format!("\u{feff}{text}").into_bytes(),
+        text.replace('\n', "\r\n").into_bytes(),
+        utf16(u16::to_le_bytes),
+        utf16(u16::to_be_bytes),
+    ] {
+        std::fs::write(&file, bytes).unwrap();
+        let done = command::run(command::sluice(&["check", "--config"]).arg(&file));
+        assert_eq!(done.status, Some(0), "{done:?}");
+    }
+    for (bytes, said) in [
+        (b"# \xe7\n".to_vec(), "line 1 has the byte 0xE7"),
+        (
+            utf16(u16::to_le_bytes)[2..].to_vec(),
+            "it is UTF-16 without a byte order mark",
+        ),
+    ] {
+        std::fs::write(&file, bytes).unwrap();
+        let done = command::run(command::sluice(&["check", "--config"]).arg(&file));
+        assert_eq!(done.status, Some(1), "{done:?}");
+        let words: Vec<&str> = done.stderr.split_whitespace().collect();
+        let report = words.join(" ").replace("| ", "");
+        assert!(report.contains(said), "{said} in {report}");
+    }
+}
+
+#[test]
+fn a_file_of_cases_may_begin_with_a_byte_order_mark() {
+    let (folder, file) = write(&Config::ingest().to_string());
+    let cases = folder.path().join("cases.toml");
+    let text = "\u{feff}[[case]]\nname = \"nobody\"\nexpect = { reject = \"auth_failed\" }\n";
+    std::fs::write(&cases, text).unwrap();
+    let mut kit = command::sluice(&["policy", "test", "--policy", "auth", "--config"]);
+    let done = command::run(kit.arg(file).arg(cases).current_dir(folder.path()));
+    assert!(done.stdout.contains("1 passed, 0 failed"), "{done:?}");
+}
+
+#[test]
+fn what_has_no_effect_is_a_warning_with_its_line_and_no_mistake() {
+    let config = Config::open()
+        .set("upstreams.spare", "kind", json!("echo"))
+        .set("routes.echo", "rate_per", json!("2m"));
+    let text = config.to_string();
+    let done = check(&text);
+    assert_eq!(done.status, Some(0), "{done:?}");
+    assert!(done.stdout.starts_with("fine: "), "{done:?}");
+    for said in [
+        "no route streams to the upstream `spare`",
+        "`rate_per` has no effect",
+        "2 warnings in the configuration",
+    ] {
+        assert!(done.stderr.contains(said), "{said} in {}", done.stderr);
+    }
+    assert_points_at(&done.stderr, &text, "rate_per");
+    assert_eq!(check(&Config::open().to_string()).stderr, "");
+}
+
+#[test]
+fn a_policy_is_named_where_it_has_a_hook() {
+    for list in ["on_handshake", "on_frames", "on_close"] {
+        let config = Config::ingest().set("routes.ingest", list, json!(["auth"]));
+        let text = config.to_string();
+        let done = check(&text);
+        assert_eq!(done.status, Some(1), "{done:?}");
+        let hook = format!("policy \"auth\" has no hook {}", list.replace('_', "-"));
+        assert!(done.stderr.contains(&hook), "{hook} in {}", done.stderr);
+        assert_points_at(&done.stderr, &text, list);
+    }
+}

@@ -19,6 +19,7 @@ mod components;
 mod config;
 mod decisions;
 mod delivery;
+mod deployments;
 mod duplicate;
 mod echo;
 mod examples;

@@ -1,6 +1,9 @@
 //! Policies that come from an OCI registry.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -267,4 +270,184 @@ fn what_is_wrong_with_a_reference_is_told_with_its_line_and_what_to_do() {
     let pinned = config(&of(&good)).set("policies.auth", "sha256", json!(unknown));
     let report = check(folder(&pinned.to_string()).path()).stderr;
     assert!(report.contains("pinned to another component"), "{report}");
+}
+
+/// A server that answers every request as `answer` says, and keeps the requests' heads.
+struct Server {
+    address: SocketAddr,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn start(ip: &str, answer: impl Fn(SocketAddr, &str) -> String + Send + 'static) -> Self {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&heads);
+        std::thread::spawn(move || {
+            for peer in listener.incoming() {
+                let mut peer = peer.unwrap();
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && peer.read(&mut byte).is_ok_and(|n| n > 0) {
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+                let answer = answer(address, &head);
+                kept.lock().unwrap().push(head);
+                let _ = peer.write_all(answer.as_bytes());
+            }
+        });
+        Self { address, heads }
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+
+    fn knows_the_password(&self) -> bool {
+        self.heads()
+            .iter()
+            .any(|head| head.contains("authorization:"))
+    }
+}
+
+fn http(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+    )
+}
+
+/// What a check says of a component in a registry, whose password it has.
+fn complaint_with_password(registry: SocketAddr, more: &str) -> String {
+    let component = format!(
+        "oci+http://{registry}/policies/mine@sha256:{}",
+        "0".repeat(64)
+    );
+    let text = format!(
+        "registry_credentials = \"auths.json\"\n{more}{}",
+        config(&component)
+    );
+    let folder = folder(&text);
+    let file = folder.path().join("auths.json");
+    registry::credentials(&file, registry, PASSWORD);
+    let done = check(folder.path());
+    assert_eq!(done.status, Some(1), "{done:?}");
+    assert!(!done.stderr.contains(PASSWORD), "{done:?}");
+    let words: Vec<&str> = done.stderr.split_whitespace().collect();
+    words.join(" ").replace("│ ", "").replace("| ", "")
+}
+
+#[test]
+fn whoever_a_registry_redirects_to_learns_no_password() {
+    for scheme in [
+        "Bearer realm=\"http://ADDRESS/token\"",
+        "Basic realm=\"storage\"",
+    ] {
+        let storage = Server::start("127.0.0.2", move |address, head| {
+            if head.starts_with("get /token") {
+                return http("200 OK", "", "{\"token\":\"t\"}");
+            }
+            let challenge = scheme.replace("ADDRESS", &address.to_string());
+            http(
+                "401 Unauthorized",
+                &format!("WWW-Authenticate: {challenge}\r\n"),
+                "",
+            )
+        });
+        let there = storage.address;
+        let redirect =
+            move |status: &str| http(status, &format!("Location: http://{there}/blob\r\n"), "");
+        // At once, and behind a login that was asked for and given.
+        let registry = Server::start("127.0.0.1", move |_, _| redirect("307 Temporary Redirect"));
+        let said = complaint_with_password(registry.address, "");
+        assert!(
+            said.contains("redirected the gateway to another host"),
+            "{said}"
+        );
+        assert!(!storage.heads().is_empty() && !storage.knows_the_password());
+        assert!(!registry.knows_the_password());
+        let registry = Server::start("127.0.0.1", move |_, head| {
+            if head.contains("authorization: basic ") {
+                return redirect("302 Found");
+            }
+            http(
+                "401 Unauthorized",
+                "WWW-Authenticate: Basic realm=\"a\"\r\n",
+                "",
+            )
+        });
+        complaint_with_password(registry.address, "");
+        assert!(registry.knows_the_password() && !storage.knows_the_password());
+    }
+}
+
+#[test]
+fn a_password_goes_to_a_realm_of_the_registry_or_of_the_operator_s_list() {
+    let stranger = Server::start("127.0.0.2", |_, _| http("200 OK", "", "{\"token\":\"t\"}"));
+    let realm = stranger.address;
+    let registry = Server::start("127.0.0.1", move |_, head| {
+        if head.contains("authorization: bearer t") {
+            return http("404 Not Found", "", "");
+        }
+        let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{realm}/token\"\r\n");
+        http("401 Unauthorized", &challenge, "")
+    });
+    let said = complaint_with_password(registry.address, "");
+    assert!(
+        said.contains("given out by another host: 127.0.0.2"),
+        "{said}"
+    );
+    assert!(said.contains("list it in `registry_realms`"), "{said}");
+    assert!(stranger.heads().is_empty());
+    let said = complaint_with_password(registry.address, "registry_realms = [\"127.0.0.2\"]\n");
+    assert!(said.contains("does not have the manifest"), "{said}");
+    assert!(stranger.knows_the_password());
+}
+
+#[test]
+fn a_realm_that_redirects_leads_nobody_to_the_password() {
+    let stranger = Server::start("127.0.0.2", |_, _| http("200 OK", "", "{\"token\":\"t\"}"));
+    let there = stranger.address;
+    let registry = Server::start("127.0.0.1", move |address, head| {
+        if head.starts_with("get /token") {
+            let location = format!("Location: http://{there}/token\r\n");
+            return http("307 Temporary Redirect", &location, "");
+        }
+        let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{address}/token\"\r\n");
+        http("401 Unauthorized", &challenge, "")
+    });
+    let said = complaint_with_password(registry.address, "");
+    assert!(said.contains("answered with 307"), "{said}");
+    assert!(registry.knows_the_password() && stranger.heads().is_empty());
+}
+
+#[test]
+fn challenges_are_understood_in_however_many_lines_they_come() {
+    let registry = Server::start("127.0.0.1", |address, head| {
+        if head.starts_with("get /token") {
+            return http("200 OK", "", "{\"token\":\"t\"}");
+        }
+        if head.contains("authorization: bearer t") {
+            return http("404 Not Found", "", "");
+        }
+        let challenges = format!(
+            "WWW-Authenticate: Negotiate\r\nWWW-Authenticate: Digest realm=\r\n\
+             WWW-Authenticate: Bearer realm=\"http://{address}/token\"\r\n"
+        );
+        http("401 Unauthorized", &challenges, "")
+    });
+    let said = complaint_with_password(registry.address, "");
+    assert!(said.contains("does not have the manifest"), "{said}");
+}
+
+#[test]
+fn redirects_come_to_an_end() {
+    let registry = Server::start("127.0.0.1", |address, _| {
+        let location = format!("Location: http://{address}/again\r\n");
+        http("307 Temporary Redirect", &location, "")
+    });
+    let said = complaint_with_password(registry.address, "");
+    assert!(said.contains("redirects the gateway without end"), "{said}");
 }

@@ -302,3 +302,89 @@ fn keys_that_are_taken_away_check_no_token_until_they_are_back() {
         (answer["code"] == "auth_unavailable").then_some(())
     });
 }
+
+#[test]
+fn keys_that_come_back_as_garbage_are_not_said_to_be_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, token::SECRET).unwrap();
+    let config = Config::ingest().without("key_sets.main", "secret").set(
+        "key_sets.main",
+        "secret_file",
+        json!(file),
+    );
+    let gateway = Gateway::start(&config);
+    let says = |words: &str| {
+        let line = gateway.output().find(words, |line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            event["message"].as_str()?.contains(words).then_some(event)
+        });
+        line.expect("the gateway runs")
+    };
+    std::fs::remove_file(&file).unwrap();
+    says("keys cannot be had");
+    std::fs::write(&file, "garbage").unwrap();
+    says("tokens are checked with the keys from before");
+    let mut client = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", &token::good()));
+    client.handshake();
+    client.expect_ack();
+    assert!(!gateway.output().text().contains("keys can be had again"));
+    std::fs::write(&file, token::SECRET).unwrap();
+    gateway.reloaded(2);
+    std::fs::remove_file(&file).unwrap();
+    eventually("the second loss", || {
+        let lines = gateway.output().lines();
+        let lost = lines
+            .iter()
+            .filter(|line| line.contains("keys cannot be had"));
+        (lost.count() == 2).then_some(())
+    });
+    std::fs::write(&file, token::SECRET).unwrap();
+    assert_eq!(says("keys can be had again")["key_set"], "main");
+}
+
+#[test]
+fn a_weak_key_beside_a_good_one_locks_nobody_out() {
+    let weak = json!({"kty": "RSA", "kid": "weak", "e": "AQAB", "n": "w".repeat(171)});
+    let good = json!({"kty": "oct", "kid": "good", "k": base64_url(token::SECRET.as_bytes())});
+    let set = |keys: &[&Value]| json!({"keys": keys}).to_string();
+    let config = Config::ingest()
+        .without("key_sets.main", "secret")
+        .set("key_sets.main", "algorithms", json!(["HS256", "RS256"]))
+        .set("key_sets.main", "jwks_file", json!("keys.json"));
+    let files = [("keys.json", set(&[&good]))];
+    let files = files
+        .each_ref()
+        .map(|(name, keys)| (*name, keys.as_bytes()));
+    let gateway = Gateway::start_with_files(&config, &files);
+    for (generation, keys) in [
+        (2, [&weak, &good]),
+        (3, [&good, &weak]),
+        (4, [&good, &good]),
+    ] {
+        gateway.replace("keys.json", set(&keys));
+        gateway.reloaded(generation);
+        let path = meeting(&format!("m{generation}"), "mic", &token::good());
+        let mut client = Client::connect(Library::Ws, &gateway, &path);
+        client.handshake();
+        client.expect_ack();
+    }
+    for said in [
+        "key set `main`: key 0 (\\\"weak\\\") is not used: the RSA key has 1024 bits",
+        "key set `main`: key 1 (\\\"good\\\") is not used: it is there twice",
+    ] {
+        let place = "\"place\":\"";
+        let lines = gateway.output().lines();
+        let line = lines.iter().find(|line| line.contains(said));
+        let line = line.unwrap_or_else(|| panic!("no {said} in {lines:#?}"));
+        assert!(
+            line.contains(place) && line.contains("sluice.toml:"),
+            "{line}"
+        );
+    }
+}
+
+fn base64_url(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}

@@ -3,9 +3,12 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use axum::http::HeaderName;
+
+use super::paths::parameters;
 use super::quantity::Zero;
 use super::section::Section;
-use super::{Reader, Spanned};
+use super::{Places, Reader, Spanned};
 use crate::facts;
 use crate::origin::Origins;
 use crate::rate_limit::{Allowance, KeyPart};
@@ -55,14 +58,19 @@ impl Reader<'_> {
     }
 
     /// Off without `rate_attempts`.
-    pub(super) fn rate_limit(&mut self, section: &mut Section<'_>) -> Option<Allowance> {
+    pub(super) fn rate_limit(
+        &mut self,
+        section: &mut Section<'_>,
+        paths: &[String],
+        given: &Places,
+    ) -> Option<Allowance> {
         let attempts = section.count(self, "rate_attempts", 0, Zero::Refused);
         let per = section.duration(self, "rate_per", Duration::from_secs(60), Zero::Refused);
         let key = if section.has("rate_key") {
             section
                 .distinct(self, "rate_key")
                 .iter()
-                .filter_map(|part| self.key_part(part))
+                .filter_map(|part| self.key_part(part, paths))
                 .collect()
         } else {
             section.texts(self, "rate_key");
@@ -72,14 +80,13 @@ impl Reader<'_> {
                 KeyPart::Query("source".to_owned()),
             ]
         };
-        Some(Allowance {
-            attempts: NonZeroU32::new(u32::try_from(attempts).unwrap_or(u32::MAX))?,
-            per,
-            key,
-        })
+        let attempts = NonZeroU32::new(u32::try_from(attempts).unwrap_or(u32::MAX));
+        let limit = attempts.map(|attempts| Allowance { attempts, per, key });
+        self.check_rate(given, limit.as_ref(), per);
+        limit
     }
 
-    fn key_part(&mut self, part: &Spanned<String>) -> Option<KeyPart> {
+    fn key_part(&mut self, part: &Spanned<String>, paths: &[String]) -> Option<KeyPart> {
         let named = match part.value.split_once('.') {
             None if part.value == "remote" => Some(KeyPart::Remote),
             Some(("param", name)) => Some(KeyPart::Param(name.to_owned())),
@@ -87,6 +94,22 @@ impl Reader<'_> {
             Some(("header", name)) => Some(KeyPart::Header(name.to_owned())),
             _ => None,
         };
+        let leads_nowhere = match &named {
+            Some(KeyPart::Param(wanted)) => {
+                !paths.is_empty()
+                    && !paths
+                        .iter()
+                        .any(|path| parameters(path).any(|name| name == wanted))
+            }
+            Some(KeyPart::Header(name)) => HeaderName::try_from(name.as_str()).is_err(),
+            Some(_) | None => false,
+        };
+        if leads_nowhere {
+            let message = format!("no client has \"{}\" on this route", part.value);
+            let help = "name a parameter that a path of the route has, or the name of a header";
+            self.error(&part.place, message, help).label("never there");
+            return None;
+        }
         if named.is_none() {
             let message = format!("\"{}\" does not tell clients apart", part.value);
             let help = "use \"remote\", \"param.NAME\", \"query.NAME\" or \"header.NAME\"";

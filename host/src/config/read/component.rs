@@ -1,8 +1,15 @@
 //! `component` of a policy, and `registry_credentials`.
 
 use super::names::nearest;
+use super::section::Section;
 use super::{Reader, Spanned};
+use crate::config::credentials::Unusable;
+use crate::config::reference::is_host_name;
 use crate::config::{BUILTINS, Component, Credentials, Reference};
+use crate::files::text;
+
+/// Entries of one file that are warned of one by one.
+const MOST_WARNINGS: usize = 10;
 
 impl Reader<'_> {
     pub(super) fn component(&mut self, text: &Spanned<String>) -> Option<Component> {
@@ -57,12 +64,21 @@ impl Reader<'_> {
     }
 
     pub(super) fn credentials(&mut self, file: &Spanned<String>) -> Option<Credentials> {
-        let path = self.file(&file.value);
-        let read = std::fs::read(&path)
+        let (path, bytes) = self.read_file(&file.value);
+        let read = bytes
             .map_err(|error| error.to_string())
+            .and_then(|bytes| text::decode(bytes).map_err(|error| error.to_string()))
             .and_then(|json| Credentials::parse(&json).map_err(|error| error.to_string()));
         match read {
-            Ok(credentials) => Some(credentials),
+            Ok((credentials, unusable)) => {
+                for Unusable { host, why } in unusable.into_iter().take(MOST_WARNINGS) {
+                    let message = format!("no credentials for {host}: {why}");
+                    let help = "write {\"auth\": \"BASE64 OF user:password\"} there, if components \
+                                come from that registry";
+                    self.warning(&file.place, message, help);
+                }
+                Some(credentials)
+            }
             Err(problem) => {
                 let message = format!(
                     "`registry_credentials` cannot be used: {}: {problem}",
@@ -76,5 +92,21 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// `registry_realms`: hosts, as they stand in an address.
+    pub(super) fn realms(&mut self, root: &mut Section<'_>) -> Vec<String> {
+        let mut realms = Vec::new();
+        for realm in root.distinct(self, "registry_realms") {
+            if is_host_name(&realm.value) {
+                realms.push(realm.value);
+            } else {
+                let message = format!("\"{}\" is not a host", realm.value);
+                let help = "write the name alone, without https:// and without a port: \
+                            \"auth.example.com\"";
+                self.error(&realm.place, message, help).label("no host");
+            }
+        }
+        realms
     }
 }

@@ -10,6 +10,7 @@ use super::quantity::Zero;
 use super::section::Section;
 use super::{Reader, Spanned};
 use crate::config::{KeySet, KeySource, Place, Secret};
+use crate::files::{pem, text};
 
 /// The algorithms that the gateway verifies (RFC 7518 section 3.1, RFC 8037).
 const ALGORITHMS: [(&str, Algorithm); 4] = [
@@ -50,14 +51,14 @@ impl Reader<'_> {
         let named = self.sources(&mut section);
         let kind = named.first().map(|source| source.kind);
         let algorithms = self.algorithms(&mut section, kind);
-        let issuers = section.texts(self, "issuers");
-        let audiences = section.texts(self, "audiences");
+        let issuers = section.distinct(self, "issuers");
+        let audiences = section.distinct(self, "audiences");
         let leeway = section.duration(self, "leeway", Duration::from_secs(30), Zero::Allowed);
         let place = section.place.clone();
         section.finish(self);
         let [source] = <[Named; 1]>::try_from(named).ok()?;
         let file = match &source.from {
-            From::File(path) => Some(self.file(&path.value)),
+            From::File(path) => Some(self.relative(&path.value)),
             From::Generated | From::Inline(_) | From::Environment(_) => None,
         };
         let source = self.key_source(source)?;
@@ -224,19 +225,30 @@ impl Reader<'_> {
         };
         match named.kind {
             Kind::Shared => self.shared_secret(&place, bytes).map(KeySource::Secret),
-            Kind::Pem => Some(KeySource::Pem(bytes)),
-            Kind::Jwks => self.jwks(&place, bytes).map(KeySource::Jwks),
+            Kind::Pem => {
+                let text = self.key_text(&place, key, bytes)?;
+                Some(KeySource::Pem(text.into_bytes()))
+            }
+            Kind::Jwks => self.key_text(&place, key, bytes).map(KeySource::Jwks),
         }
     }
 
-    fn jwks(&mut self, place: &Place, bytes: Vec<u8>) -> Option<String> {
-        let json = String::from_utf8(bytes).ok();
-        if json.is_none() {
-            let help = "a JWK set is JSON, which is UTF-8 (RFC 8259 section 8.1)";
-            self.error(place, "the JWK set is not UTF-8", help)
-                .label("not JSON");
+    fn key_text(&mut self, place: &Place, key: &str, bytes: Vec<u8>) -> Option<String> {
+        if pem::is_der(&bytes) {
+            let message = format!("`{key}` is DER, and not PEM");
+            let help = "convert it: `openssl pkey -pubin -inform der -in FILE -out FILE.pem`";
+            self.error(place, message, help).label("no text");
+            return None;
         }
-        json
+        match text::decode(bytes) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                let help = "PEM and JWK sets are text in UTF-8 (RFC 8259 section 8.1)";
+                self.error(place, format!("`{key}` cannot be read: {error}"), help)
+                    .label("no text");
+                None
+            }
+        }
     }
 
     fn variable(&mut self, name: &Spanned<String>) -> Option<Vec<u8>> {
@@ -250,8 +262,8 @@ impl Reader<'_> {
     }
 
     fn key_file(&mut self, key: &str, path: &Spanned<String>) -> Option<Vec<u8>> {
-        let file = self.file(&path.value);
-        match std::fs::read(&file) {
+        let (file, bytes) = self.read_file(&path.value);
+        match bytes {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 let message = format!("`{key}` cannot be read: {}: {error}", file.display());
@@ -264,13 +276,23 @@ impl Reader<'_> {
         }
     }
 
-    fn shared_secret(&mut self, place: &Place, mut bytes: Vec<u8>) -> Option<Secret> {
+    fn shared_secret(&mut self, place: &Place, written: Vec<u8>) -> Option<Secret> {
         // Editors and `echo` end a file with a newline that is not meant.
-        if bytes.ends_with(b"\n") {
-            bytes.pop();
-            if bytes.ends_with(b"\r") {
-                bytes.pop();
+        let line = written.strip_suffix(b"\n").unwrap_or(&written);
+        let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+        let bytes = match text::secret(written) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let message = format!("the secret cannot be read: {error}");
+                let help = "write it in the encoding that its other users have it in";
+                self.error(place, message, help).label("not UTF-8");
+                return None;
             }
+        };
+        if bytes.len() < line.len() {
+            let message = "there is white space or a byte order mark around the secret";
+            let help = "remove it where the secret is written; it is not part of the secret";
+            self.warning(place, message, help).label("left out");
         }
         if bytes.len() < Secret::SHORTEST {
             let message = format!(

@@ -6,6 +6,7 @@ use matchit::InsertError;
 
 use super::{Reader, Spanned};
 use crate::config::Place;
+use crate::gateway::paths::template;
 
 const SHAPE: &str = "write a path such as \"/ws/meetings/{meeting_id}\"";
 
@@ -13,7 +14,15 @@ const SHAPE: &str = "write a path such as \"/ws/meetings/{meeting_id}\"";
 #[derive(Default)]
 pub(super) struct Paths {
     router: matchit::Router<()>,
-    places: BTreeMap<String, (String, Place)>,
+    /// By the one spelling that requests are compared with.
+    taken: BTreeMap<String, Taken>,
+}
+
+struct Taken {
+    /// As the file has it.
+    path: String,
+    route: String,
+    place: Place,
 }
 
 impl Paths {
@@ -29,20 +38,28 @@ impl Paths {
             reader.error(&place, message, help).label("not a path");
             return None;
         }
-        match self.router.insert(&path, ()) {
+        let template = template(&path);
+        match self.router.insert(&template, ()) {
             Ok(()) => {
-                self.places.insert(path.clone(), (route.to_owned(), place));
+                let taken = Taken {
+                    path: path.clone(),
+                    route: route.to_owned(),
+                    place,
+                };
+                self.taken.insert(template, taken);
                 Some(path)
             }
             Err(InsertError::Conflict { with }) => {
+                let taken = self.taken.get(&with);
+                let other = taken.map_or(with.as_str(), |taken| taken.path.as_str());
                 let message =
-                    format!("the path \"{path}\" matches the same requests as \"{with}\"");
+                    format!("the path \"{path}\" matches the same requests as \"{other}\"");
                 let help = "change one of the two, so that it is clear which route a request means";
                 let diagnostic = reader.error(&place, message, help);
-                if let Some((owner, first)) = self.places.get(&with) {
+                if let Some(taken) = taken {
                     diagnostic
                         .label("taken")
-                        .also(first, format!("taken by {owner}"));
+                        .also(&taken.place, format!("taken by {}", taken.route));
                 }
                 None
             }
@@ -71,6 +88,11 @@ fn check(path: &str) -> Result<(), (String, &'static str)> {
     if path.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err((format!("the path \"{path}\" has white space in it"), SHAPE));
     }
+    // Browsers, and most other clients, take these out before they ask (RFC 3986, section 5.2.4).
+    if path.split('/').any(is_dots) {
+        let help = "leave `.` and `..` out: a client never sends them";
+        return Err((format!("nobody could ask for the path \"{path}\""), help));
+    }
     if path.contains("{*") {
         let help = "name each segment: \"/files/{folder}/{file}\"";
         return Err((
@@ -80,6 +102,21 @@ fn check(path: &str) -> Result<(), (String, &'static str)> {
     }
     if path.contains("{{") || path.contains("}}") {
         return Err((format!("the path \"{path}\" has a brace too many"), SHAPE));
+    }
+    let outside: String = path
+        .split('{')
+        .enumerate()
+        .map(|(number, part)| match part.split_once('}') {
+            Some((_, literal)) if number > 0 => literal,
+            _ if number > 0 => "{",
+            _ => part,
+        })
+        .collect();
+    if outside.contains(['{', '}']) {
+        return Err((
+            format!("\"{path}\" is not a path: its braces are no pairs"),
+            SHAPE,
+        ));
     }
     let mut seen = Vec::new();
     for name in parameters(path) {
@@ -100,6 +137,11 @@ fn check(path: &str) -> Result<(), (String, &'static str)> {
         seen.push(name);
     }
     Ok(())
+}
+
+fn is_dots(segment: &str) -> bool {
+    let segment = segment.to_ascii_lowercase().replace("%2e", ".");
+    matches!(segment.as_str(), "." | "..")
 }
 
 /// The names of the parameters in a path template.

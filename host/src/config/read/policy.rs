@@ -75,10 +75,12 @@ impl Reader<'_> {
                 .label("lets everybody in")
                 .also(&grants_place, "`jwt` is granted here");
         }
+        let after_place = section.place_of(self, "quarantine_after");
         let quarantine = Quarantine {
             after: section.count(self, "quarantine_after", 10, Zero::Refused),
             lasts: section.duration(self, "quarantine", Duration::from_secs(10), Zero::Allowed),
         };
+        self.check_quarantine(&after_place, &quarantine);
         let limits = self.policy_limits(&mut section);
         let (config, config_places, references) =
             self.policy_config(&mut section, component.as_ref());

@@ -10,7 +10,7 @@ use toml_span::value::{Table, Value};
 
 use super::paths::parameters;
 use super::{Reader, Spanned};
-use crate::config::{HandshakeMode, Place, Route, Upstream};
+use crate::config::{Component, HandshakeMode, Place, Policy, Route, Upstream};
 use crate::upstream::websocket::OnLoss;
 
 /// The references of one policy.
@@ -76,14 +76,45 @@ impl References {
     }
 }
 
+/// What the built-in auth policy leaves for others.
+const LEFT_BY_AUTH: [&str; 3] = ["email", "user_id", "tenant_id"];
+
+/// What the owner of an attribute leaves, where that is known and the attribute is not among it.
+pub(super) fn unknown_attribute(
+    attribute: &str,
+    policies: &BTreeMap<String, Policy>,
+) -> Option<String> {
+    let (owner, wanted) = attribute.split_once('.')?;
+    let is_auth = |policy: &Policy| policy.component == Component::Builtin("auth".to_owned());
+    let replaced = |policy: &Policy| {
+        let trial = policy.trial.as_ref();
+        trial.and_then(|trial| trial.stands_for.as_deref()) == Some(owner)
+    };
+    let known = is_auth(policies.get(owner)?) && !policies.values().any(replaced);
+    let missing = known && !LEFT_BY_AUTH.contains(&wanted);
+    missing.then(|| {
+        LEFT_BY_AUTH
+            .map(|name| format!("`{owner}.{name}`"))
+            .join(", ")
+    })
+}
+
 impl Reader<'_> {
     pub(super) fn check_references(
         &mut self,
         references: &[References],
         key_sets: &BTreeSet<String>,
+        policies: &BTreeMap<String, Policy>,
         routes: &BTreeMap<String, Route>,
     ) {
         for refers in references {
+            for attribute in &refers.attributes {
+                self.check_left(
+                    &format!("[policies.{}]", refers.policy),
+                    attribute,
+                    policies,
+                );
+            }
             if let Some(key_set) = &refers.key_set {
                 self.check_reference(key_set, "key set", "key_sets", key_sets);
             }
@@ -186,6 +217,23 @@ impl Reader<'_> {
             let help = format!("name a parameter that \"{path}\" has, or put {{{wanted}}} into it");
             self.error(&parameter.place, message, help)
                 .label("no such parameter");
+        }
+    }
+
+    /// Whether the policy that is to leave an attribute does so, where that is known.
+    pub(super) fn check_left(
+        &mut self,
+        title: &str,
+        attribute: &Spanned<String>,
+        policies: &BTreeMap<String, Policy>,
+    ) {
+        if let Some(known) = unknown_attribute(&attribute.value, policies) {
+            let message = format!(
+                "{title} needs `{}`, which no policy leaves",
+                attribute.value
+            );
+            self.error(&attribute.place, message, format!("there are: {known}"))
+                .label("nobody sets this");
         }
     }
 

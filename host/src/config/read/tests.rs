@@ -7,6 +7,7 @@ use super::{Origin, Reader, read};
 use crate::config::{Config, Diagnostics};
 
 mod best_effort;
+mod effects;
 mod example;
 mod impossible;
 mod key_sets;
@@ -39,6 +40,7 @@ upstream = "sink"
 
 fn environment(name: &str) -> Option<OsString> {
     match name {
+        "MARKED_SECRET" => Some("\u{feff}0123456789abcdef0123456789abcdef".into()),
         "LONG_SECRET" => Some("0123456789abcdef0123456789abcdef".into()),
         "SHORT_SECRET" => Some("HUSH".into()),
         _ => None,
@@ -68,6 +70,17 @@ fn good(text: &str) -> Config {
     let (config, diagnostics) = load(text).unwrap_or_else(|report| panic!("{report}"));
     assert!(diagnostics.is_empty(), "{diagnostics}");
     config
+}
+
+/// The warnings about `text`, which must be without mistakes, on one line.
+#[track_caller]
+fn warnings(text: &str) -> String {
+    let (_, diagnostics) = load(text).unwrap_or_else(|report| panic!("{report}"));
+    let warnings = diagnostics
+        .finish()
+        .unwrap_or_else(|report| panic!("{report}"));
+    let report = warnings.render(crate::config::Look::Plain);
+    report.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The report about `text`, which must have mistakes.

@@ -8,10 +8,11 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderName, header};
 
 use super::quantity::Zero;
+use super::references::unknown_attribute;
 use super::section::Section;
 use super::{Reader, Spanned};
 use crate::config::{Place, Policy, Route, Upstream, identifies};
-use crate::tls::client::Authorities;
+use crate::tls::client::{Authorities, Roots};
 use crate::upstream::websocket::backends::Rest;
 use crate::upstream::websocket::reply::Replies;
 use crate::upstream::websocket::template::{Fact, Scheme, Template};
@@ -48,6 +49,10 @@ const LOSSES: [(&str, Loss); 2] = [("fail", Loss::Fails), ("hold", Loss::IsHeld)
 const OF_HOLD: [&str; 4] = ["replay", "hold_timeout", "hold_memory", "hold_file"];
 const TOKENS: [(&str, Token); 2] = [("withhold", Token::Withheld), ("forward", Token::Forwarded)];
 
+/// Who a client is, where the built-in policy says it.
+const USER: &str = "auth.user_id";
+const TENANT: &str = "auth.tenant_id";
+
 /// Headers that the host makes itself, or that carry what a policy checked.
 const NOT_FORWARDED: [HeaderName; 11] = [
     header::HOST,
@@ -70,17 +75,23 @@ impl Reader<'_> {
         let place = url.as_ref().map(|url| url.place.clone());
         let template = url.and_then(|url| self.template(&url));
         let addresses = self.addresses(section);
+        let rest_place = section.place_of(self, "rest");
         let rest = Rest {
             after: section.count(self, "rest_after", 5, Zero::Allowed),
             lasts: section.duration(self, "rest", Duration::from_secs(5), Zero::Refused),
         };
+        if rest.after == 0 && rest.lasts != Duration::from_secs(5) {
+            let message = "`rest` has no effect: with `rest_after = 0` no address is left alone";
+            self.warning(&rest_place, message, "leave one of the two out")
+                .label("no effect");
+        }
         let warm_connections = section.count(self, "warm_connections", 2, Zero::Allowed);
         let mut attribute = |key, default: &str| {
             let named = section.text(self, key);
             named.map_or_else(|| default.to_owned(), |named| named.value)
         };
-        let user = attribute("user", "auth.user_id");
-        let tenant = attribute("tenant", "auth.tenant_id");
+        let user = attribute("user", USER);
+        let tenant = attribute("tenant", TENANT);
         let attributes = self.attributes(section);
         let forward_headers = self.forward_headers(section);
         let token = section
@@ -312,11 +323,23 @@ impl Reader<'_> {
             return Some(None);
         }
         let (authorities, place) = match &ca_file {
-            Some(file) => (Authorities::File(self.relative(&file.value)), &file.place),
+            Some(file) => (Authorities::File(self.file(&file.value)), &file.place),
             None => (Authorities::Platform, url_place),
         };
-        match Trust::new(&authorities) {
-            Ok(trust) => Some(Some(trust)),
+        let trust = Roots::read(&authorities).and_then(|roots| {
+            let passed_over = roots.passed_over;
+            Ok((Trust::new(roots)?, passed_over))
+        });
+        match trust {
+            Ok((trust, 0)) => Some(Some(trust)),
+            Ok((trust, passed_over)) => {
+                let message = format!(
+                    "`ca_file` has certificates that cannot be used ({passed_over}); the others are"
+                );
+                let help = "remove what is damaged, or copy it again from who gave it out";
+                self.warning(place, message, help);
+                Some(Some(trust))
+            }
             Err(error) => {
                 let message = format!("nobody vouches for the backend: {error:#}");
                 let help = "give `ca_file`: the certificates, in PEM, of who signed the backend's";
@@ -333,6 +356,7 @@ impl Reader<'_> {
         name: &str,
         upstream: &Upstream,
         place: &Place,
+        policies: &BTreeMap<String, Policy>,
         routes: &BTreeMap<String, Route>,
     ) {
         let Upstream::WebSocket(backend) = upstream else {
@@ -351,6 +375,9 @@ impl Reader<'_> {
                 Fact::Query(_) => {}
             }
         }
+        for attribute in &attributes {
+            self.check_left(&format!("[upstreams.{name}]"), attribute, policies);
+        }
         self.check_upstream(name, &parameters, &attributes, routes);
     }
 
@@ -367,13 +394,36 @@ impl Reader<'_> {
         let Upstream::WebSocket(backend) = upstream else {
             return;
         };
-        for (option, attribute) in [("user", &backend.user), ("tenant", &backend.tenant)] {
+        for (option, attribute, default) in [
+            ("user", &backend.user, USER),
+            ("tenant", &backend.tenant, TENANT),
+        ] {
             let owner = attribute.split('.').next().unwrap_or_default();
             let asks = |route: &&Route| {
                 let mut asked = route.on_connect.iter().chain(&route.on_handshake);
                 route.upstream == name && asked.any(|policy| policy == owner)
             };
-            if routes.values().any(|route| asks(&route)) && !identifies(policies, owner) {
+            let asked = routes.values().any(|route| asks(&route));
+            let leads_here = routes.values().any(|route| route.upstream == name);
+            // Without the policies of the default there is nobody to tell of, which is usual.
+            if !asked && leads_here && attribute != default {
+                let message = format!(
+                    "[upstreams.{name}] never tells the `{option}`: no route to it asks a policy \
+                     \"{owner}\", which would leave `{attribute}`"
+                );
+                let help = format!(
+                    "name an attribute in `{option}` that a policy of the route leaves: \"{default}\""
+                );
+                self.error(place, message, help).label("never there");
+            } else if let Some(known) = unknown_attribute(attribute, policies) {
+                let message = format!(
+                    "[upstreams.{name}] never tells the `{option}`: \"{owner}\" leaves no \
+                     `{attribute}`"
+                );
+                self.error(place, message, format!("it leaves: {known}"))
+                    .label("never there");
+            }
+            if asked && !identifies(policies, owner) {
                 let message = format!(
                     "[upstreams.{name}] would tell who a client is by `{attribute}`, \
                      and policy \"{owner}\" does not verify tokens"

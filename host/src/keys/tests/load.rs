@@ -61,7 +61,7 @@ fn algorithms_beyond_the_four_are_refused() {
 
 #[test]
 fn what_is_no_public_key_in_pem_is_refused() {
-    let cases: [(String, &[&str]); 7] = [
+    let cases: [(String, &[&str]); 6] = [
         (String::new(), &["not in PEM", "BEGIN PUBLIC KEY"]),
         ("MIIBIjANBg".to_owned(), &["not in PEM"]),
         (pem("PRIVATE KEY", b"x"), &["is a PRIVATE KEY", "-pubout"]),
@@ -72,10 +72,6 @@ fn what_is_no_public_key_in_pem_is_refused() {
         (
             pem("CERTIFICATE", b"x"),
             &["is a CERTIFICATE", "openssl x509"],
-        ),
-        (
-            format!("{}{}", RSA.pem, EC.pem),
-            &["more than one", "JWK set"],
         ),
         (
             pem("PUBLIC KEY", b"nonsense"),
@@ -90,6 +86,44 @@ fn what_is_no_public_key_in_pem_is_refused() {
         &ALGORITHMS,
         &["P-256"],
     );
+}
+
+#[test]
+fn a_pem_file_may_hold_more_than_the_key() {
+    use crate::keys::tests::{claims, verdict};
+    let damaged = "-----BEGIN PUBLIC KEY-----\nAAAA\n";
+    for (beside, said) in [
+        (
+            pem("CERTIFICATE", b"x"),
+            "block 0 is not used: the PEM block is a CERTIFICATE",
+        ),
+        (
+            pem("PRIVATE KEY", b"x"),
+            "block 0 is not used: the PEM block is a PRIVATE KEY",
+        ),
+        (
+            pem("PUBLIC KEY", b"x"),
+            "holds no key of a type that is supported",
+        ),
+        (p384_pem(), "P-256"),
+        (damaged.to_owned(), "it is damaged"),
+        ("subject=CN = a\r\n".to_owned(), ""),
+    ] {
+        let text = format!("{beside}{}", RSA.pem).replace('\n', "\r\n");
+        let set = build(KeySource::Pem(text.into_bytes()), &ALGORITHMS).unwrap();
+        let token = RSA.token(&json!({"kid": "whatever"}), &claims());
+        assert_eq!(verdict(&set, &token), Ok(()), "{beside}");
+        let remarks = set.remarks.join("\n");
+        assert!(remarks.contains(said), "{said} in {remarks}");
+        assert_eq!(set.remarks.is_empty(), said.is_empty(), "{remarks}");
+    }
+    // While an issuer changes its key there are two.
+    let two = format!("{}{}", RSA.pem, OTHER_RSA.pem);
+    let set = build(KeySource::Pem(two.into_bytes()), &ALGORITHMS).unwrap();
+    for issuer in [&*RSA, &*OTHER_RSA] {
+        assert_eq!(verdict(&set, &issuer.token(&json!({}), &claims())), Ok(()));
+    }
+    assert!(set.remarks.is_empty());
 }
 
 #[test]
@@ -143,50 +177,106 @@ fn a_jwk_of_a_foreign_type_is_passed_over() {
 }
 
 #[test]
-fn a_broken_jwk_of_the_right_kind_is_an_error() {
+fn a_jwk_that_cannot_be_used_is_passed_over_and_locks_out_no_other() {
+    use crate::keys::tests::{claims, verdict};
     let with = |name: &str, value: &str| {
-        let mut jwk = RSA.jwk(&json!({}));
+        let mut jwk = RSA.jwk(&json!({"kid": "k"}));
         jwk[name] = json!(value);
         jwk
     };
     let mut point_off_the_curve = EC.jwk(&json!({}));
     point_off_the_curve["x"] = json!("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
     let short = json!({"kty": "OKP", "crv": "Ed25519", "x": "AAAA"});
+    let ed = ED.jwk(&json!({"kid": "ed"}));
     let cases = [
         (with("n", "not base64!"), "base64url"),
         (with("n", "AAAA"), "RSA"),
-        (with("n", &"w".repeat(171)), "1024 bits"),
+        (
+            with("n", &"w".repeat(171)),
+            "key 1 (\"k\") is not used: the RSA key has 1024 bits",
+        ),
         (point_off_the_curve, "P-256"),
         (short, "Ed25519"),
         (json!({"kty": "oct", "k": "c2hvcnQ"}), "5 bytes"),
         (json!("kid"), "not a JSON Web Key"),
+        (json!(null), "not a JSON Web Key"),
+        (json!({}), "is not used"),
+        (json!({"kty": "RSA"}), "is not used"),
+        (
+            json!({"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA"}),
+            "is not used",
+        ),
+        (
+            json!({"kty": "EC", "crv": "secp256k1", "x": "AAAA", "y": "AAAA"}),
+            "is not used",
+        ),
+        (
+            json!({"kty": "OKP", "crv": "Ed448", "x": "AAAA"}),
+            "is not used",
+        ),
+        (RSA.jwk(&json!({"use": "enc"})), "`use` is not \"sig\""),
+        (RSA.jwk(&json!({"alg": "PS256"})), "its `alg` is another"),
+        (RSA.jwk(&json!({"key_ops": ["sign"]})), "`key_ops` has no"),
+        (RSA.jwk(&json!({"kid": 5})), "is not used"),
+        (EC.jwk(&json!({"d": "c2VjcmV0"})), "private part"),
+        (ed.clone(), "it is there twice"),
     ];
-    for (key, word) in cases {
-        refused(
-            jwks(&[ED.jwk(&json!({})), key]),
-            &ALGORITHMS,
-            &["key 1 of the JWK set", word],
+    for (key, said) in cases {
+        let set = build(jwks(&[ed.clone(), key]), &ALGORITHMS).unwrap();
+        let token = ED.token(&json!({"kid": "ed"}), &claims());
+        assert_eq!(verdict(&set, &token), Ok(()), "{said}");
+        let [remark] = &set.remarks[..] else {
+            panic!("{said}: {:?}", set.remarks);
+        };
+        assert!(
+            remark.contains("key 1") && remark.contains(said),
+            "{said} in {remark}"
         );
+        assert!(!remark.contains("c2VjcmV0"), "{remark}");
     }
-}
-
-#[test]
-fn a_private_key_in_a_jwk_set_is_refused_without_being_shown() {
-    let source = jwks(&[EC.jwk(&json!({"d": "c2VjcmV0"}))]);
-    let message = build(source, &ALGORITHMS).unwrap_err().to_string();
+    let set = build(jwks(std::slice::from_ref(&ed)), &ALGORITHMS).unwrap();
+    assert!(set.remarks.is_empty());
+    // A secret in a set of public keys.
+    let oct = json!({"kty": "oct", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"});
+    let set = build(jwks(&[ed, oct]), &[Algorithm::EdDSA]).unwrap();
     assert!(
-        message.contains("private part") && !message.contains("c2VjcmV0"),
-        "{message}"
+        set.remarks[0].contains("it is for HS256"),
+        "{:?}",
+        set.remarks
     );
 }
 
 #[test]
-fn two_keys_of_one_type_and_kid_are_refused() {
+fn a_set_without_one_key_that_can_be_used_is_refused_with_every_reason() {
+    let source = jwks(&[
+        EC.jwk(&json!({"d": "c2VjcmV0"})),
+        RSA.jwk(&json!({"use": "enc"})),
+    ]);
+    let message = build(source, &ALGORITHMS).unwrap_err().to_string();
+    assert!(
+        message.contains("private part") && message.contains("`use` is not"),
+        "{message}"
+    );
+    assert!(!message.contains("c2VjcmV0"), "{message}");
+}
+
+#[test]
+fn two_keys_of_one_kid_are_both_tried() {
+    use crate::keys::tests::{claims, verdict};
     let keys = [
         RSA.jwk(&json!({"kid": "k"})),
         OTHER_RSA.jwk(&json!({"kid": "k"})),
     ];
-    refused(jwks(&keys), &ALGORITHMS, &["key 1", "same type and `kid`"]);
+    let set = build(jwks(&keys), &ALGORITHMS).unwrap();
+    for issuer in [&*RSA, &*OTHER_RSA] {
+        let token = issuer.token(&json!({"kid": "k"}), &claims());
+        assert_eq!(verdict(&set, &token), Ok(()));
+    }
+    assert!(
+        set.remarks[0].contains("both are tried"),
+        "{:?}",
+        set.remarks
+    );
 }
 
 #[test]
@@ -212,14 +302,33 @@ fn a_jwk_set_that_is_none_is_refused_without_being_shown() {
 }
 
 #[test]
-fn a_jwk_set_has_a_limit() {
-    let keys = |count: usize| {
-        (0..count)
-            .map(|kid| ED.jwk(&json!({"kid": kid.to_string()})))
-            .collect::<Vec<_>>()
+fn a_large_jwk_set_is_taken_and_what_a_refusal_costs_is_bounded() {
+    use crate::keys::TokenError;
+    use crate::keys::tests::{claims, verdict};
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+    let other = |number: usize| {
+        let pair = Ed25519KeyPair::generate().unwrap();
+        let x = base64::Engine::encode(
+            &base64::engine::general_purpose::URL_SAFE_NO_PAD,
+            pair.public_key().as_ref(),
+        );
+        json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": number.to_string()})
     };
-    accepted(jwks(&keys(32)));
-    refused(jwks(&keys(33)), &ALGORITHMS, &["33 keys", "32 is the most"]);
+    let mut keys: Vec<_> = (0..32).map(other).collect();
+    keys.push(ED.jwk(&json!({"kid": "the newest"})));
+    let set = build(jwks(&keys), &ALGORITHMS).unwrap();
+    let named = ED.token(&json!({"kid": "the newest"}), &claims());
+    assert_eq!(verdict(&set, &named), Ok(()));
+    let unnamed = ED.token(&json!({}), &claims());
+    assert_eq!(verdict(&set, &unnamed), Err(TokenError::BadSignature));
+    assert!(
+        set.remarks[0].contains("33 keys for EdDSA"),
+        "{:?}",
+        set.remarks
+    );
+    let set = build(jwks(&keys[1..]), &ALGORITHMS).unwrap();
+    assert_eq!(verdict(&set, &unnamed), Ok(()));
+    assert!(set.remarks.is_empty());
 }
 
 #[test]

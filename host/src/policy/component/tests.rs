@@ -99,7 +99,11 @@ async fn load_with(bytes: &[u8], wasi: config::Wasi) -> Loaded {
     let registry = Registry::default();
     let parts = Parts {
         engine: Arc::new(Engine::new().unwrap()),
-        fetcher: Arc::new(Fetcher::new(folder.path(), &Credentials::default())),
+        fetcher: Arc::new(Fetcher::keeping(
+            folder.path(),
+            &Credentials::default(),
+            &[],
+        )),
         world: Arc::new(Live {
             key_sets: Arc::default(),
             registry: registry.clone(),

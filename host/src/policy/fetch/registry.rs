@@ -1,6 +1,13 @@
 //! One conversation with a registry (OCI distribution specification, "Pull";
 //! for the tokens Docker's "Token Authentication Specification").
 //!
+//! Who the gateway is, the registry alone learns, and whoever gives out tokens for it. So
+//! credentials go with the first request to the registry's own origin and with the request for a
+//! token, and never behind a redirect, where a stranger may be. Only the registry's own origin may
+//! ask for them: the storage that it redirects to may not, whatever its 401 says (as in
+//! CVE-2020-15157). And the realm that it sends the gateway to for a token must be a relative
+//! ([`realm`](super::realm)).
+//!
 //! Two requests and, where the registry asks for it, one for a token. The
 //! crates that speak with registries read manifests, tokens and errors whole,
 //! however long they are; a gateway that serves while it reloads must not
@@ -11,13 +18,15 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::rustls::RootCertStore;
 
-use super::{FetchError, Wanted};
+use super::challenge::Challenge;
+use super::{FetchError, Wanted, realm};
 use crate::config::credentials::Login;
 use crate::config::reference::{Reference, Scheme};
 use crate::text;
@@ -31,6 +40,8 @@ const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, \
                          application/vnd.docker.distribution.manifest.list.v2+json";
 /// Bytes of an answer with a token. Some carry a list of what they are good for.
 const MAX_TOKEN_BYTES: u64 = 64 << 10;
+/// Redirects that are followed for one thing.
+const MOST_REDIRECTS: usize = 5;
 /// How long a registry may take to be there.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -38,6 +49,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub(super) struct Registry<'a> {
     reference: &'a Reference,
     login: Option<&'a Login>,
+    /// Hosts beside its own that may ask for the login.
+    realms: &'a [String],
     /// Made when it is needed: the authorities of this machine are many.
     http: Option<Client>,
     authorization: Option<HeaderValue>,
@@ -50,10 +63,15 @@ struct Token {
 }
 
 impl<'a> Registry<'a> {
-    pub(super) fn new(reference: &'a Reference, login: Option<&'a Login>) -> Self {
+    pub(super) fn new(
+        reference: &'a Reference,
+        login: Option<&'a Login>,
+        realms: &'a [String],
+    ) -> Self {
         Self {
             reference,
             login,
+            realms,
             http: None,
             authorization: None,
         }
@@ -87,12 +105,13 @@ impl<'a> Registry<'a> {
         };
         let digest = &wanted.digest;
         let url = format!("{scheme}://{host}/v2/{repository}/{kind}/sha256:{digest}");
+        let url = Url::parse(&url).map_err(|error| FetchError::Machine(error.into()))?;
         let mut response = self.get(&url, accept).await?;
         if response.status() == StatusCode::UNAUTHORIZED && self.authorization.is_none() {
-            let challenge = response.headers().get(WWW_AUTHENTICATE);
-            let challenge = challenge.and_then(|challenge| challenge.to_str().ok());
-            let challenge = challenge.unwrap_or_default().to_owned();
-            self.authorize(&challenge).await?;
+            if response.url().origin() != url.origin() {
+                return Err(FetchError::Stranger { host: host.clone() });
+            }
+            self.authorize(response.headers()).await?;
             response = self.get(&url, accept).await?;
         }
         match response.status() {
@@ -117,35 +136,38 @@ impl<'a> Registry<'a> {
         })
     }
 
-    async fn get(&mut self, url: &str, accept: &str) -> Result<Response, FetchError> {
-        let mut request = self.http()?.get(url).header(ACCEPT, accept);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization);
+    /// Follows redirects, without credentials.
+    async fn get(&mut self, url: &Url, accept: &str) -> Result<Response, FetchError> {
+        let mut url = url.clone();
+        let mut authorization = self.authorization.clone();
+        for _ in 0..=MOST_REDIRECTS {
+            let mut request = self.http()?.get(url.clone()).header(ACCEPT, accept);
+            if let Some(authorization) = authorization.take() {
+                request = request.header(AUTHORIZATION, authorization);
+            }
+            let response = request
+                .send()
+                .await
+                .map_err(|error| self.unreachable(error))?;
+            let Some(next) = redirect(&response) else {
+                return Ok(response);
+            };
+            url = next;
         }
-        request
-            .send()
-            .await
-            .map_err(|error| self.unreachable(error))
+        Err(FetchError::Redirects {
+            host: self.reference.host.clone(),
+        })
     }
 
     /// Finds out how to say who the gateway is.
-    async fn authorize(&mut self, challenge: &str) -> Result<(), FetchError> {
-        let challenges = http_auth::parse_challenges(challenge).unwrap_or_default();
-        let of = |scheme: &str| {
-            let mut challenges = challenges.iter();
-            challenges.find(|challenge| challenge.scheme.eq_ignore_ascii_case(scheme))
-        };
-        let authorization = if let Some(bearer) = of("Bearer") {
-            let parameter = |name: &str| {
-                let mut parameters = bearer.params.iter();
-                let found = parameters.find(|(key, _)| key.eq_ignore_ascii_case(name));
-                found.map(|(_, value)| value.to_unescaped())
-            };
-            let realm = parameter("realm").unwrap_or_default();
-            let token = self.token(&realm, parameter("service")).await?;
-            sensitive(format!("Bearer {token}"))
-        } else {
-            of("Basic").and(self.login).and_then(basic)
+    async fn authorize(&mut self, headers: &HeaderMap) -> Result<(), FetchError> {
+        let authorization = match Challenge::of(headers) {
+            Some(Challenge::Bearer { realm, service }) => {
+                let token = self.token(&realm, service.as_deref()).await?;
+                sensitive(format!("Bearer {token}"))
+            }
+            Some(Challenge::Basic) => self.login.and_then(basic),
+            None => None,
         };
         if authorization.is_none() {
             return Err(self.refusal(StatusCode::UNAUTHORIZED));
@@ -155,12 +177,26 @@ impl<'a> Registry<'a> {
     }
 
     /// A token to read the repository with, from whom the registry trusts.
-    async fn token(&mut self, realm: &str, service: Option<String>) -> Result<String, FetchError> {
-        let url = token_url(realm, service.as_deref(), &self.reference.repository);
+    async fn token(&mut self, realm: &str, service: Option<&str>) -> Result<String, FetchError> {
+        let host = &self.reference.host;
+        let mut url = realm::check(self.reference, self.realms, realm, self.login.is_some())
+            .map_err(|realm| FetchError::Realm {
+                host: host.clone(),
+                realm,
+            })?;
+        {
+            let mut query = url.query_pairs_mut();
+            let repository = &self.reference.repository;
+            query.append_pair("scope", &format!("repository:{repository}:pull"));
+            if let Some(service) = service {
+                query.append_pair("service", service);
+            }
+        }
         let mut request = self.http()?.get(url);
         if let Some(authorization) = self.login.and_then(basic) {
             request = request.header(AUTHORIZATION, authorization);
         }
+        // Wherever it redirects to, there are no credentials to give.
         let response = request
             .send()
             .await
@@ -227,24 +263,24 @@ impl<'a> Registry<'a> {
     }
 }
 
-fn token_url(realm: &str, service: Option<&str>, repository: &str) -> String {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("scope", &format!("repository:{repository}:pull"));
-    if let Some(service) = service {
-        query.append_pair("service", service);
+/// Where an answer sends the gateway on to.
+fn redirect(response: &Response) -> Option<Url> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
     }
-    let separator = if realm.contains('?') { '&' } else { '?' };
-    format!("{realm}{separator}{}", query.finish())
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    response.url().join(location).ok()
 }
 
 fn build(scheme: Scheme) -> anyhow::Result<Client> {
     let client = Client::builder()
         .user_agent(concat!("sluice/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
         .connect_timeout(CONNECT);
     let client = match scheme {
         // Wherever the registry sends the gateway, storage and tokens included.
         Scheme::Tls => client
-            .tls_backend_preconfigured(client::config(&Authorities::Platform)?)
+            .tls_backend_preconfigured(client::Roots::read(&Authorities::Platform)?.config()?)
             .https_only(true),
         // No proxy is a way to this machine, and nobody on it is asked for a
         // certificate.

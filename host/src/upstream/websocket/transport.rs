@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::tls::{self, client::Authorities};
+use crate::tls::client::Roots;
 
 /// What is read from.
 pub(super) type Reading = ReadHalf<Transport>;
@@ -39,9 +39,9 @@ impl Trust {
     /// Trusts these authorities.
     ///
     /// # Errors
-    /// Where there are none.
-    pub fn new(authorities: &Authorities) -> anyhow::Result<Self> {
-        tls::client::connector(authorities).map(Self)
+    /// Where the cryptography is not there.
+    pub fn new(authorities: Roots) -> anyhow::Result<Self> {
+        authorities.connector().map(Self)
     }
 
     /// Proves that the backend is who it is called.

@@ -75,6 +75,7 @@ fn settings(config: &Config) -> Vec<String> {
     let Config {
         data_dir,
         credentials,
+        realms,
         server,
         decisions,
         key_sets,
@@ -95,7 +96,7 @@ fn settings(config: &Config) -> Vec<String> {
         watch,
     } = server;
     let mut all = vec![
-        format!("{decisions:?} {credentials:?}"),
+        format!("{decisions:?} {credentials:?} {realms:?}"),
         format!("{data_dir:?} {listen:?} {header_timeout:?} {drain_timeout:?}"),
         format!("{max_connections} {max_refusals} {max_parked} {tls:?} {admin:?} {watch:?}"),
     ];

@@ -101,8 +101,12 @@ fn paths_that_nobody_can_mean_are_refused() {
         ("/ws/{}", "is not the name of a parameter"),
         ("/ws/{meeting-id}", "is not the name of a parameter"),
         ("/ws/{id", "is not a path"),
+        ("/ws/id}", "is not a path"),
+        ("/ws/{id}x}", "is not a path"),
         ("/ws/{a}{b}", "is not a path"),
         ("/ws/{id}/{id}", "two parameters called `id`"),
+        ("/ws/../{meeting_id}", "nobody could ask for the path"),
+        ("/ws/%2E/{meeting_id}", "nobody could ask for the path"),
     ] {
         mistake("/ws/{meeting_id}", path, message, "help:");
     }
@@ -129,6 +133,83 @@ fn of_two_routes_for_one_path_the_later_is_the_mistake() {
         "{report}"
     );
     assert!(report.contains("taken by [routes.ingest]"), "{report}");
+}
+
+#[test]
+fn two_spellings_of_one_path_are_one_path() {
+    let other = "\n[routes.other]\npaths = [\"/toplant%c4%b1/{id}\"]\nupstream = \"sink\"\n";
+    let text = broken("/ws/{meeting_id}", "/toplantı/{meeting_id}");
+    good(&text);
+    let report = report(&format!("{text}{other}"));
+    assert!(
+        report.contains("matches the same requests as \"/toplantı/{meeting_id}\""),
+        "{report}"
+    );
+}
+
+#[test]
+fn every_name_in_every_list_of_a_route_leads_somewhere() {
+    for list in ["on_connect", "on_handshake", "on_frames", "on_close"] {
+        let text = broken("on_connect = [\"auth\"]\non_handshake = [\"rate\"]", "").replace(
+            "upstream = \"sink\"",
+            &format!("upstream = \"sink\"\n{list} = [\"auht\"]"),
+        );
+        let report = report(&text);
+        assert!(report.contains("no policy called \"auht\""), "{report}");
+        let (config, _) = load(&text).unwrap();
+        let route = &config.routes["ingest"];
+        let named = [
+            &route.on_connect,
+            &route.on_handshake,
+            &route.on_frames,
+            &route.on_close,
+        ];
+        assert!(named.into_iter().all(Vec::is_empty), "{list}: {route:?}");
+    }
+    for (key, message) in [
+        (
+            "param.meeting",
+            "no client has \"param.meeting\" on this route",
+        ),
+        ("header.a b", "no client has \"header.a b\" on this route"),
+        ("cookie.a", "\"cookie.a\" does not tell clients apart"),
+    ] {
+        in_route(
+            &format!("rate_attempts = 1\nrate_key = [\"{key}\"]"),
+            message,
+            "help:",
+        );
+    }
+    in_route("rate_attempts = 0", "`rate_attempts`", "help:");
+}
+
+#[test]
+fn listeners_that_cannot_be_had_together_are_refused() {
+    for (server, message) in [
+        (
+            "listen = [\"0.0.0.0:8080\", \"127.0.0.1:8080\"]",
+            "`listen` cannot have 127.0.0.1:8080 beside 0.0.0.0:8080",
+        ),
+        (
+            "listen = \"0.0.0.0:8080\"\nadmin_listen = \"127.0.0.1:8080\"",
+            "`admin_listen` cannot be had beside `listen`, 0.0.0.0:8080",
+        ),
+        (
+            "listen = \"[::1]:8080\"\nadmin_listen = \"[::1]:8080\"",
+            "`admin_listen` cannot be had beside `listen`, [::1]:8080",
+        ),
+    ] {
+        let report = report(&format!("{GOOD}\n[server]\n{server}\n"));
+        assert!(report.contains(message), "{report}");
+        assert!(report.contains("1 mistake in"), "{report}");
+    }
+    for server in [
+        "listen = [\"0.0.0.0:8080\", \"[::]:8080\"]",
+        "listen = [\"10.0.0.1:8080\", \"10.0.0.2:8080\"]\nadmin_listen = \"127.0.0.1:8080\"",
+        "listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\nadmin_listen = \"127.0.0.1:0\"",
+    ] {
+        good(&format!("{GOOD}\n[server]\n{server}\n"));
+    }
 }
 
 #[test]
@@ -279,12 +360,27 @@ fn a_backend_that_could_never_be_spoken_to_is_refused() {
         "a policy that is granted `jwt` in `user`",
     );
     backend(
+        &and("user = \"auht.user_id\""),
+        "[upstreams.sink] never tells the `user`: no route to it asks a policy \"auht\"",
+        "\"auth.user_id\"",
+    );
+    backend(
+        &and("tenant = \"auth.tenant\""),
+        "[upstreams.sink] never tells the `tenant`: \"auth\" leaves no `auth.tenant`",
+        "`auth.tenant_id`",
+    );
+    backend(
+        &and("attributes = [\"auth.mail\"]"),
+        "[upstreams.sink] needs `auth.mail`, which no policy leaves",
+        "`auth.email`",
+    );
+    backend(
         &and("attributes = [\"email\"]"),
         "\"email\" is not the name of an attribute",
         "\"auth.email\"",
     );
     backend(
-        &and("attributes = [\"auth.e_mail\", \"auth.e-mail\"]"),
+        &and("attributes = [\"auth.user_id\", \"auth.user-id\"]"),
         "would be one header",
         "leave one of the two out",
     );

@@ -21,9 +21,22 @@ fn folder() -> tempfile::TempDir {
         ("short", "HUSH\n".to_owned()),
         ("key.pem", PEM.to_owned()),
         ("jwks.json", jwks()),
+        ("marked", format!("\u{feff}{LONG}\r\n")),
+        ("marked.pem", format!("\u{feff}{PEM}")),
+        ("marked.json", format!("\u{feff}{}", jwks())),
     ] {
         std::fs::write(folder.path().join(name), content).unwrap();
     }
+    for (name, content) in [
+        ("utf16", format!("\u{feff}{LONG}\r\n")),
+        ("utf16.pem", format!("\u{feff}{PEM}")),
+        ("utf16.json", format!("\u{feff}{}", jwks())),
+        ("unmarked", LONG.to_owned()),
+    ] {
+        let bytes: Vec<u8> = content.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    std::fs::write(folder.path().join("key.der"), [0x30, 0x82, 1, 2, 0xff]).unwrap();
     std::fs::write(folder.path().join("latin1.json"), b"\"\xe7\"").unwrap();
     folder
 }
@@ -63,29 +76,71 @@ fn pem(algorithms: &str) -> String {
 }
 
 #[test]
-fn a_shared_secret_comes_from_anywhere_without_its_newline() {
-    for lines in [
-        format!("secret = \"{LONG}\""),
-        "secret_env = \"LONG_SECRET\"".to_owned(),
-        "secret_file = \"lf\"".to_owned(),
-        "secret_file = \"crlf\"".to_owned(),
-        "secret_file = \"none\"".to_owned(),
+fn a_shared_secret_comes_from_anywhere_without_what_is_around_it() {
+    for (lines, is_warned) in [
+        (format!("secret = \"{LONG}\""), false),
+        ("secret_env = \"LONG_SECRET\"".to_owned(), false),
+        ("secret_file = \"lf\"".to_owned(), false),
+        ("secret_file = \"crlf\"".to_owned(), false),
+        ("secret_file = \"none\"".to_owned(), false),
+        (format!("secret = \" {LONG}\\t\""), true),
+        ("secret_env = \"MARKED_SECRET\"".to_owned(), true),
+        ("secret_file = \"two\"".to_owned(), true),
+        ("secret_file = \"marked\"".to_owned(), true),
+        ("secret_file = \"utf16\"".to_owned(), true),
     ] {
-        let (source, algorithms) = source(&lines);
-        let KeySource::Secret(secret) = source else {
-            panic!("{lines} is {source:?}");
+        let folder = folder();
+        let (mut config, diagnostics) = load_in(folder.path(), &key_set(&lines)).unwrap();
+        let warnings = diagnostics
+            .finish()
+            .unwrap()
+            .render(crate::config::Look::Plain);
+        let said = warnings.contains("white space or a byte order mark around the secret");
+        assert_eq!(said, is_warned, "{lines}: {warnings}");
+        assert!(!warnings.contains(LONG), "{warnings}");
+        let set = config.key_sets.remove("main").unwrap();
+        let KeySource::Secret(secret) = set.source else {
+            panic!("{lines} is {:?}", set.source);
         };
         assert_eq!(secret.expose(), LONG.as_bytes(), "{lines}");
-        assert_eq!(algorithms, [Algorithm::HS256]);
+        assert_eq!(set.algorithms, [Algorithm::HS256]);
     }
 }
 
 #[test]
-fn only_one_newline_is_taken_for_an_accident() {
-    let (KeySource::Secret(secret), _) = source("secret_file = \"two\"") else {
-        panic!("no secret");
-    };
-    assert_eq!(secret.expose(), format!("{LONG}\n").as_bytes());
+fn a_secret_in_another_encoding_is_refused_by_its_name() {
+    mistake(
+        "secret_file = \"unmarked\"",
+        "the secret cannot be read: it is UTF-16 without a byte order mark",
+        "the encoding that its other users have it in",
+    );
+}
+
+#[test]
+fn keys_are_read_in_every_encoding_that_says_what_it_is() {
+    for (lines, pem) in [
+        ("pem_file = \"marked.pem\"\nalgorithms = [\"RS256\"]", true),
+        ("pem_file = \"utf16.pem\"\nalgorithms = [\"RS256\"]", true),
+        (
+            "jwks_file = \"marked.json\"\nalgorithms = [\"HS256\"]",
+            false,
+        ),
+        (
+            "jwks_file = \"utf16.json\"\nalgorithms = [\"HS256\"]",
+            false,
+        ),
+    ] {
+        match source(lines).0 {
+            KeySource::Pem(bytes) if pem => assert_eq!(bytes, PEM.as_bytes()),
+            KeySource::Jwks(text) if !pem => assert_eq!(text, jwks()),
+            other => panic!("{lines} is {other:?}"),
+        }
+    }
+    mistake(
+        "pem_file = \"key.der\"\nalgorithms = [\"RS256\"]",
+        "`pem_file` is DER, and not PEM",
+        "openssl pkey -pubin -inform der",
+    );
 }
 
 #[test]
@@ -158,7 +213,7 @@ fn keys_that_cannot_be_used_are_refused() {
     );
     mistake(
         "jwks_file = \"latin1.json\"\nalgorithms = [\"RS256\"]",
-        "the JWK set is not UTF-8",
+        "`jwks_file` cannot be read: it is not UTF-8: line 1 has the byte 0xE7",
         "RFC 8259",
     );
 }
