@@ -27,9 +27,11 @@ pub use limits::{Limits, Metering, PolicyLimits, TokenExpiry};
 pub use reference::Reference;
 pub use secret::Secret;
 
+use crate::lanes::Shares;
 use crate::origin::Origins;
 use crate::policy::breaker::Quarantine;
 use crate::policy::shadow::Share;
+use crate::proxies::Proxies;
 use crate::rate_limit::Allowance;
 use crate::upstream::websocket::WebSocket;
 
@@ -120,8 +122,13 @@ impl Config {
 /// `[server]`
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Where clients are served, all alike. Never empty.
+    /// Where clients are served, all alike.
     pub listen: Vec<SocketAddr>,
+    /// Where trusted proxies connect that begin with a PROXY protocol header.
+    /// Empty only where `listen` is not.
+    pub proxy_listen: Vec<SocketAddr>,
+    /// Proxies that say where a client is.
+    pub proxies: Proxies,
     /// How long a client may take from its connection to its upgrade.
     pub header_timeout: Duration,
     /// How long live streams may go on after the first signal.
@@ -133,10 +140,14 @@ pub struct Server {
     pub max_refusals: usize,
     /// Streams that may wait for their clients at once.
     pub max_parked: usize,
+    /// What one client may have of the gateway.
+    pub shares: Shares,
     /// Serves TLS, and nothing else, where it is there.
     pub tls: Option<Tls>,
     /// The admin listener, where there is one.
     pub admin: Option<SocketAddr>,
+    /// Hosts by whose names the admin listener may be asked, beside loopback's.
+    pub admin_hosts: Vec<String>,
     /// Whether a file that changes is taken up at once.
     pub watch: Watch,
 }
@@ -157,13 +168,17 @@ impl Server {
         // Taken apart, so that an option that is added is not forgotten.
         let Self {
             listen,
+            proxy_listen,
+            proxies,
             header_timeout,
             drain_timeout,
             max_connections,
             max_refusals,
             max_parked,
+            shares,
             tls,
             admin,
+            admin_hosts,
             watch,
         } = self;
         let files = |tls: &Option<Tls>| {
@@ -172,13 +187,24 @@ impl Server {
         };
         let same = [
             ("listen", *listen == other.listen),
+            ("proxy_listen", *proxy_listen == other.proxy_listen),
+            (
+                "trusted_proxies, client_address_header",
+                *proxies == other.proxies,
+            ),
             ("header_timeout", *header_timeout == other.header_timeout),
             ("drain_timeout", *drain_timeout == other.drain_timeout),
             ("max_connections", *max_connections == other.max_connections),
             ("max_refusals", *max_refusals == other.max_refusals),
             ("max_parked", *max_parked == other.max_parked),
+            (
+                "max_connections_per_address, max_connections_per_user, \
+                 max_connections_per_tenant, max_parked_per_client",
+                *shares == other.shares,
+            ),
             ("tls_certificate, tls_key", files(tls) == files(&other.tls)),
             ("admin_listen", *admin == other.admin),
+            ("admin_hosts", *admin_hosts == other.admin_hosts),
             ("watch", *watch == other.watch),
         ];
         let differ = same.iter().filter(|(_, same)| !same);
@@ -424,6 +450,25 @@ pub enum Upstream {
 }
 
 impl Upstream {
+    /// Descriptors that one of its streams may have open at once.
+    #[must_use]
+    pub fn descriptors(&self) -> u32 {
+        match self {
+            Self::Wav { .. } => 1,
+            Self::Echo | Self::Discard => 0,
+            Self::WebSocket(backend) => backend.descriptors(),
+        }
+    }
+
+    /// Connections that it keeps for streams to come.
+    #[must_use]
+    pub fn warm(&self) -> usize {
+        match self {
+            Self::WebSocket(backend) => backend.warm_connections * backend.addresses.len().max(1),
+            Self::Wav { .. } | Self::Echo | Self::Discard => 0,
+        }
+    }
+
     /// The folder that it records in, relative to the data folder.
     #[must_use]
     pub fn recordings(&self) -> Option<&Path> {

@@ -52,18 +52,20 @@ pub fn parts(value: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Whether every quoted string in a value has an end.
+#[must_use]
+pub fn is_whole(value: &str) -> bool {
+    let ends = value.chars().fold(Quoted::No, Quoted::then);
+    matches!(ends, Quoted::No)
+}
+
 fn split_once(value: &str, separator: char) -> (&str, Option<&str>) {
     let mut quoted = Quoted::No;
     for (at, c) in value.char_indices() {
-        quoted = match (quoted, c) {
-            (Quoted::No, '"') | (Quoted::Escaped, _) => Quoted::Yes,
-            (Quoted::Yes, '"') => Quoted::No,
-            (Quoted::Yes, '\\') => Quoted::Escaped,
-            (Quoted::No, c) if c == separator => {
-                return (&value[..at], Some(&value[at + c.len_utf8()..]));
-            }
-            (quoted, _) => quoted,
-        };
+        if c == separator && matches!(quoted, Quoted::No) {
+            return (&value[..at], Some(&value[at + c.len_utf8()..]));
+        }
+        quoted = quoted.then(c);
     }
     (value, None)
 }
@@ -74,6 +76,18 @@ enum Quoted {
     No,
     Yes,
     Escaped,
+}
+
+impl Quoted {
+    /// Behind this character.
+    fn then(self, c: char) -> Self {
+        match (self, c) {
+            (Self::No, '"') | (Self::Escaped, _) => Self::Yes,
+            (Self::Yes, '"') => Self::No,
+            (Self::Yes, '\\') => Self::Escaped,
+            (same, _) => same,
+        }
+    }
 }
 
 /// A token or quoted string, without its quotes. `None` where a quoted string has no end, or where

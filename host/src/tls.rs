@@ -13,6 +13,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::config::{Diagnostics, Tls};
 
 pub mod client;
+pub mod failure;
 
 /// Reads certificate and key. Mistakes go to `diagnostics`, and there is
 /// nothing to accept with then.

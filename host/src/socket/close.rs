@@ -29,8 +29,8 @@ mod words;
 
 pub use linger::Delivery;
 use linger::Last;
-pub use words::Words;
 pub(super) use words::farewell;
+pub use words::{KINDS, Words};
 
 /// Closes a connection that was refused or cut short.
 pub async fn refuse(refused: Refused) {
