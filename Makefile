@@ -35,6 +35,7 @@ setup: wasm
 	tests/setup/clients.sh
 	tests/.venv/bin/python tests/setup/speech.py
 	tests/.venv/bin/python tests/setup/registry.py
+	tests/.venv/bin/python tests/setup/proxies.py
 
 wasm:
 	tests/setup/wasm.sh

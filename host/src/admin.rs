@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,6 +19,10 @@ use tokio::net::TcpListener;
 use crate::gateway::Gateway;
 use crate::reload::{ReloadError, Reloaded, Reloader, Trigger};
 use crate::{metrics, server};
+
+mod guard;
+
+use guard::Guard;
 
 /// Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -36,13 +41,23 @@ pub async fn serve(
     gateway: Arc<Gateway>,
     reloader: Arc<Reloader>,
     recorder: PrometheusHandle,
+    hosts: Vec<String>,
     header_timeout: Duration,
 ) {
+    let address = match listener.local_addr() {
+        Ok(address) => address,
+        Err(error) => {
+            tracing::error!(%error, "the admin listener has no address, and is not served");
+            return;
+        }
+    };
+    let guard = Guard::new(address, &hosts);
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(show_metrics))
         .route("/reload", post(reload))
+        .layer(from_fn_with_state(guard, guarded))
         .with_state(Admin {
             gateway,
             reloader,
@@ -93,13 +108,16 @@ async fn show_metrics(State(admin): State<Admin>) -> impl IntoResponse {
     )
 }
 
-/// Reads the configuration again. Not for web pages: one that the operator
-/// looks at could ask for it in the operator's name (RFC 6454, section 7).
-async fn reload(State(admin): State<Admin>, headers: HeaderMap) -> Response {
-    if headers.contains_key(header::ORIGIN) {
-        let answer = "a web page may not ask for this\n";
-        return (StatusCode::FORBIDDEN, answer).into_response();
+/// Answers what [`Guard`] lets through.
+async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    match guard.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
     }
+}
+
+/// Reads the configuration again.
+async fn reload(State(admin): State<Admin>) -> Response {
     // A task of its own: who asks may hang up, and a reload is done or not.
     let reloading = tokio::spawn(async move { admin.reloader.reload(Trigger::Request).await });
     match reloading.await {

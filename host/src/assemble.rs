@@ -6,10 +6,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self, Config, Diagnostics};
+use crate::config::{Config, Diagnostics, Upstream};
 use crate::gateway::{Defects, Gateway};
 use crate::keys::KeySets;
-use crate::lanes::{self, Lanes};
+use crate::lanes::{self, Lanes, Room, Wanted};
 use crate::parking::Parking;
 use crate::session::Registry;
 use crate::shutdown::Shutdown;
@@ -46,12 +46,16 @@ pub async fn assemble(
     let registry = Registry::default();
     let builder = Builder::new(config, upstreams, registry.clone())?;
     let (generation, key_sets) = builder.build(config, None, diagnostics).await;
+    let room = room(config)?;
     let gateway = Arc::new(Gateway {
         generation: Arc::new(generation).into(),
-        lanes: lanes(&config.server)?,
+        lanes: Lanes::new(room.places, config.server.max_refusals)
+            .with_upstreams(room.upstreams)
+            .with_shares(config.server.shares.clone()),
+        proxies: config.server.proxies.clone(),
         default_limits: Arc::default(),
         registry,
-        parking: Parking::new(config.server.max_parked),
+        parking: Parking::new(room.parked, room.parked_per_client),
         tasks: TaskTracker::new(),
         shutdown: Shutdown::default(),
         defects: Defects::default(),
@@ -66,18 +70,32 @@ pub async fn assemble(
     })
 }
 
-/// As many places as were asked for, where there are descriptors for them.
-fn lanes(server: &config::Server) -> anyhow::Result<Lanes> {
+/// As much room as was asked for, where there are descriptors for it.
+fn room(config: &Config) -> anyhow::Result<Room> {
     let descriptors =
         lanes::raise_descriptor_limit().context("the limit of file descriptors cannot be read")?;
-    let places = lanes::places(server.max_connections, server.max_refusals, descriptors);
-    if places < server.max_connections {
+    let server = &config.server;
+    let upstreams = config.upstreams.values();
+    let wanted = Wanted {
+        places: server.max_connections,
+        refusals: server.max_refusals,
+        parked: server.max_parked,
+        parked_per_client: server.shares.parked_per_client,
+        per_upstream: upstreams
+            .clone()
+            .map(Upstream::descriptors)
+            .max()
+            .unwrap_or_default(),
+        warm: upstreams.map(Upstream::warm).sum(),
+    };
+    let room = Room::of(descriptors, &wanted);
+    if room.places < wanted.places || room.parked < wanted.parked {
         tracing::info!(
-            wanted = server.max_connections,
-            places,
+            max_connections = room.places,
+            max_parked = room.parked,
             descriptors,
-            "fewer connections than configured: file descriptors are scarce (ulimit -n)"
+            "less room than configured: file descriptors are scarce (ulimit -n)"
         );
     }
-    Ok(Lanes::new(places, server.max_refusals))
+    Ok(room)
 }

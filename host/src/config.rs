@@ -28,9 +28,11 @@ pub use secret::Secret;
 
 use crate::files::text::{self, TextError};
 use crate::files::{self, Content};
+use crate::lanes::Shares;
 use crate::origin::Origins;
 use crate::policy::breaker::Quarantine;
 use crate::policy::shadow::Share;
+use crate::proxies::Proxies;
 use crate::rate_limit::Allowance;
 use crate::upstream::websocket::WebSocket;
 
@@ -131,8 +133,13 @@ impl Config {
 /// `[server]`
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Where clients are served, all alike. Never empty.
+    /// Where clients are served, all alike.
     pub listen: Vec<SocketAddr>,
+    /// Where trusted proxies connect that begin with a PROXY protocol header.
+    /// Empty only where `listen` is not.
+    pub proxy_listen: Vec<SocketAddr>,
+    /// Proxies that say where a client is.
+    pub proxies: Proxies,
     /// How long a client may take from its connection to its upgrade.
     pub header_timeout: Duration,
     /// How long live streams may go on after the first signal.
@@ -144,10 +151,14 @@ pub struct Server {
     pub max_refusals: usize,
     /// Streams that may wait for their clients at once.
     pub max_parked: usize,
+    /// What one client may have of the gateway.
+    pub shares: Shares,
     /// Serves TLS, and nothing else, where it is there.
     pub tls: Option<Tls>,
     /// The admin listener, where there is one.
     pub admin: Option<SocketAddr>,
+    /// Hosts by whose names the admin listener may be asked, beside loopback's.
+    pub admin_hosts: Vec<String>,
     /// Whether a file that changes is taken up at once.
     pub watch: Watch,
 }
@@ -168,29 +179,44 @@ impl Server {
         // Taken apart, so that an option that is added is not forgotten.
         let Self {
             listen,
+            proxy_listen,
+            proxies,
             header_timeout,
             drain_timeout,
             max_connections,
             max_refusals,
             max_parked,
+            shares,
             tls,
             admin,
+            admin_hosts,
             watch,
         } = self;
         // Which certificate that is, a reload takes up.
         let speaks_tls = |tls: &Option<Tls>| tls.is_some();
         let same = [
             ("listen", *listen == other.listen),
+            ("proxy_listen", *proxy_listen == other.proxy_listen),
+            (
+                "trusted_proxies, client_address_header",
+                *proxies == other.proxies,
+            ),
             ("header_timeout", *header_timeout == other.header_timeout),
             ("drain_timeout", *drain_timeout == other.drain_timeout),
             ("max_connections", *max_connections == other.max_connections),
             ("max_refusals", *max_refusals == other.max_refusals),
             ("max_parked", *max_parked == other.max_parked),
             (
+                "max_connections_per_address, max_connections_per_user, \
+                 max_connections_per_tenant, max_parked_per_client",
+                *shares == other.shares,
+            ),
+            (
                 "tls_certificate, tls_key",
                 speaks_tls(tls) == speaks_tls(&other.tls),
             ),
             ("admin_listen", *admin == other.admin),
+            ("admin_hosts", *admin_hosts == other.admin_hosts),
             ("watch", *watch == other.watch),
         ];
         let differ = same.iter().filter(|(_, same)| !same);
@@ -436,6 +462,25 @@ pub enum Upstream {
 }
 
 impl Upstream {
+    /// Descriptors that one of its streams may have open at once.
+    #[must_use]
+    pub fn descriptors(&self) -> u32 {
+        match self {
+            Self::Wav { .. } => 1,
+            Self::Echo | Self::Discard => 0,
+            Self::WebSocket(backend) => backend.descriptors(),
+        }
+    }
+
+    /// Connections that it keeps for streams to come.
+    #[must_use]
+    pub fn warm(&self) -> usize {
+        match self {
+            Self::WebSocket(backend) => backend.warm_connections * backend.addresses.len().max(1),
+            Self::Wav { .. } | Self::Echo | Self::Discard => 0,
+        }
+    }
+
     /// The folder that it records in, relative to the data folder.
     #[must_use]
     pub fn recordings(&self) -> Option<&Path> {

@@ -8,7 +8,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use crate::handshake::HandshakeError;
+use crate::headers;
 use crate::policy::record::Input;
+use crate::proxies;
 
 mod bearer;
 mod flaw;
@@ -16,7 +18,7 @@ mod request;
 
 pub use bearer::{COMPANION, is_entry};
 pub use request::Headers;
-use request::{Request, text};
+use request::Request;
 
 /// Headers that a policy sees only when it is granted `credentials`. Of
 /// `Sec-WebSocket-Protocol` it sees what is no token.
@@ -56,7 +58,8 @@ pub struct Facts {
     pub route: Arc<str>,
     /// The route's path parameters, percent-decoded.
     pub params: Vec<(String, String)>,
-    /// The peer's address.
+    /// The client's address, by its peer or by a trusted proxy. The port is 0
+    /// where it is not known.
     pub remote: SocketAddr,
     request: Arc<Request>,
     source: Source,
@@ -230,18 +233,22 @@ impl Facts {
         }
     }
 
-    /// The first header of that name, if it is text.
+    /// Value of a header field, over all of its lines, if it is text. Of fields
+    /// that say who the client is, what is known of that.
     #[must_use]
     pub fn header(&self, name: &str, credentials: Credentials) -> Option<Cow<'_, str>> {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
         if credentials == Credentials::Withheld && CREDENTIAL_HEADERS.contains(&name) {
             return None;
         }
-        let value = text(self.request.headers.values(name.as_str()).next()?)?;
-        if credentials == Credentials::Withheld && name == header::SEC_WEBSOCKET_PROTOCOL {
-            return bearer::without_tokens(value);
+        if let Some(told) = proxies::told(&name, self.remote) {
+            return Some(told.into());
         }
-        Some(value.into())
+        let value = headers::combined(self.request.headers.values(name.as_str()))?;
+        if credentials == Credentials::Withheld && name == header::SEC_WEBSOCKET_PROTOCOL {
+            return bearer::without_tokens(&value).map(|value| value.into_owned().into());
+        }
+        Some(value)
     }
 
     /// The values of all headers of that name as they came, credentials
@@ -267,7 +274,7 @@ impl Facts {
     }
 
     /// All headers, credentials included but for tokens that came as a
-    /// subprotocol, the first of each name.
+    /// subprotocol, each name once.
     pub(crate) fn all_headers(&self) -> Vec<(String, String)> {
         let mut headers: Vec<(String, String)> = Vec::new();
         for (name, _) in self.request.headers.iter() {
@@ -302,9 +309,7 @@ impl Facts {
 
     /// The tokens that came as subprotocols.
     pub(crate) fn offered_tokens(&self) -> impl Iterator<Item = &str> {
-        self.header_lines(&header::SEC_WEBSOCKET_PROTOCOL)
-            .filter_map(text)
-            .flat_map(|offered| offered.split(','))
+        headers::elements(self.header_lines(&header::SEC_WEBSOCKET_PROTOCOL))
             .filter_map(bearer::token)
     }
 

@@ -16,6 +16,7 @@ use crate::origin::Origins;
 use crate::parking::Parking;
 use crate::policy::Chain;
 use crate::policy::component::ComponentPolicy;
+use crate::proxies::Proxies;
 use crate::rate_limit::AttemptLimit;
 use crate::session::Registry;
 use crate::shutdown::Shutdown;
@@ -158,6 +159,8 @@ pub struct Gateway {
     pub default_limits: Arc<Limits>,
     /// How many connections there may be.
     pub lanes: Lanes,
+    /// Proxies that say where a client is.
+    pub proxies: Proxies,
     /// Who holds which key.
     pub registry: Registry,
     /// Streams whose clients are away.

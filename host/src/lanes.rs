@@ -7,23 +7,43 @@
 //! lane of refusals: it is told that the gateway is overloaded. Beyond that
 //! nothing is accepted, and connections wait in the kernel's queue: the process
 //! never dies of load.
+//!
+//! Descriptors of upstreams are counted apart, as they outlive the connection of
+//! a stream that is parked or slow to be sealed. There are as many as all places
+//! together may need; a stream for which there are none is refused.
+//!
+//! When nearly all places are taken, the last ones are for clients that have few.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+mod shares;
+
+pub use shares::{Holder, Share, Shares, Tally, network};
+
 /// Descriptors that the process needs for other things than connections:
 /// listeners, logs, runtime, one policy or key file.
 const RESERVED: u64 = 64;
-/// A connection that records or relays has its own socket and one more
-/// descriptor for its upstream.
-const PER_CONNECTION: u64 = 2;
+/// Descriptors that a connection's upstream may need is at least this.
+const LEAST_UPSTREAM: u64 = 1;
+/// The part of the places that is kept for clients that have few, and that such
+/// a client may have.
+const FAIR_PART: usize = 8;
+/// The part of the upstreams' descriptors that all parked streams together may
+/// hold.
+const PARKED_PART: usize = 2;
 
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Lanes {
     sockets: Arc<Semaphore>,
     places: Arc<Semaphore>,
+    total: usize,
+    upstreams: Arc<Semaphore>,
+    shares: Shares,
+    holders: Tally<Holder>,
 }
 
 /// A socket that may be accepted, and its place if it has one.
@@ -43,7 +63,61 @@ impl Lanes {
         Self {
             sockets: Arc::new(Semaphore::new(sockets)),
             places: Arc::new(Semaphore::new(places.min(sockets))),
+            total: places.min(sockets),
+            upstreams: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            shares: Shares::default(),
+            holders: Tally::default(),
         }
+    }
+
+    /// With so many descriptors for upstreams.
+    #[must_use]
+    pub fn with_upstreams(mut self, descriptors: usize) -> Self {
+        let descriptors = descriptors.min(Semaphore::MAX_PERMITS);
+        self.upstreams = Arc::new(Semaphore::new(descriptors));
+        self
+    }
+
+    /// With what one client may have.
+    #[must_use]
+    pub fn with_shares(mut self, shares: Shares) -> Self {
+        self.shares = shares;
+        self
+    }
+
+    /// The descriptors of one stream's upstream; `None` where there are not so
+    /// many.
+    #[must_use]
+    pub fn upstream(&self, descriptors: u32) -> Option<OwnedSemaphorePermit> {
+        let upstreams = Arc::clone(&self.upstreams);
+        upstreams.try_acquire_many_owned(descriptors).ok()
+    }
+
+    /// The share of a connection that has a place; `None` where its address has
+    /// too many.
+    #[must_use]
+    pub fn of_address(&self, address: IpAddr) -> Option<Share<Holder>> {
+        let part = self.total / FAIR_PART;
+        // Of a handful of places there is no part to keep.
+        let fair = if part > 1 && self.places.available_permits() < part {
+            part
+        } else {
+            usize::MAX
+        };
+        let most = self.shares.per_address.unwrap_or(usize::MAX).min(fair);
+        self.holders.take(Holder::Address(network(address)), most)
+    }
+
+    /// The share of a connection of this user or tenant; `None` where that has
+    /// too many.
+    #[must_use]
+    pub fn of(&self, holder: Holder) -> Option<Share<Holder>> {
+        let most = match &holder {
+            Holder::Address(_) => self.shares.per_address,
+            Holder::User(_) => self.shares.per_user,
+            Holder::Tenant(_) => self.shares.per_tenant,
+        };
+        self.holders.take(holder, most.unwrap_or(usize::MAX))
     }
 
     /// Waits until a connection may be accepted.
@@ -79,16 +153,66 @@ pub fn raise_descriptor_limit() -> std::io::Result<u64> {
     rlimit::increase_nofile_limit(u64::MAX)
 }
 
-/// The places that `descriptors` allow, beside `refusals`, where at most
-/// `wanted` are wanted. At least one.
-#[must_use]
-pub fn places(wanted: usize, refusals: usize, descriptors: u64) -> usize {
-    let refusals = u64::try_from(refusals).unwrap_or(u64::MAX);
-    let left = descriptors
-        .saturating_sub(RESERVED)
-        .saturating_sub(refusals);
-    let allowed = usize::try_from(left / PER_CONNECTION).unwrap_or(usize::MAX);
-    wanted.min(allowed).max(1)
+/// How many connections, upstreams and parked streams the file descriptors
+/// allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Connections that may be admitted at once. At least one.
+    pub places: usize,
+    /// Descriptors of their upstreams, together.
+    pub upstreams: usize,
+    /// Streams that may be parked at once.
+    pub parked: usize,
+    /// Of these, of one client.
+    pub parked_per_client: usize,
+}
+
+/// What is asked of the descriptors.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// `max_connections`
+    pub places: usize,
+    /// `max_refusals`
+    pub refusals: usize,
+    /// `max_parked`
+    pub parked: usize,
+    /// `max_parked_per_client`
+    pub parked_per_client: Option<usize>,
+    /// The most descriptors that the upstream of one stream has.
+    pub per_upstream: u32,
+    /// Connections that are kept to backends for streams to come.
+    pub warm: usize,
+}
+
+impl Room {
+    /// What so many descriptors allow of what is wanted.
+    #[must_use]
+    pub fn of(descriptors: u64, wanted: &Wanted) -> Self {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let left = descriptors
+            .saturating_sub(RESERVED)
+            .saturating_sub(number(wanted.refusals))
+            .saturating_sub(number(wanted.warm));
+        let per_upstream = u64::from(wanted.per_upstream).max(LEAST_UPSTREAM);
+        let allowed = usize::try_from(left / (1 + per_upstream)).unwrap_or(usize::MAX);
+        let places = wanted.places.min(allowed).max(1);
+        // Places that nobody asked for leave their descriptors to parked streams.
+        let upstreams = usize::try_from(left).unwrap_or(usize::MAX);
+        let upstreams = upstreams.saturating_sub(places).max(1);
+        let each = usize::try_from(per_upstream).unwrap_or(usize::MAX);
+        let parked = wanted.parked.min(upstreams / PARKED_PART / each);
+        let fair = (parked / FAIR_PART).max(1);
+        Self {
+            places,
+            upstreams,
+            parked,
+            parked_per_client: match wanted.parked {
+                // There is enough for everybody.
+                all if all == parked => wanted.parked_per_client.unwrap_or(usize::MAX),
+                _ => wanted.parked_per_client.unwrap_or(usize::MAX).min(fair),
+            },
+        }
+    }
 }
 
 #[cfg(test)]
@@ -132,10 +256,94 @@ mod tests {
         assert!(lanes.seat(waiting).place.is_some());
     }
 
+    const WANTED: Wanted = Wanted {
+        places: 10_000,
+        refusals: 256,
+        parked: 1000,
+        parked_per_client: Some(100),
+        per_upstream: 1,
+        warm: 0,
+    };
+
     #[test]
     fn the_descriptors_bound_the_places() {
-        assert_eq!(places(10_000, 256, 1024), 352);
-        assert_eq!(places(100, 256, 1024), 100);
-        assert_eq!(places(100, 256, 10), 1);
+        let places = |descriptors, wanted| Room::of(descriptors, &wanted).places;
+        assert_eq!(places(1024, WANTED), 352);
+        let few = Wanted {
+            places: 100,
+            ..WANTED
+        };
+        assert_eq!(places(1024, few), 100);
+        assert_eq!(places(10, few), 1);
+        // A recording, a backend and a file for what it misses.
+        let three = Wanted {
+            per_upstream: 3,
+            warm: 4,
+            ..WANTED
+        };
+        assert_eq!(places(1024, three), 175);
+    }
+
+    #[test]
+    fn connections_refusals_and_upstreams_never_need_more_than_there_is() {
+        for descriptors in 400..2000_u64 {
+            for per_upstream in 0..4 {
+                for places in [1, 50, 10_000] {
+                    let wanted = Wanted {
+                        places,
+                        per_upstream,
+                        warm: 6,
+                        ..WANTED
+                    };
+                    let room = Room::of(descriptors, &wanted);
+                    let used = room.places + wanted.refusals + room.upstreams + wanted.warm;
+                    assert!(used as u64 + RESERVED <= descriptors, "{room:?}");
+                    let parked = room.parked * per_upstream as usize;
+                    assert!(parked * 2 <= room.upstreams, "{room:?}");
+                    assert!(room.parked_per_client <= room.parked.max(1), "{room:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parked_streams_of_one_client_are_few_where_descriptors_are() {
+        let room = Room::of(512, &WANTED);
+        assert_eq!((room.places, room.upstreams), (96, 96));
+        assert_eq!((room.parked, room.parked_per_client), (48, 6));
+        let room = Room::of(1 << 20, &WANTED);
+        assert_eq!((room.parked, room.parked_per_client), (1000, 100));
+    }
+
+    #[tokio::test]
+    async fn the_last_places_are_for_clients_that_have_few() {
+        let lanes = Lanes::new(16, 4);
+        let (greedy, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let mut held = Vec::new();
+        let refused = loop {
+            let seat = next(&lanes).await;
+            assert!(seat.place.is_some());
+            let Some(share) = lanes.of_address(greedy) else {
+                break seat;
+            };
+            held.push((seat, share));
+        };
+        // Of sixteen, the last one is left, and the one before is refused.
+        assert_eq!(held.len(), 14);
+        drop(refused);
+        let seats = [next(&lanes).await, next(&lanes).await];
+        let shares = seats.each_ref().map(|_| lanes.of_address(other));
+        assert!(shares.iter().all(Option::is_some));
+        assert!(lanes.of_address(other).is_none());
+    }
+
+    #[tokio::test]
+    async fn an_upstream_has_all_of_its_descriptors_or_none() {
+        let lanes = Lanes::new(4, 0).with_upstreams(4);
+        let first = lanes.upstream(3);
+        assert!(first.is_some() && lanes.upstream(2).is_none());
+        assert!(lanes.upstream(1).is_some() && lanes.upstream(0).is_some());
+        drop(first);
+        assert!(lanes.upstream(4).is_some());
     }
 }

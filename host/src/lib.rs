@@ -28,6 +28,7 @@
 //! message and one bounded queue for each connection. No policy in the host.
 
 pub mod files;
+pub mod headers;
 mod scratch;
 pub mod text;
 
@@ -39,8 +40,10 @@ pub mod token;
 pub mod admin;
 pub mod assemble;
 pub mod banner;
+pub mod listen;
 pub mod logs;
 pub mod metrics;
+pub mod proxies;
 pub mod reload;
 pub mod serve;
 pub mod server;

@@ -11,6 +11,10 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use crate::{metrics, text};
 
+mod sampled;
+
+pub use sampled::Sampled;
+
 /// Writes to standard error: for people on a terminal, as JSON otherwise.
 /// `RUST_LOG` chooses what, `info` is the default.
 pub fn init() {

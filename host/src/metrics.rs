@@ -2,11 +2,19 @@
 
 use std::time::Duration;
 
-use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use ::metrics::{
+    Counter, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::policy::{Outcome, Record};
+use crate::proxies::preamble::PreambleError;
+use crate::tls::failure::TlsFailure;
+
+mod zero;
+
+pub use zero::register_of;
 
 /// How often the exporter folds its samples, so that nothing piles up while
 /// nobody asks for them.
@@ -40,6 +48,8 @@ const UPSTREAM_LOST: &str = "sluice_upstream_lost_total";
 const UPSTREAM_RESTORED: &str = "sluice_upstream_restored_total";
 const UPSTREAM_RESTS: &str = "sluice_upstream_rests_total";
 const RELOADS: &str = "sluice_reloads_total";
+const TLS_FAILURES: &str = "sluice_tls_failures_total";
+const PROXY_FAILURES: &str = "sluice_proxy_header_failures_total";
 const DROPPED: &str = "sluice_connections_dropped_total";
 const PANICS: &str = "sluice_panics_total";
 
@@ -82,7 +92,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 24] = [
+pub const ALL: [Metric; 26] = [
     metric(
         ACCEPTED,
         Kind::Counter,
@@ -106,6 +116,18 @@ pub const ALL: [Metric; 24] = [
         Kind::Counter,
         &["status"],
         "Requests that were answered 400, 405, 426 or 431, and not 101",
+    ),
+    metric(
+        TLS_FAILURES,
+        Kind::Counter,
+        &["reason"],
+        "TLS handshakes that failed: late, ended, not-tls, incompatible, certificate-rejected, alert or other",
+    ),
+    metric(
+        PROXY_FAILURES,
+        Kind::Counter,
+        &["reason"],
+        "Connections closed for want of a PROXY header: untrusted, malformed, too-long, late or ended",
     ),
     metric(
         CLOSES,
@@ -240,12 +262,7 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
             Kind::Histogram => describe_histogram!(metric.name, metric.help),
         }
     }
-    // What must stay at zero is shown at zero, so that an alert has something
-    // to look at.
-    for name in [ACCEPTED, DROPPED, PANICS, ACCEPT_WAITS] {
-        counter!(name).absolute(0);
-    }
-    gauge!(LIVE).set(0.0);
+    zero::register();
     let upkeep = handle.clone();
     tokio::spawn(async move {
         let mut pause = tokio::time::interval(UPKEEP);
@@ -289,9 +306,33 @@ pub fn http_refused(status: u16) {
 
 /// A connection ended.
 pub fn closed(cause: &'static str, code: u16, closed_by: &'static str, delivery: &'static str) {
-    counter!(CLOSES, "cause" => cause, "code" => code.to_string(), "closed_by" => closed_by)
-        .increment(1);
+    closes(cause, code, closed_by).increment(1);
     counter!(DELIVERIES, "delivery" => delivery).increment(1);
+}
+
+fn closes(cause: &'static str, code: u16, closed_by: &'static str) -> Counter {
+    counter!(CLOSES, "cause" => cause, "code" => code_label(code), "closed_by" => closed_by)
+}
+
+/// A close code as a label. Clients, policies and upstreams choose codes of their own: these are one
+/// label for each range, so that nobody makes series without end.
+fn code_label(code: u16) -> String {
+    match code {
+        1000..=1003 | 1007..=1014 | 4000..=4012 => code.to_string(),
+        3000..=3999 => "3xxx".to_owned(),
+        4000..=4999 => "4xxx".to_owned(),
+        _ => "other".to_owned(),
+    }
+}
+
+/// A client's TLS handshake failed.
+pub fn tls_failed(failure: TlsFailure) {
+    counter!(TLS_FAILURES, "reason" => failure.word()).increment(1);
+}
+
+/// A connection had no PROXY protocol header that is taken.
+pub fn proxy_failed(error: &PreambleError) {
+    counter!(PROXY_FAILURES, "reason" => error.word()).increment(1);
 }
 
 /// What a connection that ended had moved.
@@ -378,4 +419,30 @@ pub fn connection_dropped() {
 /// Something panicked, and was survived.
 pub fn panicked() {
     counter!(PANICS).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn close_codes_make_few_labels_whoever_chooses_them() {
+        let labels: BTreeSet<_> = (0..=u16::MAX).map(code_label).collect();
+        assert!(labels.len() < 32, "{labels:?}");
+        for (code, label) in [
+            (1000, "1000"),
+            (1013, "1013"),
+            (4001, "4001"),
+            (4012, "4012"),
+            (4100, "4xxx"),
+            (4999, "4xxx"),
+            (3001, "3xxx"),
+            (5000, "other"),
+            (0, "other"),
+        ] {
+            assert_eq!(code_label(code), label);
+        }
+    }
 }

@@ -24,7 +24,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 use crate::session::{Session, SessionGuard};
@@ -32,6 +31,7 @@ use crate::shutdown::Shutdown;
 
 mod berth;
 mod owner;
+mod rooms;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -39,6 +39,7 @@ mod waiting;
 
 use berth::{Berth, Place, Wanting};
 pub use owner::Owner;
+use rooms::{Client, Room, Rooms};
 pub use stream::{Said, Stream};
 pub use waiting::{Patience, Waiting};
 
@@ -48,20 +49,20 @@ const TOKEN: usize = 32;
 /// Every berth of a gateway.
 pub struct Parking {
     berths: Mutex<HashMap<String, Arc<Berth>>>,
-    parked: Arc<Semaphore>,
-    remembered: Arc<Semaphore>,
+    parked: Rooms,
+    remembered: Rooms,
     turns: AtomicU64,
 }
 
 impl Parking {
-    /// Room for so many streams at once; as many may be remembered.
+    /// Room for so many streams at once, and of one client; as many may be
+    /// remembered.
     #[must_use]
-    pub fn new(streams: usize) -> Arc<Self> {
-        let room = || Arc::new(Semaphore::new(streams.min(Semaphore::MAX_PERMITS)));
+    pub fn new(streams: usize, per_client: usize) -> Arc<Self> {
         Arc::new(Self {
             berths: Mutex::default(),
-            parked: room(),
-            remembered: room(),
+            parked: Rooms::new(streams, per_client),
+            remembered: Rooms::new(streams, per_client),
             turns: AtomicU64::default(),
         })
     }
@@ -71,9 +72,10 @@ impl Parking {
     pub fn moor(self: &Arc<Self>, session: &Session, owner: Owner) -> Moored {
         let turn = self.turn();
         let stream = Arc::clone(&session.facts.session_id);
+        let client = owner.client(session.facts.remote.ip());
         let moored = Moored {
             parking: Arc::clone(self),
-            berth: Arc::new(Berth::new(owner, stream, turn)),
+            berth: Arc::new(Berth::new(owner, client, stream, turn)),
             turn,
             token: token(),
         };
@@ -227,7 +229,7 @@ impl Moored {
         stream: Stream,
         guard: SessionGuard,
     ) -> Result<Waiting, (Stream, SessionGuard)> {
-        let room = Arc::clone(&self.parking.parked).try_acquire_owned().ok();
+        let room = self.parking.parked.take(&self.berth.client);
         let session = Arc::clone(guard.session());
         let mut berth = self.berth.lock();
         if room.is_none() && !berth.is_wanted() {
@@ -243,9 +245,7 @@ impl Moored {
     /// Remembers that the stream is complete. `None` where there is no room.
     #[must_use]
     pub fn complete(self, bytes: u64) -> Option<Remembered> {
-        let room = Arc::clone(&self.parking.remembered)
-            .try_acquire_owned()
-            .ok()?;
+        let room = self.parking.remembered.take(&self.berth.client)?;
         self.berth.lock().place = Place::Complete(bytes);
         self.berth.has_changed();
         Some(Remembered {
@@ -290,7 +290,7 @@ impl Drop for Moored {
 /// but its berth; once it is dropped, the token leads nowhere.
 pub struct Remembered {
     _moored: Moored,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 impl Remembered {

@@ -101,6 +101,22 @@ pub enum Failure {
     Quarantined,
 }
 
+/// How calls end, as metrics say it: the words of [`Outcome`] and of [`Failure::word`].
+pub const OUTCOMES: [&str; 12] = [
+    "accept",
+    "reject",
+    "abandoned",
+    "trap",
+    "busy",
+    "quarantined",
+    "limit-time",
+    "limit-memory",
+    "limit-table",
+    "limit-instances",
+    "limit-attribute",
+    "limit-hostcall-fuel",
+];
+
 impl Failure {
     /// Its word in metrics and records.
     #[must_use]

@@ -20,6 +20,7 @@ use lru::LruCache;
 use tokio::time::Instant;
 
 use crate::facts::{Credentials, Facts};
+use crate::lanes::network;
 
 /// Keys that are remembered at once: about 5 MiB of them for a route.
 const MAX_KEYS: usize = 64 * 1024;
@@ -38,7 +39,7 @@ pub struct Allowance {
 /// A fact that is part of the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyPart {
-    /// The peer's address, without its port.
+    /// The client's address, without its port.
     Remote,
     /// A path parameter.
     Param(String),
@@ -98,7 +99,7 @@ impl AttemptLimit {
         let mut hasher = self.hashing.build_hasher();
         for part in &self.allowance.key {
             match part {
-                KeyPart::Remote => facts.remote.ip().hash(&mut hasher),
+                KeyPart::Remote => network(facts.remote.ip()).hash(&mut hasher),
                 KeyPart::Param(name) => facts.param(name).hash(&mut hasher),
                 KeyPart::Query(name) => facts.query(name, Credentials::Withheld).hash(&mut hasher),
                 KeyPart::Header(name) => {

@@ -259,6 +259,7 @@ impl Reloader {
         let number = generation.number;
         self.gateway.generation.store(Arc::new(generation));
         state.key_sets = key_sets;
+        metrics::register_of(&config);
         metrics::generation(number);
         Ok(Reloaded {
             generation: number,

@@ -17,11 +17,13 @@ use crate::banner::{self, Banner};
 use crate::cli::{CheckArgs, ServeArgs};
 use crate::config::diagnostics::Look;
 use crate::config::{Config, Diagnostics, KeySource, Warnings, Watch};
+use crate::proxies::preamble::Preamble;
 use crate::reload::files::Seen;
 use crate::reload::{Reloader, Source, Trigger, watch};
+use crate::server::Listener;
 use crate::token;
 use crate::upstream::{self, Upstreams};
-use crate::{admin, metrics, server};
+use crate::{admin, config, listen, metrics, server};
 
 mod stop;
 
@@ -51,23 +53,18 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     prepare_folders(&config, None);
     let signals = Signals::listen()?;
     let hangups = signal(SignalKind::hangup()).context("signals cannot be received")?;
-    let mut listeners = Vec::new();
-    for listen in &config.server.listen {
-        listeners.push(bind(*listen, "--listen or listen in [server]").await?);
-    }
-    let addresses: Vec<SocketAddr> = listeners
-        .iter()
-        .map(TcpListener::local_addr)
-        .collect::<Result<_, _>>()?;
-    let admin = match config.server.admin {
-        Some(listen) => Some(bind(listen, "admin_listen in [server]").await?),
-        None => None,
-    };
+    let Listeners {
+        clients,
+        admin,
+        addresses,
+    } = Listeners::bind(&config.server)?;
     let recorder = metrics::install()?;
     greet(&config, &source, &assembled, &addresses)?;
-    for address in &addresses {
-        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    for (address, (_, preamble)) in addresses.iter().zip(&clients) {
+        let proxies_only = *preamble == Preamble::Expected;
+        tracing::info!(%address, proxies_only, version = env!("CARGO_PKG_VERSION"), "listening");
     }
+    metrics::register_of(&config);
     let Assembled {
         gateway,
         tls,
@@ -97,12 +94,17 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
             Arc::clone(&gateway),
             reloader,
             recorder,
+            config.server.admin_hosts.clone(),
             header_timeout,
         ));
     }
-    let serving = listeners.into_iter().map(|listener| {
-        let gateway = Arc::clone(&gateway);
-        let serve = server::serve(listener, tls.clone(), gateway, header_timeout);
+    let serving = clients.into_iter().map(|(socket, preamble)| {
+        let listener = Listener {
+            socket,
+            tls: tls.clone(),
+            preamble,
+        };
+        let serve = server::serve(listener, Arc::clone(&gateway), header_timeout);
         tokio::spawn(serve)
     });
     stop::stop(&gateway, signals, serving.collect(), &config.server).await?;
@@ -111,10 +113,38 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     Ok(())
 }
 
-async fn bind(listen: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(listen).await.with_context(|| {
-        format!("cannot listen on {listen}; choose another address with {setting}")
-    })
+/// Every socket that the gateway listens on.
+struct Listeners {
+    clients: Vec<(TcpListener, Preamble)>,
+    /// Of `clients`.
+    addresses: Vec<SocketAddr>,
+    admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    fn bind(server: &config::Server) -> anyhow::Result<Self> {
+        let named = |addresses: &[SocketAddr], option: &'static str| -> Vec<_> {
+            let addresses = addresses.iter();
+            addresses.map(|address| (*address, option)).collect()
+        };
+        let mut wanted = named(&server.listen, "--listen or listen in [server]");
+        wanted.extend(named(&server.proxy_listen, "proxy_listen in [server]"));
+        wanted.extend(
+            server
+                .admin
+                .map(|admin| (admin, "admin_listen in [server]")),
+        );
+        let mut bound = listen::all(&wanted)?;
+        let admin = server.admin.and_then(|_| bound.pop());
+        let plain = std::iter::repeat_n(Preamble::None, server.listen.len());
+        let preambles = plain.chain(std::iter::repeat(Preamble::Expected));
+        let addresses = bound.iter().map(TcpListener::local_addr);
+        Ok(Self {
+            addresses: addresses.collect::<Result<_, _>>()?,
+            clients: bound.into_iter().zip(preambles).collect(),
+            admin,
+        })
+    }
 }
 
 /// Reads the configuration and builds everything, and reports all mistakes.

@@ -15,24 +15,49 @@ use tracing::Instrument as _;
 use crate::gateway::Gateway;
 use crate::http1::{Answer, Body, Head, Persistence, RequestError, Requests};
 use crate::lanes::Seat;
-use crate::metrics;
+use crate::logs::Sampled;
 use crate::origin::Security;
+use crate::proxies::preamble::{self, Preamble, PreambleError};
 use crate::socket::accept::{Accepting, Arrival};
 use crate::socket::wire::Transport;
-use crate::{socket, tls};
+use crate::tls::failure::TlsFailure;
+use crate::{metrics, proxies, socket, text, tls};
 
 /// The answer to a request of plain HTTP where TLS is spoken.
 const TLS_REQUIRED: Answer = Answer::bad_request("this port speaks TLS: connect with wss://");
 /// How long the host waits after it could not accept.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections until the gateway closes, as many as there are seats.
-pub async fn serve(
-    listener: TcpListener,
+/// A listener, and how it is spoken to.
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Speaks TLS, and nothing else, where it is there.
+    pub tls: Option<tls::Acceptor>,
+    /// Whether proxies say first whom they speak for.
+    pub preamble: Preamble,
+}
+
+/// How connections of a listener begin.
+#[derive(Clone)]
+struct Manners {
     tls: Option<tls::Acceptor>,
-    gateway: Arc<Gateway>,
+    preamble: Preamble,
     header_timeout: Duration,
-) {
+}
+
+/// Accepts connections until the gateway closes, as many as there are seats.
+pub async fn serve(listener: Listener, gateway: Arc<Gateway>, header_timeout: Duration) {
+    let Listener {
+        socket: listener,
+        tls,
+        preamble,
+    } = listener;
+    let manners = Manners {
+        tls,
+        preamble,
+        header_timeout,
+    };
     let shutdown = gateway.shutdown.clone();
     let accepting = async {
         loop {
@@ -43,9 +68,9 @@ pub async fn serve(
             match listener.accept().await {
                 Ok((stream, remote)) => {
                     let seat = gateway.lanes.seat(socket);
-                    let tls = tls.as_ref().map(tls::Acceptor::current);
-                    let shared = Arc::clone(&gateway);
-                    let taking = take(stream, tls, remote, seat, shared, header_timeout);
+                    let (shared, manners) = (Arc::clone(&gateway), manners.clone());
+                    let remote = proxies::canonical(remote);
+                    let taking = take(stream, remote, manners, seat, shared);
                     // A shutdown waits for it, as for all that comes after.
                     gateway.tasks.spawn(taking);
                 }
@@ -64,31 +89,75 @@ pub async fn serve(
 }
 
 async fn take(
-    stream: TcpStream,
-    tls: Option<TlsAcceptor>,
+    mut stream: TcpStream,
     remote: SocketAddr,
+    manners: Manners,
     seat: Seat,
     gateway: Arc<Gateway>,
-    header_timeout: Duration,
 ) {
-    let deadline = Instant::now() + header_timeout;
+    let deadline = Instant::now() + manners.header_timeout;
     // Acks and refusals are small and must not wait for more to say.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
+    let peer = remote;
+    let remote = match manners.preamble {
+        Preamble::None => remote,
+        Preamble::Expected => match introduced(&mut stream, remote, &gateway, deadline).await {
+            Ok(remote) => remote,
+            Err(error) => return not_introduced(peer, &error),
+        },
+    };
     let arrival = |security| Arrival { remote, security };
-    let Some(tls) = tls else {
+    let Some(tls) = manners.tls else {
         let arrival = arrival(Security::Plain);
         return speak_http(stream, arrival, seat, gateway, deadline).await;
     };
     // Never in the accept loop: a client that stalls here holds up nobody else.
-    match timeout_at(deadline, shake_hands(stream, &tls)).await {
+    match timeout_at(deadline, shake_hands(stream, &tls.current())).await {
         Ok(Ok(Greeted::Tls(stream))) => {
             speak_http(stream, arrival(Security::Tls), seat, gateway, deadline).await;
         }
         Ok(Ok(Greeted::Plain(stream))) => ask_for_tls(stream, remote, deadline).await,
-        Ok(Err(error)) => tracing::debug!(%error, %remote, "the TLS handshake failed"),
-        Err(_) => tracing::debug!(%remote, "the TLS handshake took too long"),
+        Ok(Err(error)) => tls_failed(remote, TlsFailure::of(&error), &error.to_string()),
+        Err(_) => tls_failed(remote, TlsFailure::Late, "it took too long"),
+    }
+}
+
+/// Counts a handshake that failed, and says so: not each time, as anybody can
+/// make it fail.
+fn tls_failed(remote: SocketAddr, failure: TlsFailure, error: &str) {
+    metrics::tls_failed(failure);
+    if let Some(left_out) = tls::failure::TOLD.next() {
+        let reason = failure.word();
+        let error = text::clean(error, 256);
+        tracing::info!(client = %remote.ip(), reason, error, left_out, "a TLS handshake failed");
+    }
+}
+
+/// The address of the client that a proxy speaks for, or the proxy's own.
+async fn introduced(
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    gateway: &Gateway,
+    deadline: Instant,
+) -> Result<SocketAddr, PreambleError> {
+    if !gateway.proxies.trusts(peer.ip()) {
+        return Err(PreambleError::Untrusted);
+    }
+    let client = timeout_at(deadline, preamble::read(stream)).await;
+    let client = client.map_err(|_| PreambleError::Late)??;
+    Ok(client.unwrap_or(peer))
+}
+
+fn not_introduced(peer: SocketAddr, error: &PreambleError) {
+    /// Lines about it, at most, in each second.
+    const LINES: u32 = 5;
+    static TOLD: Sampled = Sampled::new(LINES, Duration::from_secs(1));
+    metrics::proxy_failed(error);
+    if let Some(left_out) = TOLD.next() {
+        let reason = error.word();
+        tracing::info!(peer = %peer.ip(), reason, %error, left_out, "a connection to proxy_listen was closed");
     }
 }
 

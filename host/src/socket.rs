@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 use crate::config::Limits;
 use crate::facts::Facts;
 use crate::gateway::{Gateway, Route};
+use crate::lanes::{Holder, Share};
 use crate::metrics::Live;
 use crate::parking::Returning;
 use crate::policy::{Chain, Question, Refused as PolicyRefused};
@@ -81,6 +82,8 @@ pub struct Refused {
 pub struct Connection {
     guard: Option<SessionGuard>,
     place: Option<OwnedSemaphorePermit>,
+    /// What its address, user and tenant have of the gateway.
+    shares: Vec<Share<Holder>>,
     wire: Option<Wire>,
     session: Arc<Session>,
     route: Option<Arc<Route>>,
@@ -107,6 +110,7 @@ impl Connection {
     fn release(&mut self) {
         self.guard.take();
         self.place.take();
+        self.shares.clear();
     }
 
     /// The client's end, for stages that read and write.

@@ -9,6 +9,7 @@ use tokio_rustls::rustls::ServerConfig;
 use crate::config::{Diagnostics, Tls};
 
 pub mod client;
+pub mod failure;
 mod files;
 
 pub(crate) use files::certificates;

@@ -152,13 +152,17 @@ mod tests {
             realms: Vec::new(),
             server: Server {
                 listen: vec![([127, 0, 0, 1], 0).into()],
+                proxy_listen: Vec::new(),
+                proxies: crate::proxies::Proxies::default(),
                 header_timeout: Duration::ZERO,
                 drain_timeout: Duration::ZERO,
                 max_connections: 1,
                 max_refusals: 1,
                 max_parked: 0,
+                shares: crate::lanes::Shares::default(),
                 tls: None,
                 admin: None,
+                admin_hosts: Vec::new(),
                 watch: config::Watch::Wait,
             },
             decisions: config::Decisions {

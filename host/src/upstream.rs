@@ -23,6 +23,7 @@ use crate::facts::Facts;
 use crate::handshake::Handshake;
 use crate::socket::frame::PeerClose;
 
+mod counted;
 pub mod discard;
 pub mod echo;
 mod tee;
@@ -31,6 +32,8 @@ pub mod websocket;
 
 #[cfg(test)]
 mod testing;
+
+pub use counted::Counted;
 
 /// Every upstream by its name in the configuration.
 pub type Upstreams = BTreeMap<String, Arc<dyn Upstream>>;
@@ -65,6 +68,11 @@ pub trait Upstream: Send + Sync {
     /// # Errors
     /// [`OpenError`] when the stream cannot be taken now.
     fn open(&self, stream: StreamInfo) -> BoxFuture<'_, Result<Box<dyn Link>, OpenError>>;
+
+    /// Descriptors that one of its links may have open at once.
+    fn descriptors(&self) -> u32 {
+        0
+    }
 
     /// The longest [`Link::outage`] of its links.
     fn outage(&self) -> Duration {

@@ -155,6 +155,18 @@ impl Gateway {
         1024 * kib.expect("a number of kB")
     }
 
+    /// What its open descriptors lead to.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn descriptors(&self) -> Vec<PathBuf> {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        let entries = std::fs::read_dir(folder).expect("the gateway runs");
+        // One may be closed meanwhile.
+        let links = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links.collect()
+    }
+
     /// A `ws:` URL of it.
     pub fn url(&self, path: &str) -> String {
         format!("ws://{}{path}", self.address)
@@ -356,7 +368,8 @@ fn ask(admin: SocketAddr, request: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(admin)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     let (line, headers) = request.split_once("\r\n").unwrap_or((request, ""));
-    let head = format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n\r\n");
+    let head =
+        format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n\r\n");
     stream.write_all(head.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -14,6 +14,7 @@ pub mod client;
 pub mod command;
 pub mod config;
 pub mod event;
+pub mod front;
 pub mod gateway;
 pub mod guest;
 pub mod hostile;

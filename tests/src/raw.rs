@@ -1,7 +1,7 @@
 //! A peer that does what no library would: it writes bytes to a socket.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use rustls::{ClientConnection, StreamOwned};
 use serde_json::Value;
@@ -86,6 +86,16 @@ impl Raw {
             Socket::new(Domain::IPV4, Type::STREAM, None).unwrap(),
             address,
         )
+    }
+
+    /// Connects from this address of the machine.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
+        Self::from(socket, address)
     }
 
     /// Connects with a receive buffer so small that the peer cannot get rid of

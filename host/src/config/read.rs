@@ -31,6 +31,7 @@ mod names;
 mod paths;
 mod policy;
 mod policy_limits;
+mod proxies;
 mod quantity;
 mod references;
 mod route;
@@ -199,8 +200,16 @@ impl<'a> Reader<'a> {
         let mut section = section.unwrap_or_else(|| Section::empty("server", "[server]", place));
         let listen_place = section.place_of(self, "listen");
         let admin_place = section.place_of(self, "admin_listen");
+        let mut listen = self.listeners(&mut section, "listen");
+        let proxies = self.proxies(&mut section);
+        let proxy_listen = self.proxy_listeners(&mut section, &proxies);
+        if listen.is_empty() && proxy_listen.is_empty() {
+            listen.push(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        }
         let server = Server {
-            listen: self.listeners(&mut section),
+            listen,
+            proxy_listen,
+            proxies,
             header_timeout: section.duration(
                 self,
                 "header_timeout",
@@ -216,8 +225,10 @@ impl<'a> Reader<'a> {
             max_connections: section.count(self, "max_connections", 8000, Zero::Refused),
             max_refusals: section.count(self, "max_refusals", 256, Zero::Allowed),
             max_parked: section.count(self, "max_parked", 1000, Zero::Allowed),
+            shares: self.shares(&mut section),
             tls: self.tls(&mut section),
             admin: self.admin_listen(&mut section),
+            admin_hosts: self.admin_hosts(&mut section),
             watch: self.watch(&mut section),
         };
         section.finish(self);
@@ -322,23 +333,20 @@ impl<'a> Reader<'a> {
     }
 
     /// One address, or a list of them.
-    fn listeners(&mut self, section: &mut Section<'_>) -> Vec<SocketAddr> {
+    fn listeners(&mut self, section: &mut Section<'_>, key: &'static str) -> Vec<SocketAddr> {
         let mut listeners: Vec<SocketAddr> = Vec::new();
-        for text in section.one_or_more(self, "listen") {
-            let Some(address) = self.listen("listen", &text) else {
+        for text in section.one_or_more(self, key) {
+            let Some(address) = self.listen(key, &text) else {
                 continue;
             };
             // Port 0 is another one each time.
             if address.port() != 0 && listeners.contains(&address) {
-                let message = format!("`listen` names {address} twice");
+                let message = format!("`{key}` names {address} twice");
                 self.error(&text.place, message, "keep one of the two")
                     .label("again here");
             } else {
                 listeners.push(address);
             }
-        }
-        if listeners.is_empty() {
-            listeners.push(SocketAddr::from(([127, 0, 0, 1], 8080)));
         }
         listeners
     }

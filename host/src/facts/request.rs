@@ -122,12 +122,3 @@ impl From<HeaderMap> for Headers {
         Self::collect(&fields)
     }
 }
-
-/// A value that is text: visible ASCII, spaces and tabs (RFC 9110, section 5.5).
-pub(super) fn text(value: &[u8]) -> Option<&str> {
-    let is_text = |byte: &u8| *byte == b'\t' || (b' '..=b'~').contains(byte);
-    value
-        .iter()
-        .all(is_text)
-        .then(|| std::str::from_utf8(value).ok())?
-}

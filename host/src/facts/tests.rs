@@ -61,16 +61,43 @@ fn credentials_are_withheld_in_any_case() {
 }
 
 #[test]
-fn the_first_header_of_a_name_counts_if_it_is_text() {
+fn a_field_in_several_lines_is_one_if_all_of_it_is_text() {
     let facts = facts(
         "/x",
-        &[("accept", "a"), ("accept", "b"), ("x-odd", "\u{fe}")],
+        &[
+            ("accept", "a"),
+            ("accept", "b"),
+            ("x-odd", "\u{fe}"),
+            ("x-partly", "a"),
+            ("x-partly", "\u{fe}"),
+        ],
     );
-    assert_eq!(
-        facts.header("Accept", Credentials::Withheld).as_deref(),
-        Some("a")
+    let header = |name| facts.header(name, Credentials::Withheld);
+    assert_eq!(header("Accept").as_deref(), Some("a, b"));
+    assert_eq!(header("x-odd"), None);
+    assert_eq!(header("x-partly"), None);
+}
+
+#[test]
+fn a_field_that_names_the_client_says_what_is_known_and_not_what_was_sent() {
+    let facts = facts(
+        "/x",
+        &[
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-for", "5.5.5.5"),
+            ("forwarded", "for=6.6.6.6"),
+        ],
     );
-    assert_eq!(facts.header("x-odd", Credentials::Withheld), None);
+    let header = |name| facts.header(name, Credentials::Withheld);
+    assert_eq!(header("X-Forwarded-For").as_deref(), Some("127.0.0.1"));
+    assert_eq!(header("forwarded").as_deref(), Some("for=127.0.0.1"));
+    assert_eq!(header("x-real-ip").as_deref(), Some("127.0.0.1"));
+    let sent = facts.all_headers();
+    assert_eq!(sent.len(), 2, "{sent:?}");
+    assert!(
+        sent.iter().all(|(_, value)| !value.contains("6.6")),
+        "{sent:?}"
+    );
 }
 
 #[test]

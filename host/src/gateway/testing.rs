@@ -14,6 +14,7 @@ use crate::lanes::Lanes;
 use crate::origin::{Origins, Security};
 use crate::parking::Parking;
 use crate::policy::Chain;
+use crate::proxies::Proxies;
 use crate::server;
 use crate::session::Registry;
 use crate::shutdown::Shutdown;
@@ -67,8 +68,9 @@ pub(crate) fn gateway(routes: Routes, default_limits: Limits) -> Arc<Gateway> {
         generation: generation(1, routes).into(),
         default_limits: Arc::new(default_limits),
         lanes: Lanes::new(10, 0),
+        proxies: Proxies::default(),
         registry: Registry::default(),
-        parking: Parking::new(0),
+        parking: Parking::new(0, 0),
         tasks: TaskTracker::new(),
         shutdown: Shutdown::default(),
         defects: Defects::default(),

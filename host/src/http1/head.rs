@@ -4,6 +4,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderName, Uri, header};
 
 use super::Answer;
+use crate::headers;
 
 /// A parsed head. It borrows from what was received.
 #[derive(Debug)]
@@ -113,18 +114,13 @@ impl<'a> Head<'a> {
 
     /// The elements of a field that is a list (RFC 9110, section 5.6.1), from all of its lines.
     pub fn list(&self, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-        self.values(name)
-            .filter_map(|value| std::str::from_utf8(value).ok())
-            .flat_map(|value| value.split(','))
-            .map(str::trim)
-            .filter(|element| !element.is_empty())
+        headers::elements(self.values(name))
     }
 
     /// Whether a list has a token, in any case.
     #[must_use]
     pub fn lists(&self, name: &HeaderName, token: &str) -> bool {
-        self.list(name)
-            .any(|element| element.eq_ignore_ascii_case(token))
+        headers::has_token(self.values(name), token)
     }
 
     /// The host and port that the request is for. Empty only before HTTP/1.1.

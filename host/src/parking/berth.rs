@@ -2,14 +2,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 
-use super::{Owner, Stream};
+use super::{Client, Owner, Room, Stream};
 use crate::session::SessionGuard;
 
 /// See the module.
 pub(super) struct Berth {
     pub(super) owner: Owner,
+    /// Whom its room is counted for.
+    pub(super) client: Client,
     /// The session that began the stream.
     pub(super) stream: Arc<str>,
     state: Mutex<State>,
@@ -27,7 +29,7 @@ pub(super) struct State {
     pub(super) tokens: Vec<String>,
     /// Its place among those that are parked. One that is about to be taken may
     /// have none.
-    pub(super) room: Option<OwnedSemaphorePermit>,
+    pub(super) room: Option<Room>,
 }
 
 /// Where a stream is.
@@ -43,9 +45,10 @@ pub(super) enum Place {
 
 impl Berth {
     /// Of a stream that is with its connection.
-    pub(super) fn new(owner: Owner, stream: Arc<str>, holder: u64) -> Self {
+    pub(super) fn new(owner: Owner, client: Client, stream: Arc<str>, holder: u64) -> Self {
         Self {
             owner,
+            client,
             stream,
             state: Mutex::new(State {
                 place: Place::Live,

@@ -1,9 +1,12 @@
 //! Whose a stream is.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::rooms::Client;
 use crate::facts::{Credentials, Facts};
 use crate::handshake::Handshake;
+use crate::lanes::network;
 
 /// What must be the same for a stream to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,16 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Whom its streams are counted for: the user, or, where nobody knows who that
+    /// is, the address.
+    pub(super) fn client(&self, address: IpAddr) -> Client {
+        if self.identity.is_empty() {
+            Client::Address(network(address))
+        } else {
+            Client::User(self.identity.clone())
+        }
+    }
+
     /// Of a connection that its policies let in. Those that are named have
     /// checked who it is.
     #[must_use]

@@ -70,7 +70,7 @@ fn text(text: &str) -> Downward {
 impl Scene {
     fn with_room(streams: usize) -> Self {
         Self {
-            parking: Parking::new(streams),
+            parking: Parking::new(streams, streams),
             registry: Registry::default(),
             shutdown: Shutdown::default(),
             heard: Arc::default(),

@@ -111,8 +111,7 @@ async fn lacks_room(moored: &Moored) {
         if state.holder != moored.turn || state.room.is_some() || state.is_wanted() {
             return None;
         }
-        let room = Arc::clone(&moored.parking.parked);
-        state.room = room.try_acquire_owned().ok();
+        state.room = moored.parking.parked.take(&moored.berth.client);
         state.room.is_none().then_some(())
     };
     moored.berth.until(lacks).await;

@@ -76,6 +76,9 @@ pub fn begin(
     let session_id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
     let name = route.as_ref().map(|route| Arc::clone(&route.name));
     let name = name.unwrap_or_else(|| "".into());
+    let field = gateway.proxies.field.name();
+    let lines = head.values(&field);
+    let remote = gateway.proxies.client(arrival.remote, lines);
     // What a client is refused for without a look at what it sent is decided
     // before anything is made of that.
     let welcome = match (&seat.place, &route) {
@@ -86,12 +89,12 @@ pub fn begin(
     let (facts, verdict) = match welcome {
         Ok(route) => {
             let (uri, headers) = (&head.uri, Headers::from(head));
-            let mut facts = Facts::new(session_id, name, uri, params, headers, arrival.remote);
+            let mut facts = Facts::new(session_id, name, uri, params, headers, remote);
             let verdict = at_the_door(&route, &mut facts, upgrade.host, arrival.security);
             (facts, verdict)
         }
         Err(cause) => {
-            let facts = Facts::without_request(session_id, name, params, arrival.remote);
+            let facts = Facts::without_request(session_id, name, params, remote);
             (facts, Err(cause))
         }
     };
@@ -154,6 +157,7 @@ impl Accepting {
             "connection",
             session_id = &*self.facts.session_id,
             route = &*self.facts.route,
+            client = %self.facts.remote.ip(),
             meeting = self
                 .facts
                 .param("meeting_id")
@@ -197,6 +201,7 @@ impl Accepting {
             session: Arc::clone(guard.session()),
             guard: Some(guard),
             place: seat.place,
+            shares: Vec::new(),
             wire: Some(Wire::new(io, received, &limits, seat.socket)),
             route,
             budget: Budget::new(limits.admission_timeout),

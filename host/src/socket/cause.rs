@@ -63,6 +63,9 @@ pub enum Cause {
     Draining,
     /// The gateway has all the connections that it can have.
     Overloaded,
+    /// The client's address, user or tenant has all the connections that it can
+    /// have.
+    ShareUsedUp,
     /// The same client tries too often.
     RateLimited(TooMany),
     /// A web page that may not connect.

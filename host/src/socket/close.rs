@@ -30,8 +30,8 @@ mod words;
 pub use linger::Delivery;
 use linger::Last;
 pub(super) use linger::{Heard, Peer};
-pub use words::Words;
 pub(super) use words::farewell;
+pub use words::{KINDS, Words};
 
 /// Closes a connection that was refused or cut short.
 pub async fn refuse(refused: Refused) {

@@ -21,7 +21,7 @@ use crate::handshake::{self, Handshake};
 use crate::parking::{Moored, Stream, Taken};
 use crate::policy::Question;
 use crate::text;
-use crate::upstream::{Link, Receipts, StreamInfo};
+use crate::upstream::{Counted, Link, Receipts, StreamInfo};
 
 /// A connection whose ack is queued.
 pub struct Ready {
@@ -243,12 +243,16 @@ async fn open(connection: &mut Connection, greeting: Option<&Greeting>) -> Resul
             .spend(session.evicted_have_ended())
             .await
             .ok_or(Cause::PredecessorStays)?;
-        budget
+        // Counted from before they are open until the last one is closed.
+        let descriptors = route.upstream.descriptors();
+        let descriptors = gateway.lanes.upstream(descriptors);
+        let descriptors = descriptors.ok_or(Cause::Overloaded)?;
+        let link = budget
             .spend(route.upstream.open(info))
             .await
             .ok_or(Cause::UpstreamSlow)?
-            .map_err(Cause::UpstreamClosed)
-            .map(Opened::Fresh)
+            .map_err(Cause::UpstreamClosed)?;
+        Ok(Opened::Fresh(Box::new(Counted::new(link, descriptors))))
     };
     tokio::select! {
         biased;

@@ -105,4 +105,8 @@ impl Upstream for Wav {
     fn open(&self, stream: StreamInfo) -> BoxFuture<'_, Result<Box<dyn Link>, OpenError>> {
         self.record(stream).boxed()
     }
+
+    fn descriptors(&self) -> u32 {
+        1
+    }
 }

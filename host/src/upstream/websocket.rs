@@ -85,6 +85,16 @@ pub struct WebSocket {
     pub tee: Option<PathBuf>,
 }
 
+impl WebSocket {
+    /// Descriptors that one stream may have open at once: its connection, its recording, and the
+    /// file for what its backend misses.
+    #[must_use]
+    pub fn descriptors(&self) -> u32 {
+        let held = matches!(&self.on_loss, OnLoss::Hold(hold) if hold.file > 0);
+        1 + u32::from(self.tee.is_some()) + u32::from(held)
+    }
+}
+
 /// What becomes of a stream whose backend is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnLoss {

@@ -129,7 +129,9 @@ fn a_client_that_closes_and_ends_its_side_at_once_has_confirmed_the_close() {
     peer.wait_for_end();
     let deliveries = eventually("the end of the connection", || {
         let mut metrics = metrics(&gateway);
-        metrics.retain(|name, _| name.starts_with("sluice_close_deliveries_total"));
+        metrics.retain(|name, count| {
+            name.starts_with("sluice_close_deliveries_total") && *count > 0.0
+        });
         (!metrics.is_empty()).then_some(metrics)
     });
     let confirmed = "sluice_close_deliveries_total{delivery=\"confirmed\"}";
@@ -155,4 +157,90 @@ fn a_gateway_that_drains_is_live_and_not_ready() {
     assert!(frame["retry_after_ms"].is_u64(), "{frame}");
     client.finalize(0, 0);
     assert_eq!(gateway.wait().code(), Some(0));
+}
+
+#[test]
+fn a_page_whose_name_leads_here_is_answered_nothing() {
+    let config = Config::open().set("server", "admin_hosts", json!(["metrics.internal"]));
+    let gateway = watched(config);
+    for path in ["/livez", "/readyz", "/metrics", "/nothing"] {
+        let (status, answer) = gateway.admin(&format!("GET http://evil.example:9180{path}"));
+        assert_eq!(status, 421, "{path}");
+        assert!(answer.contains("admin_hosts"), "{answer}");
+    }
+    assert_eq!(gateway.admin("GET http://metrics.internal/livez").0, 200);
+    for request in [
+        "POST http://evil.example/reload",
+        "POST /reload\r\nSec-Fetch-Site: same-origin",
+        "POST /reload\r\nSec-Fetch-Site: cross-site",
+        "POST /reload\r\nOrigin: http://localhost:9180",
+        "POST /reload\r\nHost: localhost",
+    ] {
+        let (status, _) = gateway.admin(request);
+        assert!([400, 403, 421].contains(&status), "{request}: {status}");
+    }
+    assert_eq!(gateway.metric("sluice_generation"), 1.0);
+    assert_eq!(gateway.admin("POST /reload").0, 200);
+    assert_eq!(gateway.metric("sluice_generation"), 2.0);
+}
+
+#[test]
+fn every_metric_is_there_before_anything_has_happened() {
+    let config = Config::ingest()
+        .set("upstreams.backend", "kind", json!("websocket"))
+        .set("upstreams.backend", "url", json!("ws://127.0.0.1:9/"))
+        .set("routes.relay", "paths", json!(["/relay"]))
+        .set("routes.relay", "handshake", json!("none"))
+        .set("routes.relay", "upstream", json!("backend"))
+        .set("policies.next", "component", json!("builtin:auth"))
+        .set("policies.next", "grants", json!(["jwt"]))
+        .set("policies.next", "shadow_of", json!("auth"))
+        .set("policies.next.config", "key_set", json!("main"));
+    let gateway = watched(config);
+    let samples = metrics(&gateway);
+    let named = |name: &str| {
+        let of_it = |sample: &&String| {
+            let rest = sample.strip_prefix(name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['{', '_']))
+        };
+        samples.keys().filter(of_it).count()
+    };
+    for metric in &sluice::metrics::ALL {
+        assert!(named(metric.name) > 0, "no {} in {samples:#?}", metric.name);
+    }
+    for sample in [
+        "sluice_closes_total{cause=\"overloaded\",code=\"1013\",closed_by=\"gateway\"}",
+        "sluice_closes_total{cause=\"finalized\",code=\"1000\",closed_by=\"client\"}",
+        "sluice_http_refused_total{status=\"426\"}",
+        "sluice_close_deliveries_total{delivery=\"not-read\"}",
+        "sluice_policy_decisions_total{policy=\"duplicate\",outcome=\"trap\"}",
+        "sluice_policy_quarantines_total{policy=\"auth\"}",
+        "sluice_policy_seconds_count{policy=\"sample-rate\"}",
+        "sluice_shadow_decisions_total{policy=\"next\",result=\"differ\"}",
+        "sluice_upstream_lost_total{upstream=\"backend\"}",
+        "sluice_reloads_total{result=\"refused\"}",
+        "sluice_tls_failures_total{reason=\"not-tls\"}",
+    ] {
+        assert_eq!(samples.get(sample), Some(&0.0), "{sample} in {samples:#?}");
+    }
+}
+
+#[test]
+fn codes_that_clients_choose_make_few_series() {
+    let gateway = watched(Config::open());
+    let before = metrics(&gateway).len();
+    const CODES: std::ops::Range<u16> = 3000..3200;
+    for code in CODES {
+        let mut peer = Raw::connect(gateway.address());
+        peer.upgrade("/echo");
+        peer.send(OpCode::Control(Control::Close), &code.to_be_bytes());
+        let close = peer.frame().expect("a Close");
+        assert_eq!(close.close().map(|(code, _)| code), Some(code));
+    }
+    let series = "sluice_closes_total{cause=\"client_closed\",code=\"3xxx\",closed_by=\"client\"}";
+    eventually("the end of the connections", || {
+        (gateway.metric(series) == CODES.len() as f64).then_some(())
+    });
+    let after = metrics(&gateway).len();
+    assert!(after <= before + 2, "{before} series, then {after}");
 }

@@ -5,11 +5,11 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use sluice_tests::client::{Client, Library, handshake};
+use sluice_tests::client::{self, Client, Library, handshake};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
 use sluice_tests::raw::{self, Raw};
-use sluice_tests::{command, eventually, with_both_clients};
+use sluice_tests::{command, eventually, token, with_both_clients};
 use tungstenite::protocol::frame::coding::{Control, OpCode};
 
 /// `max_connections` and `max_refusals`, and nothing that costs time to start.
@@ -124,8 +124,10 @@ fn a_soft_limit_of_descriptors_is_raised_and_bounds_nothing() {
 #[test]
 fn scarce_descriptors_bound_the_connections_and_not_the_life_of_the_gateway() {
     const DESCRIPTORS: usize = 200;
-    // What is left beside 64 for other things and 32 refusals, for two each.
-    const PLACES: usize = (DESCRIPTORS - 64 - 32) / 2;
+    // What is left beside 64 for other things and 32 refusals, for two each. An eighth of these is for
+    // clients that have few.
+    const ALL: usize = (DESCRIPTORS - 64 - 32) / 2;
+    const PLACES: usize = ALL - ALL / 8;
     let mut gateway = limited(&lanes(8000, 32), &format!("ulimit -n {DESCRIPTORS}"));
     let held: Vec<_> = (0..PLACES).map(|_| stream(&gateway)).collect();
     let mut refused: Vec<_> = (0..32)
@@ -158,6 +160,7 @@ with_both_clients! {
     fn whoever_tries_too_often_is_told_when_to_come_back(library) {
         let config = Config::open()
             .set("routes.ingest", "rate_attempts", json!(2))
+            .set("routes.ingest", "rate_key", json!(["remote", "param.meeting_id", "query.source"]))
             .limit("rate_per", "1h");
         let gateway = Gateway::start(&config);
         let mut client = Client::idle(library);
@@ -219,4 +222,139 @@ fn whoever_waits_as_long_as_he_is_told_is_let_in() {
             None
         });
     }
+}
+
+#[test]
+fn a_new_meeting_each_time_is_no_new_client() {
+    let config = Config::open()
+        .set("routes.ingest", "rate_attempts", json!(2))
+        .limit("rate_per", "1h");
+    let gateway = Gateway::start(&config);
+    let mut client = Client::idle(Library::Ws);
+    for meeting in ["m1", "m2"] {
+        admitted(&mut client, &gateway, &format!("/ingest/{meeting}"));
+    }
+    for path in ["/ingest/m3", "/ingest/m4?source=sys"] {
+        client.open(&gateway, path, &[]);
+        client.expect_refusal(1013, "rate_limited");
+    }
+    // Another route counts for itself.
+    client.open(&gateway, "/echo", &[]);
+    client.echoes("there?");
+}
+
+fn from(address: &str) -> [(&str, &str); 1] {
+    [("X-Forwarded-For", address)]
+}
+
+/// One connection more than its client may have.
+fn refused_share(client: &mut Client, gateway: &Gateway, path: &str, headers: &[(&str, &str)]) {
+    client.open(gateway, path, headers);
+    let frame = client.expect_refusal_saying(
+        1013,
+        "overloaded",
+        "this client has as many connections as it may have",
+    );
+    assert_eq!(frame["retryable"], true);
+    assert!(frame["retry_after_ms"].is_u64(), "{frame}");
+}
+
+with_both_clients! {
+    fn an_address_has_its_share_of_connections_and_no_more(library) {
+        let config = Config::open()
+            .set("server", "max_connections_per_address", json!(2))
+            .set("server", "trusted_proxies", json!(["127.0.0.1"]));
+        let gateway = Gateway::start(&config);
+        let open = |address: &str| {
+            let mut client = Client::idle(library);
+            client.open(&gateway, "/echo", &from(address));
+            client.echoes("there?");
+            client
+        };
+        let mut first = open("192.0.2.1");
+        let _second = open("192.0.2.1");
+        let mut third = Client::idle(library);
+        refused_share(&mut third, &gateway, "/echo", &from("192.0.2.1"));
+        // Nobody else notices, and a network of IPv6 is one address.
+        let _others = [open("192.0.2.2"), open("2001:db8::1"), open("2001:db8::2")];
+        refused_share(&mut third, &gateway, "/echo", &from("2001:db8::3"));
+        first.leave();
+        let _again = open("192.0.2.1");
+    }
+
+    fn a_user_and_a_tenant_have_their_shares(library) {
+        let config = Config::ingest()
+            .set("server", "max_connections_per_user", json!(1))
+            .set("server", "max_connections_per_tenant", json!(2));
+        let gateway = Gateway::start(&config);
+        let path = |user: &str, tenant: &str, meeting: &str| {
+            let claims = token::claims_with(json!({"user_id": user, "tenant_id": tenant}));
+            client::meeting(meeting, "mic", &token::sign(&claims))
+        };
+        let open = |path: &str| {
+            let mut client = Client::connect(library, &gateway, path);
+            client.handshake();
+            client.expect_ack();
+            client
+        };
+        let mut first = open(&path("u-1", "t-1", "m1"));
+        let mut other = Client::idle(library);
+        refused_share(&mut other, &gateway, &path("u-1", "t-1", "m2"), &[]);
+        let _second = open(&path("u-2", "t-1", "m3"));
+        refused_share(&mut other, &gateway, &path("u-3", "t-1", "m4"), &[]);
+        // Of another tenant, even if it has the same name.
+        let _elsewhere = open(&path("u-1", "t-2", "m5"));
+        first.finalize(0, 0);
+        let _third = open(&path("u-3", "t-1", "m4"));
+    }
+}
+
+/// A stream whose client is gone at once, and can come back.
+fn park(gateway: &Gateway, user: &str, meeting: &str) {
+    let mut peer = Raw::connect(gateway.address());
+    peer.upgrade(&client::meeting(meeting, "mic", &token::of_user(user)));
+    let mut greeting = handshake();
+    greeting["features"] = json!(["ack", "resume"]);
+    peer.write(&raw::text(&greeting.to_string())).unwrap();
+    assert_eq!(peer.message()["status"], "ready");
+    peer.reset();
+}
+
+#[test]
+fn the_parked_streams_of_one_client_take_nobody_elses_descriptors() {
+    const DESCRIPTORS: usize = 512;
+    let config = Config::ingest()
+        .set("server", "admin_listen", json!("127.0.0.1:0"))
+        .limit("resume_grace", "10min");
+    let mut gateway = limited(&config, &format!("ulimit -n {DESCRIPTORS}"));
+    // More than there are descriptors.
+    for number in 0..DESCRIPTORS + 40 {
+        park(&gateway, "greedy", &format!("m{number}"));
+    }
+    let live = "sluice_connections_live";
+    eventually("the end of the connections", || {
+        (gateway.metric(live) == 0.0).then_some(())
+    });
+    let recording = |path: &&std::path::PathBuf| path.extension().is_some_and(|it| it == "wav");
+    let parked = || gateway.descriptors().iter().filter(recording).count();
+    eventually("few parked streams", || {
+        ((1..=6).contains(&parked())).then_some(())
+    });
+    // Somebody else's streams are parked as well, and go on.
+    park(&gateway, "modest", "n1");
+    eventually("one more parked stream", || (parked() == 7).then_some(()));
+    let mut other = Client::connect(
+        Library::Ws,
+        &gateway,
+        &client::meeting("n2", "mic", &token::of_user("other")),
+    );
+    other.handshake();
+    other.expect_ack();
+    other.finalize(0, 0);
+    let lines = gateway.output().lines();
+    let failed = |line: &&String| {
+        line.contains("Too many open files") || line.contains("could not be accepted")
+    };
+    assert_eq!(lines.iter().find(failed), None);
+    assert!(gateway.runs());
 }

@@ -31,6 +31,7 @@ mod kit;
 mod kit_streams;
 mod limits;
 mod logs;
+mod proxies;
 mod receipts;
 mod recordings;
 mod reference;

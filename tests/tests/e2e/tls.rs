@@ -12,7 +12,7 @@ use sluice_tests::gateway::Gateway;
 use sluice_tests::raw::{self, Raw, upgrade_request};
 use sluice_tests::speech::{self, read_wav};
 use sluice_tests::tls::Authority;
-use sluice_tests::{token, with_both_clients};
+use sluice_tests::{eventually, token, with_both_clients};
 
 fn wss(gateway: &Gateway, path: &str) -> String {
     format!("wss://{}{path}", gateway.address())
@@ -315,4 +315,46 @@ fn certificates_and_keys_are_read_as_people_save_them() {
         assert_eq!(said.contains("warning"), doubt.is_some(), "{said}");
         assert!(said.contains(doubt.unwrap_or_default()), "{said}");
     }
+}
+
+#[test]
+fn a_handshake_that_fails_is_counted_by_its_reason_and_told_in_the_log() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let config = Config::open()
+        .set("server", "admin_listen", json!("127.0.0.1:0"))
+        .set("server", "header_timeout", json!("1s"));
+    let gateway = Gateway::start(&ours.secure(config));
+    let failures =
+        |reason: &str| gateway.metric(&format!("sluice_tls_failures_total{{reason=\"{reason}\"}}"));
+    let mut rubbish = Raw::connect(gateway.address());
+    rubbish.write(&[0xff; 600]).unwrap();
+    rubbish.wait_for_end();
+    let mut distrustful = Raw::connect(gateway.address()).over_tls(&theirs);
+    assert!(distrustful.write(b"GET /").is_err());
+    drop(distrustful);
+    let mut short = Raw::connect(gateway.address());
+    short.write(&[0x16, 3, 1, 0, 200, 1]).unwrap();
+    short.writer().shutdown(std::net::Shutdown::Write).unwrap();
+    short.wait_for_end();
+    let mut slow = Raw::connect(gateway.address());
+    slow.write(&[0x16, 3, 1, 0, 200, 1]).unwrap();
+    slow.wait_for_end();
+    for reason in ["not-tls", "certificate-rejected", "ended", "late"] {
+        eventually(reason, || (failures(reason) == 1.0).then_some(()));
+        gateway.output().find("a line about it", |line| {
+            let event: serde_json::Value = serde_json::from_str(line).ok()?;
+            let told = event["message"] == "a TLS handshake failed" && event["reason"] == reason;
+            told.then_some(())
+        });
+    }
+    // However many fail, the log has few lines of it.
+    for _ in 0..200 {
+        let mut rubbish = Raw::connect(gateway.address());
+        rubbish.write(&[0xff; 600]).unwrap();
+        rubbish.wait_for_end();
+    }
+    assert_eq!(failures("not-tls"), 201.0);
+    Raw::connect(gateway.address())
+        .over_tls(&ours)
+        .upgrade("/echo");
 }

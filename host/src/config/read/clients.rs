@@ -74,11 +74,9 @@ impl Reader<'_> {
                 .collect()
         } else {
             section.texts(self, "rate_key");
-            vec![
-                KeyPart::Remote,
-                KeyPart::Param("meeting_id".to_owned()),
-                KeyPart::Query("source".to_owned()),
-            ]
+            // What a client may choose does not belong here: each choice would be
+            // another client.
+            vec![KeyPart::Remote]
         };
         let attempts = NonZeroU32::new(u32::try_from(attempts).unwrap_or(u32::MAX));
         let limit = attempts.map(|attempts| Allowance { attempts, per, key });

@@ -7,6 +7,7 @@ use super::Reader;
 use super::quantity::Zero;
 use super::section::Section;
 use crate::config::{Limits, Metering, TokenExpiry};
+use crate::lanes::Shares;
 
 const TOKEN_EXPIRY: [(&str, TokenExpiry); 2] = [
     ("close", TokenExpiry::Close),
@@ -58,6 +59,20 @@ impl Reader<'_> {
             max_ahead: self.optional(section, "max_ahead", default.max_ahead),
             resume_grace: self.optional(section, "resume_grace", default.resume_grace),
             max_duration: self.optional(section, "max_duration", default.max_duration),
+        }
+    }
+
+    /// What one client may have of the gateway; without a bound where it is zero.
+    pub(super) fn shares(&mut self, section: &mut Section<'_>) -> Shares {
+        let mut bound = |key, default| {
+            let bound = section.count(self, key, default, Zero::Allowed);
+            (bound > 0).then_some(bound)
+        };
+        Shares {
+            per_address: bound("max_connections_per_address", 0),
+            per_user: bound("max_connections_per_user", 0),
+            per_tenant: bound("max_connections_per_tenant", 0),
+            parked_per_client: bound("max_parked_per_client", 100),
         }
     }
 

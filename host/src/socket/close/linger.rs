@@ -80,6 +80,9 @@ pub enum Delivery {
 }
 
 impl Delivery {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Confirmed, Self::Sent, Self::NotRead, Self::Failed];
+
     /// For the log.
     #[must_use]
     pub const fn word(self) -> &'static str {

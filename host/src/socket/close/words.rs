@@ -21,6 +21,49 @@ const MAX_REASON: usize = 123;
 /// milliseconds, spread out so that they do not all come at once.
 const RETRY_AFTER: std::ops::Range<u64> = 1_000..5_000;
 
+/// How connections end: the name of the cause, the close code, and who closed. Of codes that a client, a
+/// policy or an upstream chooses, some.
+pub const KINDS: &[(&str, u16, &str)] = &[
+    ("finalized", 1000, "client"),
+    ("closed", 1000, "client"),
+    ("client_closed", 1000, "client"),
+    ("client_closed", 1001, "client"),
+    ("draining", 1001, "gateway"),
+    ("stalled", 1001, "gateway"),
+    ("protocol_error", 1002, "gateway"),
+    ("message_unfinished", 1002, "gateway"),
+    ("eof", 1002, "transport"),
+    ("gone", 1002, "transport"),
+    ("not_utf8", 1007, "gateway"),
+    ("message_too_big", 1009, "gateway"),
+    ("overloaded", 1013, "gateway"),
+    ("rate_limited", 1013, "gateway"),
+    ("handshake_invalid", 4000, "gateway"),
+    ("handshake_timeout", 4000, "gateway"),
+    ("internal_error", 4000, "gateway"),
+    ("denied", 4000, "gateway"),
+    ("denied", 4001, "gateway"),
+    ("denied", 4002, "gateway"),
+    ("denied", 4005, "gateway"),
+    ("denied", 4100, "gateway"),
+    ("ingest_exists", 4002, "gateway"),
+    ("superseded", 4003, "gateway"),
+    ("not_found", 4004, "gateway"),
+    ("policy_denied", 4005, "gateway"),
+    ("upstream_unavailable", 4006, "gateway"),
+    ("policy_failed", 4007, "gateway"),
+    ("idle_timeout", 4008, "gateway"),
+    ("stream_limit", 4009, "gateway"),
+    ("token_expired", 4010, "gateway"),
+    ("resume_refused", 4011, "gateway"),
+    ("auth_unavailable", 4012, "gateway"),
+    ("upstream_closed", 1000, "upstream"),
+    ("upstream_closed", 3000, "upstream"),
+    ("upstream_closed", 4100, "upstream"),
+    ("upstream_refused", 3000, "upstream"),
+    ("upstream_refused", 4100, "upstream"),
+];
+
 /// What a peer is told when its connection ends, and what the log says.
 ///
 /// [`Words::of`] is the only map from a cause to these. Only the close stage
@@ -63,6 +106,13 @@ impl Words {
             Cause::Violation(violation) => violated(*violation),
             Cause::Overloaded => Self::error(1013, "overloaded", "the gateway is overloaded", true)
                 .retry_after(jittered(RETRY_AFTER)),
+            Cause::ShareUsedUp => Self::error(
+                1013,
+                "overloaded",
+                "this client has as many connections as it may have",
+                true,
+            )
+            .retry_after(jittered(RETRY_AFTER)),
             Cause::RateLimited(TooMany(wait)) => {
                 Self::error(1013, "rate_limited", "too many attempts", true).retry_after(*wait)
             }

@@ -52,6 +52,10 @@ impl Upstream for Dialer {
         self.start(stream).boxed()
     }
 
+    fn descriptors(&self) -> u32 {
+        self.backend.descriptors()
+    }
+
     fn outage(&self) -> Duration {
         match &self.backend.on_loss {
             OnLoss::Fail => Duration::ZERO,

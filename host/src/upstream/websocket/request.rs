@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::handshake::machine::TryParse as _;
 use super::transport::Transport;
 use super::{Token, WebSocket, header_word};
 use crate::facts::{Credentials, Facts};
+use crate::headers;
 use crate::upstream::StreamInfo;
 
 /// Bytes of the longest answer to an upgrade.
@@ -45,7 +46,7 @@ impl Request {
             backend.url.authority()
         )
         .into_bytes();
-        for (name, value) in &headers(backend, stream) {
+        for (name, value) in &chosen(backend, stream) {
             head.extend_from_slice(name.as_str().as_bytes());
             head.extend_from_slice(b": ");
             head.extend_from_slice(value.as_bytes());
@@ -85,21 +86,18 @@ impl Request {
             bail!(Answered(response.status()));
         }
         let headers = response.headers();
-        let is = |name: HeaderName, expected: &str| {
-            headers
-                .get(name)
-                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(expected.as_bytes()))
-        };
-        ensure!(is(header::UPGRADE, "websocket"), "its 101 has no Upgrade");
+        let lines = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
         ensure!(
-            is(header::CONNECTION, "upgrade"),
+            headers::has_token(lines(header::UPGRADE), "websocket"),
+            "its 101 has no Upgrade: websocket"
+        );
+        ensure!(
+            headers::has_token(lines(header::CONNECTION), "upgrade"),
             "its 101 has no Connection: Upgrade"
         );
         let accept = derive_accept_key(self.key.as_bytes());
         ensure!(
-            headers
-                .get(header::SEC_WEBSOCKET_ACCEPT)
-                .is_some_and(|value| *value == accept),
+            lines(header::SEC_WEBSOCKET_ACCEPT).eq([accept.as_bytes()]),
             "its 101 has the wrong Sec-WebSocket-Accept"
         );
         for name in [
@@ -116,7 +114,7 @@ impl Request {
 }
 
 /// Who the client is, and what else the configuration names.
-fn headers(backend: &WebSocket, stream: &StreamInfo) -> HeaderMap {
+fn chosen(backend: &WebSocket, stream: &StreamInfo) -> HeaderMap {
     let facts = &stream.facts;
     let mut headers = HeaderMap::new();
     for name in &backend.forward_headers {
@@ -189,9 +187,16 @@ fn is_traceparent(value: &str) -> bool {
 }
 
 /// An attribute as a header can carry it: what is not printable ASCII is
-/// percent-encoded, and the percent sign with it, so that it can be told apart.
+/// percent-encoded, as are spaces at its ends, and the percent sign with them, so
+/// that all of these can be told apart.
 fn encoded(value: &str) -> HeaderValue {
     let encoded = utf8_percent_encode(value, NOT_IN_HEADERS).to_string();
+    // White space at its ends is no part of a header's value (RFC 9110, section 5.5).
+    let inner = encoded.trim_start_matches(' ');
+    let before = "%20".repeat(encoded.len() - inner.len());
+    let value = inner.trim_end_matches(' ');
+    let after = "%20".repeat(inner.len() - value.len());
+    let encoded = format!("{before}{value}{after}");
     // Nothing but printable ASCII is left.
     HeaderValue::try_from(encoded).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -86,18 +86,23 @@ fn settings(config: &Config) -> Vec<String> {
     } = config;
     let Server {
         listen,
+        proxy_listen,
+        proxies,
         header_timeout,
         drain_timeout,
         max_connections,
         max_refusals,
         max_parked,
+        shares,
         tls,
         admin,
+        admin_hosts,
         watch,
     } = server;
     let mut all = vec![
         format!("{decisions:?} {credentials:?} {realms:?}"),
         format!("{data_dir:?} {listen:?} {header_timeout:?} {drain_timeout:?}"),
+        format!("{proxy_listen:?} {proxies:?} {shares:?} {admin_hosts:?}"),
         format!("{max_connections} {max_refusals} {max_parked} {tls:?} {admin:?} {watch:?}"),
     ];
     for (name, set) in key_sets {

@@ -25,7 +25,7 @@ fn unknown_keys_are_reported_in_every_section() {
         "\n[key_sets",
         "[server]\nport = 1\n[key_sets",
         "[server] has no option `port`",
-        "[server] knows: admin_listen, drain_timeout, header_timeout, listen",
+        "[server] knows: admin_hosts, admin_listen, client_address_header, drain_timeout",
     );
     mistake(
         "generate = true",

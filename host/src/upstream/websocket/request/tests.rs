@@ -86,6 +86,71 @@ fn an_attribute_cannot_break_out_of_its_header() {
 }
 
 #[test]
+fn spaces_at_the_ends_of_an_attribute_arrive() {
+    for (value, expected) in [
+        ("u ", "u%20"),
+        ("  u", "%20%20u"),
+        (" a b \t", "%20a b %09"),
+        (" ", "%20"),
+        ("  ", "%20%20"),
+        ("a  b", "a  b"),
+        ("", ""),
+        ("\u{a0}u\u{7f}", "%C2%A0u%7F"),
+    ] {
+        let facts = facts("/x", &[]);
+        facts
+            .set_attribute("auth", "user_id", value.into())
+            .unwrap();
+        let head = head(&backend(), facts);
+        let line = format!("\r\nx-sluice-user: {expected}\r\n");
+        assert!(head.contains(&line), "{value:?} in {head}");
+    }
+}
+
+/// Whether the answer to an upgrade is a valid one.
+fn is_accepted(headers: &[(&str, &str)]) -> bool {
+    let request = Request::new(&backend(), "/in", &stream_info("m1"));
+    let accept = derive_accept_key(request.key.as_bytes());
+    let mut response = Response::new(None);
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    for (name, value) in headers {
+        let value = value.replace("ACCEPT", &accept);
+        let name = HeaderName::try_from(*name).unwrap();
+        response.headers_mut().append(name, value.parse().unwrap());
+    }
+    request.check(&response).is_ok()
+}
+
+#[test]
+fn an_answer_to_an_upgrade_may_list_more_than_it_has_to() {
+    let upgrade = ("upgrade", "WebSocket");
+    let connection = ("connection", "Upgrade");
+    let accept = ("sec-websocket-accept", "ACCEPT");
+    for headers in [
+        &[upgrade, connection, accept][..],
+        &[upgrade, ("connection", "keep-alive, Upgrade"), accept],
+        &[upgrade, ("connection", "keep-alive"), connection, accept],
+        &[upgrade, ("connection", ", UPGRADE ,close"), accept],
+        &[("upgrade", "h2c, websocket"), connection, accept],
+    ] {
+        assert!(is_accepted(headers), "{headers:?}");
+    }
+    for headers in [
+        &[upgrade, accept][..],
+        &[upgrade, ("connection", "keep-alive"), accept],
+        &[upgrade, ("connection", "upgrades"), accept],
+        &[connection, accept],
+        &[("upgrade", "websockets"), connection, accept],
+        &[upgrade, connection],
+        &[upgrade, connection, ("sec-websocket-accept", "x")],
+        &[upgrade, connection, accept, accept],
+        &[upgrade, connection, accept, ("sec-websocket-protocol", "x")],
+    ] {
+        assert!(!is_accepted(headers), "{headers:?}");
+    }
+}
+
+#[test]
 fn the_token_goes_on_only_where_that_is_configured() {
     let mut backend = backend();
     backend.token = Token::Forwarded;

@@ -1,0 +1,86 @@
+//! Every series whose labels are known beforehand, at zero: an alert has something to look at from
+//! the start, and the first event of a kind shows as an increase.
+
+use ::metrics::{counter, gauge, histogram};
+
+use super::{
+    ACCEPT_WAITS, ACCEPTED, CLAIMS, DECISIONS, DELIVERIES, DROPPED, GENERATION, HTTP_REFUSED,
+    INSTANCES, LIVE, PANICS, POLICY_SECONDS, PROXY_FAILURES, QUARANTINES, RECEIVED, RELOADS, SENT,
+    SHADOWS, TASKS, TLS_FAILURES, UNKNOWN, UNRECORDED, UPSTREAM_LOST, UPSTREAM_RESTORED,
+    UPSTREAM_RESTS, closes,
+};
+use crate::config::{Config, Upstream};
+use crate::policy;
+use crate::proxies::preamble::PreambleError;
+use crate::socket::close::{Delivery, KINDS};
+use crate::tls::failure::TlsFailure;
+
+/// Statuses of answers to requests that are no valid upgrade.
+const STATUSES: [u16; 4] = [400, 405, 426, 431];
+const UNRECORDED_REASONS: [&str; 3] = ["queue-full", "disk", "writer-gone"];
+const SHADOW_RESULTS: [&str; 4] = ["agree", "differ", "failed", "skipped"];
+const RELOAD_RESULTS: [&str; 2] = ["swapped", "refused"];
+
+/// Series of every gateway.
+pub(super) fn register() {
+    for name in [
+        ACCEPTED,
+        ACCEPT_WAITS,
+        RECEIVED,
+        SENT,
+        UNKNOWN,
+        DROPPED,
+        PANICS,
+    ] {
+        counter!(name).absolute(0);
+    }
+    for name in [LIVE, CLAIMS, TASKS, INSTANCES, GENERATION] {
+        gauge!(name).set(0.0);
+    }
+    for status in STATUSES {
+        counter!(HTTP_REFUSED, "status" => status.to_string()).absolute(0);
+    }
+    for (cause, code, closed_by) in KINDS {
+        closes(cause, *code, closed_by).absolute(0);
+    }
+    let labelled: [(_, _, &[&'static str]); 5] = [
+        (DELIVERIES, "delivery", &Delivery::ALL.map(Delivery::word)),
+        (
+            TLS_FAILURES,
+            "reason",
+            &TlsFailure::ALL.map(TlsFailure::word),
+        ),
+        (PROXY_FAILURES, "reason", &PreambleError::WORDS),
+        (UNRECORDED, "reason", &UNRECORDED_REASONS),
+        (RELOADS, "result", &RELOAD_RESULTS),
+    ];
+    for (name, label, values) in labelled {
+        for value in values {
+            counter!(name, label => *value).absolute(0);
+        }
+    }
+}
+
+/// Series of a configuration that is served from now on. Those of one before stay.
+pub fn register_of(config: &Config) {
+    for (name, policy) in &config.policies {
+        for outcome in policy::OUTCOMES {
+            counter!(DECISIONS, "policy" => name.clone(), "outcome" => outcome).absolute(0);
+        }
+        counter!(QUARANTINES, "policy" => name.clone()).absolute(0);
+        // It has no samples, and is shown.
+        drop(histogram!(POLICY_SECONDS, "policy" => name.clone()));
+        if policy.trial.is_some() {
+            for result in SHADOW_RESULTS {
+                counter!(SHADOWS, "policy" => name.clone(), "result" => result).absolute(0);
+            }
+        }
+    }
+    let upstreams = config.upstreams.iter();
+    let backends = upstreams.filter(|(_, upstream)| matches!(upstream, Upstream::WebSocket(_)));
+    for (name, _) in backends {
+        for metric in [UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS] {
+            counter!(metric, "upstream" => name.clone()).absolute(0);
+        }
+    }
+}
