@@ -123,7 +123,7 @@ pub const ALL: [Metric; 24] = [
         DECISIONS,
         Kind::Counter,
         &["policy", "outcome"],
-        "Policy calls: accept, reject, abandoned, trap, busy, quarantined or limit-*",
+        "Policy calls: accept, reject, client-fault, abandoned, trap, busy, quarantined or limit-*",
     ),
     metric(
         POLICY_SECONDS,
@@ -306,6 +306,7 @@ pub fn decided(record: &Record) {
     let outcome = match &record.outcome {
         Outcome::Accepted => "accept",
         Outcome::Rejected(_) => "reject",
+        Outcome::ClientFault(_) => "client-fault",
         Outcome::FailedClosed(failure) | Outcome::FailedOpen(failure) => failure.word(),
         Outcome::Abandoned => "abandoned",
     };

@@ -14,6 +14,7 @@ mod admission;
 mod backends;
 mod boundary;
 mod cli;
+mod client_faults;
 mod components;
 mod config;
 mod decisions;
