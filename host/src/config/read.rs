@@ -25,7 +25,7 @@ mod clients;
 mod component;
 mod key_set;
 mod limits;
-mod names;
+pub(crate) mod names;
 mod paths;
 mod policy;
 mod policy_limits;

@@ -270,7 +270,11 @@ mod tests {
             for _ in 0..random.u32(1..LONG_CALLS) {
                 late += 1;
                 pace.learn(client(0), random_late(&mut random), ANSWERED);
-                assert_eq!(pace.grade(client(0)), Grade::Quick, "after {late} late calls");
+                assert_eq!(
+                    pace.grade(client(0)),
+                    Grade::Quick,
+                    "after {late} late calls"
+                );
             }
         }
     }

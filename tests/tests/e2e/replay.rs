@@ -343,7 +343,9 @@ fn what_was_no_decision_is_passed_over_and_what_is_no_record_is_named() {
     let nobody = replay(&["--policy", "duplicate"]);
     assert_eq!(nobody.status, Some(1));
     assert!(
-        nobody.stderr.contains("there is no decision of \"duplicate\"")
+        nobody
+            .stderr
+            .contains("there is no decision of \"duplicate\"")
             && nobody.stderr.contains("guest"),
         "{nobody:?}"
     );
