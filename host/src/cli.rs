@@ -9,6 +9,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Secret, units};
+use crate::policy::compile;
 use crate::token::Bearer;
 
 pub mod policy;
@@ -91,6 +92,23 @@ Exit status:
     /// Write a policy: make a project, build it, look at a component.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Compile the component on standard input: the gateway starts itself with this.
+    #[command(name = compile::COMMAND, hide = true)]
+    CompileComponent(CompileArgs),
+}
+
+/// The limits of a process that compiles.
+#[derive(Debug, Args)]
+pub struct CompileArgs {
+    /// Bytes of memory.
+    #[arg(long)]
+    pub memory: u64,
+    /// Milliseconds of processor time.
+    #[arg(long)]
+    pub time_ms: u64,
+    /// For an engine that counts what guests execute.
+    #[arg(long)]
+    pub metered: bool,
 }
 
 /// `sluice serve`

@@ -23,6 +23,7 @@ pub mod units;
 pub use credentials::Credentials;
 pub use diagnostics::{Diagnostic, Diagnostics, Look, Place, Warnings};
 pub use limits::{Limits, Metering, PolicyLimits, TokenExpiry};
+pub(crate) use read::names::FACTS;
 pub use reference::Reference;
 pub use secret::Secret;
 

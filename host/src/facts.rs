@@ -37,7 +37,7 @@ pub const RESUME_HEADER: HeaderName = HeaderName::from_static("x-sluice-resume")
 
 /// Attributes that all policies of one connection may leave together, and the
 /// bytes of one of them: what a guest can make the host remember is bounded.
-const MAX_ATTRIBUTES: usize = 64;
+pub const MAX_ATTRIBUTES: usize = 64;
 const MAX_ATTRIBUTE_BYTES: usize = 8 * 1024;
 
 /// Whether the asker may see credentials.

@@ -34,7 +34,7 @@ pub async fn command(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
         PolicyCommand::Build(args) => build::run(args)?,
         PolicyCommand::Inspect(args) => inspect::run(args)?,
         PolicyCommand::Test(args) => return test::run(args).await,
-        PolicyCommand::Run(args) => run::run(args).await?,
+        PolicyCommand::Run(args) => return run::run(args).await,
         PolicyCommand::Bench(args) => bench::run(args).await?,
         PolicyCommand::Replay(args) => return replay::run(args).await,
     }

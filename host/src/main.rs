@@ -4,10 +4,15 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use sluice::cli::{Cli, Command};
+use sluice::policy::compile;
 use sluice::{client, kit, logs, serve, token, upstream};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Before there are threads that its limits would count.
+    if let Command::CompileComponent(args) = &cli.command {
+        return compile::run(args);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -28,6 +33,7 @@ fn main() -> ExitCode {
         Command::Stream(args) => {
             return ExitCode::from(runtime.block_on(client::run(&args)).exit_code());
         }
+        Command::CompileComponent(args) => return compile::run(&args),
         Command::Policy(command) => {
             let done = runtime.block_on(kit::command(&command));
             return done.unwrap_or_else(|error| failed(&error));

@@ -145,7 +145,7 @@ pub const ALL: [Metric; 26] = [
         DECISIONS,
         Kind::Counter,
         &["policy", "outcome"],
-        "Policy calls: accept, reject, abandoned, trap, busy, quarantined or limit-*",
+        "Policy calls: accept, reject, client-fault, abandoned, trap, busy, quarantined or limit-*",
     ),
     metric(
         POLICY_SECONDS,
@@ -347,6 +347,7 @@ pub fn decided(record: &Record) {
     let outcome = match &record.outcome {
         Outcome::Accepted => "accept",
         Outcome::Rejected(_) => "reject",
+        Outcome::ClientFault(_) => "client-fault",
         Outcome::FailedClosed(failure) | Outcome::FailedOpen(failure) => failure.word(),
         Outcome::Abandoned => "abandoned",
     };

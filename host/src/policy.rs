@@ -21,6 +21,8 @@ mod budget;
 pub mod builtin;
 pub mod cache;
 pub mod chain;
+pub mod client;
+pub mod compile;
 pub mod component;
 pub mod convert;
 pub mod counters;
@@ -36,12 +38,14 @@ pub mod record;
 pub mod shadow;
 mod shelf;
 pub mod state;
+pub mod swap;
 mod turns;
 pub mod wasi;
 pub mod window;
 pub mod world;
 
 pub use chain::Chain;
+pub use client::ClientFault;
 
 use record::notes::Notes;
 
@@ -84,7 +88,7 @@ impl Rejection {
 }
 
 /// How a policy broke. The words are for the operator; the client learns only
-/// that it did.
+/// that it did. What a client is to be blamed for is a [`ClientFault`] instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The guest trapped, or broke the rules of the component model.
@@ -102,9 +106,10 @@ pub enum Failure {
 }
 
 /// How calls end, as metrics say it: the words of [`Outcome`] and of [`Failure::word`].
-pub const OUTCOMES: [&str; 12] = [
+pub const OUTCOMES: [&str; 13] = [
     "accept",
     "reject",
+    "client-fault",
     "abandoned",
     "trap",
     "busy",
@@ -187,6 +192,8 @@ pub enum Outcome {
     Accepted,
     /// It rejected, with this code.
     Rejected(String),
+    /// What the client sent was more than the policy could hand on, and the connection was refused.
+    ClientFault(ClientFault),
     /// It broke, and the connection was refused.
     FailedClosed(Failure),
     /// It broke, and the operator has that passed over.
@@ -202,6 +209,8 @@ pub enum Answer {
     Decided(Decision),
     /// The policy decided, after it was told that keys could not be had.
     KeysUnavailable(Decision),
+    /// The gateway ended the call because of what the client sent, and refuses the connection.
+    ClientFault(ClientFault),
 }
 
 /// Something that decides about connections.

@@ -17,7 +17,7 @@ use crate::policy::Rejection;
 
 /// Claims that one session may hold: what a guest can make the host remember
 /// is bounded.
-const MAX_CLAIMS: usize = 16;
+pub const MAX_CLAIMS: usize = 16;
 /// Bytes of one claim's key.
 const MAX_KEY_BYTES: usize = 1024;
 
@@ -55,6 +55,8 @@ pub struct Session {
     held: Mutex<Held>,
     notice: OnceLock<Rejection>,
     noticed: CancellationToken,
+    /// The user that a policy has verified.
+    user: OnceLock<Box<str>>,
     /// The session that began the stream which this one came back for.
     resumes: OnceLock<Arc<str>>,
     ended: CancellationToken,
@@ -363,6 +365,7 @@ impl Session {
             held: Mutex::default(),
             notice: OnceLock::new(),
             noticed: CancellationToken::new(),
+            user: OnceLock::new(),
             resumes: OnceLock::new(),
             ended: CancellationToken::new(),
             expires_at: AtomicU64::new(u64::MAX),
@@ -379,7 +382,23 @@ impl Session {
             session: Arc::clone(real),
             since: real.lock().since(mark),
         };
-        Arc::new(Self::new(Arc::new(facts), Some(original)))
+        let shadow = Self::new(Arc::new(facts), Some(original));
+        if let Some(user) = real.user() {
+            shadow.identify(user);
+        }
+        Arc::new(shadow)
+    }
+
+    /// Notes who the client is, once a policy has verified that.
+    pub fn identify(&self, user: &str) {
+        // The first policy that knows it is believed.
+        let _ = self.user.set(user.into());
+    }
+
+    /// The user that a policy has verified.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.user.get().map(|user| &**user)
     }
 
     /// Waits until another connection has evicted this one.

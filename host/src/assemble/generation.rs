@@ -63,7 +63,7 @@ impl Builder {
         let compiled = config.data_dir.join("components");
         Ok(Self {
             upstreams,
-            engine: Arc::new(Engine::new()?.keeping_compiled(compiled)),
+            engine: Arc::new(Engine::new()?.compiling_apart().keeping_compiled(compiled)),
             registry,
             counters: Arc::default(),
             room: Room::default(),

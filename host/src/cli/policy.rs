@@ -29,6 +29,9 @@ pub enum PolicyCommand {
     Test(TestArgs),
     /// Try a policy on one case, and show what it did: its answer, its log,
     /// and what it took.
+    ///
+    /// Exits with 0 when the policy decided, whatever that was; with 2 when it
+    /// trapped or passed a limit; and with 1 when it could not be asked.
     Run(RunArgs),
     /// Measure what a decision costs on this machine.
     Bench(BenchArgs),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::policy::compile;
+
 /// What happens to a stream whose token runs out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenExpiry {
@@ -76,6 +78,8 @@ pub struct PolicyLimits {
     pub max_attribute: usize,
     /// Counters that it may have at once.
     pub max_counters: usize,
+    /// What compiling its component may take.
+    pub compile: compile::Limits,
 }
 
 impl Default for PolicyLimits {
@@ -94,6 +98,10 @@ impl Default for PolicyLimits {
             max_message: 1 << 10,
             max_attribute: 1 << 10,
             max_counters: 10_000,
+            compile: compile::Limits {
+                memory: 2 << 30,
+                time: Duration::from_secs(60),
+            },
         }
     }
 }

@@ -27,7 +27,7 @@ mod component;
 mod effects;
 mod key_set;
 mod limits;
-mod names;
+pub(crate) mod names;
 mod paths;
 mod policy;
 mod policy_limits;

@@ -1,21 +1,29 @@
 //! `sluice policy run`: one case, and everything that there is to see.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use bytesize::ByteSize;
 
 use super::fixture::{self, Case};
 use super::subject::Subject;
-use super::trial::Trial;
+use super::trial::{Trial, Verdict};
 use crate::cli::policy::RunArgs;
 use crate::policy::engine::Engine;
+
+/// The policy decided, whatever that was.
+const DECIDED: u8 = 0;
+/// It could not be asked about the case.
+const NOT_ASKED: u8 = 1;
+/// It trapped, or passed one of its limits.
+const BROKE: u8 = 2;
 
 /// Runs `sluice policy run`.
 ///
 /// # Errors
 /// Where the case cannot be tried.
-pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
+pub async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let case = choose(&args.file, args.case.as_deref())?;
     let subject = Subject::load(&args.subject, Engine::new()?).await?;
     let trial = Trial::of(&subject, &case).await?;
@@ -53,7 +61,11 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
             None => println!(),
         }
     }
-    Ok(())
+    Ok(ExitCode::from(match trial.verdict {
+        Verdict::Failed(_) => BROKE,
+        Verdict::NotAsked(_) => NOT_ASKED,
+        _ => DECIDED,
+    }))
 }
 
 /// The case of that name, or the only one.

@@ -14,7 +14,7 @@ use crate::config::{self, Config, Diagnostics};
 use crate::policy::component::ComponentPolicy;
 use crate::policy::engine::Engine;
 use crate::policy::fetch::Fetcher;
-use crate::policy::load::{self, Compiled, Parts};
+use crate::policy::load::{self, Compiled, LoadError, Parts};
 use crate::policy::world::World;
 use crate::serve::Mistakes;
 
@@ -61,12 +61,14 @@ impl Subject {
             settings.component = config::Component::File(file);
         }
         // Where the gateway keeps them too: what a case changes compiles nothing.
-        let engine = Arc::new(engine.keeping_compiled(config.data_dir.join("components")));
+        let engine = Arc::new(
+            engine
+                .compiling_apart()
+                .keeping_compiled(config.data_dir.join("components")),
+        );
         // The one that is being worked on is seldom the one that is pinned.
         let fetcher = Arc::new(Fetcher::new(&config));
-        let compiled = load::compile(&engine, &fetcher, &settings.component, None)
-            .await
-            .with_context(|| format!("the component of \"{name}\""))?;
+        let compiled = compiled(&engine, &fetcher, &name, &settings).await?;
         Ok(Self {
             config: Arc::new(config),
             name,
@@ -82,12 +84,13 @@ impl Subject {
     /// # Errors
     /// Where it does not compile there.
     pub async fn on(&self, engine: Engine) -> anyhow::Result<Self> {
-        let engine = Arc::new(engine.keeping_compiled(self.config.data_dir.join("components")));
+        let folder = self.config.data_dir.join("components");
+        let engine = Arc::new(engine.compiling_apart().keeping_compiled(folder));
         Ok(Self {
             config: Arc::clone(&self.config),
             name: self.name.clone(),
             settings: self.settings.clone(),
-            compiled: load::compile(&engine, &self.fetcher, &self.settings.component, None).await?,
+            compiled: compiled(&engine, &self.fetcher, &self.name, &self.settings).await?,
             fetcher: Arc::clone(&self.fetcher),
             engine,
         })
@@ -123,6 +126,26 @@ impl Subject {
         drop(diagnostics.finish().map_err(Mistakes)?);
         policy.context("a policy that cannot be made is reported")
     }
+}
+
+async fn compiled(
+    engine: &Arc<Engine>,
+    fetcher: &Fetcher,
+    name: &str,
+    settings: &config::Policy,
+) -> anyhow::Result<Compiled> {
+    let error = match load::compile(engine, fetcher, settings, None).await {
+        Ok(compiled) => return Ok(compiled),
+        Err(LoadError::Imports(imports)) => {
+            return Err(Mistakes(load::ungranted(name, settings, &imports)).into());
+        }
+        Err(LoadError::Compile(error)) => {
+            let help = error.help();
+            anyhow::Error::new(error).context(help)
+        }
+        Err(error) => error.into(),
+    };
+    Err(error.context(format!("the component of \"{name}\"")))
 }
 
 /// Which of a configuration's policies is meant.

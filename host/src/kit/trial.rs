@@ -46,6 +46,8 @@ pub enum Verdict {
     ConfigError(String),
     /// It broke.
     Failed(Failure),
+    /// It was not asked, because the case is about something for which it has no hook.
+    NotAsked(String),
 }
 
 impl Trial {
@@ -60,7 +62,10 @@ impl Trial {
         let verdict = match policy.try_out().await {
             Err(failure) => Verdict::Failed(failure),
             Ok(Err(complaint)) => Verdict::ConfigError(complaint),
-            Ok(Ok(())) => ask(&policy, &scene, &mut calls).await?,
+            Ok(Ok(())) => match without_a_hook(case, &policy) {
+                Some(why) => Verdict::NotAsked(why),
+                None => ask(&policy, &scene, &mut calls).await,
+            },
         };
         Ok(Self {
             verdict,
@@ -73,11 +78,7 @@ impl Trial {
 
 /// Asks the hooks that the policy has, in the order of a connection's life,
 /// until one does not accept; and tells it of the end, whatever it answered.
-pub async fn ask(
-    policy: &ComponentPolicy,
-    scene: &Scene,
-    calls: &mut Vec<Call>,
-) -> anyhow::Result<Verdict> {
+pub async fn ask(policy: &ComponentPolicy, scene: &Scene, calls: &mut Vec<Call>) -> Verdict {
     let verdict = decide(policy, scene, calls).await;
     let told = match &scene.ending {
         Some(ending) if policy.hooks().close.is_some() => {
@@ -85,13 +86,54 @@ pub async fn ask(
         }
         _ => None,
     };
-    anyhow::ensure!(
-        !calls.is_empty(),
-        "\"{}\" is asked about streams, or told of their end, and this case has neither: \
-         add `windows` or `ending`",
-        policy.name()
-    );
-    Ok(told.unwrap_or(verdict))
+    told.unwrap_or(verdict)
+}
+
+/// Why a policy cannot answer a case: the case has what only a hook is asked about that the policy
+/// does not have, or it has nothing that any of the policy's hooks is asked about.
+fn without_a_hook(case: &Case, policy: &ComponentPolicy) -> Option<String> {
+    let hooks = policy.hooks();
+    let name = policy.name();
+    let parts = [
+        (
+            "handshake",
+            "on-handshake",
+            case.handshake.is_some(),
+            hooks.handshake.is_some(),
+        ),
+        (
+            "windows",
+            "on-frames",
+            !case.windows.is_empty(),
+            hooks.frames.is_some(),
+        ),
+        (
+            "ending",
+            "on-close",
+            case.ending.is_some(),
+            hooks.close.is_some(),
+        ),
+    ];
+    let mut lacking = parts
+        .iter()
+        .filter(|(_, _, is_there, has_hook)| *is_there && !has_hook);
+    if let Some((part, hook, ..)) = lacking.next() {
+        return Some(format!(
+            "the case has `{part}`, and \"{name}\" has no hook {hook}: take `{part}` out of the case, \
+             or export the hook"
+        ));
+    }
+    let always = hooks.connect.is_some() || hooks.handshake.is_some();
+    let asked = always
+        || parts
+            .iter()
+            .any(|(_, _, is_there, has_hook)| *is_there && *has_hook);
+    (!asked).then(|| {
+        format!(
+            "\"{name}\" is asked about streams, or told of their end, and this case has neither: \
+             add `windows` or `ending`"
+        )
+    })
 }
 
 async fn decide(policy: &ComponentPolicy, scene: &Scene, calls: &mut Vec<Call>) -> Verdict {
@@ -148,6 +190,7 @@ async fn put(
         }
         Ok((Answer::Decided(Decision::Reject(rejection)), _)) => Some(Verdict::Reject(rejection)),
         Ok((Answer::KeysUnavailable(Decision::Reject(_)), _)) => Some(Verdict::AuthUnavailable),
+        Ok((Answer::ClientFault(fault), _)) => Some(Verdict::Reject(fault.rejection())),
         Err(failure) => Some(Verdict::Failed(failure)),
     }
 }
@@ -178,6 +221,7 @@ impl std::fmt::Display for Verdict {
                 write!(f, "config error: {}", crate::text::clean(complaint, 1024))
             }
             Self::Failed(failure) => write!(f, "the policy {failure}"),
+            Self::NotAsked(why) => write!(f, "not asked: {why}"),
         }
     }
 }

@@ -1,24 +1,30 @@
-//! Quarantine: a policy that keeps breaking is left alone for a while, so that
-//! it does not cost every connection its whole time limit.
+//! Quarantine: a policy that keeps breaking is left alone for a while, so that it does not cost
+//! every connection its whole time limit.
 //!
-//! Quarantine is one more way to fail, and means what every failure of the
-//! policy means: where it fails closed the connection is refused. It begins
-//! after failures in a row only; one good answer between them starts the count
-//! again, so that a client which makes its own calls fail does not put away a
-//! policy that works for everybody else.
+//! Quarantine is one more way to fail, and means what every failure of the policy means: where it
+//! fails closed the connection is refused. So it must never be one client's doing. It begins when
+//! the calls of so many *different clients* have failed one after the other, and nobody else had an
+//! answer in between. A client counts once, however many connections it opens and whatever it sends
+//! on them; [`Client`] says how clients are told apart. One good answer starts the count again.
+//!
+//! When the time is over, one call after the other finds out how the policy is, each for another
+//! client. A client whose call fails then, or is its own fault, is not asked for again, so that it
+//! cannot keep the policy away either.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Failure;
+use super::client::Client;
+use super::{Answer, Failure};
 use crate::metrics;
 
 /// When to begin, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quarantine {
-    /// Failures in a row.
+    /// Different clients in a row whose calls fail.
     pub after: usize,
     /// How long; zero is never.
     pub lasts: Duration,
@@ -33,12 +39,28 @@ pub struct Breaker {
 
 enum State {
     /// It is asked.
-    Well { failures: usize },
+    Well {
+        /// The clients whose calls failed since it last answered.
+        failed: Vec<Client>,
+    },
     /// It is not, until then.
     Away { until: Instant },
-    /// The time is over. One call finds out how it is; the others are not made.
-    Probed,
+    /// The time is over.
+    Probed(Probes),
 }
+
+/// How finding out goes.
+struct Probes {
+    /// A call is under way; others are not made.
+    under_way: bool,
+    /// The clients whose calls failed.
+    failed: Vec<Client>,
+    /// Clients whose calls said nothing about the policy, the last ones.
+    excused: VecDeque<Client>,
+}
+
+/// Clients that are remembered whose probes said nothing.
+const MAX_EXCUSED: usize = 64;
 
 /// A call that may be made. Dropping it says nothing about the policy.
 pub struct Try<'a> {
@@ -59,23 +81,31 @@ impl Breaker {
         Self {
             policy,
             quarantine,
-            state: Mutex::new(State::Well { failures: 0 }),
+            state: Mutex::new(State::Well { failed: Vec::new() }),
         }
     }
 
-    /// Asks whether a call may be made now.
+    /// Asks whether a call may be made for this client now.
     ///
     /// # Errors
     /// [`Failure::Quarantined`]
-    pub fn enter(&self) -> Result<Try<'_>, Failure> {
+    pub fn enter(&self, client: impl FnOnce() -> Client) -> Result<Try<'_>, Failure> {
         let mut state = self.lock();
-        let kind = match *state {
+        let kind = match &mut *state {
             State::Well { .. } => Kind::Ordinary,
-            State::Away { until } if Instant::now() >= until => {
-                *state = State::Probed;
+            State::Away { until } if Instant::now() >= *until => {
+                *state = State::Probed(Probes {
+                    under_way: true,
+                    failed: Vec::new(),
+                    excused: VecDeque::new(),
+                });
                 Kind::Probe
             }
-            State::Away { .. } | State::Probed => return Err(Failure::Quarantined),
+            State::Probed(probes) if !probes.under_way && probes.may_be_for(client()) => {
+                probes.under_way = true;
+                Kind::Probe
+            }
+            State::Away { .. } | State::Probed(_) => return Err(Failure::Quarantined),
         };
         Ok(Try {
             breaker: self,
@@ -83,19 +113,26 @@ impl Breaker {
         })
     }
 
-    fn failed(&self, kind: Kind) {
+    fn failed(&self, kind: Kind, client: Client, failure: &Failure) {
         let Quarantine { after, lasts } = self.quarantine;
+        if lasts.is_zero() {
+            return;
+        }
         let mut state = self.lock();
-        let failures = match &mut *state {
-            State::Well { failures } => {
-                *failures += 1;
-                *failures
+        let failed = match &mut *state {
+            State::Well { failed } => failed,
+            State::Probed(probes) if kind == Kind::Probe => {
+                probes.under_way = false;
+                &mut probes.failed
             }
-            State::Probed if kind == Kind::Probe => after,
             // A call that began before the quarantine did.
-            State::Probed | State::Away { .. } => return,
+            State::Probed(_) | State::Away { .. } => return,
         };
-        if failures >= after && !lasts.is_zero() {
+        if !failed.contains(&client) {
+            failed.push(client);
+        }
+        let clients = failed.len();
+        if clients >= after {
             *state = State::Away {
                 until: Instant::now() + lasts,
             };
@@ -104,7 +141,9 @@ impl Breaker {
             tracing::warn!(
                 policy = &*self.policy,
                 ?lasts,
-                "quarantined: it keeps failing"
+                clients,
+                cause = %failure,
+                "quarantined: it fails for one client after the other"
             );
         }
     }
@@ -112,13 +151,27 @@ impl Breaker {
     fn answered(&self, kind: Kind) {
         let mut state = self.lock();
         match &mut *state {
-            State::Well { failures } => *failures = 0,
-            State::Probed if kind == Kind::Probe => {
-                *state = State::Well { failures: 0 };
+            State::Well { failed } => failed.clear(),
+            State::Probed(_) if kind == Kind::Probe => {
+                *state = State::Well { failed: Vec::new() };
                 drop(state);
                 tracing::info!(policy = &*self.policy, "out of quarantine: it answered");
             }
-            State::Probed | State::Away { .. } => {}
+            State::Probed(_) | State::Away { .. } => {}
+        }
+    }
+
+    /// The call was ended by what its client sent.
+    fn excused(&self, kind: Kind, client: impl FnOnce() -> Client) {
+        if kind == Kind::Ordinary {
+            return;
+        }
+        if let State::Probed(probes) = &mut *self.lock() {
+            probes.under_way = false;
+            if probes.excused.len() >= MAX_EXCUSED {
+                probes.excused.pop_front();
+            }
+            probes.excused.push_back(client());
         }
     }
 
@@ -128,13 +181,22 @@ impl Breaker {
     }
 }
 
+impl Probes {
+    fn may_be_for(&self, client: Client) -> bool {
+        !self.failed.contains(&client) && !self.excused.contains(&client)
+    }
+}
+
 impl Try<'_> {
-    /// Says what came of the call. That there was no room for it is not the
-    /// policy's fault.
-    pub fn report<T>(self, result: &Result<T, Failure>) {
+    /// Says what came of the call for this client. That there was no room for
+    /// it is not the policy's fault.
+    pub fn report(self, result: &Result<Answer, Failure>, client: impl FnOnce() -> Client) {
         match result {
-            Ok(_) => self.breaker.answered(self.kind),
-            Err(Failure::Trap(_) | Failure::Limit(_)) => self.breaker.failed(self.kind),
+            Ok(Answer::Decided(_) | Answer::KeysUnavailable(_)) => self.breaker.answered(self.kind),
+            Ok(Answer::ClientFault(_)) => self.breaker.excused(self.kind, client),
+            Err(failure @ (Failure::Trap(_) | Failure::Limit(_))) => {
+                self.breaker.failed(self.kind, client(), failure);
+            }
             Err(Failure::Busy | Failure::Quarantined) => {}
         }
     }
@@ -143,13 +205,10 @@ impl Try<'_> {
 impl Drop for Try<'_> {
     /// A probe that nobody waited for is made again.
     fn drop(&mut self) {
-        if self.kind == Kind::Probe {
-            let mut state = self.breaker.lock();
-            if matches!(*state, State::Probed) {
-                *state = State::Away {
-                    until: Instant::now(),
-                };
-            }
+        if self.kind == Kind::Probe
+            && let State::Probed(probes) = &mut *self.breaker.lock()
+        {
+            probes.under_way = false;
         }
     }
 }
@@ -157,6 +216,8 @@ impl Drop for Try<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::client::{ClientFault, Excess, Sent};
+    use crate::policy::{Decision, Limit};
 
     const LASTS: Duration = Duration::from_secs(10);
 
@@ -164,61 +225,118 @@ mod tests {
         Breaker::new("p".into(), Quarantine { after: 3, lasts })
     }
 
-    fn call(breaker: &Breaker, result: &Result<(), Failure>) -> Result<(), Failure> {
-        breaker.enter().map(|attempt| attempt.report(result))
+    /// A call of the client with this number.
+    fn call(
+        breaker: &Breaker,
+        client: u8,
+        result: &Result<Answer, Failure>,
+    ) -> Result<(), Failure> {
+        let client = || Client::numbered(client);
+        breaker
+            .enter(client)
+            .map(|attempt| attempt.report(result, client))
     }
 
-    fn trap() -> Result<(), Failure> {
+    fn trap() -> Result<Answer, Failure> {
         Err(Failure::Trap("unreachable".to_owned()))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn failures_in_a_row_put_it_away_and_one_good_answer_brings_it_back() {
-        let breaker = breaker(LASTS);
-        for _ in 0..3 {
-            call(&breaker, &trap()).unwrap();
+    fn good() -> Result<Answer, Failure> {
+        Ok(Answer::Decided(Decision::Accept))
+    }
+
+    fn clients_fault() -> Result<Answer, Failure> {
+        Ok(Answer::ClientFault(ClientFault {
+            excess: Excess::Copied,
+            sent: Sent::Request,
+        }))
+    }
+
+    fn put_away(breaker: &Breaker) {
+        for client in 0..3 {
+            call(breaker, client, &trap()).unwrap();
         }
-        assert_eq!(call(&breaker, &Ok(())), Err(Failure::Quarantined));
-        tokio::time::advance(LASTS).await;
-        let probe = breaker.enter().unwrap();
-        assert_eq!(call(&breaker, &Ok(())), Err(Failure::Quarantined));
-        probe.report(&Ok(()));
-        for _ in 0..2 {
-            call(&breaker, &trap()).unwrap();
-        }
-        call(&breaker, &Ok(())).unwrap();
+        assert_eq!(call(breaker, 9, &good()), Err(Failure::Quarantined));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_probe_that_fails_puts_it_away_again() {
+    async fn different_clients_in_a_row_put_it_away_and_one_good_answer_brings_it_back() {
         let breaker = breaker(LASTS);
-        for _ in 0..3 {
-            call(&breaker, &trap()).unwrap();
-        }
+        put_away(&breaker);
         tokio::time::advance(LASTS).await;
-        call(&breaker, &trap()).unwrap();
-        assert_eq!(call(&breaker, &Ok(())), Err(Failure::Quarantined));
+        let probe = breaker.enter(|| Client::numbered(9)).unwrap();
+        assert_eq!(call(&breaker, 8, &good()), Err(Failure::Quarantined));
+        probe.report(&good(), || Client::numbered(9));
+        for client in 0..2 {
+            call(&breaker, client, &trap()).unwrap();
+        }
+        call(&breaker, 0, &good()).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_client_never_puts_it_away_nor_do_a_few() {
+        let breaker = breaker(LASTS);
+        for round in 0..100 {
+            call(&breaker, round % 2, &trap()).unwrap();
+            call(&breaker, 0, &Err(Failure::Limit(Limit::Memory))).unwrap();
+        }
+        call(&breaker, 9, &good()).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_a_clients_fault_neither_counts_nor_starts_the_count_again() {
+        let breaker = breaker(LASTS);
+        for client in 0..100 {
+            call(&breaker, client, &clients_fault()).unwrap();
+        }
+        for client in 0..3 {
+            call(&breaker, client, &clients_fault()).unwrap();
+            call(&breaker, client, &trap()).unwrap();
+        }
+        assert_eq!(call(&breaker, 9, &good()), Err(Failure::Quarantined));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probes_that_fail_for_different_clients_put_it_away_again() {
+        let breaker = breaker(LASTS);
+        put_away(&breaker);
+        tokio::time::advance(LASTS).await;
+        put_away(&breaker);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_client_cannot_keep_it_away_by_being_the_one_that_is_probed() {
+        for its_own in [trap(), clients_fault()] {
+            let breaker = breaker(LASTS);
+            put_away(&breaker);
+            tokio::time::advance(LASTS).await;
+            call(&breaker, 0, &its_own).unwrap();
+            for _ in 0..100 {
+                assert_eq!(call(&breaker, 0, &its_own), Err(Failure::Quarantined));
+            }
+            call(&breaker, 9, &good()).unwrap();
+            call(&breaker, 0, &its_own).unwrap();
+            call(&breaker, 9, &good()).unwrap();
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_probe_that_nobody_waited_for_is_made_again() {
         let breaker = breaker(LASTS);
-        for _ in 0..3 {
-            call(&breaker, &trap()).unwrap();
-        }
+        put_away(&breaker);
         tokio::time::advance(LASTS).await;
-        drop(breaker.enter().unwrap());
-        call(&breaker, &Ok(())).unwrap();
-        call(&breaker, &Ok(())).unwrap();
+        drop(breaker.enter(|| Client::numbered(0)).unwrap());
+        call(&breaker, 0, &good()).unwrap();
+        call(&breaker, 0, &good()).unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn good_answers_between_failures_keep_it_in_use() {
         let breaker = breaker(LASTS);
-        for _ in 0..20 {
-            call(&breaker, &trap()).unwrap();
-            call(&breaker, &trap()).unwrap();
-            call(&breaker, &Ok(())).unwrap();
+        for client in 0..20 {
+            call(&breaker, client, &trap()).unwrap();
+            call(&breaker, client + 100, &trap()).unwrap();
+            call(&breaker, 0, &good()).unwrap();
         }
     }
 
@@ -226,9 +344,9 @@ mod tests {
     async fn no_room_is_not_its_fault_and_no_time_is_no_quarantine() {
         let busy = breaker(LASTS);
         let never = breaker(Duration::ZERO);
-        for _ in 0..20 {
-            call(&busy, &Err(Failure::Busy)).unwrap();
-            call(&never, &trap()).unwrap();
+        for client in 0..20 {
+            call(&busy, client, &Err(Failure::Busy)).unwrap();
+            call(&never, client, &trap()).unwrap();
         }
     }
 }

@@ -15,10 +15,10 @@
 //! A damaged entry, one of another engine, one that was put there by somebody
 //! else or renamed is removed, and the component is compiled.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::hash::{Hash as _, Hasher};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::hmac;
@@ -26,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::compile;
 use super::shelf::{Shelf, private_folder};
 use crate::text;
 
@@ -75,21 +76,17 @@ impl Cache {
     pub fn load(&self, engine: &Engine, component: &Digest) -> Option<Component> {
         let name = self.entry(component);
         let entry = self.shelf.read(&name)?;
-        let loaded = self.verified(&entry, component).map(|code| {
-            // SAFETY: the code was serialized by this gateway for this engine:
-            // the keyed digest says so, and the module's documentation says
-            // who else could have made it.
-            #[allow(unsafe_code, reason = "the one place where compiled code is loaded")]
-            unsafe {
-                Component::deserialize(engine, code)
-            }
-        });
+        // The keyed digest says that this gateway made it for this engine; the module's
+        // documentation says who else could have.
+        let loaded = self
+            .verified(&entry, component)
+            .map(|code| compile::load(engine, code));
         let problem = match loaded {
             Some(Ok(component)) => {
                 self.shelf.used(&name);
                 return Some(component);
             }
-            Some(Err(error)) => format!("{error:#}"),
+            Some(Err(error)) => error.to_string(),
             None => "it is damaged, or not this gateway's".to_owned(),
         };
         self.shelf.reject(&name, &problem);
@@ -98,15 +95,10 @@ impl Cache {
 
     /// Keeps a compiled component, in one step. Where that fails it is compiled
     /// again another time.
-    pub fn store(&self, component: &Digest, compiled: &Component) {
-        match compiled.serialize() {
-            Ok(code) => {
-                let tag = self.tag(&code, component);
-                let name = self.entry(component);
-                self.shelf.put(&name, &[tag.as_ref(), &code]);
-            }
-            Err(error) => tracing::warn!("a compiled component was not kept: {error:#}"),
-        }
+    pub fn store(&self, component: &Digest, code: &[u8]) {
+        let tag = self.tag(code, component);
+        self.shelf
+            .put(&self.entry(component), &[tag.as_ref(), code]);
     }
 
     fn entry(&self, component: &Digest) -> String {
@@ -133,25 +125,39 @@ impl Cache {
     }
 }
 
+/// A key that is cut short is replaced. A power cut can leave one where the file system had its
+/// name and not its content, and it is good for nothing: all that it had signed is made again.
 fn load_or_make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
-    let mut key = [0; KEY_BYTES];
     match File::open(path) {
-        Ok(mut file) => {
+        Ok(file) => {
             owned_alone(path, &file.metadata()?)?;
-            file.read_exact(&mut key)?;
-            return Ok(key);
+            let mut key = Vec::with_capacity(KEY_BYTES);
+            file.take(KEY_BYTES as u64).read_to_end(&mut key)?;
+            if let Ok(key) = key.try_into() {
+                return Ok(key);
+            }
+            tracing::warn!(
+                key = %path.display(),
+                "the key of compiled components is cut short: a new one is made, and components are compiled again"
+            );
         }
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Err(_) => {}
     }
+    make_key(path)
+}
+
+/// Makes a key that is there as a whole or not at all, whatever becomes of the machine.
+fn make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    let mut key = [0; KEY_BYTES];
     aws_lc_rs::rand::fill(&mut key).map_err(|_| io::Error::other("no randomness to be had"))?;
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // Readable by its owner only.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(&key)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    File::open(folder)?.sync_all()?;
     Ok(key)
 }
 
@@ -189,8 +195,9 @@ mod tests {
 
     const DIGEST: Digest = [7; 32];
 
-    fn compile(engine: &Engine) -> Component {
-        Component::new(engine, wat::parse_str("(component)").unwrap()).unwrap()
+    fn compiled(engine: &Engine) -> Vec<u8> {
+        let component = wat::parse_str("(component)").unwrap();
+        engine.precompile_component(&component).unwrap()
     }
 
     struct Fixture {
@@ -203,7 +210,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let engine = Engine::default();
         let cache = Cache::open(folder.path().join("components"), &engine).unwrap();
-        let component = compile(&engine);
+        let component = compiled(&engine);
         cache.store(&DIGEST, &component);
         Fixture {
             folder,
@@ -250,7 +257,7 @@ mod tests {
         let fixture = fixture();
         let path = fixture.cache.path(&DIGEST);
         for keep in [0, 1, TAG_BYTES, TAG_BYTES + 1] {
-            fixture.cache.store(&DIGEST, &compile(&fixture.engine));
+            fixture.cache.store(&DIGEST, &compiled(&fixture.engine));
             let entry = fs::read(&path).unwrap();
             fs::write(&path, &entry[..keep]).unwrap();
             assert!(!fixture.loads());
@@ -297,6 +304,23 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_a_power_cut_left_short_is_replaced() {
+        for left in [0, 1, KEY_BYTES - 1] {
+            let fixture = fixture();
+            let folder = fixture.folder.path().join("components");
+            let key = fs::read(folder.join("key")).unwrap();
+            fs::write(folder.join("key"), &key[..left]).unwrap();
+            let cache = Cache::open(folder.clone(), &fixture.engine).unwrap();
+            assert!(cache.load(&fixture.engine, &DIGEST).is_none());
+            cache.store(&DIGEST, &compiled(&fixture.engine));
+            let later = Cache::open(folder.clone(), &fixture.engine).unwrap();
+            assert!(later.load(&fixture.engine, &DIGEST).is_some());
+            let mode = fs::metadata(folder.join("key")).unwrap().mode();
+            assert_eq!(mode & 0o077, 0);
+        }
+    }
+
+    #[test]
     fn what_is_made_is_the_owners_alone() {
         let fixture = fixture();
         let folder = fixture.folder.path().join("components");
@@ -308,7 +332,7 @@ mod tests {
     #[test]
     fn the_entries_are_bounded_in_number() {
         let fixture = fixture();
-        let component = compile(&fixture.engine);
+        let component = compiled(&fixture.engine);
         for n in 0..MAX_ENTRIES + 3 {
             let mut digest = DIGEST;
             digest[0] = u8::try_from(n).unwrap();

@@ -181,6 +181,7 @@ impl Chain {
                     }
                     call.end(outcome);
                     if !was_named && let Some(user) = self.user(session) {
+                        session.identify(&user);
                         // From here on every line about this connection says so.
                         tracing::Span::current().record("user", text::clean(&user, 128));
                     }
@@ -217,6 +218,7 @@ impl Chain {
             let answer = policy.ask_noted(session, question, &notes).await;
             let on_the_record = Verdict::from(&answer);
             let outcome = match answer {
+                Ok(Answer::ClientFault(fault)) => Outcome::ClientFault(fault),
                 Ok(_) => Outcome::Accepted,
                 Err(failure) => Outcome::FailedOpen(failure),
             };
@@ -277,6 +279,11 @@ fn judge(answer: Result<Answer, Failure>, on_failure: OnFailure) -> (Outcome, Re
         Ok(Answer::KeysUnavailable(Decision::Reject(_))) => (
             Outcome::Rejected("auth_unavailable".to_owned()),
             Err(Refused::AuthUnavailable),
+        ),
+        // To pass that over would let a client choose not to be asked about.
+        Ok(Answer::ClientFault(fault)) => (
+            Outcome::ClientFault(fault),
+            Err(Refused::Denied(fault.rejection())),
         ),
         Err(failure) => match on_failure {
             OnFailure::Closed => (

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(in crate::policy) use call::Ended;
 use call::{Asked, Call};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -13,21 +14,18 @@ use tokio::time::timeout;
 use super::bindings::{close, configured, connect, frames, handshake};
 use super::breaker::{Breaker, Quarantine};
 use super::budget::Budgeted;
+use super::client::{Client, Sent};
 use super::engine::Engine;
 use super::pace::Pace;
 use super::record::notes::Notes;
-use super::state::{LimitReached, State, Subject};
+use super::state::{State, Subject};
 use super::turns::Turns;
 use super::world::World;
-use super::{Answer, Failure, Limit, Policy, Question, convert};
+use super::{Answer, ClientFault, Failure, Limit, Policy, Question, convert};
 use crate::config::{Grant, OnFailure, PolicyLimits};
 use crate::session::Session;
-use crate::text;
 
 mod call;
-
-/// Bytes of a trap's description that are kept.
-const MAX_TRAP_TEXT: usize = 2048;
 
 /// What a policy is configured to be and to have.
 #[derive(PartialEq)]
@@ -166,7 +164,12 @@ impl ComponentPolicy {
         // pays for what later ones find ready.
         let limit = self.settings.limits.timeout.max(Duration::from_secs(2));
         let call = self.call(&Notes::unwanted());
-        self.bounded(limit, call.try_out()).await
+        let tried = self.bounded(None, limit, call.try_out()).await;
+        tried.map_err(|ended| match ended {
+            Ended::Failed(failure) => failure,
+            // There is no client whose fault it could be.
+            Ended::ByClient(excess) => Failure::Trap(excess.to_string()),
+        })
     }
 
     /// Asks it, as [`Policy::ask`] does, and tells what that took. It is asked
@@ -188,10 +191,11 @@ impl ComponentPolicy {
         question: Question<'_>,
         notes: &Notes,
     ) -> Result<Answer, Failure> {
-        let attempt = self.breaker.enter()?;
+        let attempt = self.breaker.enter(|| Client::of(session))?;
         let decided = self.decide(session, question, notes).await;
-        attempt.report(&decided);
-        decided.map(|(answer, _)| answer)
+        let decided = decided.map(|(answer, _)| answer);
+        attempt.report(&decided, || Client::of(session));
+        decided
     }
 
     async fn decide(
@@ -204,7 +208,18 @@ impl ComponentPolicy {
             .call(notes)
             .ask(subject(session, question), asked(question));
         let limit = self.settings.limits.timeout;
-        let (decision, state, fuel) = self.bounded(limit, call).await?;
+        let (decision, state, fuel) = match self.bounded(Some(session), limit, call).await {
+            Ok(decided) => decided,
+            Err(Ended::Failed(failure)) => return Err(failure),
+            Err(Ended::ByClient(excess)) => {
+                let sent = Sent::from(question);
+                let usage = Usage {
+                    memory: 0,
+                    fuel: None,
+                };
+                return Ok((Answer::ClientFault(ClientFault { excess, sent }), usage));
+            }
+        };
         if let Some(until) = state.accepted_until {
             session.expires(until);
         }
@@ -234,33 +249,29 @@ impl ComponentPolicy {
         }
     }
 
-    /// Runs a call in a slot. Waiting for the slot has a limit of its own: the
-    /// policy's clock starts when its call does.
+    /// Runs a call in a slot, for the client of this session if there is one.
+    /// Waiting for the slot has a limit of its own: the policy's clock starts
+    /// when its call does.
     async fn bounded<T: Send + 'static>(
         &self,
+        session: Option<&Arc<Session>>,
         limit: Duration,
-        call: impl Future<Output = wasmtime::Result<T>> + Send + 'static,
-    ) -> Result<T, Failure> {
+        call: impl Future<Output = Result<T, Ended>> + Send + 'static,
+    ) -> Result<T, Ended> {
         let waiting = async { Some((self.turns.take().await?, self.engine.slot().await?)) };
-        let turn = timeout(self.settings.limits.queue_timeout, waiting)
+        // Until nobody waits for the call any more. It is gone by then, or is one of the few that
+        // a thread of a lane has at this moment, for which the pool has room.
+        let _turn = timeout(self.settings.limits.queue_timeout, waiting)
             .await
             .ok()
             .flatten()
             .ok_or(Failure::Busy)?;
-        let call = async move {
-            // For as long as the call is there, which is longer than somebody waits for it.
-            let _turn = turn;
-            call.await
-        };
-        let grade = self.pace.grade();
+        let client = || session.map(|session| Client::of(session));
+        let grade = self.pace.grade(client);
         let call = Budgeted::new(limit, call.boxed());
         let (done, had) = self.engine.lanes().run(grade, call).await;
-        let result = match done {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(error)) => Err(classify(&error)),
-            None => Err(Failure::Limit(Limit::Time)),
-        };
-        self.pace.learn(had, &result);
+        let result = done.unwrap_or(Err(Failure::Limit(Limit::Time).into()));
+        self.pace.learn(client, had, result.as_ref().map(drop));
         result
     }
 }
@@ -320,26 +331,12 @@ fn subject(session: &Arc<Session>, question: Question<'_>) -> Subject {
         ..Subject::default()
     };
     match question {
-        Question::Connect | Question::Handshake(_) => {}
+        Question::Connect => {}
+        Question::Handshake(text) => subject.given = text.len(),
         Question::Frames(window) => subject.window = Some(Arc::clone(window)),
         Question::Close(ending) => subject.ending = Some(Arc::clone(ending)),
     }
     subject
-}
-
-fn classify(error: &wasmtime::Error) -> Failure {
-    if let Some(LimitReached(limit)) = error.downcast_ref() {
-        return Failure::Limit(*limit);
-    }
-    let described = format!("{error:#}");
-    // The runtime keeps the types of these errors to itself.
-    if described.contains("fuel allocated for hostcalls has been exhausted") {
-        return Failure::Limit(Limit::HostcallFuel);
-    }
-    if described.contains("resource limit exceeded: instance count") {
-        return Failure::Limit(Limit::Instances);
-    }
-    Failure::Trap(text::clean(&described, MAX_TRAP_TEXT))
 }
 
 #[cfg(test)]

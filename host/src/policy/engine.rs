@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::Thread;
+use std::thread::{Thread, available_parallelism};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,7 +13,9 @@ use wasmtime::component::Component;
 use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::cache::{Cache, Digest};
+use super::compile::{CompileError, Compiler, Limits};
 use super::lanes::Lanes;
+use super::swap::{self, Swap};
 
 /// Policy calls that may be under way at once. A call lasts microseconds when
 /// all is well; the number bounds what hostile guests can hold together.
@@ -41,6 +43,7 @@ const IDLE_TICKS: u32 = 100;
 pub struct Engine {
     wasm: wasmtime::Engine,
     cache: Option<Cache>,
+    compiler: Compiler,
     slots: Arc<Semaphore>,
     running: Arc<AtomicUsize>,
     ticker: Thread,
@@ -60,7 +63,7 @@ impl Engine {
     /// # Errors
     /// Where the machine does not give the address space or a thread.
     pub fn new() -> anyhow::Result<Self> {
-        Self::with(&config(), false)
+        Self::with(&config(pagemap_scan()), false)
     }
 
     /// An engine that counts what guests execute, which makes them slower: for
@@ -69,7 +72,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::new`].
     pub fn metered() -> anyhow::Result<Self> {
-        let mut config = config();
+        let mut config = config(pagemap_scan());
         config.consume_fuel(true);
         Self::with(&config, true)
     }
@@ -96,6 +99,7 @@ impl Engine {
         Ok(Self {
             wasm,
             cache: None,
+            compiler: Compiler::InProcess,
             slots: Arc::new(Semaphore::new(SLOTS as usize)),
             running,
             ticker,
@@ -122,12 +126,25 @@ impl Engine {
         self
     }
 
-    /// A component, compiled now or by an earlier start. It takes seconds for
-    /// a large one: never on an async thread.
+    /// The same, with components compiled by a process of their own.
+    #[must_use]
+    pub fn compiling_apart(mut self) -> Self {
+        self.compiler = Compiler::Apart;
+        self
+    }
+
+    /// A component, compiled now or by an earlier start; here, where it is
+    /// trusted. It takes seconds for a large one: never on an async thread.
     ///
     /// # Errors
-    /// Where it is not a component.
-    pub fn compile(&self, bytes: &[u8], digest: &Digest) -> wasmtime::Result<Component> {
+    /// Where it is not a component, or cannot be compiled within the limits.
+    pub fn compile(
+        &self,
+        bytes: &[u8],
+        digest: &Digest,
+        trusted: bool,
+        limits: Limits,
+    ) -> Result<Component, CompileError> {
         let kept = self
             .cache
             .as_ref()
@@ -135,9 +152,15 @@ impl Engine {
         if let Some(component) = kept {
             return Ok(component);
         }
-        let component = Component::from_binary(&self.wasm, bytes)?;
+        let compiler = if trusted {
+            Compiler::InProcess
+        } else {
+            self.compiler
+        };
+        let code = compiler.compile(bytes, self.metered, limits)?;
+        let component = code.load(&self.wasm)?;
         if let Some(cache) = &self.cache {
-            cache.store(digest, &component);
+            cache.store(digest, code.bytes());
         }
         Ok(component)
     }
@@ -202,13 +225,62 @@ fn tick(running: &AtomicUsize, advance: impl Fn() -> Option<()>) {
     }
 }
 
-fn config() -> wasmtime::Config {
+/// Instances that the pool has room for: one for each slot, and one for each thread of the lanes,
+/// which may still have a call that nobody waits for any more and whose slot is free again.
+fn instances() -> u32 {
+    let cores = available_parallelism().map_or(1, usize::from);
+    SLOTS + 2 * u32::try_from(cores).unwrap_or(SLOTS).min(SLOTS)
+}
+
+/// Whether slots are reset by the kernel's list of the pages that a guest has written.
+fn pagemap_scan() -> Enabled {
+    let swap = swap::here();
+    if let Swap::On(why) = swap {
+        tracing::warn!(
+            why,
+            "instances of policies are reset the slow way, so that pages which were swapped out do not \
+             survive into the next instance; memory.swap.max = 0 for the gateway's control group makes \
+             decisions cheaper"
+        );
+    }
+    scan_where(swap)
+}
+
+fn scan_where(swap: Swap) -> Enabled {
+    match swap {
+        Swap::Off => Enabled::Auto,
+        Swap::On(_) => Enabled::No,
+    }
+}
+
+/// What compiled code depends on. The rest of an engine's configuration does not matter to it.
+fn code_config() -> wasmtime::Config {
+    let mut config = wasmtime::Config::new();
+    config
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .wasm_component_model(true);
+    config
+}
+
+/// An engine that only compiles, for engines of this kind. It reserves no pool.
+///
+/// # Errors
+/// Where the machine cannot run compiled code at all.
+pub fn compiler(metered: bool) -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = code_config();
+    config.consume_fuel(metered);
+    wasmtime::Engine::new(&config)
+}
+
+fn config(pagemap_scan: Enabled) -> wasmtime::Config {
+    let instances = instances();
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(SLOTS)
-        .total_core_instances(SLOTS * CORE_INSTANCES_PER_SLOT)
-        .total_memories(SLOTS * MEMORIES_PER_SLOT)
-        .total_tables(SLOTS * TABLES_PER_SLOT)
-        .total_stacks(SLOTS)
+    pool.total_component_instances(instances)
+        .total_core_instances(instances * CORE_INSTANCES_PER_SLOT)
+        .total_memories(instances * MEMORIES_PER_SLOT)
+        .total_tables(instances * TABLES_PER_SLOT)
+        .total_stacks(instances)
         .max_core_instances_per_component(CORE_INSTANCES_PER_SLOT)
         .max_memories_per_component(MEMORIES_PER_SLOT)
         .max_tables_per_component(TABLES_PER_SLOT)
@@ -218,22 +290,42 @@ fn config() -> wasmtime::Config {
         .table_elements(MAX_TABLE_ELEMENTS)
         // Measured: resetting a slot by the kernel's list of touched pages, and
         // keeping small memories mapped, halves the cost of a fresh instance.
-        .pagemap_scan(Enabled::Auto)
+        .pagemap_scan(pagemap_scan)
         // What a guest's calls nested too deep have touched of a stack goes back
         // to the kernel, and costs 3 µs; a call that is as it should be needs less
         // than is kept.
         .async_stack_keep_resident(64 << 10)
         .linear_memory_keep_resident(256 << 10)
         .table_keep_resident(64 << 10);
-    let mut config = wasmtime::Config::new();
+    let mut config = code_config();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .epoch_interruption(true)
         .async_stack_zeroing(true)
-        .concurrency_support(false)
-        .wasm_component_model(true)
         // A trap is reported with the names of the guest's functions, and a
         // guest's stack is never so deep that a longer report would help.
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16));
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_not_reset_by_what_is_present_where_pages_can_be_swapped_out() {
+        assert_eq!(scan_where(Swap::Off), Enabled::Auto);
+        assert_eq!(scan_where(Swap::On("swap is on")), Enabled::No);
+    }
+
+    #[test]
+    fn code_for_the_pool_is_what_the_compiler_makes() {
+        let component = wat::parse_str("(component)").unwrap();
+        for (engine, metered) in [(Engine::new(), false), (Engine::metered(), true)] {
+            let engine = engine.unwrap();
+            let compiler = compiler(metered).unwrap();
+            let code = compiler.precompile_component(&component).unwrap();
+            let loaded = super::super::compile::load(engine.wasm(), &code);
+            assert!(loaded.is_ok(), "{metered}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use wasmtime::component::Resource;
 
 use super::Limit;
 use super::bindings::sluice::policy as wit;
+use super::client::Excess;
 use super::component::Settings;
 use super::convert;
 use super::counters::{Change, CounterError};
@@ -15,9 +16,9 @@ use super::state::{LimitReached, State};
 use super::window::Window;
 use super::world::Seen;
 use crate::config::Grant;
-use crate::facts::Credentials;
+use crate::facts::{AttributeError, Credentials, MAX_ATTRIBUTES};
 use crate::keys::{Claims, TokenError};
-use crate::session::{ClaimError, Holder, Session};
+use crate::session::{ClaimError, Holder, MAX_CLAIMS, Session};
 use crate::text;
 
 mod streams;
@@ -62,8 +63,7 @@ impl State {
             .ok_or_else(|| wasmtime::Error::msg("there is no ending in this call"))
     }
 
-    /// What a guest can be told is an answer; a key that is too long is a
-    /// fault of its own.
+    /// What a guest can be told is an answer; a key that is too long ends the call.
     fn count(
         &mut self,
         key: &str,
@@ -73,12 +73,16 @@ impl State {
         match self.world.count(name, limits.max_counters, key, change) {
             Ok(value) => Ok(Ok(value)),
             Err(CounterError::Full) => Ok(Err(wit::counters::Error::Full)),
-            Err(error @ CounterError::TooLarge) => Err(wasmtime::Error::new(error)),
+            Err(error @ CounterError::TooLarge) => {
+                let failure = || wasmtime::Error::new(error);
+                Err(self.too_long(key.len(), Excess::CounterBytes, failure))
+            }
         }
     }
 
     /// A text that is shown to the guest.
     fn shown<T: AsRef<str>>(&self, text: T) -> T {
+        self.sees(text.as_ref().len());
         self.world.looked_at(Seen::Text(text.as_ref()));
         text
     }
@@ -96,16 +100,68 @@ impl State {
         Ok(self.resources.push(resource)?)
     }
 
-    /// A holder is an answer; running out of room is a fault of the guest's.
+    /// A holder is an answer; running out of room ends the call.
     fn held(
         &mut self,
+        key: &str,
         result: Result<(), ClaimError>,
     ) -> wasmtime::Result<Result<(), Resource<Holder>>> {
         match result {
             Ok(()) => Ok(Ok(())),
             Err(ClaimError::Held(holder)) => Ok(Err(self.give(holder)?)),
-            Err(error) => Err(wasmtime::Error::new(error)),
+            Err(error @ ClaimError::TooLarge) => {
+                let failure = || wasmtime::Error::new(error);
+                Err(self.too_long(key.len(), Excess::ClaimBytes, failure))
+            }
+            Err(error @ ClaimError::TooMany) => {
+                let failure = || wasmtime::Error::new(error);
+                Err(self.too_many(MAX_CLAIMS, Excess::Claims, failure))
+            }
+            Err(error @ ClaimError::Ended) => Err(wasmtime::Error::new(error)),
         }
+    }
+
+    /// A line for the log, as far as there is room for it. The last error that a guest writes is
+    /// what it said of a crash that follows.
+    fn says(&mut self, level: wit::log::Level, message: &str) {
+        let line = if self.log_bytes > 0 && self.log_lines > 0 {
+            self.log_lines -= 1;
+            let line = text::clip(message, MAX_LOG_LINE.min(self.log_bytes));
+            self.log_bytes -= line.len();
+            let line = text::clean(&line, MAX_LOG_LINE);
+            self.world.log(&self.settings.name, level, &line);
+            line
+        } else if level == wit::log::Level::Error {
+            text::clean(message, MAX_LOG_LINE)
+        } else {
+            return;
+        };
+        if level == wit::log::Level::Error {
+            self.last_words = Some(line);
+        }
+    }
+
+    /// Bytes that a guest with a stubbed WASI prints. Each line is one of the log.
+    pub fn prints(&mut self, bytes: impl Iterator<Item = u8>) {
+        for byte in bytes {
+            if byte == b'\n' {
+                self.ends_line();
+            } else if self.printed.len() < MAX_LOG_LINE {
+                self.printed.push(byte);
+            }
+        }
+    }
+
+    /// Logs what was printed since the last line.
+    pub fn ends_line(&mut self) {
+        let printed = std::mem::take(&mut self.printed);
+        let line = String::from_utf8_lossy(&printed);
+        if line.trim().is_empty() {
+            return;
+        }
+        // The last line is where languages say what the matter was.
+        self.last_printed = Some(text::clean(&line, MAX_LOG_LINE));
+        self.says(wit::log::Level::Info, &line);
     }
 
     fn credentials(&self) -> Credentials {
@@ -180,13 +236,21 @@ impl wit::connection::HostFacts for State {
         value: String,
     ) -> wasmtime::Result<()> {
         let size = name.len() + value.len();
+        let too_long = || wasmtime::Error::new(LimitReached(Limit::Attribute));
         if size > self.settings.limits.max_attribute {
-            return Err(wasmtime::Error::new(LimitReached(Limit::Attribute)));
+            return Err(self.too_long(size, Excess::AttributeBytes, too_long));
         }
-        self.session()?
-            .facts
-            .set_attribute(&self.settings.speaks_as, &name, value)
-            .map_err(wasmtime::Error::new)
+        let facts = &self.session()?.facts;
+        match facts.set_attribute(&self.settings.speaks_as, &name, value) {
+            Ok(()) => Ok(()),
+            Err(AttributeError::TooLarge) => {
+                Err(self.too_long(size, Excess::AttributeBytes, too_long))
+            }
+            Err(error @ AttributeError::TooMany) => {
+                let failure = || wasmtime::Error::new(error);
+                Err(self.too_many(MAX_ATTRIBUTES, Excess::Attributes, failure))
+            }
+        }
     }
 
     fn drop(&mut self, _: Resource<FactsHandle>) -> wasmtime::Result<()> {
@@ -228,7 +292,9 @@ impl wit::jwt::HostClaims for State {
     ) -> wasmtime::Result<Option<String>> {
         let claims = self.resources.get(&claims)?;
         self.world.looked_at(Seen::Claim(claims, &pointer));
-        Ok(claims.get(&pointer).map(std::borrow::Cow::into_owned))
+        let claim = claims.get(&pointer).map(std::borrow::Cow::into_owned);
+        self.sees(claim.as_ref().map_or(0, String::len));
+        Ok(claim)
     }
 
     fn json(&mut self, claims: Resource<Claims>) -> wasmtime::Result<String> {
@@ -254,7 +320,7 @@ impl wit::sessions::Host for State {
         key: String,
     ) -> wasmtime::Result<Result<(), Resource<Holder>>> {
         let claimed = self.world.claim(self.session()?, &key);
-        self.held(claimed)
+        self.held(&key, claimed)
     }
 
     fn evict(
@@ -267,7 +333,7 @@ impl wit::sessions::Host for State {
         let settings = &self.settings;
         let notice = convert::notice(&notice, &settings.name, settings.limits.max_message);
         let evicted = self.world.evict(self.session()?, &key, &holder, notice);
-        self.held(evicted)
+        self.held(&key, evicted)
     }
 }
 
@@ -329,14 +395,7 @@ impl wit::config::Host for State {
 
 impl wit::log::Host for State {
     fn write(&mut self, level: wit::log::Level, message: String) -> wasmtime::Result<()> {
-        let Some(left) = self.log_lines.checked_sub(1).filter(|_| self.log_bytes > 0) else {
-            return Ok(());
-        };
-        self.log_lines = left;
-        let line = text::clip(&message, MAX_LOG_LINE.min(self.log_bytes));
-        self.log_bytes -= line.len();
-        let line = text::clean(&line, MAX_LOG_LINE);
-        self.world.log(&self.settings.name, level, &line);
+        self.says(level, &message);
         Ok(())
     }
 }

@@ -6,8 +6,8 @@
 //! use up cores gets those that nobody else wants.
 
 use std::future::poll_fn;
-use std::sync::OnceLock;
-use std::task::Poll;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
+use std::task::{Poll, ready};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl Lanes {
     /// Makes a call of a policy with this grade: here, as far as it is quick, and the rest in a lane. Tells what it had of a
     /// core, too.
     ///
-    /// Dropped, it ends the call, which holds what it holds until it comes to its next turn.
+    /// Dropped, it ends the call: at once, unless a thread of a lane has it at this moment. That thread ends it at its next turn.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         grade: Grade,
@@ -107,16 +107,45 @@ async fn in_lane<T: Send + 'static>(
     lane: Option<&Handle>,
     call: Budgeted<T>,
 ) -> (Option<T>, Duration) {
-    match lane {
-        Some(lane) => on(lane, measured(call)).await,
-        None => measured(call).await,
+    let Some(lane) = lane else {
+        let mut call = call;
+        let value = (&mut call).await;
+        return (value, call.had());
+    };
+    let lent = Lent(Arc::new(Mutex::new(Some(call))));
+    let ran = on(lane, lent.run()).await;
+    ran.unwrap_or((None, Duration::ZERO))
+}
+
+/// A call that a lane makes, and that whoever waits for it can take away again: where the cores are busy, a thread of the idle
+/// lane may not come to it for as long as it likes, and the call would keep its memory and its slot meanwhile.
+struct Lent<T>(Arc<Mutex<Option<Budgeted<T>>>>);
+
+impl<T: Send + 'static> Lent<T> {
+    /// Makes the call: its answer, and what it had of a core. `None` where it was taken away.
+    fn run(&self) -> impl Future<Output = Option<(Option<T>, Duration)>> + Send + 'static {
+        let call = Arc::clone(&self.0);
+        poll_fn(move |context| {
+            let mut place = call.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(call) = &mut *place else {
+                return Poll::Ready(None);
+            };
+            let value = ready!(call.poll_unpin(context));
+            Poll::Ready(Some((value, call.had())))
+        })
     }
 }
 
-/// A call, and what it had of a core.
-async fn measured<T>(mut call: Budgeted<T>) -> (Option<T>, Duration) {
-    let value = (&mut call).await;
-    (value, call.had())
+impl<T> Drop for Lent<T> {
+    fn drop(&mut self) {
+        // Whoever has it at this moment drops it when it has finished its turn.
+        let taken = match self.0.try_lock() {
+            Ok(mut place) => place.take(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().take(),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        drop(taken);
+    }
 }
 
 async fn on<T: Send + 'static>(lane: &Handle, call: impl Future<Output = T> + Send + 'static) -> T {

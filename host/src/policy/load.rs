@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
+use wasmparser::{Parser, Payload};
 use wasmtime::component::{Component, InstancePre};
 
 use super::bindings::{close, configured, connect, frames, handshake};
+use super::compile::CompileError;
 use super::component::{ComponentPolicy, Hooks, Settings};
 use super::engine::Engine;
 use super::fetch::{FetchError, Fetcher};
@@ -44,9 +46,17 @@ pub async fn policy(
     diagnostics: &mut Diagnostics,
 ) -> Option<ComponentPolicy> {
     let pin = policy.sha256.as_ref();
-    let compiling = compile(&parts.engine, &parts.fetcher, &policy.component, pin);
-    let compiled = match compiling.await {
+    let compiled = match compile(&parts.engine, &parts.fetcher, policy, pin).await {
         Ok(compiled) => compiled,
+        Err(LoadError::Imports(imports)) => {
+            diagnostics.append(ungranted(name, policy, &imports));
+            return None;
+        }
+        Err(LoadError::Compile(error)) => {
+            let message = format!("policy \"{name}\" does not load: {error}");
+            diagnostics.error(&policy.component_place, message, error.help());
+            return None;
+        }
         Err(LoadError::Fetch(error)) => {
             let message = format!("policy \"{name}\" does not load: {error}");
             diagnostics
@@ -113,7 +123,9 @@ pub fn link(
     parts: &Parts,
     diagnostics: &mut Diagnostics,
 ) -> Option<ComponentPolicy> {
-    if !imports_are_granted(name, policy, &compiled.component, parts, diagnostics) {
+    let ty = compiled.component.component_type();
+    let imports = ty.imports(parts.engine.wasm()).map(|(import, _)| import);
+    if !imports_are_granted(name, policy, imports, diagnostics) {
         return None;
     }
     let hooks = match hooks(&parts.engine, &compiled.component, policy) {
@@ -165,26 +177,33 @@ pub enum LoadError {
     /// It cannot be had from its registry.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// It cannot be read, or is no component.
+    /// It imports what it is not granted; all its imports.
+    #[error("it imports what it is not granted")]
+    Imports(Vec<String>),
+    /// It is no component, or takes too much to compile.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// It cannot be read.
     #[error(transparent)]
     Broken(#[from] anyhow::Error),
 }
 
-/// Reads or fetches a component, and compiles it off the async threads: a large
-/// one takes seconds.
+/// Reads or fetches a policy's component, looks at what it imports, and compiles it, all off the
+/// async threads: a large one takes seconds.
 ///
 /// # Errors
-/// Where it cannot be had, is too large, or is no component; or where it is not
-/// the one that it must be.
+/// Where it cannot be had, is too large, or is no component; where it is not the one that it must
+/// be; or where it imports what the policy is not granted.
 pub async fn compile(
     engine: &Arc<Engine>,
     fetcher: &Fetcher,
-    source: &config::Component,
+    policy: &config::Policy,
     pin: Option<&config::Pin>,
 ) -> Result<Compiled, LoadError> {
     let engine = Arc::clone(engine);
     let pin = pin.map(|pin| pin.digest.clone());
-    let bytes = read(source, fetcher).await?;
+    let bytes = read(&policy.component, fetcher).await?;
+    let policy = policy.clone();
     let compiling = move || {
         let digest: cache::Digest = Sha256::digest(&bytes).into();
         let found = text::hex(&digest);
@@ -193,11 +212,15 @@ pub async fn compile(
             return Err(LoadError::Pin { found });
         }
         if is_core_module(&bytes) {
-            let problem = "it is a core WebAssembly module, not a component";
-            return Err(anyhow::anyhow!(problem).into());
+            let problem = "it is a core WebAssembly module, not a component".to_owned();
+            return Err(CompileError::Invalid(problem).into());
         }
-        let compiled = engine.compile(&bytes, &digest);
-        let component = compiled.map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        let imports = imports(&bytes);
+        if !imports.iter().all(|import| may_import(&policy, import)) {
+            return Err(LoadError::Imports(imports));
+        }
+        let trusted = matches!(policy.component, config::Component::Builtin(_));
+        let component = engine.compile(&bytes, &digest, trusted, policy.limits.compile)?;
         Ok(Compiled {
             component,
             digest: found,
@@ -261,23 +284,19 @@ pub(crate) fn is_core_module(bytes: &[u8]) -> bool {
 
 /// Denies by default: whatever is not known and granted is a mistake. What is
 /// to be granted is said once, for all imports together.
-fn imports_are_granted(
+fn imports_are_granted<'a>(
     name: &str,
     policy: &config::Policy,
-    component: &Component,
-    parts: &Parts,
+    imports: impl Iterator<Item = &'a str>,
     diagnostics: &mut Diagnostics,
 ) -> bool {
-    let component = component.component_type();
     let mut missing = Vec::new();
     let mut fine = true;
     let mut of_wasi = Vec::new();
-    for (import, _) in component.imports(parts.engine.wasm()) {
+    for import in imports.filter(|import| !may_import(policy, import)) {
         match grant_needed(import) {
             Needed::Nothing => {}
-            Needed::Grant(grant) if policy.grants.contains(&grant) => {}
             Needed::Grant(grant) => missing.push((import, grant)),
-            Needed::Wasi if policy.wasi == Wasi::Stub => {}
             Needed::Wasi => of_wasi.push(import),
             Needed::Unknown => {
                 fine = false;
@@ -332,6 +351,45 @@ fn imports_are_granted(
         format!("if it may have that, write this line in [policies.{name}]: grants = {all:?}"),
     );
     false
+}
+
+/// The report of imports that a policy is not granted.
+#[must_use]
+pub fn ungranted(name: &str, policy: &config::Policy, imports: &[String]) -> Diagnostics {
+    let mut diagnostics = Diagnostics::default();
+    let imports = imports.iter().map(String::as_str);
+    imports_are_granted(name, policy, imports, &mut diagnostics);
+    diagnostics
+}
+
+fn may_import(policy: &config::Policy, import: &str) -> bool {
+    match grant_needed(import) {
+        Needed::Nothing => true,
+        Needed::Grant(grant) => policy.grants.contains(&grant),
+        Needed::Wasi => policy.wasi == Wasi::Stub,
+        Needed::Unknown => false,
+    }
+}
+
+/// The names of what a component imports, read off its bytes. What is malformed is for the compiler
+/// to tell, which comes next and whose word counts.
+fn imports(component: &[u8]) -> Vec<String> {
+    let mut imports = Vec::new();
+    // Of what is inside of it nothing is asked of the gateway.
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(component) {
+        match payload {
+            Ok(Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) => depth += 1,
+            Ok(Payload::End(_)) => depth = depth.saturating_sub(1),
+            Ok(Payload::ComponentImportSection(section)) if depth == 0 => {
+                let names = section.into_iter().map_while(Result::ok);
+                imports.extend(names.map(|import| import.name.name.to_owned()));
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    imports
 }
 
 /// What it takes for a policy to have an import.

@@ -1,6 +1,7 @@
 //! What the host keeps for one call of one policy. Fresh for every call, gone
 //! after it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 
 use super::Limit;
+use super::client::Excess;
 use super::component::Settings;
 use super::ending::Ending;
 use super::window::Window;
@@ -16,6 +18,9 @@ use crate::session::Session;
 
 /// Component-model handles that one call may hold.
 pub const MAX_HANDLES: usize = 1000;
+
+/// How much longer a text can become by being escaped: JSON makes six bytes of a control character.
+const MOST_ESCAPED: usize = 8;
 
 /// The store's data: what the imports of one call work on.
 pub struct State {
@@ -31,12 +36,20 @@ pub struct State {
     pub log_lines: usize,
     /// Bytes of log lines that are left.
     pub log_bytes: usize,
+    /// The last error that the guest wrote to the log: what it said before it crashed.
+    pub last_words: Option<String>,
+    /// The last line that it printed.
+    pub last_printed: Option<String>,
+    /// What it printed after that.
+    pub printed: Vec<u8>,
     /// When the call began.
     pub started: Instant,
     /// Whether the guest was told that keys could not be had.
     pub keys_unavailable: bool,
     /// Until when the tokens that were verified are taken: the earliest counts.
     pub accepted_until: Option<u64>,
+    /// Bytes of the client's input that the guest has seen.
+    seen: Cell<usize>,
     memory: usize,
     table: usize,
 }
@@ -50,6 +63,8 @@ pub struct Subject {
     pub window: Option<Arc<Window>>,
     /// How the connection ended, for `on-close`.
     pub ending: Option<Arc<Ending>>,
+    /// Bytes of the client's input that the guest is given with the call.
+    pub given: usize,
 }
 
 impl State {
@@ -61,15 +76,56 @@ impl State {
             log_lines: limits.max_log_lines,
             log_bytes: limits.max_log_bytes,
             world,
-            subject,
             resources: ResourceTable::new(),
+            last_words: None,
+            last_printed: None,
+            printed: Vec::new(),
             started: Instant::now(),
             keys_unavailable: false,
             accepted_until: None,
+            seen: Cell::new(subject.given),
+            subject,
             memory: 0,
             table: 0,
             settings,
         }
+    }
+
+    /// The guest sees so many bytes of the client's input.
+    pub fn sees(&self, bytes: usize) {
+        self.seen.set(self.seen.get().saturating_add(bytes));
+    }
+
+    /// Whether something of this size can have been made of what the guest saw of the client's
+    /// input. What cannot is the guest's own.
+    #[must_use]
+    pub fn may_be_the_clients(&self, size: usize) -> bool {
+        size <= self.seen.get().saturating_mul(MOST_ESCAPED)
+    }
+
+    /// The error that ends a call which handed over `size` bytes too many: the client's fault where
+    /// these can be its own, or else `failure`.
+    pub fn too_long(
+        &self,
+        size: usize,
+        excess: Excess,
+        failure: impl FnOnce() -> wasmtime::Error,
+    ) -> wasmtime::Error {
+        if self.may_be_the_clients(size) {
+            wasmtime::Error::new(excess)
+        } else {
+            failure()
+        }
+    }
+
+    /// The same for `count` things too many, each of which takes a byte of input at the least.
+    pub fn too_many(
+        &self,
+        count: usize,
+        excess: Excess,
+        failure: impl FnOnce() -> wasmtime::Error,
+    ) -> wasmtime::Error {
+        self.too_long(count.saturating_mul(MOST_ESCAPED), excess, failure)
     }
 
     /// Bytes of linear memory so far.

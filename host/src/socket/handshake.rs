@@ -49,6 +49,10 @@ enum Opened {
 /// The features of a stream that may be resumed.
 const RESUMABLE: [&str; 2] = [handshake::ACK, handshake::RESUME];
 
+/// Bytes of a handshake. The largest that any client sends has a few hundred. It is less than a
+/// message may have, because parsing makes many times as much memory of it as it has bytes.
+const MAX_HANDSHAKE: usize = 64 * 1024;
+
 /// A handshake, read and as it came.
 struct Greeting {
     handshake: Handshake,
@@ -155,6 +159,12 @@ async fn shake_hands(connection: &mut Connection) -> Result<Greeting, Cause> {
         // `first_message` answers these.
         Message::Ping(_) | Message::Pong(_) => return Err(Cause::Internal),
     };
+    if text.len() > MAX_HANDSHAKE {
+        return Err(Cause::HandshakeInvalid(format!(
+            "it has {} bytes; {MAX_HANDSHAKE} are the most",
+            text.len()
+        )));
+    }
     // The reader has checked it.
     let json = std::str::from_utf8(&text).map_err(|_| Cause::Internal)?;
     let handshake = Handshake::parse(json).map_err(|error| Cause::HandshakeInvalid(error.0))?;

@@ -149,6 +149,7 @@ impl Story {
             let outcome = match &record.outcome {
                 Outcome::Accepted => "accept".to_owned(),
                 Outcome::Rejected(code) => format!("reject({code})"),
+                Outcome::ClientFault(fault) => format!("refused({})", fault.excess),
                 Outcome::FailedClosed(failure) => format!("failed-closed({failure})"),
                 Outcome::FailedOpen(failure) => format!("failed-open({failure})"),
                 Outcome::Abandoned => "abandoned".to_owned(),

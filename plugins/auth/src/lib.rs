@@ -10,10 +10,14 @@
 mod rule;
 
 use rule::Rule;
-use sluice_policy::{Config, ConfigError, Connection, Decision, Lifecycle, OnConnect};
+use sluice_policy::{Config, ConfigError, Connection, Decision, Lifecycle, OnConnect, Rejection};
 
 /// The claims that become attributes, under their own names.
 const ATTRIBUTES: [&str; 3] = ["email", "user_id", "tenant_id"];
+
+/// Bytes of a claim that becomes an attribute. The longest address of a mailbox
+/// has 254; a gateway takes 1 KiB with the name, unless its operator says less.
+const MAX_CLAIM: usize = 1000;
 
 struct Auth;
 
@@ -24,6 +28,10 @@ impl OnConnect for Auth {
         rule.check(|name| claims.claim(name), |name| connection.param(name))?;
         for name in ATTRIBUTES {
             if let Some(value) = claims.claim(name) {
+                if value.len() > MAX_CLAIM {
+                    let message = format!("auth failed: claim {name} is too long");
+                    return Err(Rejection::auth_failed(message));
+                }
                 connection.set_attribute(name, &value);
             }
         }
@@ -65,6 +73,27 @@ mod tests {
         assert_eq!(left("auth.user_id").as_deref(), Some("u"));
         assert_eq!(left("auth.tenant_id").as_deref(), Some("t"));
         assert_eq!((left("auth.email"), left("auth.role")), (None, None));
+    }
+
+    #[test]
+    fn who_carries_a_claim_that_is_too_long_is_told_which_one() {
+        for name in ["email", "user_id", "tenant_id"] {
+            let decide = |length: usize| {
+                let mock = mock();
+                let mut claims = vec![("user_id", "u".to_owned()), ("tenant_id", "t".to_owned())];
+                claims.retain(|(claim, _)| *claim != name);
+                claims.push((name, "x".repeat(length)));
+                let members = claims
+                    .iter()
+                    .map(|(name, value)| format!("\"{name}\":\"{value}\""));
+                let members = members.collect::<Vec<_>>().join(",");
+                mock.token("main", Ok(&format!("{{{members}}}")));
+                decide(&mock)
+            };
+            assert_eq!(decide(1000), Ok(()));
+            let message = format!("auth failed: claim {name} is too long");
+            assert_eq!(decide(1001), Err(Rejection::auth_failed(message)));
+        }
     }
 
     #[test]

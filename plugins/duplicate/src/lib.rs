@@ -21,6 +21,7 @@ impl OnConnect for Duplicate {
     fn decide(connection: &Connection) -> Decision {
         let rule = Rule::from_config(&Config::host())?;
         let key = rule.key(|fact| read(connection, fact));
+        rule::check_length(&key)?;
         let user = connection.attribute(&rule.user);
         rule.admit(&mut Claimed { connection, key }, user.as_deref())
     }

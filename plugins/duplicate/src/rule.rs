@@ -13,6 +13,9 @@ const USER: &str = "name the attribute that tells users apart, such as \"auth.us
 /// somebody got in, so more rounds would only prolong a fight between clients.
 const ROUNDS: usize = 3;
 
+/// Bytes of a key that a gateway takes.
+const MAX_KEY: usize = 1024;
+
 /// The one place that connections with the same key compete for.
 pub trait Seat {
     fn claim(&mut self) -> Result<(), Holder>;
@@ -88,6 +91,15 @@ impl Rule {
             user.is_some_and(|user| !user.is_empty() && holder.attribute(&self.user) == Some(user));
         self.mode == Mode::Takeover || (same && self.same_user == Mode::Takeover)
     }
+}
+
+/// Refuses a client whose own words make a key that no gateway takes.
+pub fn check_length(key: &str) -> Decision {
+    if key.len() <= MAX_KEY {
+        return Ok(());
+    }
+    let message = "the request is too long where it says which stream this is";
+    Err(Rejection::new("policy_denied", message).close_code(4005))
 }
 
 fn mode(config: &Config, key: &str, advice: &str) -> Result<Mode, ConfigError> {

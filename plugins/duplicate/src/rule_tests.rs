@@ -1,6 +1,6 @@
 use sluice_policy::{Config, Decision, Holder, Rejection};
 
-use super::{ROUNDS, Rule, Seat, superseded};
+use super::{MAX_KEY, ROUNDS, Rule, Seat, check_length, superseded};
 use crate::fact::Fact;
 
 /// A seat whose holders come one after the other, each faster than us.
@@ -130,6 +130,14 @@ fn the_default_key_is_tenant_meeting_and_source() {
         _ => None,
     });
     assert_eq!(key, r#"["t","m","mic"]"#);
+}
+
+#[test]
+fn a_client_whose_words_make_too_long_a_key_is_refused() {
+    assert_eq!(check_length(&"k".repeat(MAX_KEY)), Ok(()));
+    let refusal = check_length(&"k".repeat(MAX_KEY + 1)).unwrap_err();
+    assert_eq!(refusal.code(), "policy_denied");
+    assert!(!refusal.is_retryable());
 }
 
 #[test]

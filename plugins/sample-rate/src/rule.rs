@@ -1,6 +1,7 @@
 use serde::Deserialize;
-use serde_json::Value;
-use sluice_policy::{Config, ConfigError, Decision, Handshake, Rejection, quoted};
+use sluice_policy::{Config, ConfigError, Decision, Handshake, Rejection};
+
+use crate::asked::Asked;
 
 const RATES: &str = "list the sample rates to let in, in hertz, such as [16000, 48000]";
 const CHANNELS: &str = "list the numbers of channels to let in, such as [1]";
@@ -19,12 +20,13 @@ pub struct Rule {
 }
 
 /// The fields may be of any type, so that one of the wrong type is refused
-/// like any other value that is not expected.
+/// like any other value that is not expected. The rest of the message is passed
+/// over.
 #[derive(Deserialize)]
 struct Format {
-    sample_rate: Option<Value>,
-    channels: Option<Value>,
-    codec: Option<Value>,
+    sample_rate: Option<Asked>,
+    channels: Option<Asked>,
+    codec: Option<Asked>,
 }
 
 impl Rule {
@@ -47,35 +49,36 @@ impl Rule {
     pub fn check(&self, handshake: &Handshake) -> Decision {
         let format: Format = handshake.parse()?;
         // The gateway asks for the rate; without one there is none to let in.
-        self.check_rate(&format.sample_rate.unwrap_or(Value::Null))?;
-        self.check_channels(&format.channels.unwrap_or(Value::from(1)))?;
-        self.check_codec(&format.codec.unwrap_or(Value::from(DEFAULT_CODEC)))
+        self.check_rate(&format.sample_rate.unwrap_or(Asked::Null))?;
+        self.check_channels(&format.channels.unwrap_or(Asked::Whole(1)))?;
+        let default = || Asked::Text(DEFAULT_CODEC.to_owned());
+        self.check_codec(&format.codec.unwrap_or_else(default))
     }
 
-    fn check_rate(&self, asked: &Value) -> Decision {
-        if is_one_of(asked, &self.rates) {
+    fn check_rate(&self, asked: &Asked) -> Decision {
+        if asked.is_one_of(&self.rates) {
             return Ok(());
         }
-        let (asked, rates) = (shown(asked), any_of(&self.rates));
+        let rates = any_of(&self.rates);
         let message = format!("Invalid sample rate {asked}, expected {rates}");
         Err(Rejection::new("invalid_sample_rate", message).close_code(4000))
     }
 
-    fn check_channels(&self, asked: &Value) -> Decision {
-        if is_one_of(asked, &self.channels) {
+    fn check_channels(&self, asked: &Asked) -> Decision {
+        if asked.is_one_of(&self.channels) {
             return Ok(());
         }
-        let (asked, channels) = (shown(asked), any_of(&self.channels));
+        let channels = any_of(&self.channels);
         Err(Rejection::handshake_invalid(format!(
             "Invalid channels {asked}, expected {channels}"
         )))
     }
 
-    fn check_codec(&self, asked: &Value) -> Decision {
-        if self.codecs.iter().any(|codec| asked == codec) {
+    fn check_codec(&self, asked: &Asked) -> Decision {
+        if matches!(asked, Asked::Text(asked) if self.codecs.contains(asked)) {
             return Ok(());
         }
-        let (asked, codecs) = (shown(asked), any_of(&self.codecs));
+        let codecs = any_of(&self.codecs);
         Err(Rejection::handshake_invalid(format!(
             "Invalid codec {asked}, expected {codecs}"
         )))
@@ -93,32 +96,6 @@ fn numbers(
         return Err(ConfigError::new(key, "a list with a zero", advice));
     }
     Ok(list)
-}
-
-/// Compared as fractions, which hold every `u32` exactly, because some clients
-/// write all their numbers that way: 16000.0.
-fn is_one_of(value: &Value, numbers: &[u32]) -> bool {
-    let asked = value.as_f64();
-    numbers
-        .iter()
-        .any(|number| asked == Some(f64::from(*number)))
-}
-
-/// A value as far as it fits into a sentence.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(value) => value.to_string(),
-        Value::String(text) => quoted(text),
-        Value::Array(_) => "[…]".to_owned(),
-        Value::Object(_) => "{…}".to_owned(),
-        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
-            (Some(number), _) => number.to_string(),
-            (None, Some(number)) => number.to_string(),
-            // The code that prints fractions is large, and no client needs it.
-            (None, None) => "(not a whole number)".to_owned(),
-        },
-    }
 }
 
 /// `8000, 16000 or 48000`

@@ -150,13 +150,22 @@ fn a_hostile_value_is_cut_and_stays_on_one_line() {
 }
 
 #[test]
-fn of_a_field_that_is_there_twice_the_last_one_counts() {
-    let rule = rule(&[]);
-    assert_eq!(
-        check(&rule, r#""sample_rate":44100,"sample_rate":16000"#),
-        Ok(())
-    );
-    assert!(check(&rule, r#""sample_rate":16000,"sample_rate":44100"#).is_err());
+fn a_field_that_is_there_twice_is_refused_as_the_gateway_refuses_it() {
+    for rates in [[44100, 16000], [16000, 44100], [16000, 16000]] {
+        let [first, second] = rates;
+        let fields = format!(r#""sample_rate":{first},"sample_rate":{second}"#);
+        assert_eq!(check(&rule(&[]), &fields), invalid("Invalid handshake"));
+    }
+}
+
+#[test]
+fn what_a_client_adds_to_its_handshake_is_passed_over() {
+    let deep = "[".repeat(50_000) + &"]".repeat(50_000);
+    let wide = format!("[{}0]", "0,".repeat(50_000));
+    for more in [deep, wide] {
+        let fields = format!(r#""more":{more},"sample_rate":16000"#);
+        assert_eq!(check(&rule(&[]), &fields), Ok(()));
+    }
 }
 
 #[test]

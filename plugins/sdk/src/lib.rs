@@ -70,7 +70,7 @@
 //! A rule that takes plain values and a [`Config`] needs not even that.
 //!
 //! A policy imports what it calls and nothing else: one that never verifies a
-//! token needs no grant for tokens.
+//! token needs no grant for tokens. The log is always there, for what a panic says.
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -82,6 +82,8 @@ pub mod clock;
 mod config;
 mod connection;
 pub mod counters;
+#[cfg(target_family = "wasm")]
+mod crash;
 mod ending;
 mod export;
 mod hooks;

@@ -92,15 +92,28 @@ fn a_policy_that_keeps_failing_is_put_away_and_still_refuses() {
         .set("policies.guest", "component", json!("guest.wasm"))
         .set("policies.guest", "quarantine_after", json!(2))
         .set("policies.guest", "quarantine", json!("1h"))
-        .set("routes.ingest", "on_connect", json!(["guest"]));
+        .set("routes.ingest", "on_connect", json!(["auth", "guest"]));
     let mut gateway = Gateway::start_with_files(&config, &[("guest.wasm", &guest)]);
-    for _ in 0..4 {
-        let mut client = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", "none"));
+    // One user may fail as often as he likes; the second one is the last who is asked about.
+    for user in ["u-1", "u-1", "u-1", "u-2", "u-3", "u-1"] {
+        let path = meeting("m1", "mic", &token::of_user(user));
+        let mut client = Client::connect(Library::Ws, &gateway, &path);
         client.expect_refusal_saying(4007, "policy_failed", "policy guest failed");
     }
-    let (_, lines) = lines(&mut gateway);
+    let said = gateway.output().find("the quarantine", |line| {
+        line.contains("quarantined: it fails")
+            .then(|| line.to_owned())
+    });
+    let said = said.expect("the gateway runs");
+    assert!(
+        said.contains("unreachable") && said.contains("\"clients\":2"),
+        "{said}"
+    );
+    let (_, mut lines) = lines(&mut gateway);
+    lines.retain(|line| line["policy"] == "guest");
     let failures: Vec<_> = lines.iter().map(|line| &line["failure"]).collect();
-    assert_eq!(failures, ["trap", "trap", "quarantined", "quarantined"]);
+    let expected = ["trap", "trap", "trap", "trap", "quarantined", "quarantined"];
+    assert_eq!(failures, expected);
     assert!(lines.iter().all(|line| line["effect"] == "failed-closed"));
 }
 

@@ -66,7 +66,44 @@ fn a_case_without_a_stream_is_told_that_it_needs_one() {
     let done = policy(&["test", file], "silence-or-too-fast");
     assert_eq!(done.status, Some(1), "{done:?}");
     assert!(
-        done.stderr.contains("add `windows` or `ending`"),
+        done.stdout.contains("add `windows` or `ending`"),
         "{done:?}"
     );
+}
+
+#[test]
+fn a_case_with_what_the_policy_has_no_hook_for_fails_and_says_why() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("cases.toml");
+    let ask = |example: &str, part: &str| {
+        let case = format!(
+            "[[case]]\nname = \"n\"\n{part}\nexpect = \"accept\"\n\n\
+             [[case]]\nname = \"another\"\nexpect = \"accept\"\n"
+        );
+        std::fs::write(&file, case).expect("a file");
+        policy(&["test", file.to_str().expect("a path of text")], example)
+    };
+    // It has on-connect and on-close.
+    for (part, hook) in [
+        ("handshake = {}", "on-handshake"),
+        ("windows = [{ length_ms = 5000 }]", "on-frames"),
+    ] {
+        let done = ask("rate-limit", part);
+        assert_eq!(done.status, Some(1), "{done:?}");
+        let why = format!("\"rate-limit\" has no hook {hook}");
+        assert!(done.stdout.contains(&why), "{why}: {done:?}");
+        // The other cases are tried all the same.
+        assert!(done.stdout.contains("1 passed, 1 failed"), "{done:?}");
+    }
+    // It has on-frames alone.
+    let done = ask(
+        "silence-or-too-fast",
+        "ending = { cause = \"idle_timeout\", close_code = 4008 }",
+    );
+    assert!(done.stdout.contains("has no hook on-close"), "{done:?}");
+    // A case is not even run.
+    let file = file.to_str().expect("a path of text");
+    let done = policy(&["run", file, "--case", "n"], "silence-or-too-fast");
+    assert_eq!(done.status, Some(1), "{done:?}");
+    assert!(done.stdout.contains("has no hook on-close"), "{done:?}");
 }

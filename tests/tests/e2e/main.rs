@@ -14,6 +14,7 @@ mod admission;
 mod backends;
 mod boundary;
 mod cli;
+mod client_faults;
 mod completing;
 mod components;
 mod config;

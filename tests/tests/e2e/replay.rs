@@ -307,11 +307,12 @@ fn what_was_no_decision_is_passed_over_and_what_is_no_record_is_named() {
         .set("policies.guest", "component", json!("guest.wasm"))
         .set("policies.guest", "quarantine_after", json!(2))
         .set("policies.guest", "quarantine", json!("1h"))
-        .set("routes.ingest", "on_connect", json!(["guest"]));
+        .set("routes.ingest", "on_connect", json!(["auth", "guest"]));
     let guest = wat::parse_str(guest).unwrap();
     let mut gateway = Gateway::start_with_files(&config, &[("guest.wasm", &guest)]);
-    for _ in 0..3 {
-        let mut client = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", "none"));
+    for user in ["u-1", "u-2", "u-3"] {
+        let path = meeting("m1", "mic", &token::of_user(user));
+        let mut client = Client::connect(Library::Ws, &gateway, &path);
         client.expect_refusal(4007, "policy_failed");
     }
     gateway.signal(Signal::TERM);
@@ -339,10 +340,12 @@ fn what_was_no_decision_is_passed_over_and_what_is_no_record_is_named() {
         both.stdout.contains("passed over 4: the policy had failed"),
         "{both:?}"
     );
-    let nobody = replay(&["--policy", "auth"]);
+    let nobody = replay(&["--policy", "duplicate"]);
     assert_eq!(nobody.status, Some(1));
     assert!(
-        nobody.stderr.contains("there is no decision of \"auth\"")
+        nobody
+            .stderr
+            .contains("there is no decision of \"duplicate\"")
             && nobody.stderr.contains("guest"),
         "{nobody:?}"
     );

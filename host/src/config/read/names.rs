@@ -27,7 +27,7 @@ pub(super) enum Rule {
 
 /// Policies and the gateway name a fact of a connection `param.meeting_id` and
 /// an attribute `auth.user_id`: a policy of such a name could speak for the URL.
-const FACTS: [&str; 3] = ["param", "query", "header"];
+pub(crate) const FACTS: [&str; 3] = ["param", "query", "header"];
 
 impl Reader<'_> {
     pub(super) fn check_name(&mut self, name: &str, place: &Place, rule: Rule) {

@@ -4,6 +4,7 @@ use super::Reader;
 use super::quantity::Zero;
 use super::section::Section;
 use crate::config::PolicyLimits;
+use crate::policy::compile::Limits;
 use crate::policy::engine::{MAX_INSTANCES, MAX_MEMORY, MAX_TABLE_ELEMENTS};
 
 /// What every connection may have to carry, many times over.
@@ -47,6 +48,10 @@ impl Reader<'_> {
             max_message: self.text_limit(section, "max_message", default.max_message),
             max_attribute: self.text_limit(section, "max_attribute", default.max_attribute),
             max_counters,
+            compile: Limits {
+                memory: section.memory(self, "compile_memory", default.compile.memory),
+                time: section.duration(self, "compile_time", default.compile.time, Zero::Refused),
+            },
         }
     }
 

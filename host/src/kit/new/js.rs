@@ -7,6 +7,7 @@ pub fn files() -> Vec<File> {
     vec![
         File::new("package.json", include_str!("templates/js/package.json")),
         File::new("src/policy.js", include_str!("templates/js/policy.js")),
+        File::new("src/telling.js", include_str!("templates/js/telling.js")),
         File::new("src/rule.js", include_str!("templates/js/rule.js")),
         File::new(
             "tests/rule.test.js",

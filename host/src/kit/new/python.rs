@@ -14,6 +14,10 @@ pub fn files() -> Vec<File> {
             include_str!("templates/python/requirements.txt"),
         ),
         File::new("src/policy.py", include_str!("templates/python/policy.py")),
+        File::new(
+            "src/telling.py",
+            include_str!("templates/python/telling.py"),
+        ),
         File::new("src/rule.py", include_str!("templates/python/rule.py")),
         File::new(
             "tests/test_rule.py",

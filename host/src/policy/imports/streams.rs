@@ -62,7 +62,9 @@ impl wit::payload::Host for State {
         if place < window.frames.len() {
             self.world.looked_at(Seen::Payload);
         }
-        Ok(window.payload(place).map(|it| it.to_vec()))
+        let payload = window.payload(place).map(|it| it.to_vec());
+        self.sees(payload.as_ref().map_or(0, Vec::len));
+        Ok(payload)
     }
 }
 

@@ -89,6 +89,10 @@ impl From<&Result<policy::Answer, Failure>> for Verdict {
         let (decision, keys_unavailable) = match answer {
             Ok(policy::Answer::Decided(decision)) => (decision, false),
             Ok(policy::Answer::KeysUnavailable(decision)) => (decision, true),
+            Ok(policy::Answer::ClientFault(fault)) => {
+                let decision = policy::Decision::Reject(fault.rejection());
+                return Self::from(&Ok(policy::Answer::Decided(decision)));
+            }
             Err(failure) => {
                 return Self::Failed {
                     failure: failure.word().to_owned(),

@@ -153,7 +153,7 @@ impl Pending<'_> {
     pub fn finish(mut self, verdict: Verdict, outcome: &Outcome) {
         let effect = match outcome {
             Outcome::Accepted => Effect::Accepted,
-            Outcome::Rejected(_) => Effect::Refused,
+            Outcome::Rejected(_) | Outcome::ClientFault(_) => Effect::Refused,
             Outcome::FailedClosed(_) => Effect::FailedClosed,
             Outcome::FailedOpen(_) => Effect::FailedOpen,
             Outcome::Abandoned => Effect::None,

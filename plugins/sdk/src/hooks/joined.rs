@@ -3,16 +3,18 @@
 use super::{Decision, Lifecycle, OnClose, OnConnect, OnFrames, OnHandshake};
 use crate::bindings::{lifecycle, on_close, on_connect, on_frames, on_handshake};
 use crate::host::{connection::Facts, endings, frames, types};
-use crate::{Connection, Ending, Handshake, Window, log};
+use crate::{Connection, Ending, Handshake, Window, crash, log};
 
 impl<P: OnConnect> on_connect::exports::sluice::policy::on_connect::Guest for P {
     fn decide(facts: &Facts) -> types::Decision {
+        crash::say_why();
         answer(P::decide(&Connection::new(facts)))
     }
 }
 
 impl<P: OnHandshake> on_handshake::exports::sluice::policy::on_handshake::Guest for P {
     fn decide(facts: &Facts, handshake: String) -> types::Decision {
+        crash::say_why();
         answer(P::decide(
             &Connection::new(facts),
             &Handshake::new(&handshake),
@@ -22,18 +24,21 @@ impl<P: OnHandshake> on_handshake::exports::sluice::policy::on_handshake::Guest 
 
 impl<P: OnFrames> on_frames::exports::sluice::policy::on_frames::Guest for P {
     fn decide(facts: &Facts, window: &frames::Window) -> types::Decision {
+        crash::say_why();
         answer(P::decide(&Connection::new(facts), &Window::new(window)))
     }
 }
 
 impl<P: OnClose> on_close::exports::sluice::policy::on_close::Guest for P {
     fn closed(facts: &Facts, ending: &endings::Ending) {
+        crash::say_why();
         P::closed(&Connection::new(facts), &Ending::new(ending));
     }
 }
 
 impl<P: Lifecycle> lifecycle::exports::sluice::policy::lifecycle::Guest for P {
     fn validate_config() -> Result<(), String> {
+        crash::say_why();
         P::validate_config().map_err(|error| error.to_string())
     }
 }

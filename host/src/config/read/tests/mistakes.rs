@@ -36,7 +36,7 @@ fn unknown_keys_are_reported_in_every_section() {
     in_policy(
         "memory = \"1MiB\"",
         "[policies.auth] has no option `memory`",
-        "[policies.auth] knows: canary, component, config,",
+        "[policies.auth] knows: canary, compile_memory, compile_time, component, config,",
     );
     mistake(
         "kind = \"discard\"",

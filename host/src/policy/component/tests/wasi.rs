@@ -21,6 +21,7 @@ async fn run(body: &str) -> Result<Decision, Failure> {
     match policy.ask(guard.session(), Question::Connect).await? {
         Answer::Decided(decision) => Ok(decision),
         Answer::KeysUnavailable(_) => panic!("no key was asked for"),
+        Answer::ClientFault(fault) => panic!("nothing of the client's was asked for: {fault:?}"),
     }
 }
 

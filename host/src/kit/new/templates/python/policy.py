@@ -4,6 +4,7 @@ The rule itself is in rule.py, where it can be tested without a gateway.
 """
 
 import rule
+from telling import telling
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.imports import config, connection
@@ -11,6 +12,7 @@ from wit_world.imports.types import Decision, Decision_Accept, Decision_Reject, 
 
 
 class OnConnect(exports.OnConnect):
+    @telling
     def decide(self, c: connection.Facts) -> Decision:
         if rule.admits(c.attribute("auth.tenant_id"), rule.tenants(config.get("tenants"))):
             return Decision_Accept()
