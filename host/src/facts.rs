@@ -1,32 +1,25 @@
 //! What is known of a connection when it asks to be admitted.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::http::{HeaderMap, HeaderName, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Uri};
 use percent_encoding::percent_decode_str;
 
+use crate::credentials::{self, HIDDEN, RESUME_HEADER, RESUME_PARAMETER, TOKEN_PARAMETER};
 use crate::handshake::HandshakeError;
 use crate::policy::record::Input;
-
-/// Headers that a policy sees only when it is granted `credentials`.
-const CREDENTIAL_HEADERS: [HeaderName; 4] = [
-    RESUME_HEADER,
-    header::AUTHORIZATION,
-    header::PROXY_AUTHORIZATION,
-    header::COOKIE,
-];
-
-/// Query parameters that a policy sees only when it is granted `credentials`.
-const CREDENTIAL_PARAMETERS: [&str; 2] = ["token", "resume"];
-
-/// Leads back to a stream, where the query parameter `resume` does not.
-pub const RESUME_HEADER: HeaderName = HeaderName::from_static("x-sluice-resume");
 
 /// Attributes that all policies of one connection may leave together, and the
 /// bytes of one of them: what a guest can make the host remember is bounded.
 const MAX_ATTRIBUTES: usize = 64;
 const MAX_ATTRIBUTE_BYTES: usize = 8 * 1024;
+
+/// A secret that is shorter cannot be told from an ordinary word.
+const SHORTEST_SECRET: usize = 8;
+/// Cookies of one client that are looked for in what it says.
+const MAX_COOKIES: usize = 64;
 
 /// Whether the asker may see credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,7 +175,7 @@ impl Facts {
     /// The first query parameter of that name.
     #[must_use]
     pub fn query(&self, name: &str, credentials: Credentials) -> Option<&str> {
-        if credentials == Credentials::Withheld && CREDENTIAL_PARAMETERS.contains(&name) {
+        if credentials == Credentials::Withheld && credentials::is_parameter(name) {
             return None;
         }
         lookup(&self.query, name)
@@ -192,7 +185,7 @@ impl Facts {
     #[must_use]
     pub fn header(&self, name: &str, credentials: Credentials) -> Option<&str> {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        if credentials == Credentials::Withheld && CREDENTIAL_HEADERS.contains(&name) {
+        if credentials == Credentials::Withheld && credentials::is_header(&name) {
             return None;
         }
         let (_, value) = self.headers.iter().find(|(key, _)| *key == name)?;
@@ -222,7 +215,7 @@ impl Facts {
         let bearer = self
             .header("authorization", Credentials::Shown)
             .and_then(bearer_token);
-        let token = bearer.or_else(|| self.query("token", Credentials::Shown))?;
+        let token = bearer.or_else(|| self.query(TOKEN_PARAMETER, Credentials::Shown))?;
         let token: String = token.chars().filter(|c| !c.is_whitespace()).collect();
         (!token.is_empty()).then_some(token)
     }
@@ -232,7 +225,56 @@ impl Facts {
     #[must_use]
     pub fn resume(&self) -> Option<&str> {
         self.header(RESUME_HEADER.as_str(), Credentials::Shown)
-            .or_else(|| self.query("resume", Credentials::Shown))
+            .or_else(|| self.query(RESUME_PARAMETER, Credentials::Shown))
+    }
+
+    /// A text of the client's that is to be shown, such as a meeting's id: hidden
+    /// where it holds a credential of this connection's, and without anything
+    /// that looks like a token.
+    #[must_use]
+    pub fn presentable<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        // Of a header it is what follows the scheme.
+        let proof = |name| {
+            let value = self.header(name, Credentials::Shown)?;
+            value.split_whitespace().last()
+        };
+        let cookies = self
+            .header("cookie", Credentials::Shown)
+            .unwrap_or_default();
+        let cookies = cookies
+            .split(';')
+            .filter_map(|cookie| cookie.split_once('='));
+        let held = [
+            proof("authorization"),
+            proof("proxy-authorization"),
+            self.resume(),
+            self.query(TOKEN_PARAMETER, Credentials::Shown),
+        ];
+        let mut held = held
+            .into_iter()
+            .flatten()
+            .chain(cookies.take(MAX_COOKIES).map(|(_, value)| value))
+            .map(str::trim)
+            .filter(|secret| secret.len() >= SHORTEST_SECRET);
+        if held.any(|secret| text.contains(secret)) {
+            return HIDDEN.into();
+        }
+        if credentials::tokens(text).next().is_some() {
+            return credentials::without_tokens(text).into();
+        }
+        text.into()
+    }
+
+    /// Bytes of memory that the request's facts take, about.
+    pub(crate) fn weight(&self) -> usize {
+        let pairs = self.all_queries().chain(self.all_headers());
+        let params = self
+            .params
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let pair =
+            |(name, value): (&str, &str)| size_of::<(String, String)>() + name.len() + value.len();
+        self.path.len() + pairs.chain(params).map(pair).sum::<usize>()
     }
 
     /// Makes `source` one of `mic` and `sys`, as routes of `ingest.v1` promise.
@@ -244,7 +286,7 @@ impl Facts {
         let source = match self.query("source", Credentials::Withheld) {
             None => Ok("mic"),
             Some(named) => source_name(named).ok_or_else(|| {
-                let named = crate::text::clean(named, 40);
+                let named = crate::text::clean(&self.presentable(named), 40);
                 HandshakeError(format!("source \"{named}\" is not one of mic, sys, system"))
             }),
         };

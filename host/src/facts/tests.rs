@@ -1,5 +1,7 @@
 //! What is made of a request.
 
+use axum::http::header;
+
 use super::*;
 
 fn facts(uri: &str, headers: &[(&'static str, &'static str)]) -> Facts {

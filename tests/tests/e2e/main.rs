@@ -16,6 +16,7 @@ mod boundary;
 mod cli;
 mod components;
 mod config;
+mod credentials;
 mod decisions;
 mod delivery;
 mod duplicate;

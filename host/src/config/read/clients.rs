@@ -3,9 +3,12 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use axum::http::HeaderName;
+
 use super::quantity::Zero;
 use super::section::Section;
 use super::{Reader, Spanned};
+use crate::credentials;
 use crate::rate_limit::{Allowance, KeyPart};
 
 impl Reader<'_> {
@@ -79,6 +82,22 @@ impl Reader<'_> {
             Some(("header", name)) => Some(KeyPart::Header(name.to_owned())),
             _ => None,
         };
+        let is_withheld = match &named {
+            Some(KeyPart::Query(name)) => credentials::is_parameter(name),
+            Some(KeyPart::Header(name)) => {
+                HeaderName::try_from(name.as_str()).is_ok_and(|name| credentials::is_header(&name))
+            }
+            Some(KeyPart::Remote | KeyPart::Param(_)) | None => false,
+        };
+        if is_withheld {
+            let message = format!(
+                "\"{}\" is a credential, which is never looked at here",
+                part.value
+            );
+            let help = "use \"remote\", or a parameter or header that is no secret";
+            self.error(&part.place, message, help).label("withheld");
+            return None;
+        }
         if named.is_none() {
             let message = format!("\"{}\" does not tell clients apart", part.value);
             let help = "use \"remote\", \"param.NAME\", \"query.NAME\" or \"header.NAME\"";

@@ -11,6 +11,7 @@ use super::quantity::Zero;
 use super::section::Section;
 use super::{Reader, Spanned};
 use crate::config::{Place, Policy, Route, Upstream, identifies};
+use crate::credentials;
 use crate::tls::client::Authorities;
 use crate::upstream::websocket::backends::Rest;
 use crate::upstream::websocket::reply::Replies;
@@ -49,7 +50,7 @@ const OF_HOLD: [&str; 4] = ["replay", "hold_timeout", "hold_memory", "hold_file"
 const TOKENS: [(&str, Token); 2] = [("withhold", Token::Withheld), ("forward", Token::Forwarded)];
 
 /// Headers that the host makes itself, or that carry what a policy checked.
-const NOT_FORWARDED: [HeaderName; 11] = [
+const NOT_FORWARDED: [HeaderName; 8] = [
     header::HOST,
     header::CONNECTION,
     header::UPGRADE,
@@ -58,9 +59,6 @@ const NOT_FORWARDED: [HeaderName; 11] = [
     header::TE,
     header::TRAILER,
     header::EXPECT,
-    header::AUTHORIZATION,
-    header::PROXY_AUTHORIZATION,
-    header::COOKIE,
 ];
 
 impl Reader<'_> {
@@ -279,6 +277,7 @@ impl Reader<'_> {
             let name = HeaderName::try_from(header.value.as_str()).ok();
             let may = name.filter(|name| {
                 !NOT_FORWARDED.contains(name)
+                    && !credentials::is_header(name)
                     && !name.as_str().starts_with("x-sluice-")
                     && !name.as_str().starts_with("sec-websocket-")
             });
