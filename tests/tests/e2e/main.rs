@@ -30,6 +30,7 @@ mod kit;
 mod kit_streams;
 mod limits;
 mod logs;
+mod neighbours;
 mod receipts;
 mod recordings;
 mod reference;
