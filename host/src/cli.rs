@@ -202,7 +202,8 @@ impl TokenArgs {
 /// `sluice stream`
 #[derive(Debug, Args)]
 pub struct StreamArgs {
-    /// The recording: a WAV file with PCM samples, of any rate and channels.
+    /// The recording: a WAV file with PCM samples, of any rate and channels, or
+    /// `-` for one that comes by standard input, as it is made.
     #[arg(value_name = "FILE.wav")]
     pub file: PathBuf,
     /// Where to: ws://HOST:PORT/PATH, or wss: for TLS.

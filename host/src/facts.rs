@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use percent_encoding::percent_decode_str;
 
+use crate::credentials::{self, HIDDEN, RESUME_HEADER, RESUME_PARAMETER, TOKEN_PARAMETER};
 use crate::handshake::HandshakeError;
 use crate::headers;
 use crate::policy::record::Input;
@@ -20,25 +21,15 @@ pub use bearer::{COMPANION, is_entry};
 pub use request::Headers;
 use request::Request;
 
-/// Headers that a policy sees only when it is granted `credentials`. Of
-/// `Sec-WebSocket-Protocol` it sees what is no token.
-const CREDENTIAL_HEADERS: [HeaderName; 4] = [
-    RESUME_HEADER,
-    header::AUTHORIZATION,
-    header::PROXY_AUTHORIZATION,
-    header::COOKIE,
-];
-
-/// Query parameters that a policy sees only when it is granted `credentials`.
-const CREDENTIAL_PARAMETERS: [&str; 2] = ["token", "resume"];
-
-/// Leads back to a stream, where the query parameter `resume` does not.
-pub const RESUME_HEADER: HeaderName = HeaderName::from_static("x-sluice-resume");
-
 /// Attributes that all policies of one connection may leave together, and the
 /// bytes of one of them: what a guest can make the host remember is bounded.
 pub const MAX_ATTRIBUTES: usize = 64;
 const MAX_ATTRIBUTE_BYTES: usize = 8 * 1024;
+
+/// A secret that is shorter cannot be told from an ordinary word.
+const SHORTEST_SECRET: usize = 8;
+/// Cookies of one client that are looked for in what it says.
+const MAX_COOKIES: usize = 64;
 
 /// Whether the asker may see credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,7 +211,7 @@ impl Facts {
     /// The first query parameter of that name.
     #[must_use]
     pub fn query(&self, name: &str, credentials: Credentials) -> Option<Cow<'_, str>> {
-        if credentials == Credentials::Withheld && CREDENTIAL_PARAMETERS.contains(&name) {
+        if credentials == Credentials::Withheld && credentials::is_parameter(name) {
             return None;
         }
         match self.source {
@@ -238,7 +229,7 @@ impl Facts {
     #[must_use]
     pub fn header(&self, name: &str, credentials: Credentials) -> Option<Cow<'_, str>> {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        if credentials == Credentials::Withheld && CREDENTIAL_HEADERS.contains(&name) {
+        if credentials == Credentials::Withheld && credentials::is_header(&name) {
             return None;
         }
         if let Some(told) = proxies::told(&name, self.remote) {
@@ -301,7 +292,7 @@ impl Facts {
         let authorization = self.header("authorization", Credentials::Shown);
         let bearer = authorization.as_deref().and_then(bearer_token);
         let bearer = bearer.map(|token| Cow::Owned(token.to_owned()));
-        let token = bearer.or_else(|| self.query("token", Credentials::Shown));
+        let token = bearer.or_else(|| self.query(TOKEN_PARAMETER, Credentials::Shown));
         token
             .and_then(|token| without_white_space(&token))
             .or_else(|| self.offered_tokens().find_map(without_white_space))
@@ -318,7 +309,52 @@ impl Facts {
     #[must_use]
     pub fn resume(&self) -> Option<Cow<'_, str>> {
         self.header(RESUME_HEADER.as_str(), Credentials::Shown)
-            .or_else(|| self.query("resume", Credentials::Shown))
+            .or_else(|| self.query(RESUME_PARAMETER, Credentials::Shown))
+    }
+
+    /// A text of the client's that is to be shown, such as a meeting's id: hidden
+    /// where it holds a credential of this connection's, and without anything
+    /// that looks like a token.
+    #[must_use]
+    pub fn presentable<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let shown = |name| self.header(name, Credentials::Shown);
+        // Of these headers it is what follows the scheme.
+        let proofs = [shown("authorization"), shown("proxy-authorization")];
+        let proofs = proofs
+            .iter()
+            .flatten()
+            .filter_map(|value| value.split_whitespace().last());
+        let cookies = shown("cookie").unwrap_or_default();
+        let cookies = cookies
+            .split(';')
+            .filter_map(|cookie| cookie.split_once('='))
+            .take(MAX_COOKIES)
+            .map(|(_, value)| value);
+        let tokens = [
+            self.resume(),
+            self.query(TOKEN_PARAMETER, Credentials::Shown),
+        ];
+        let mut held = proofs
+            .chain(cookies)
+            .chain(tokens.iter().flatten().map(Cow::as_ref))
+            .chain(self.offered_tokens())
+            .map(str::trim)
+            .filter(|secret| secret.len() >= SHORTEST_SECRET);
+        if held.any(|secret| text.contains(secret)) {
+            return HIDDEN.into();
+        }
+        if credentials::tokens(text).next().is_some() {
+            return credentials::without_tokens(text).into();
+        }
+        text.into()
+    }
+
+    /// Bytes of memory that the request's facts take, about.
+    pub(crate) fn weight(&self) -> usize {
+        let params = self.params.iter();
+        let params =
+            params.map(|(name, value)| size_of::<(String, String)>() + name.len() + value.len());
+        self.request.weight() + params.sum::<usize>()
     }
 
     /// Makes `source` one of `mic` and `sys`, as routes of `ingest.v1` promise.
@@ -330,7 +366,7 @@ impl Facts {
         let named = self.query("source", Credentials::Withheld);
         let known = source_name(named.as_deref().unwrap_or("mic"));
         let error = known.is_none().then(|| {
-            let named = crate::text::clean(&named.unwrap_or_default(), 40);
+            let named = crate::text::clean(&self.presentable(&named.unwrap_or_default()), 40);
             HandshakeError(format!("source \"{named}\" is not one of mic, sys, system"))
         });
         self.source = known.map_or(Source::Unknown, Source::Named);

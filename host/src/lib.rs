@@ -27,6 +27,7 @@
 //! No HTTP error for a valid upgrade. No compression. No buffering beyond one
 //! message and one bounded queue for each connection. No policy in the host.
 
+pub mod credentials;
 pub mod files;
 pub mod headers;
 mod scratch;

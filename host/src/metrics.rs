@@ -169,7 +169,7 @@ pub const ALL: [Metric; 26] = [
         UNRECORDED,
         Kind::Counter,
         &["reason"],
-        "Decisions that were made and not recorded: queue-full, disk or writer-gone",
+        "Decisions that were made and not recorded: queue-full, source-quota, disk or writer-gone",
     ),
     metric(
         RECEIVED,

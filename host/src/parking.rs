@@ -26,6 +26,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokio::time::sleep;
 
+use crate::credentials::RESUME_PREFIX;
 use crate::session::{Session, SessionGuard};
 use crate::shutdown::Shutdown;
 
@@ -113,8 +114,10 @@ impl Parking {
     }
 }
 
+/// It says what it is, so that it is hidden wherever somebody puts it.
 fn token() -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN]>())
+    let random = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN]>());
+    RESUME_PREFIX.to_owned() + &random
 }
 
 /// A connection that presented a token, and has yet to show whose it is.

@@ -7,10 +7,11 @@ pub fn clip(text: &str, limit: usize) -> String {
 }
 
 /// [`clip`], with control characters replaced, so that no text from outside
-/// can break a log line or a terminal.
+/// can break a log line or a terminal, and with tokens hidden, so that none
+/// gets into one.
 #[must_use]
 pub fn clean(text: &str, limit: usize) -> String {
-    clip(text, limit)
+    crate::credentials::without_tokens(&text[..text.floor_char_boundary(limit)])
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()

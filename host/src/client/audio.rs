@@ -1,118 +1,141 @@
-//! Reading WAV files, from any byte on.
+//! Reading WAV files and pipes, chunk by chunk and from any byte on.
 
 use std::fs::File;
-use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::io::{self, BufReader, IsTerminal as _, Read, Seek as _};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use bytes::Bytes;
-use hound::{Sample, SampleFormat, WavReader, WavSpec};
+
+mod header;
+mod source;
+
+use header::{Header, HeaderError, Length};
+use source::Source;
 
 /// Messages in a second of audio.
 const CHUNKS_PER_SECOND: u32 = 10;
+/// Bytes of a message at the most: gateways bound them (256 KiB by default).
+const MAX_CHUNK: u64 = 128 * 1024;
+/// Stands for standard input.
+const STANDARD_INPUT: &str = "-";
+const CONVERT: &str = "convert it with `ffmpeg -i FILE -c:a pcm_s16le OUT.wav`";
 
-/// A WAV file, read chunk by chunk.
+/// A recording, read chunk by chunk.
 ///
-/// Reading blocks the thread for the moment that a few kilobytes take, which
-/// the one task of a command-line client can afford.
+/// Reading a file blocks the thread for the moment that a few kilobytes take,
+/// which the one task of a command-line client can afford. Waiting for a pipe
+/// blocks nothing.
 pub struct Audio {
-    path: PathBuf,
-    reader: WavReader<BufReader<File>>,
-    codec: &'static str,
+    name: String,
+    header: Header,
+    source: Source,
     /// Bytes of audio before the next chunk.
     position: u64,
-    /// Bytes of its first frame that are before it.
-    skip: usize,
 }
 
 impl Audio {
-    /// Opens a file with PCM samples.
+    /// Opens a file with PCM samples, or standard input where the path is `-`.
+    /// Waits for the head of what comes by a pipe.
     ///
     /// # Errors
     /// When it cannot be read, is not a WAV file or not PCM. The message names
     /// the file.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let shown = path.display();
-        let file = File::open(path).with_context(|| format!("{shown} cannot be opened"))?;
-        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            bail!("{shown} is a folder: name a WAV file in it");
+        if path == Path::new(STANDARD_INPUT) {
+            let input = io::stdin();
+            ensure!(
+                !input.is_terminal(),
+                "standard input is a terminal: send a WAV file into it, with `<` or a pipe"
+            );
+            return Self::of_pipe("standard input".to_owned(), input);
         }
-        let reader = match WavReader::new(BufReader::new(file)) {
-            Ok(reader) => reader,
-            Err(hound::Error::Unsupported) => {
-                bail!("{shown} is a WAV file, but not one of plain PCM samples: {CONVERT}")
-            }
-            Err(error) => bail!("{shown} is not a WAV file that can be read ({error}): {CONVERT}"),
-        };
-        let WavSpec {
-            sample_format,
-            bits_per_sample,
-            ..
-        } = reader.spec();
-        let codec = match (sample_format, bits_per_sample) {
-            (SampleFormat::Int, 8) => "pcm_u8",
-            (SampleFormat::Int, 16) => "pcm_s16le",
-            (SampleFormat::Int, 24) => "pcm_s24le",
-            (SampleFormat::Int, 32) => "pcm_s32le",
-            (SampleFormat::Float, 32) => "pcm_f32le",
-            (_, bits) => bail!(
-                "{shown} has samples of {bits} bits, which no codec of the protocol stands for: {CONVERT}"
-            ),
-        };
+        let name = path.display().to_string();
+        let file = File::open(path).with_context(|| format!("{name} cannot be opened"))?;
+        let metadata = file
+            .metadata()
+            .with_context(|| format!("{name} cannot be read"))?;
+        if metadata.is_dir() {
+            bail!("{name} is a folder: name a WAV file in it");
+        }
+        if !metadata.is_file() {
+            return Self::of_pipe(name, file);
+        }
+        let mut reader = BufReader::new(file);
+        let header = header::read(&mut reader).map_err(|error| refused(&name, error))?;
+        let begins = reader
+            .stream_position()
+            .with_context(|| format!("{name} cannot be read"))?;
         Ok(Self {
-            path: path.to_owned(),
-            reader,
-            codec,
+            name,
+            header,
+            source: Source::File(reader.into_inner(), begins),
             position: 0,
-            skip: 0,
+        })
+    }
+
+    pub(super) fn of_pipe(
+        name: String,
+        reader: impl Read + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let mut reader = BufReader::new(reader);
+        let header = header::read(&mut reader).map_err(|error| refused(&name, error))?;
+        Ok(Self {
+            name,
+            header,
+            source: Source::pipe(reader).context("no thread can be had to read with")?,
+            position: 0,
         })
     }
 
     /// Samples a second and channel.
     #[must_use]
-    pub fn sample_rate(&self) -> u32 {
-        self.reader.spec().sample_rate
+    pub const fn sample_rate(&self) -> u32 {
+        self.header.sample_rate
     }
 
     /// Interleaved channels.
     #[must_use]
-    pub fn channels(&self) -> u16 {
-        self.reader.spec().channels
+    pub const fn channels(&self) -> u16 {
+        self.header.channels
     }
 
     /// The protocol's name for the kind of samples.
     #[must_use]
     pub const fn codec(&self) -> &'static str {
-        self.codec
+        self.header.codec
     }
 
-    /// Bytes of audio in the whole file.
+    /// Bytes of audio in all, in whole frames; `None` while that is not known.
     #[must_use]
-    pub fn total_bytes(&self) -> u64 {
-        u64::from(self.reader.len()) * u64::from(self.reader.spec().bits_per_sample / 8)
+    pub fn total_bytes(&self) -> Option<u64> {
+        let bytes = match self.header.length {
+            Length::Known(bytes) => bytes,
+            Length::Open => self.source.length()?,
+        };
+        Some(bytes - bytes % self.frame())
     }
 
     /// Bytes of a second of audio.
     #[must_use]
     pub fn bytes_per_second(&self) -> u64 {
-        let spec = self.reader.spec();
-        u64::from(spec.sample_rate) * u64::from(spec.channels) * u64::from(spec.bits_per_sample / 8)
+        u64::from(self.header.sample_rate) * self.frame()
     }
 
     /// How long so many bytes last.
     #[must_use]
     pub fn duration_of(&self, bytes: u64) -> Duration {
         let second = self.bytes_per_second().max(1);
-        let rest = bytes % second * 1_000_000_000 / second;
-        Duration::from_secs(bytes / second) + Duration::from_nanos(rest)
+        // Below 2^32 channels and samples a second times 10^9: 128 bits do.
+        let rest = u128::from(bytes % second) * 1_000_000_000 / u128::from(second);
+        Duration::from_secs(bytes / second) + Duration::from_nanos(u64::try_from(rest).unwrap_or(0))
     }
 
     /// Bytes of one sample of every channel.
     #[must_use]
     pub fn frame(&self) -> u64 {
-        let spec = self.reader.spec();
-        (u64::from(spec.channels) * u64::from(spec.bits_per_sample / 8)).max(1)
+        u64::from(self.header.frame).max(1)
     }
 
     /// Bytes of audio before the next chunk.
@@ -121,23 +144,34 @@ impl Audio {
         self.position
     }
 
+    /// What is before this byte will not be sent again.
+    pub fn forget(&mut self, before: u64) {
+        // A stream that begins anew does so with a whole frame.
+        self.source.forget(before.saturating_sub(self.frame()));
+    }
+
+    /// Nothing will be sent again.
+    pub fn keep_nothing(&mut self) {
+        self.source.keep_nothing();
+    }
+
     /// Goes to a byte of the audio, whether or not a sample begins there.
     ///
     /// # Errors
-    /// When it is past the end, or the file cannot be read there.
+    /// When it is past the end, or cannot be had any more.
     pub fn seek(&mut self, position: u64) -> anyhow::Result<()> {
-        let (shown, total) = (self.path.display(), self.total_bytes());
+        let name = &self.name;
+        if let Some(total) = self.total_bytes() {
+            ensure!(
+                position <= total,
+                "byte {position} is past the end of {name}, which has {total} bytes of audio"
+            );
+        }
         ensure!(
-            position <= total,
-            "byte {position} is past the end of {shown}, which has {total} bytes of audio"
+            self.source.has(position),
+            "{name} cannot be read from byte {position} on: it is a pipe, and that byte is not kept"
         );
-        let frame = self.frame();
-        let frames = u32::try_from(position / frame).context("the position")?;
-        self.reader
-            .seek(frames)
-            .with_context(|| format!("{shown} cannot be read from byte {position} on"))?;
         self.position = position;
-        self.skip = usize::try_from(position % frame).context("the position")?;
         Ok(())
     }
 
@@ -146,33 +180,36 @@ impl Audio {
     ///
     /// # Errors
     /// When the file ends before its header says, or cannot be read.
-    pub fn next_chunk(&mut self) -> anyhow::Result<Option<Bytes>> {
-        let spec = self.reader.spec();
-        let frames = spec.sample_rate.div_ceil(CHUNKS_PER_SECOND) as usize;
-        let samples = frames * usize::from(spec.channels);
-        let chunk = match spec.sample_format {
-            SampleFormat::Int => take::<i32>(&mut self.reader, samples),
-            SampleFormat::Float => take::<f32>(&mut self.reader, samples),
+    pub async fn next_chunk(&mut self) -> anyhow::Result<Option<Bytes>> {
+        let frames = self.header.sample_rate.div_ceil(CHUNKS_PER_SECOND);
+        let begun = self.position % self.frame();
+        let most = (MAX_CHUNK / self.frame()).max(1);
+        let wanted = u64::from(frames).min(most) * self.frame() - begun;
+        let left = match self.header.length {
+            Length::Known(_) => self.total_bytes().unwrap_or_default() - self.position,
+            Length::Open => u64::MAX,
         };
-        let chunk =
-            chunk.with_context(|| format!("{} breaks off in the middle", self.path.display()))?;
-        let mut chunk = Bytes::from(chunk);
-        let chunk = chunk.split_off(std::mem::take(&mut self.skip).min(chunk.len()));
-        self.position += chunk.len() as u64;
-        Ok((!chunk.is_empty()).then_some(chunk))
+        let count = usize::try_from(wanted.min(left)).context("a chunk is too large")?;
+        let name = &self.name;
+        let bytes = self.source.bytes(self.position, count).await;
+        let mut bytes = bytes.with_context(|| format!("{name} cannot be read"))?;
+        if bytes.len() < count {
+            ensure!(
+                self.header.length == Length::Open,
+                "{name} breaks off in the middle: its head says that there is more audio"
+            );
+            // The last frame may have been cut.
+            let whole = (begun + bytes.len() as u64) / self.frame() * self.frame();
+            bytes.truncate(usize::try_from(whole.saturating_sub(begun)).unwrap_or(0));
+        }
+        self.position += bytes.len() as u64;
+        Ok((!bytes.is_empty()).then_some(bytes))
     }
 }
 
-const CONVERT: &str = "convert it with `ffmpeg -i FILE -c:a pcm_s16le OUT.wav`";
-
-fn take<S: Sample>(
-    reader: &mut WavReader<BufReader<File>>,
-    samples: usize,
-) -> hound::Result<Vec<u8>> {
-    let bits = reader.spec().bits_per_sample;
-    let mut bytes = Vec::with_capacity(samples * usize::from(bits / 8));
-    for sample in reader.samples::<S>().take(samples) {
-        sample?.write(&mut bytes, bits)?;
+fn refused(name: &str, error: HeaderError) -> anyhow::Error {
+    match error {
+        HeaderError::Read(_) => anyhow!("{name} {error}"),
+        error => anyhow!("{name} {error}: {CONVERT}"),
     }
-    Ok(bytes)
 }

@@ -120,6 +120,9 @@ impl Course {
         self.tally.reaches(from);
         self.started.get_or_insert_with(Instant::now);
         self.token = welcome.token;
+        if matches!(welcome.receipts, Receipts::None) {
+            self.audio.keep_nothing();
+        }
         self.receipts = Some(welcome.receipts);
         Ok(())
     }
@@ -153,7 +156,7 @@ impl Course {
 
     fn is_safe(&self) -> bool {
         let acked = self.tally.acked();
-        acked > 0 && acked == self.audio.total_bytes()
+        acked > 0 && self.audio.total_bytes() == Some(acked)
     }
 
     fn receipt(&self) -> Receipt {

@@ -40,8 +40,11 @@ impl Progress {
         match self {
             Self::Silent => return,
             Self::Lines => {}
-            Self::Bar(bar) if bar.length().is_none() => {
-                *bar = ProgressBar::new(audio.total_bytes()).with_style(style());
+            Self::Bar(bar) if bar.is_hidden() => {
+                *bar = match audio.total_bytes() {
+                    Some(bytes) => ProgressBar::new(bytes).with_style(bar_style()),
+                    None => ProgressBar::no_length().with_style(count_style()),
+                };
             }
             Self::Bar(_) => {}
         }
@@ -79,11 +82,10 @@ impl Progress {
                 let step = (audio.bytes_per_second() * BETWEEN_LINES.as_secs()).max(1);
                 if sent / step != (sent - chunk) / step {
                     let seconds = |bytes: u64| bytes / audio.bytes_per_second().max(1);
-                    eprintln!(
-                        "sent {} of {} s",
-                        seconds(sent),
-                        seconds(audio.total_bytes())
-                    );
+                    match audio.total_bytes() {
+                        Some(total) => eprintln!("sent {} of {} s", seconds(sent), seconds(total)),
+                        None => eprintln!("sent {} s", seconds(sent)),
+                    }
                 }
             }
         }
@@ -97,10 +99,16 @@ impl Progress {
     }
 }
 
-fn style() -> ProgressStyle {
-    ProgressStyle::with_template(
-        "{elapsed_precise} {wide_bar} {percent:>3} %  {bytes} of {total_bytes}{msg}",
-    )
-    // The template is a constant, and the default style shows as much.
-    .unwrap_or_else(|_| ProgressStyle::default_bar())
+fn bar_style() -> ProgressStyle {
+    style("{elapsed_precise} {wide_bar} {percent:>3} %  {bytes} of {total_bytes}{msg}")
+}
+
+/// Where nobody knows how much there is.
+fn count_style() -> ProgressStyle {
+    style("{elapsed_precise} {spinner} {bytes}{msg}")
+}
+
+fn style(template: &'static str) -> ProgressStyle {
+    // The templates are constants, and the default style shows as much.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

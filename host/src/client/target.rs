@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, InvalidHeaderValue};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri};
 
-use crate::facts::RESUME_HEADER;
+use crate::credentials::RESUME_HEADER;
 use crate::tls::client::Authorities;
 
 /// The address of an ingest endpoint. Shown without its query, which may hold

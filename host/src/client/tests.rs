@@ -5,6 +5,7 @@ mod going_on;
 mod inputs;
 mod journeys;
 mod streaming;
+mod waves;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

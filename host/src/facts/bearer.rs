@@ -6,8 +6,7 @@
 
 use std::borrow::Cow;
 
-/// What the entry begins with, in any case.
-const PREFIX: &str = "sluice.bearer.";
+use crate::credentials::BEARER_PREFIX;
 
 /// The subprotocol that is agreed on with a client that offers it beside a token, and nothing that
 /// its route has: browsers fail a connection that agrees on none of what was offered.
@@ -21,8 +20,8 @@ pub fn is_entry(subprotocol: &str) -> bool {
 
 /// The token of an entry.
 pub(super) fn token(entry: &str) -> Option<&str> {
-    let (prefix, token) = entry.trim().split_at_checked(PREFIX.len())?;
-    prefix.eq_ignore_ascii_case(PREFIX).then_some(token)
+    let (prefix, token) = entry.trim().split_at_checked(BEARER_PREFIX.len())?;
+    prefix.eq_ignore_ascii_case(BEARER_PREFIX).then_some(token)
 }
 
 /// A `Sec-WebSocket-Protocol` without tokens; `None` where there was nothing else.

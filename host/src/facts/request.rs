@@ -56,6 +56,12 @@ impl Request {
         form_urlencoded::parse(self.parts().1.as_bytes())
     }
 
+    /// Memory that it takes, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        let Headers { text, ends } = &self.headers;
+        self.target.len() + text.len() + size_of_val(&**ends)
+    }
+
     fn parts(&self) -> (&str, &str) {
         self.target.split_once('?').unwrap_or((&self.target, ""))
     }

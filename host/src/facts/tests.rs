@@ -1,5 +1,6 @@
 //! What is made of a request.
 
+
 use super::*;
 
 fn facts(uri: &str, headers: &[(&'static str, &'static str)]) -> Facts {

@@ -19,8 +19,10 @@
 //!
 //! Never a secret: credentials, and whatever is called like one, are named in
 //! `withheld` and have no value anywhere in the line ([`redact`]). Never
-//! unescaped text of a guest or a client: the file is ASCII. Claims of tokens
-//! are in it, so a record is personal data; it is readable by its owner only.
+//! unescaped text of a guest or a client: the file is ASCII. Where a client sends
+//! more credentials than are looked for, none of its texts is recorded. Claims of
+//! tokens are in it, so a record is personal data; it is readable by its owner
+//! only.
 //!
 //! What a line does not have cannot be decided about again: the value of a
 //! credential, the payload of messages, and the calls that were too many.
@@ -33,6 +35,7 @@ use crate::keys::TokenError;
 pub mod draft;
 pub mod notes;
 pub mod redact;
+pub mod room;
 mod rotate;
 pub mod writer;
 

@@ -56,6 +56,13 @@ pub struct Window {
 }
 
 impl Window {
+    /// Bytes of memory that it takes, about.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let payloads: usize = self.payloads.iter().map(Bytes::len).sum();
+        self.frames.len() * size_of::<Frame>() + payloads
+    }
+
     /// A message came, so long after the window began. `kept` messages are
     /// remembered one by one.
     pub fn saw(&mut self, kind: Kind, size: usize, at: Duration, kept: usize) {

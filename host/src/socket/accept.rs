@@ -161,7 +161,7 @@ impl Accepting {
             meeting = self
                 .facts
                 .param("meeting_id")
-                .map(|id| crate::text::clean(id, 128)),
+                .map(|id| crate::text::clean(&self.facts.presentable(id), 128)),
             user = tracing::field::Empty,
         )
     }

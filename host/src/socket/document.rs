@@ -77,7 +77,7 @@ fn name(message: &HostMessage<'_>) -> &'static str {
 fn the_examples_of_the_host_are_what_it_says() {
     use std::time::Duration;
     const SESSION: &str = "01a20539-75d5-752d-9f0c-343a8012284e";
-    const TOKEN: &str = "q2iJ0cN0XbW3mB7VgB8vB1cPZc6hJ5Y1r0S9o2u4x8E";
+    const TOKEN: &str = "sluice.resume.q2iJ0cN0XbW3mB7VgB8vB1cPZc6hJ5Y1r0S9o2u4x8E";
     let both: &[&str] = &[ACK, RESUME];
     let expired = "auth failed: token expired";
     let draining = "the gateway is shutting down";

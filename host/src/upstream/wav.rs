@@ -79,7 +79,8 @@ impl Wav {
                 anyhow::Error::new(error).context("the handshake's format"),
             )
         })?;
-        let meeting = name::folder(stream.param("meeting_id").unwrap_or(&stream.route));
+        let meeting = stream.param("meeting_id").unwrap_or(&stream.route);
+        let meeting = name::folder(meeting, &stream.facts.presentable(meeting));
         let folder = self.folder.join(meeting);
         let path = folder.join(name::file(&stream, Timestamp::now()));
 

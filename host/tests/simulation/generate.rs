@@ -48,6 +48,35 @@ pub fn schedule(seed: u64) -> Schedule {
     }
 }
 
+/// One client by itself, and the same client as the last of those of a seed.
+/// Nothing is short of what they share: how that is shared out is no matter of
+/// this.
+pub fn neighbours(seed: u64) -> (Schedule, Schedule) {
+    const ITS_OWN_KEY: u8 = 200;
+    let mut others = schedule(seed);
+    let connections = std::mem::take(&mut others.connections);
+    let mut rng = Rng::with_seed(!seed);
+    let mut mine = plan(&mut rng, connections.len(), others.bounds);
+    mine.pipe.stutter = 0;
+    let policies = mine.connect.iter_mut().chain([&mut mine.handshake]);
+    for claim in policies.filter_map(|policy| policy.claim.as_mut()) {
+        claim.key = ITS_OWN_KEY;
+    }
+    let alone = Schedule {
+        drain_at: None,
+        close_at: 600_001,
+        places: 16,
+        parking: 16,
+        attempts: None,
+        connections: vec![mine.clone()],
+        ..others
+    };
+    let mut among = alone.clone();
+    among.connections = connections;
+    among.connections.push(mine);
+    (alone, among)
+}
+
 /// Everybody wants the same key, while those who had it still seal.
 fn rival(rng: &mut Rng, connections: &mut [Plan]) {
     for plan in connections {

@@ -182,7 +182,7 @@ impl Item {
 }
 
 /// Stands for a token, and is none.
-pub const TOKEN: &str = "-------------------------------------------";
+pub const TOKEN: &str = "---------------------------------------------------------";
 /// With this mask a payload goes as it is.
 const UNMASKED: [u8; 4] = [0; 4];
 

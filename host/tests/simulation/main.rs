@@ -29,6 +29,7 @@ use seen::Seen;
 mod client;
 mod generate;
 mod item;
+mod neighbours;
 mod oracle;
 mod output;
 mod pipe;
@@ -126,6 +127,47 @@ fn no_schedule_breaks_the_promise_and_each_plays_the_same_again() {
             "no schedule came to these"
         );
     }
+}
+
+#[test]
+fn no_client_changes_what_becomes_of_another() {
+    if let Some(seed) = number("SLUICE_SIM_SEED") {
+        let faults = neighbours::faults(seed);
+        return assert!(
+            faults.is_empty(),
+            "seed {seed}:\n    {}",
+            faults.join("\n    ")
+        );
+    }
+    let runs = number("SLUICE_SIM_RUNS").unwrap_or(RUNS / 5);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicU64::new(0);
+    let play = || {
+        let seeds = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        let seeds = seeds.take_while(|seed| *seed < runs);
+        let faults = seeds.map(|seed| (seed, neighbours::faults(seed)));
+        faults
+            .filter(|(_, faults)| !faults.is_empty())
+            .collect::<Vec<_>>()
+    };
+    let mut failed: Vec<_> = std::thread::scope(|scope| {
+        let playing: Vec<_> = (0..threads).map(|_| scope.spawn(play)).collect();
+        playing
+            .into_iter()
+            .flat_map(|playing| playing.join().unwrap())
+            .collect()
+    });
+    failed.sort();
+    for (seed, faults) in failed.iter().take(10) {
+        println!("seed {seed}:\n    {}", faults.join("\n    "));
+    }
+    assert!(
+        failed.is_empty(),
+        "in {} of {runs} schedules a client changed what became of another; one again: \
+         SLUICE_SIM_SEED={} cargo test --workspace --test simulation another",
+        failed.len(),
+        failed[0].0
+    );
 }
 
 /// Ends the test where a schedule does not end, which nothing else can.

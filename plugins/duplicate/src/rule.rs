@@ -52,8 +52,11 @@ impl Rule {
         }
         Ok(Self {
             key: names.iter().map(fact).collect::<Result<_, _>>()?,
-            mode: mode(config, "mode", MODE)?,
-            same_user: mode(config, "same_user", SAME_USER)?,
+            mode: mode(config, "mode", MODE)?.unwrap_or(Mode::Reject),
+            // The second connection of a user is most often the first one's
+            // client, which was cut off and whose old socket is not known to be
+            // dead yet.
+            same_user: mode(config, "same_user", SAME_USER)?.unwrap_or(Mode::Takeover),
             user,
         })
     }
@@ -102,10 +105,11 @@ pub fn check_length(key: &str) -> Decision {
     Err(Rejection::new("policy_denied", message).close_code(4005))
 }
 
-fn mode(config: &Config, key: &str, advice: &str) -> Result<Mode, ConfigError> {
+fn mode(config: &Config, key: &str, advice: &str) -> Result<Option<Mode>, ConfigError> {
     match config.get::<String>(key, advice)?.as_deref() {
-        None | Some("reject") => Ok(Mode::Reject),
-        Some("takeover") => Ok(Mode::Takeover),
+        None => Ok(None),
+        Some("reject") => Ok(Some(Mode::Reject)),
+        Some("takeover") => Ok(Some(Mode::Takeover)),
         Some(other) => Err(ConfigError::new(key, &quoted(other), advice)),
     }
 }

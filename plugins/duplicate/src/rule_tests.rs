@@ -59,7 +59,7 @@ fn refused() -> Decision {
 }
 
 const TAKEOVER: [(&str, &str); 1] = [("mode", "\"takeover\"")];
-const SAME_USER: [(&str, &str); 1] = [("same_user", "\"takeover\"")];
+const NOBODY: [(&str, &str); 1] = [("same_user", "\"reject\"")];
 
 #[test]
 fn a_free_seat_is_taken() {
@@ -69,9 +69,12 @@ fn a_free_seat_is_taken() {
 }
 
 #[test]
-fn the_newcomer_is_refused_by_default_even_if_it_is_the_same_user() {
+fn the_same_user_takes_over_unless_the_operator_says_no() {
     let mut seat = Taken::by(&[Some("u1")]);
-    assert_eq!(rule(&[]).admit(&mut seat, Some("u1")), refused());
+    assert_eq!(rule(&[]).admit(&mut seat, Some("u1")), Ok(()));
+    assert_eq!(seat.evictions, 1);
+    let mut seat = Taken::by(&[Some("u1")]);
+    assert_eq!(rule(&NOBODY).admit(&mut seat, Some("u1")), refused());
     assert_eq!(seat.evictions, 0);
 }
 
@@ -98,7 +101,7 @@ fn a_fight_ends_after_a_few_rounds() {
 
 #[test]
 fn a_user_replaces_their_own_ghost_and_nobody_elses() {
-    let rule = rule(&SAME_USER);
+    let rule = rule(&[]);
     assert_eq!(
         rule.admit(&mut Taken::by(&[Some("u1")]), Some("u1")),
         Ok(())
@@ -114,7 +117,7 @@ fn a_user_replaces_their_own_ghost_and_nobody_elses() {
 
 #[test]
 fn users_who_are_not_known_are_not_the_same_user() {
-    let rule = rule(&SAME_USER);
+    let rule = rule(&[]);
     assert_eq!(rule.admit(&mut Taken::by(&[None]), None), refused());
     assert_eq!(rule.admit(&mut Taken::by(&[None]), Some("u1")), refused());
     assert_eq!(rule.admit(&mut Taken::by(&[Some("u1")]), None), refused());

@@ -289,6 +289,50 @@ fn stream_sends_a_recording_and_names_its_session() {
     assert!(!done.stdout.contains(&token) && !done.stderr.contains(&token));
 }
 
+/// As ffmpeg and sox write what they cannot know the length of.
+#[test]
+fn stream_takes_what_another_program_writes_into_a_pipe() {
+    let gateway = Gateway::start(&Config::ingest());
+    let folder = TempDir::new().unwrap();
+    let sample = std::fs::read(command::root().join("tests/speech/sample.wav")).unwrap();
+    for (open, riff) in [(u32::MAX, u32::MAX), (0x7fff_f000, 0x7fff_f024), (0, 0)] {
+        let mut wav = sample.clone();
+        wav[4..8].copy_from_slice(&riff.to_le_bytes());
+        wav[40..44].copy_from_slice(&open.to_le_bytes());
+        std::fs::write(folder.path().join("open.wav"), &wav).unwrap();
+        for (n, line) in [
+            "cat open.wav | \"$0\" stream - \"$@\"",
+            "\"$0\" stream - \"$@\" < open.wav",
+            "\"$0\" stream open.wav \"$@\"",
+            "rm -f fifo; mkfifo fifo; cat open.wav > fifo & \"$0\" stream fifo \"$@\"",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let url = gateway.url(&format!("/ws/ingest/meetings/m{n}-{open}"));
+            let mut shell = Command::new("sh");
+            shell
+                .args(["-c", line])
+                .arg(command::binary())
+                .args(["--fast", "--url", &url, "--token", &token::good()])
+                .current_dir(folder.path())
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped());
+            let done = run(&mut shell);
+            assert_eq!(done.status, Some(0), "{line}: {done:?}");
+        }
+    }
+    let recordings = gateway.recordings();
+    assert_eq!(recordings.len(), 12);
+    for recording in recordings {
+        assert!(
+            read_wav(&recording).1 == sample[44..],
+            "{}",
+            recording.display()
+        );
+    }
+}
+
 #[test]
 fn stream_prints_the_refusal_and_exits_with_a_status_of_its_own() {
     let gateway = Gateway::start(&Config::ingest());

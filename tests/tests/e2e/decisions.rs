@@ -29,7 +29,8 @@ fn every_decision_is_a_line_with_its_grounds_and_no_secret() {
     let mut first = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", &good));
     first.handshake();
     let session = first.expect_ack();
-    let mut second = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", &good));
+    let other = token::of_user("u-2");
+    let mut second = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", &other));
     second.expect_refusal(4002, "ingest_exists");
     let expired = token::sign(&token::claims_with(json!({"exp": token::now() - 600})));
     let mut third = Client::connect(Library::Ws, &gateway, &meeting("m2", "mic", &expired));
@@ -77,11 +78,83 @@ fn every_decision_is_a_line_with_its_grounds_and_no_secret() {
     let claims = lines[4]["calls"].as_array().unwrap();
     assert_eq!(claims[0]["answer"]["err"]["session_id"], session);
     assert_eq!(lines[2]["input"]["handshake"]["sample_rate"], 16000);
-    for token in [&good, &expired] {
+    for token in [&good, &other, &expired] {
         for part in token.split('.').skip(1) {
             assert!(!text.contains(part), "a part of a token was recorded");
         }
     }
+}
+
+/// Requests that are as large as they may be, and all credentials.
+fn storm(gateway: &Gateway, requests: usize) {
+    use std::fmt::Write as _;
+    let mut cookie = String::new();
+    for n in 0..2_300 {
+        let _ = write!(cookie, "part-{n:05}; ");
+    }
+    let path = meeting("storm", "mic", "no-token-at-all");
+    let head = format!("\r\nCookie: {cookie}\r\n\r\n");
+    let request = sluice_tests::raw::upgrade_request(&path).replacen("\r\n\r\n", &head, 1);
+    for _ in 0..requests {
+        let mut peer = Raw::connect(gateway.address());
+        assert_eq!(peer.request(&request).status, 101);
+        assert_eq!(peer.message()["code"], "auth_failed");
+        peer.reset();
+    }
+}
+
+#[test]
+fn a_storm_of_requests_full_of_credentials_loses_nobody_else_s_decisions() {
+    const STORMS: usize = 6;
+    const REQUESTS: usize = 40;
+    let config = recording().set("server", "admin_listen", json!("127.0.0.1:0"));
+    let mut gateway = Gateway::start(&config);
+    let sessions: Vec<String> = std::thread::scope(|scope| {
+        for _ in 0..STORMS {
+            scope.spawn(|| storm(&gateway, REQUESTS));
+        }
+        let mut client = Client::idle(Library::Ws);
+        let session = |n| {
+            let path = meeting(&format!("m{n}"), "mic", &token::good());
+            client.open(&gateway, &path, &[]);
+            client.handshake();
+            let session = client.expect_ack();
+            client.finalize(0, 0);
+            session
+        };
+        (0..10).map(session).collect()
+    });
+    let (_, metrics) = gateway.admin("GET /metrics");
+    let unrecorded = metrics.lines().filter_map(|line| {
+        let (reason, count) = line
+            .strip_prefix("sluice_decisions_unrecorded_total")?
+            .split_once(' ')?;
+        Some((reason.to_owned(), count.parse::<usize>().ok()?))
+    });
+    let unrecorded: Vec<(String, usize)> = unrecorded.filter(|(_, count)| *count > 0).collect();
+    let (_, lines) = lines(&mut gateway);
+    for session in &sessions {
+        let of_it = lines.iter().filter(|line| line["session"] == **session);
+        let policies: Vec<_> = of_it.map(|line| &line["policy"]).collect();
+        assert_eq!(policies, ["auth", "duplicate", "sample-rate"], "{session}");
+    }
+    // What is not there was counted, and was the storm's own.
+    let mine = "{reason=\"source-quota\"}";
+    assert!(
+        unrecorded.iter().all(|(reason, _)| reason == mine),
+        "{unrecorded:?}"
+    );
+    let lost: usize = unrecorded.iter().map(|(_, count)| count).sum();
+    assert_eq!(lines.len() + lost, STORMS * REQUESTS + 3 * sessions.len());
+    // A line that cannot be looked through is there all the same.
+    let stormy = lines
+        .iter()
+        .find(|line| line["policy"] == "auth" && line["code"] != json!(null));
+    let withheld = json!("[withheld]");
+    assert_eq!(
+        stormy.expect("a line of the storm")["input"]["path"],
+        withheld
+    );
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! One ingest for a meeting and source: who stays, and who may come back.
 
 use serde_json::json;
-use sluice_tests::client::{Client, Library, meeting};
+use sluice_tests::client::{Client, Library, handshake, meeting};
+use sluice_tests::command;
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
+use sluice_tests::raw::{self, Raw};
 use sluice_tests::speech::{self, read_wav};
-use sluice_tests::{token, with_both_clients};
+use sluice_tests::{eventually, token, with_both_clients};
 
 fn streaming(library: Library, gateway: &Gateway, path: &str) -> Client {
     let mut client = Client::connect(library, gateway, path);
@@ -15,12 +17,13 @@ fn streaming(library: Library, gateway: &Gateway, path: &str) -> Client {
 }
 
 with_both_clients! {
-    fn a_second_ingest_is_refused_and_the_first_goes_on(library) {
+    fn another_user_s_ingest_is_refused_and_the_first_goes_on(library) {
         let gateway = Gateway::start(&Config::ingest());
         let path = meeting("m1", "mic", &token::good());
         let clip = speech::clip();
         let mut first = streaming(library, &gateway, &path);
-        let mut second = Client::connect(library, &gateway, &path);
+        let other = meeting("m1", "mic", &token::of_user("u-2"));
+        let mut second = Client::connect(library, &gateway, &other);
         let frame = second.expect_refusal_saying(4002, "ingest_exists", "Ingest already active");
         assert_eq!(frame["retryable"], true);
         first.stream(&clip, 3200);
@@ -48,7 +51,8 @@ with_both_clients! {
         let _other = streaming(library, &gateway, &meeting("m2", "mic", &token));
         let theirs = token::sign(&token::claims_with(json!({"tenant_id": "t-2"})));
         let _theirs = streaming(library, &gateway, &meeting("m1", "mic", &theirs));
-        let mut again = Client::connect(library, &gateway, &meeting("m1", "system", &token));
+        let other = meeting("m1", "system", &token::of_user("u-2"));
+        let mut again = Client::connect(library, &gateway, &other);
         again.expect_refusal(4002, "ingest_exists");
     }
 
@@ -74,7 +78,7 @@ with_both_clients! {
     }
 
     fn an_owner_takes_over_from_a_dead_connection_and_a_stranger_does_not(library) {
-        let gateway = Gateway::start(&Config::ingest().set("policies.duplicate.config", "same_user", json!("takeover")));
+        let gateway = Gateway::start(&Config::ingest());
         let mine = meeting("m1", "mic", &token::of_user("u-1"));
         let mut dead = streaming(library, &gateway, &mine);
         let mut stranger = Client::connect(library, &gateway, &meeting("m1", "mic", &token::of_user("u-2")));
@@ -85,9 +89,77 @@ with_both_clients! {
     }
 }
 
+/// Its socket is there, and it is not: it neither reads nor says anything, in the
+/// middle of a message.
+#[test]
+fn a_client_that_vanished_does_not_keep_its_user_out_and_gets_its_notice() {
+    let gateway = Gateway::start(&Config::ingest());
+    let mine = meeting("m1", "mic", &token::good());
+    let mut vanished = Raw::connect_with_small_window(gateway.address());
+    vanished.upgrade(&mine);
+    vanished
+        .write(&raw::text(&handshake().to_string()))
+        .unwrap();
+    assert_eq!(vanished.message()["type"], "handshake-ack");
+    vanished.write(&raw::binary(&[7; 3200])).unwrap();
+    vanished.write(&raw::binary(&[8; 3200])[..1000]).unwrap();
+    let clip = speech::clip();
+    let mut back = streaming(Library::Ws, &gateway, &mine);
+    back.stream(&clip, 3200);
+    back.finalize(clip.pcm.len(), clip.pcm.len() / 32);
+    let frame = vanished.message();
+    assert_eq!(
+        (&frame["code"], &frame["retryable"]),
+        (&json!("superseded"), &json!(false))
+    );
+    let close = vanished.frame().expect("a Close");
+    assert_eq!(
+        close.close(),
+        Some((4003, "superseded by a newer connection"))
+    );
+    let recordings: Vec<_> = gateway
+        .recordings()
+        .iter()
+        .map(|path| read_wav(path).1)
+        .collect();
+    assert_eq!(recordings.len(), 2);
+    assert!(recordings.contains(&clip.pcm) && recordings.contains(&vec![7; 3200]));
+}
+
+/// They would otherwise send each other away for ever.
+#[test]
+fn of_two_devices_of_one_user_the_older_one_stays_away() {
+    let config = Config::ingest().set("server", "admin_listen", json!("127.0.0.1:0"));
+    let gateway = Gateway::start(&config);
+    let clip = speech::long_clip();
+    let url = gateway.url("/ws/ingest/meetings/m1?source=mic");
+    let mut older = command::sluice(&["stream", "--url", &url]);
+    older.arg(&clip.path).env("SLUICE_TOKEN", token::good());
+    let done = std::thread::scope(|scope| {
+        let older = scope.spawn(|| command::run(&mut older));
+        eventually("the older device's claim", || {
+            let (_, metrics) = gateway.admin("GET /metrics");
+            metrics.contains("sluice_claims 1").then_some(())
+        });
+        let mut newer = streaming(Library::Ws, &gateway, &meeting("m1", "mic", &token::good()));
+        let done = older.join().unwrap();
+        newer.finalize(0, 0);
+        done
+    });
+    assert_eq!(done.status, Some(3), "{done:?}");
+    assert!(
+        done.stderr.contains("4003") && done.stderr.contains("superseded"),
+        "{done:?}"
+    );
+    assert!(!done.stderr.contains("trying again"), "{done:?}");
+}
+
 #[test]
 fn of_many_newcomers_at_once_exactly_one_gets_in() {
-    let gateway = Gateway::start(&Config::ingest());
+    // They are all one user.
+    let one = json!("reject");
+    let gateway =
+        Gateway::start(&Config::ingest().set("policies.duplicate.config", "same_user", one));
     let path = meeting("m1", "mic", &token::good());
     let outcomes = std::thread::scope(|scope| {
         let newcomers: Vec<_> = (0..8)

@@ -37,10 +37,7 @@ impl World {
     fn new(change: impl FnOnce(Config) -> Config) -> Self {
         let backend = Backend::start(Library::Ws);
         let backend_line = Proxy::start(backend.address());
-        let config = relaying(backend_line.address())
-            .limit("settle", "1ms")
-            // Who comes back is not kept out by what is left of it.
-            .set("policies.duplicate.config", "same_user", json!("takeover"));
+        let config = relaying(backend_line.address()).limit("settle", "1ms");
         let gateway = Gateway::start(&change(config));
         Self {
             client_line: Proxy::start(gateway.address()),

@@ -173,7 +173,8 @@ fn the_source_defaults_to_the_microphone() {
     let mut client = Client::connect(Library::Ws, &gateway, &path);
     client.handshake();
     client.expect_ack();
-    connect(Library::Ws, &gateway, "mic").expect_refusal(4002, "ingest_exists");
+    let other = meeting("m1", "mic", &token::of_user("u-2"));
+    Client::connect(Library::Ws, &gateway, &other).expect_refusal(4002, "ingest_exists");
 }
 
 #[test]

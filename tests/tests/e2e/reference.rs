@@ -99,13 +99,37 @@ fn what_a_gateway_gave_up_is_in_two_recordings_without_a_gap() {
     assert!(!later.is_empty() && later.len() < clip.pcm.len());
 }
 
+/// What was sent and is not acknowledged cannot be had from the other program
+/// again.
+#[test]
+fn what_comes_by_a_pipe_arrives_whole_over_connections_that_are_cut() {
+    let (gateway, proxy) = behind_cuts();
+    let clip = speech::long_clip();
+    let file = std::fs::File::open(&clip.path).unwrap();
+    let mut cat = Command::new("cat")
+        .stdin(file)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut command = command::sluice(&["stream", "-", "--fast", "--url", &url(&proxy)]);
+    command
+        .env("SLUICE_TOKEN", token::good())
+        .stdin(cat.stdout.take().unwrap());
+    let done = run(&mut command);
+    assert_eq!(done.status, Some(0), "{done:?}");
+    assert!(cat.wait().unwrap().success());
+    let resumed = done.stderr.matches("the stream goes on from byte").count();
+    assert!(resumed >= 3, "{done:?}");
+    assert!(read_wav(&gateway.recording()).1 == clip.pcm);
+}
+
 #[test]
 fn a_refusal_that_may_pass_is_tried_again_until_patience_ends() {
     let gateway = Gateway::start(&Config::ingest());
     let url = gateway.url("/ws/ingest/meetings/m1?source=mic");
     let (library, path) = (
         sluice_tests::client::Library::Ws,
-        meeting("m1", "mic", &token::good()),
+        meeting("m1", "mic", &token::of_user("u-2")),
     );
     let mut active = sluice_tests::client::Client::connect(library, &gateway, &path);
     active.handshake();

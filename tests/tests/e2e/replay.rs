@@ -27,7 +27,6 @@ fn recording() -> Config {
         .set("policies.rate-limit.config", "attempts", json!(2))
         .set("policies.rate-limit.config", "count", json!("refused"))
         .set("policies.rate-limit.config", "key", json!(["auth.user_id"]))
-        .set("policies.duplicate.config", "same_user", json!("takeover"))
         .set(
             "routes.ingest",
             "on_connect",

@@ -101,7 +101,8 @@ fn refused(gateway: &Gateway, path: &str) {
 
 /// The claim that the parked stream holds is its client's alone.
 fn others_are_kept_out(gateway: &Gateway) {
-    let mut other = Client::connect(Library::Ws, gateway, &path(None));
+    let others = meeting("m1", "mic", &token::of_user("u-2"));
+    let mut other = Client::connect(Library::Ws, gateway, &others);
     other.expect_refusal(4002, "ingest_exists");
 }
 

@@ -28,7 +28,8 @@ with_both_clients! {
         };
         let auth = expect(&meeting("m2", "mic", "wrong"), None, 4001, "auth_failed");
         assert_eq!(auth, "auth failed: token malformed");
-        assert_eq!(expect(&good, None, 4002, "ingest_exists"), "Ingest already active");
+        let stranger = meeting("m1", "mic", &token::of_user("u-2"));
+        assert_eq!(expect(&stranger, None, 4002, "ingest_exists"), "Ingest already active");
         expect(&other, Some(json!({"type": "hello"})), 4000, "handshake_invalid");
         expect(&other, None, 4000, "handshake_timeout");
         let rate = expect(&other, Some(telephone), 4000, "invalid_sample_rate");

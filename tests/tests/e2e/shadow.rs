@@ -127,7 +127,8 @@ fn a_shadow_is_asked_about_the_world_before_the_one_who_decided_changed_it() {
             json!("builtin:duplicate"),
         )
         .set("policies.strict-next", "grants", json!(["sessions"]))
-        .set("policies.strict-next", "shadow_of", json!("duplicate"));
+        .set("policies.strict-next", "shadow_of", json!("duplicate"))
+        .set("policies.strict-next.config", "same_user", json!("reject"));
     let mut gateway = Gateway::start(&config);
     let path = meeting("m1", "mic", &token::good());
     let mut first = Client::connect(Library::Ws, &gateway, &path);

@@ -77,7 +77,9 @@ where
     };
     loop {
         let after = audio.duration_of(audio.position());
-        let Some(chunk) = audio.next_chunk().map_err(Fault::Local)? else {
+        audio.forget(tally.acked());
+        let chunk = manners.keep(sink, audio.next_chunk()).await?;
+        let Some(chunk) = chunk.map_err(Fault::Local)? else {
             break;
         };
         manners.keep(sink, clock.due(after)).await?;
@@ -104,7 +106,7 @@ struct Manners {
 
 impl Manners {
     /// Pings, and answers pings, until `done`.
-    async fn keep<W>(&mut self, sink: &mut W, done: impl Future<Output = ()>) -> anyhow::Result<()>
+    async fn keep<W, T>(&mut self, sink: &mut W, done: impl Future<Output = T>) -> anyhow::Result<T>
     where
         W: Sink<Message, Error = tungstenite::Error> + Unpin,
     {
@@ -112,7 +114,7 @@ impl Manners {
         loop {
             tokio::select! {
                 biased;
-                () = &mut done => return Ok(()),
+                it = &mut done => return Ok(it),
                 Some(()) = self.owed.recv() => say(sink, &json!({"type": "pong"})).await?,
                 _ = self.pings.tick() => say(sink, &json!({"type": "ping"})).await?,
             }

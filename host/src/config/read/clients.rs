@@ -9,6 +9,7 @@ use super::paths::parameters;
 use super::quantity::Zero;
 use super::section::Section;
 use super::{Places, Reader, Spanned};
+use crate::credentials;
 use crate::facts;
 use crate::origin::Origins;
 use crate::rate_limit::{Allowance, KeyPart};
@@ -92,6 +93,22 @@ impl Reader<'_> {
             Some(("header", name)) => Some(KeyPart::Header(name.to_owned())),
             _ => None,
         };
+        let is_withheld = match &named {
+            Some(KeyPart::Query(name)) => credentials::is_parameter(name),
+            Some(KeyPart::Header(name)) => {
+                HeaderName::try_from(name.as_str()).is_ok_and(|name| credentials::is_header(&name))
+            }
+            Some(KeyPart::Remote | KeyPart::Param(_)) | None => false,
+        };
+        if is_withheld {
+            let message = format!(
+                "\"{}\" is a credential, which is never looked at here",
+                part.value
+            );
+            let help = "use \"remote\", or a parameter or header that is no secret";
+            self.error(&part.place, message, help).label("withheld");
+            return None;
+        }
         let leads_nowhere = match &named {
             Some(KeyPart::Param(wanted)) => {
                 !paths.is_empty()

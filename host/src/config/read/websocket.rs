@@ -12,6 +12,7 @@ use super::references::unknown_attribute;
 use super::section::Section;
 use super::{Reader, Spanned};
 use crate::config::{Place, Policy, Route, Upstream, identifies};
+use crate::credentials;
 use crate::tls::client::{Authorities, Roots};
 use crate::upstream::websocket::backends::Rest;
 use crate::upstream::websocket::reply::Replies;
@@ -54,7 +55,7 @@ const USER: &str = "auth.user_id";
 const TENANT: &str = "auth.tenant_id";
 
 /// Headers that the host makes itself, or that carry what a policy checked.
-const NOT_FORWARDED: [HeaderName; 11] = [
+const NOT_FORWARDED: [HeaderName; 8] = [
     header::HOST,
     header::CONNECTION,
     header::UPGRADE,
@@ -63,9 +64,6 @@ const NOT_FORWARDED: [HeaderName; 11] = [
     header::TE,
     header::TRAILER,
     header::EXPECT,
-    header::AUTHORIZATION,
-    header::PROXY_AUTHORIZATION,
-    header::COOKIE,
 ];
 
 impl Reader<'_> {
@@ -290,6 +288,7 @@ impl Reader<'_> {
             let name = HeaderName::try_from(header.value.as_str()).ok();
             let may = name.filter(|name| {
                 !NOT_FORWARDED.contains(name)
+                    && !credentials::is_header(name)
                     && !name.as_str().starts_with("x-sluice-")
                     && !name.as_str().starts_with("sec-websocket-")
             });

@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::past::{Gap, Past};
+use crate::credentials::HIDDEN;
 use crate::facts::Facts;
 use crate::kit::subject::Subject;
 use crate::policy::component::{ComponentPolicy, Hooks};
 use crate::policy::ending::Ending;
 use crate::policy::record::draft::Asked;
-use crate::policy::record::redact::HIDDEN;
 use crate::policy::record::{self, Comparison, FrameKind, Line, Stage, Verdict};
 use crate::policy::shadow::compare;
 use crate::policy::window::{Frame, Kind, Total, Window};

@@ -7,11 +7,13 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::notes::Taken;
-use super::redact::{Secrets, is_sensitive};
+use super::redact::{Redactor, Secrets};
+use super::room::Standing;
 use super::{
     Comparison, Effect, Ending, FrameKind, Input, Line, Pairs, Role, Stage, VERSION, Verdict,
     Window,
 };
+use crate::credentials::is_sensitive;
 use crate::facts::Facts;
 use crate::policy::ending;
 use crate::policy::window::{self, Total};
@@ -122,6 +124,8 @@ impl Draft {
     pub fn line(self) -> Value {
         let facts = &self.session.facts;
         let mut secrets = Secrets::default();
+        // Without the white space that it came with, which no header's or
+        // parameter's own value is.
         if let Some(token) = facts.token() {
             secrets.add(&token);
         }
@@ -164,46 +168,81 @@ impl Draft {
             left_out: self.taken.left_out,
         };
         let mut line = serde_json::to_value(line).unwrap_or_default();
-        // The names of what is recorded are our own; `key` is one of them, so
-        // that the line itself is not looked through by name.
-        secrets.settle();
+        // The names of what is recorded are our own, and so are the texts that
+        // are not looked through; `key` is such a name, so that the line itself
+        // is not looked through by name.
+        let redactor = secrets.settle();
         if let Value::Object(members) = &mut line {
             for (name, value) in members {
                 match name.as_str() {
-                    "calls" => hide_in_calls(&secrets, value),
-                    "digest" => {}
-                    "input" => hide_in_input(&secrets, value),
-                    _ => secrets.hide_in(value),
+                    "calls" => hide_in_calls(&redactor, value),
+                    "input" => hide_in_input(&redactor, value),
+                    "code" | "message" | "detail" => redactor.hide_in(value),
+                    _ => {}
                 }
             }
         }
         line
     }
+
+    /// Whether the session was let in by then, as far as this decision shows: a
+    /// policy accepted it, or has left what it knows of it.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let streams = match &self.asked {
+            Asked::Connect | Asked::Handshake(_) => false,
+            Asked::Frames(_) => true,
+            Asked::Close(ending) => ending.streamed,
+        };
+        let accepted = self.verdict == Verdict::Accept && self.role != Role::Shadow;
+        if accepted || streams || !self.attributes.is_empty() {
+            Standing::Admitted
+        } else {
+            Standing::Newcomer
+        }
+    }
+
+    /// Bytes of memory that this keeps, about.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let asked = match &self.asked {
+            Asked::Connect | Asked::Close(_) => 0,
+            Asked::Handshake(text) => text.len(),
+            Asked::Frames(window) => window.weight(),
+        };
+        let attribute = |(name, value): &(String, String)| name.len() + value.len();
+        size_of::<Self>()
+            + asked
+            + self.session.facts.weight()
+            + self.attributes.iter().map(attribute).sum::<usize>()
+            + self.taken.bytes()
+    }
 }
 
 /// What is withheld is named there by names of secrets, two of which are no name
-/// with its value.
-fn hide_in_input(secrets: &Secrets, input: &mut Value) {
+/// with its value. The address is the gateway's own text.
+fn hide_in_input(redactor: &Redactor, input: &mut Value) {
+    const OURS: [&str; 2] = ["remote", "ending"];
     const WITHHELD: &str = "withheld";
-    let withheld = input
-        .as_object_mut()
-        .and_then(|input| input.remove(WITHHELD));
-    secrets.hide_in(input);
-    if let (Some(Value::Array(mut names)), Some(input)) = (withheld, input.as_object_mut()) {
-        names.iter_mut().for_each(|name| secrets.hide_in(name));
-        input.insert(WITHHELD.to_owned(), names.into());
+    let Value::Object(input) = input else { return };
+    for (name, value) in input {
+        match value {
+            _ if OURS.contains(&name.as_str()) => {}
+            Value::Array(names) if name == WITHHELD => {
+                names.iter_mut().for_each(|name| redactor.hide_in(name));
+            }
+            value => redactor.hide_in(value),
+        }
     }
 }
 
 /// Members of calls are ours; those of claims and attributes are not.
-fn hide_in_calls(secrets: &Secrets, calls: &mut Value) {
+fn hide_in_calls(redactor: &Redactor, calls: &mut Value) {
     for call in calls.as_array_mut().into_iter().flatten() {
-        for value in call
-            .as_object_mut()
-            .into_iter()
-            .flat_map(|call| call.values_mut())
-        {
-            secrets.hide_in(value);
+        for (name, value) in call.as_object_mut().into_iter().flatten() {
+            if !matches!(name.as_str(), "call" | "change" | "key_set") {
+                redactor.hide_in(value);
+            }
         }
     }
 }

@@ -33,6 +33,14 @@ pub struct Taken {
     bytes: usize,
 }
 
+impl Taken {
+    /// Bytes of memory that it takes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes + size_of_val(&*self.calls)
+    }
+}
+
 impl Notes {
     /// Notes that are taken.
     #[must_use]

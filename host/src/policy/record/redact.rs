@@ -3,76 +3,117 @@
 //! Values of credentials are left out by their names; and whatever they are
 //! is looked for in every other text of the line, so that a guest that was
 //! granted credentials cannot write them down by another way. What looks like
-//! a JWT is hidden wherever it stands.
+//! a token is hidden wherever it stands.
+//!
+//! A client chooses how many credentials it sends, and everybody's lines are
+//! made by one thread. So they are bounded in number and bytes, and all of
+//! them are looked for in one pass. Where a client sends more, its texts are
+//! hidden whole.
 
+use std::collections::HashSet;
+
+use aho_corasick::automaton::Automaton as _;
+use aho_corasick::nfa::noncontiguous::NFA;
+use aho_corasick::{Anchored, MatchKind};
 use serde_json::Value;
 
-/// What stands in the place of a secret, and at the end of a text of which
-/// there was more.
-pub const HIDDEN: &str = "[withheld]";
-/// Words of which one is enough to make a name suspicious.
-const WORDS: [&str; 10] = [
-    "jwt", "key", "apikey", "otp", "pin", "sig", "bearer", "pwd", "sid", "csrf",
-];
-/// Parts of a name that are enough.
-const PARTS: [&str; 7] = [
-    "authorization",
-    "cookie",
-    "token",
-    "secret",
-    "passw",
-    "credential",
-    "signature",
-];
+use crate::credentials::{self, HIDDEN, is_sensitive};
+
 /// A secret that is shorter is hidden under its own name only: hidden
 /// everywhere, it would take ordinary words with it.
 const SHORTEST: usize = 8;
-/// Bytes of one text.
+/// Bytes of one text in a line.
 const LONGEST: usize = 4096;
-
-/// Whether a value of this name is not recorded.
-#[must_use]
-pub fn is_sensitive(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
-    PARTS.iter().any(|part| name.contains(part))
-        || words.any(|word| WORDS.contains(&word))
-        || name == "x-auth"
-}
+/// Secrets that are looked for in one line, and bytes in all of them.
+const MAX_SECRETS: usize = 512;
+const MAX_SECRET_BYTES: usize = 32 * 1024;
 
 /// The secrets of one connection.
 #[derive(Default)]
-pub struct Secrets(Vec<String>);
+pub struct Secrets {
+    parts: HashSet<String>,
+    bytes: usize,
+    too_many: bool,
+}
 
 impl Secrets {
     /// Hides this wherever it stands, and the parts that it is made of.
     pub fn add(&mut self, secret: &str) {
         // `Bearer …`, `Basic …`, `a=…; b=…`, and the three parts of a JWT.
         let parts = secret.split(|c: char| c.is_whitespace() || matches!(c, '=' | ';' | ',' | '.'));
-        let all = parts.chain([secret, secret.trim()]);
-        let long = all.filter(|part| part.len() >= SHORTEST);
-        self.0.extend(long.map(str::to_owned));
+        for part in parts.chain([secret.trim()]) {
+            if part.len() < SHORTEST || self.parts.contains(part) {
+                continue;
+            }
+            self.bytes += part.len();
+            if self.too_many || self.parts.len() >= MAX_SECRETS || self.bytes > MAX_SECRET_BYTES {
+                self.too_many = true;
+                return;
+            }
+            self.parts.insert(part.to_owned());
+        }
     }
 
-    /// The longest first, so that a part does not break up the whole.
-    pub fn settle(&mut self) {
-        self.0.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        self.0.dedup();
+    /// What hides them.
+    #[must_use]
+    pub fn settle(self) -> Redactor {
+        if self.too_many {
+            return Redactor::Everything;
+        }
+        let secrets: Vec<String> = self.parts.into_iter().collect();
+        let longest = secrets.iter().map(String::len).max().unwrap_or_default();
+        let mut builder = NFA::builder();
+        // The bounds above are far below what an automaton can have.
+        match builder.match_kind(MatchKind::Standard).build(&secrets) {
+            Ok(automaton) => Redactor::Secrets(Box::new(Search {
+                automaton,
+                secrets,
+                longest,
+            })),
+            Err(_) => Redactor::Everything,
+        }
     }
+}
 
+/// Hides the secrets of one connection.
+pub enum Redactor {
+    /// These.
+    Secrets(Box<Search>),
+    /// Every text, because there are more secrets than are looked for.
+    Everything,
+}
+
+/// What finds secrets in a text.
+pub struct Search {
+    /// Finds all of them in one pass.
+    automaton: NFA,
+    secrets: Vec<String>,
+    /// Bytes of the longest.
+    longest: usize,
+}
+
+impl Redactor {
     /// A text without them, cut to a bound.
+    ///
+    /// It is looked through only as far as a secret can reach that begins
+    /// within the bound, so that a long text costs no more than a short one,
+    /// and no secret is cut in two.
     #[must_use]
     pub fn hide(&self, text: &str) -> String {
-        let mut text = hide_jwts(text);
-        for secret in &self.0 {
-            if text.contains(secret.as_str()) {
-                text = text.replace(secret.as_str(), HIDDEN);
-            }
+        let Self::Secrets(search) = self else {
+            return HIDDEN.to_owned();
+        };
+        let reach = LONGEST + search.longest.max(64);
+        let looked_at = &text[..text.floor_char_boundary(reach)];
+        let mut ranges: Vec<_> = credentials::tokens(looked_at).collect();
+        ranges.extend(search.found(looked_at));
+        ranges.extend(search.cut(looked_at));
+        let end = text.floor_char_boundary(LONGEST);
+        if end < text.len() {
+            ranges.retain(|range| range.start < end);
+            ranges.push(end..looked_at.len());
         }
-        if text.len() > LONGEST {
-            text = crate::text::clip(&text, LONGEST) + HIDDEN;
-        }
-        text
+        credentials::hidden(looked_at, ranges)
     }
 
     /// A JSON value without them, and without what is called like one.
@@ -99,104 +140,48 @@ impl Secrets {
     }
 }
 
+impl Search {
+    /// Where a secret stands. Secrets may overlap: of those that end at one
+    /// byte, the longest counts.
+    fn found(&self, text: &str) -> Vec<std::ops::Range<usize>> {
+        let automaton = &self.automaton;
+        let Ok(mut state) = automaton.start_state(Anchored::No) else {
+            return Vec::new();
+        };
+        let mut ranges: Vec<std::ops::Range<usize>> = Vec::new();
+        for (at, byte) in text.bytes().enumerate() {
+            state = automaton.next_state(Anchored::No, state, byte);
+            if automaton.is_match(state) {
+                // A state's own secret comes before those that are its ends.
+                let length = automaton.pattern_len(automaton.match_pattern(state, 0));
+                let mut range = at + 1 - length..at + 1;
+                while let Some(last) = ranges.pop_if(|last| last.end >= range.start) {
+                    range.start = range.start.min(last.start);
+                }
+                ranges.push(range);
+            }
+        }
+        ranges
+    }
+
+    /// The beginning of a secret at the end of a text, which was cut off before
+    /// it came here.
+    fn cut(&self, text: &str) -> Option<std::ops::Range<usize>> {
+        let starts = self.secrets.iter().filter_map(|secret| {
+            let beginning = secret.get(..secret.ceil_char_boundary(SHORTEST))?;
+            let from = text.ceil_char_boundary(text.len().saturating_sub(secret.len()));
+            let tail = &text[from..];
+            let mut places = tail.match_indices(beginning);
+            places.find_map(|(at, _)| secret.starts_with(&tail[at..]).then_some(from + at))
+        });
+        starts.min().map(|start| start..text.len())
+    }
+}
+
 /// Whether this is a name with its value, as attributes are written.
 fn is_pair_of_secret(values: &[Value]) -> bool {
     matches!(values, [Value::String(name), _] if is_sensitive(name))
 }
 
-/// Every JWT begins with `{"` in base64url.
-fn hide_jwts(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("eyJ") {
-        shown.push_str(&rest[..at]);
-        let tail = &rest[at..];
-        let end = tail
-            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
-            .unwrap_or(tail.len());
-        if end >= 16 {
-            shown.push_str(HIDDEN);
-        } else {
-            shown.push_str(&tail[..end]);
-        }
-        rest = &tail[end..];
-    }
-    shown.push_str(rest);
-    shown
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_secrets_are_told_from_others() {
-        for name in [
-            "Authorization",
-            "cookie",
-            "set-cookie",
-            "token",
-            "access_token",
-            "x-api-key",
-            "client-secret",
-            "password",
-            "X-Amz-Signature",
-            "sec-websocket-key",
-            "x-auth",
-            "sig",
-        ] {
-            assert!(is_sensitive(name), "{name}");
-        }
-        for name in [
-            "meeting_id",
-            "source",
-            "user-agent",
-            "tenant_id",
-            "auth.user_id",
-            "email",
-            "exp",
-            "sample_rate",
-            "device_id",
-            "monkey",
-            "spin",
-        ] {
-            assert!(!is_sensitive(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_secret_and_its_parts_are_hidden_wherever_they_stand() {
-        let mut secrets = Secrets::default();
-        secrets.add("Bearer first-half.second-half");
-        secrets.settle();
-        for text in [
-            "said Bearer first-half.second-half",
-            "first-half.second-half",
-            "only second-half here",
-        ] {
-            let hidden = secrets.hide(text);
-            assert!(!hidden.contains("half"), "{hidden}");
-        }
-        assert_eq!(secrets.hide("a Bearer of news"), "a Bearer of news");
-    }
-
-    #[test]
-    fn what_looks_like_a_jwt_is_hidden_with_the_words_around_it_kept() {
-        let secrets = Secrets::default();
-        assert_eq!(
-            secrets.hide("got eyJhbGciOiJIUzI1NiJ9.e30.c2ln, twice"),
-            "got [withheld], twice"
-        );
-        assert_eq!(secrets.hide("eyJust so eyJ"), "eyJust so eyJ");
-    }
-
-    #[test]
-    fn members_that_are_called_like_a_secret_have_no_value() {
-        let mut value =
-            serde_json::json!({"a": [{"api_key": {"b": 1}}], "c": [["p.token", "t"], ["e", "f"]]});
-        Secrets::default().hide_in(&mut value);
-        let expected =
-            serde_json::json!({"a": [{"api_key": HIDDEN}], "c": [["p.token", HIDDEN], ["e", "f"]]});
-        assert_eq!(value, expected);
-    }
-}
+mod tests;

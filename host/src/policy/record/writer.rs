@@ -1,11 +1,10 @@
 //! Writing the record. A thread of its own makes lines of drafts and writes
-//! them; between it and the connections is a queue with an end. Nobody ever
-//! waits for the record: what finds the queue full, or no room on the disk, is
-//! counted and gone.
+//! them; what waits for it is bounded in bytes. Nobody ever waits for the
+//! record: what finds no room, or none on the disk, is counted and gone.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize as _;
@@ -14,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::draft::{Asked, Draft};
 use super::notes::Notes;
+use super::room::{Room, RoomPermit};
 use super::rotate::Rotated;
 use super::{Effect, Pairs, Role, Verdict};
 use crate::config;
@@ -22,9 +22,6 @@ use crate::policy::shadow::Place;
 use crate::policy::{Outcome, Policy, Question};
 use crate::session::Session;
 
-/// Decisions that wait to be written. Each keeps the facts of its connection,
-/// some tens of KiB at the most.
-const QUEUE: usize = 1024;
 /// How long the gateway's end waits for what is left.
 const LAST: Duration = Duration::from_secs(2);
 /// Bytes that are gathered before they are written.
@@ -33,12 +30,19 @@ const BATCH: usize = 64 * 1024;
 /// Where decisions are handed in. Cheap to clone; off by default.
 #[derive(Clone, Default)]
 pub struct Recorder {
-    queue: Option<SyncSender<Job>>,
+    queue: Option<Queue>,
     generation: u64,
 }
 
+/// What waits for the writer. The room bounds it.
+#[derive(Clone)]
+struct Queue {
+    jobs: Sender<Job>,
+    room: Room,
+}
+
 enum Job {
-    Write(Box<Draft>),
+    Write(Box<Draft>, RoomPermit),
     /// Everything before this is to be on the disk.
     Flush(oneshot::Sender<()>),
 }
@@ -53,12 +57,15 @@ impl Recorder {
             return Ok(Self::default());
         };
         let rotated = Rotated::new(file.clone(), decisions.max_size, decisions.max_files);
-        let (queue, jobs) = sync_channel(QUEUE);
+        let (sender, jobs) = channel();
         std::thread::Builder::new()
             .name("decisions".to_owned())
             .spawn(move || write_all(&jobs, rotated))?;
         Ok(Self {
-            queue: Some(queue),
+            queue: Some(Queue {
+                jobs: sender,
+                room: Room::default(),
+            }),
             generation: 0,
         })
     }
@@ -107,13 +114,13 @@ impl Recorder {
 
     /// Waits until what was handed in is on the disk, for a while.
     pub async fn flush(&self) {
-        let Some(queue) = self.queue.clone() else {
+        let Some(queue) = &self.queue else {
             return;
         };
         let (written, told) = oneshot::channel();
-        // The queue may be full, and this is not worth an async thread.
-        tokio::task::spawn_blocking(move || queue.send(Job::Flush(written)));
-        if timeout(LAST, told).await.is_err() {
+        // Where the writer is gone, nobody tells, at once.
+        drop(queue.jobs.send(Job::Flush(written)));
+        if !matches!(timeout(LAST, told).await, Ok(Ok(()))) {
             tracing::warn!("the last decisions may not have been recorded");
         }
     }
@@ -123,10 +130,15 @@ impl Recorder {
     pub fn hand_in(&self, draft: impl FnOnce(u64) -> Draft) {
         let Some(queue) = &self.queue else { return };
         let draft = draft(self.generation);
-        match queue.try_send(Job::Write(Box::new(draft))) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => metrics::unrecorded("queue-full", 1),
-            Err(TrySendError::Disconnected(_)) => metrics::unrecorded("writer-gone", 1),
+        let client = draft.session.facts.remote.ip();
+        match queue.room.take(client, draft.standing(), draft.weight()) {
+            Err(no_room) => metrics::unrecorded(no_room.word(), 1),
+            Ok(room) => {
+                let job = Job::Write(Box::new(draft), room);
+                if queue.jobs.send(job).is_err() {
+                    metrics::unrecorded("writer-gone", 1);
+                }
+            }
         }
     }
 }
@@ -199,7 +211,10 @@ fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated) {
         // What has come meanwhile is written together.
         for job in std::iter::once(first).chain(jobs.try_iter()) {
             match job {
-                Job::Write(draft) => add(&mut batch, *draft),
+                Job::Write(draft, room) => {
+                    add(&mut batch, *draft);
+                    drop(room);
+                }
                 Job::Flush(written) => {
                     flushed.push(written);
                     break;

@@ -21,13 +21,16 @@ const MAX_LENGTH: usize = 120;
 /// upper-case letters, which some file systems do not tell from lower-case
 /// ones. No file system is left to make its own sense of a dot at either end or
 /// of the names that Windows reserves for devices.
-pub(super) fn folder(meeting: &str) -> String {
+///
+/// `shown` is the id without the credentials that a client has put into it; the
+/// tag tells two of these apart.
+pub(super) fn folder(meeting: &str, shown: &str) -> String {
     if meeting.is_empty() {
         // Not an escape, and so the name of no other meeting.
         return "%empty".to_owned();
     }
-    let mut name = utf8_percent_encode(meeting, ESCAPED).to_string();
-    if name.starts_with('.') || is_device(meeting) {
+    let mut name = utf8_percent_encode(shown, ESCAPED).to_string();
+    if name.starts_with('.') || is_device(shown) {
         let first = name.remove(0);
         name.insert_str(0, &format!("%{:02X}", u32::from(first)));
     }
@@ -35,7 +38,8 @@ pub(super) fn folder(meeting: &str) -> String {
         name.pop();
         name.push_str("%2E");
     }
-    if name.len() > MAX_LENGTH || meeting.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    let has_upper_case = shown.bytes().any(|byte| byte.is_ascii_uppercase());
+    if name.len() > MAX_LENGTH || has_upper_case || shown != meeting {
         name.truncate(MAX_LENGTH);
         name.push('~');
         name.push_str(&text::hex(&Sha256::digest(meeting)[..8]));
@@ -48,12 +52,13 @@ pub(super) fn folder(meeting: &str) -> String {
 /// session id, which is the random part of a version 7 UUID.
 pub(super) fn file(stream: &StreamInfo, began: Timestamp) -> String {
     let began = began.strftime("%Y-%m-%dT%H-%M-%SZ");
-    let source = folder(stream.source.as_deref().unwrap_or("audio"));
+    let source = stream.source.as_deref().unwrap_or("audio");
+    let source = folder(source, source);
     let session = &stream.session_id;
     let tail = session
         .get(session.len().saturating_sub(12)..)
         .unwrap_or(session);
-    format!("{began}-{source}-{}.wav", folder(tail))
+    format!("{began}-{source}-{}.wav", folder(tail, tail))
 }
 
 /// Whether Windows would take the name for a device, with or without an
@@ -76,6 +81,20 @@ mod tests {
 
     use super::*;
     use crate::upstream::testing::stream_info;
+
+    fn folder(meeting: &str) -> String {
+        super::folder(meeting, meeting)
+    }
+
+    #[test]
+    fn a_meeting_that_holds_a_credential_is_named_without_it() {
+        let names = ["a-s3cr3t", "b-s3cr3t"].map(|it| super::folder(it, "[withheld]"));
+        assert!(
+            names.iter().all(|name| name.starts_with("%5Bwithheld%5D~")),
+            "{names:?}"
+        );
+        assert_ne!(names[0], names[1]);
+    }
 
     #[test]
     fn an_ordinary_meeting_keeps_its_name() {

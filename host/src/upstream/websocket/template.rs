@@ -7,6 +7,7 @@
 use axum::http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::credentials;
 use crate::facts::{Credentials, Facts};
 
 /// All but the unreserved characters of RFC 3986, section 2.3.
@@ -258,7 +259,9 @@ fn fact(name: &str) -> Result<Fact, TemplateError> {
     match name.split_once('.') {
         Some((_, "")) | Some(("", _)) | None => Err(TemplateError::Unknown(name.to_owned())),
         Some(("param", param)) => Ok(Fact::Param(param.to_owned())),
-        Some(("query", "token" | "resume")) => Err(TemplateError::Secret(name.to_owned())),
+        Some(("query", query)) if credentials::is_parameter(query) => {
+            Err(TemplateError::Secret(name.to_owned()))
+        }
         Some(("query", query)) => Ok(Fact::Query(query.to_owned())),
         Some(("header", _)) => Err(TemplateError::Unknown(name.to_owned())),
         Some(_) => Ok(Fact::Attribute(name.to_owned())),

@@ -53,6 +53,8 @@ impl<'a> World<'a> {
             .set("policies.takeover.config", "mode", json!("takeover"))
             // As of the others: the machine is busier than a gateway may be.
             .set("policies.takeover", "timeout", json!("2s"))
+            // All clients here are one user's.
+            .set("policies.duplicate.config", "same_user", json!("reject"))
             .set("policies.trap", "timeout", json!("2s"))
             .set("upstreams.fault-open-error", "kind", json!("discard"))
             .set("upstreams.fault-open-panic", "kind", json!("discard"))

@@ -482,3 +482,20 @@ fn who_a_client_is_is_not_told_by_a_policy_in_whose_name_another_may_speak() {
     let granted = trial.replace("shadow_of", "grants = [\"jwt\"]\nshadow_of");
     good(&format!("{relayed}{granted}"));
 }
+
+#[test]
+fn clients_are_not_told_apart_by_what_is_never_looked_at() {
+    for part in [
+        "query.token",
+        "query.Resume",
+        "header.cookie",
+        "header.X-Sluice-Resume",
+    ] {
+        mistake(
+            "upstream = \"sink\"",
+            &format!("upstream = \"sink\"\nrate_attempts = 5\nrate_key = [\"{part}\"]"),
+            &format!("\"{part}\" is a credential"),
+            "that is no secret",
+        );
+    }
+}

@@ -1,0 +1,250 @@
+//! The head of a WAV file: what kind of samples follow, and how many.
+//!
+//! The chunk list is read here, and by no crate: hound refuses chunks of odd
+//! size and lengths that a pipe leaves open, symphonia does not know RF64, and
+//! bwavfile needs to seek. What is needed of the format is this file.
+
+use std::io::{self, ErrorKind, Read};
+
+/// Lengths that writers put there which cannot come back to write the real
+/// one: ffmpeg the largest, sox nearly the largest of the signed ones, in whole
+/// frames.
+const LEFT_OPEN: [std::ops::RangeInclusive<u32>; 2] =
+    [0x7ffe_0000..=0x7fff_ffff, 0xffff_0000..=0xffff_ffff];
+/// Bytes of a chunk with the format that are looked at.
+const FORMAT: usize = 40;
+/// `WAVE_FORMAT_EXTENSIBLE`: the real format is behind the usual fields.
+const EXTENSIBLE: u16 = 0xfffe;
+/// What every extended format ends with that is one of the usual ones.
+const USUAL: [u8; 14] = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71];
+
+/// What the head says. The samples begin behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The protocol's name for the kind of samples.
+    pub codec: &'static str,
+    /// Samples a second and channel.
+    pub sample_rate: u32,
+    /// Interleaved channels.
+    pub channels: u16,
+    /// Bytes of one sample of every channel.
+    pub frame: u16,
+    /// How much audio follows.
+    pub length: Length,
+}
+
+/// Bytes of audio, as the head says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// So many; what follows them is something else.
+    Known(u64),
+    /// All until the end: the writer could not know.
+    Open,
+}
+
+/// Why a file is not streamed. Each ends the sentence that begins with the
+/// file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum HeaderError {
+    /// It does not begin as one.
+    #[error("is not a WAV file")]
+    NotWav,
+    /// It begins as one, and that is all.
+    #[error("is a WAV file that breaks off before its audio")]
+    CutOff,
+    /// Of another byte order.
+    #[error("is a big-endian WAV file (RIFX), which is not streamed")]
+    BigEndian,
+    /// Compressed, or something else than samples.
+    #[error("is a WAV file, but not one of plain PCM samples: {0}")]
+    NotPcm(String),
+    /// The protocol has no name for its samples.
+    #[error("has samples of {0} bits, which no codec of the protocol stands for")]
+    Bits(u16),
+    /// What it says of itself cannot be.
+    #[error("is a WAV file with a head that cannot be right: {0}")]
+    Wrong(&'static str),
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Read(io::Error),
+}
+
+impl From<io::Error> for HeaderError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::UnexpectedEof => Self::CutOff,
+            _ => Self::Read(error),
+        }
+    }
+}
+
+/// Reads up to where the samples begin.
+///
+/// # Errors
+/// [`HeaderError`]
+pub fn read(reader: &mut impl Read) -> Result<Header, HeaderError> {
+    let mut reader = Counted { reader, at: 0 };
+    let mut start = [0; 12];
+    match reader.read_exact(&mut start) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(HeaderError::NotWav),
+        read => read?,
+    }
+    let (id, riff_size, form) = (&start[..4], u32_at(&start, 4), &start[8..]);
+    match (id, form) {
+        (b"RIFF" | b"RF64" | b"BW64", b"WAVE") => {}
+        (b"RIFX", b"WAVE") => return Err(HeaderError::BigEndian),
+        _ => return Err(HeaderError::NotWav),
+    }
+    let mut format = None;
+    let mut long_length = None;
+    loop {
+        let (id, size) = reader.chunk()?;
+        match &id {
+            b"data" => {
+                let format =
+                    format.ok_or(HeaderError::Wrong("its audio comes before its format"))?;
+                let length = match long_length {
+                    Some(length) if size == u32::MAX => long(length),
+                    _ => short(size, riff_size, reader.at),
+                };
+                return Ok(Header { length, ..format });
+            }
+            b"fmt " => format = Some(read_format(&mut reader, size)?),
+            b"ds64" => {
+                let mut sizes = [0; 16];
+                let there = (size as usize).min(sizes.len());
+                reader.read_exact(&mut sizes[..there])?;
+                long_length = Some(u64_at(&sizes, 8));
+                reader.skip(u64::from(size) - there as u64)?;
+            }
+            _ => reader.skip(size.into())?,
+        }
+    }
+}
+
+/// A length as RIFF has it. None at all is one that was never filled in, unless
+/// the file as a whole says that something follows.
+fn short(size: u32, riff_size: u32, data_begins: u64) -> Length {
+    let nothing_follows = riff_size == u32::MAX || u64::from(riff_size) + 8 <= data_begins;
+    if (size == 0 && nothing_follows) || LEFT_OPEN.iter().any(|open| open.contains(&size)) {
+        Length::Open
+    } else {
+        Length::Known(size.into())
+    }
+}
+
+/// A length as RF64 has it.
+fn long(length: u64) -> Length {
+    match length {
+        0 | u64::MAX => Length::Open,
+        length => Length::Known(length),
+    }
+}
+
+fn read_format(reader: &mut Counted<impl Read>, size: u32) -> Result<Header, HeaderError> {
+    let mut format = [0; FORMAT];
+    let there = (size as usize).min(FORMAT);
+    reader.read_exact(&mut format[..there])?;
+    reader.skip(u64::from(size) - there as u64)?;
+    if there < 16 {
+        return Err(HeaderError::Wrong("its format is too short"));
+    }
+    let [tag, channels, align, bits] = [0, 2, 12, 14].map(|at| u16_at(&format, at));
+    let sample_rate = u32_at(&format, 4);
+    let tag = match tag {
+        EXTENSIBLE if there < FORMAT => {
+            return Err(HeaderError::Wrong("its extended format is too short"));
+        }
+        EXTENSIBLE if format[26..] != USUAL => {
+            return Err(HeaderError::NotPcm(
+                "its format is a vendor's own".to_owned(),
+            ));
+        }
+        EXTENSIBLE => u16_at(&format, 24),
+        tag => tag,
+    };
+    if channels == 0 || sample_rate == 0 {
+        return Err(HeaderError::Wrong("it has no channels, or no sample rate"));
+    }
+    let codec = match (tag, bits) {
+        (1, 1..=8) => "pcm_u8",
+        (1, 9..=16) => "pcm_s16le",
+        (1, 17..=24) => "pcm_s24le",
+        (1, 25..=32) => "pcm_s32le",
+        (3, 32) => "pcm_f32le",
+        (1 | 3, bits) => return Err(HeaderError::Bits(bits)),
+        (tag, _) => return Err(HeaderError::NotPcm(named(tag))),
+    };
+    let frame = u32::from(channels) * u32::from(bits.div_ceil(8));
+    if u32::from(align) != frame {
+        return Err(HeaderError::Wrong(
+            "its samples and channels do not come to the size that it names",
+        ));
+    }
+    Ok(Header {
+        codec,
+        sample_rate,
+        channels,
+        frame: align,
+        length: Length::Open,
+    })
+}
+
+fn named(tag: u16) -> String {
+    let name = match tag {
+        2 | 0x11 => "ADPCM",
+        6 => "A-law",
+        7 => "mu-law",
+        0x55 => "MP3",
+        _ => return format!("its samples are of format {tag:#06x}"),
+    };
+    format!("its samples are {name}")
+}
+
+/// A reader that knows how far it is.
+struct Counted<R> {
+    reader: R,
+    at: u64,
+}
+
+impl<R: Read> Counted<R> {
+    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        self.reader.read_exact(buffer)?;
+        self.at += buffer.len() as u64;
+        Ok(())
+    }
+
+    /// The next chunk's name and size. One of odd size has a byte behind it
+    /// that is none of its own; some writers forget it.
+    fn chunk(&mut self) -> io::Result<([u8; 4], u32)> {
+        let mut head = [0; 8];
+        self.read_exact(&mut head)?;
+        if head[0] == 0 {
+            head.rotate_left(1);
+            self.read_exact(&mut head[7..])?;
+        }
+        let [a, b, c, d, ..] = head;
+        Ok(([a, b, c, d], u32_at(&head, 4)))
+    }
+
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        let skipped = io::copy(&mut (&mut self.reader).take(bytes), &mut io::sink())?;
+        self.at += skipped;
+        if skipped < bytes {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from(u16_at(bytes, at)) | u32::from(u16_at(bytes, at + 2)) << 16
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
