@@ -37,6 +37,8 @@ pub mod token;
 pub mod admin;
 pub mod assemble;
 pub mod banner;
+pub mod blocking;
+pub mod lock;
 pub mod logs;
 pub mod metrics;
 pub mod reload;
@@ -44,6 +46,7 @@ pub mod serve;
 pub mod server;
 pub mod shutdown;
 pub mod tls;
+pub mod watchdog;
 
 pub mod gateway;
 pub mod lanes;

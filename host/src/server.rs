@@ -24,6 +24,7 @@ use crate::gateway::Gateway;
 use crate::lanes::Seat;
 use crate::metrics;
 use crate::socket;
+use crate::watchdog::watched;
 
 /// Bytes of a request's head. Tokens are a few KiB at the most.
 const MAX_HEAD: usize = 32 * 1024;
@@ -50,7 +51,7 @@ pub async fn serve(
                     let (shared, tls) = (Arc::clone(&gateway), tls.clone());
                     let taking = take(stream, tls, remote, seat, shared, header_timeout);
                     // A shutdown waits for it, as for all that comes after.
-                    gateway.tasks.spawn(taking);
+                    gateway.tasks.spawn(watched(taking));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -190,6 +191,6 @@ async fn upgrade(
             socket::drive(accepted).await;
         }
     };
-    gateway.tasks.spawn(life.instrument(span));
+    gateway.tasks.spawn(watched(life.instrument(span)));
     response
 }

@@ -17,6 +17,7 @@ pub mod event;
 pub mod gateway;
 pub mod guest;
 pub mod hostile;
+pub mod machine;
 pub mod output;
 pub mod project;
 pub mod proxy;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::blocking::LOADING;
 use crate::config::Config;
 
 /// The files, with what was in them when somebody looked.
@@ -49,7 +50,7 @@ impl Seen {
     /// Reads all of them, off the async threads.
     async fn look(files: Arc<BTreeSet<PathBuf>>) -> Self {
         let reading = Arc::clone(&files);
-        let content = tokio::task::spawn_blocking(move || content(&reading));
+        let content = LOADING.run(move || content(&reading));
         Self {
             files,
             content: content.await.ok(),

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, SystemTime};
 
@@ -34,6 +35,8 @@ const BATCH: usize = 64 * 1024;
 #[derive(Clone, Default)]
 pub struct Recorder {
     queue: Option<SyncSender<Job>>,
+    /// Whether the file is to be opened again before anything else is written.
+    reopens: Arc<AtomicBool>,
     generation: u64,
 }
 
@@ -41,6 +44,8 @@ enum Job {
     Write(Box<Draft>),
     /// Everything before this is to be on the disk.
     Flush(oneshot::Sender<()>),
+    /// Nothing: it is time to look whether the file is to be opened again.
+    Look,
 }
 
 impl Recorder {
@@ -54,11 +59,14 @@ impl Recorder {
         };
         let rotated = Rotated::new(file.clone(), decisions.max_size, decisions.max_files);
         let (queue, jobs) = sync_channel(QUEUE);
+        let reopens = Arc::<AtomicBool>::default();
+        let told = Arc::clone(&reopens);
         std::thread::Builder::new()
             .name("decisions".to_owned())
-            .spawn(move || write_all(&jobs, rotated))?;
+            .spawn(move || write_all(&jobs, rotated, &told))?;
         Ok(Self {
             queue: Some(queue),
+            reopens,
             generation: 0,
         })
     }
@@ -105,14 +113,25 @@ impl Recorder {
         }
     }
 
+    /// Has the file closed, and opened by its name: somebody has put it aside.
+    pub fn reopen(&self) {
+        self.reopens.store(true, Ordering::Relaxed);
+        if let Some(queue) = &self.queue {
+            // A writer that has a full queue to write will look anyway.
+            drop(queue.try_send(Job::Look));
+        }
+    }
+
     /// Waits until what was handed in is on the disk, for a while.
     pub async fn flush(&self) {
         let Some(queue) = self.queue.clone() else {
             return;
         };
         let (written, told) = oneshot::channel();
-        // The queue may be full, and this is not worth an async thread.
-        tokio::task::spawn_blocking(move || queue.send(Job::Flush(written)));
+        // The queue may be full, and this is not worth an async thread. Where the disk hangs, this
+        // thread is left behind.
+        let flush = std::thread::Builder::new().name("flush".to_owned());
+        drop(flush.spawn(move || queue.send(Job::Flush(written))));
         if timeout(LAST, told).await.is_err() {
             tracing::warn!("the last decisions may not have been recorded");
         }
@@ -191,7 +210,7 @@ impl Drop for Pending<'_> {
 }
 
 /// Until the last recorder is gone.
-fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated) {
+fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated, reopens: &AtomicBool) {
     let mut batch = Vec::new();
     let mut broken = false;
     while let Ok(first) = jobs.recv() {
@@ -204,10 +223,16 @@ fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated) {
                     flushed.push(written);
                     break;
                 }
+                Job::Look => {}
             }
             if batch.len() >= BATCH {
                 break;
             }
+        }
+        if reopens.swap(false, Ordering::Relaxed)
+            && let Err(error) = rotated.reopen()
+        {
+            tracing::error!(%error, "the decision record cannot be opened again");
         }
         for part in rotated.parts(&batch) {
             match rotated.write(part) {
