@@ -49,8 +49,9 @@ pub struct Cli {
 pub enum Command {
     /// Run the gateway until it is told to stop.
     ///
-    /// The first SIGINT (Ctrl-C) or SIGTERM drains: live streams may finish
-    /// within the configured time. The second one stops at once.
+    /// The first SIGINT (Ctrl-C), SIGTERM or SIGQUIT drains: live streams may
+    /// finish within the configured time. The second one stops at once. SIGHUP
+    /// reloads, and SIGUSR1 opens the decision record again.
     Serve(ServeArgs),
     /// Read the configuration and load every policy, and report all mistakes.
     ///

@@ -41,7 +41,9 @@ pub mod token;
 pub mod admin;
 pub mod assemble;
 pub mod banner;
+pub mod blocking;
 pub mod listen;
+pub mod lock;
 pub mod logs;
 pub mod metrics;
 pub mod proxies;
@@ -50,6 +52,7 @@ pub mod serve;
 pub mod server;
 pub mod shutdown;
 pub mod tls;
+pub mod watchdog;
 
 pub mod gateway;
 pub mod http1;

@@ -23,11 +23,15 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Serve(args) => {
-            logs::init();
-            logs::log_panics();
-            runtime.block_on(serve::serve(&args, upstream::build))
-        }
+        Command::Serve(args) => match logs::init() {
+            Ok(logs) => {
+                logs::log_panics();
+                let served = runtime.block_on(serve::serve(&args, upstream::build));
+                drop(logs);
+                served
+            }
+            Err(error) => Err(error),
+        },
         Command::Check(args) => runtime.block_on(serve::check(&args)),
         Command::Token(args) => token::print(&args),
         Command::Stream(args) => {

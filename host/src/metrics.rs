@@ -50,6 +50,9 @@ const UPSTREAM_RESTS: &str = "sluice_upstream_rests_total";
 const RELOADS: &str = "sluice_reloads_total";
 const TLS_FAILURES: &str = "sluice_tls_failures_total";
 const PROXY_FAILURES: &str = "sluice_proxy_header_failures_total";
+const LOG_LINES_DROPPED: &str = "sluice_log_lines_dropped_total";
+const STALLS: &str = "sluice_worker_stalls_total";
+const LONGEST_STALL: &str = "sluice_worker_stall_seconds";
 const DROPPED: &str = "sluice_connections_dropped_total";
 const PANICS: &str = "sluice_panics_total";
 
@@ -92,7 +95,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 26] = [
+pub const ALL: [Metric; 29] = [
     metric(
         ACCEPTED,
         Kind::Counter,
@@ -231,6 +234,24 @@ pub const ALL: [Metric; 26] = [
         Kind::Counter,
         &["result"],
         "Times that the configuration was read again: swapped or refused",
+    ),
+    metric(
+        LOG_LINES_DROPPED,
+        Kind::Counter,
+        &["reason"],
+        "Log lines that were not written: sampled, queue-full or error",
+    ),
+    metric(
+        STALLS,
+        Kind::Counter,
+        &[],
+        "Times that a worker thread was stuck in one step of a task for half a second: each is a bug",
+    ),
+    metric(
+        LONGEST_STALL,
+        Kind::Gauge,
+        &[],
+        "Longest time that a worker thread was stuck in one step of a task",
     ),
     metric(
         DROPPED,
@@ -410,6 +431,21 @@ pub fn upstream_rests(upstream: &str) {
 /// The configuration was read again.
 pub fn reloaded(result: &'static str) {
     counter!(RELOADS, "result" => result).increment(1);
+}
+
+/// Log lines were not written.
+pub fn log_lines_dropped(reason: &'static str, lines: u64) {
+    counter!(LOG_LINES_DROPPED, "reason" => reason).increment(lines);
+}
+
+/// A worker thread is stuck.
+pub fn worker_stalled() {
+    counter!(STALLS).increment(1);
+}
+
+/// The longest that a worker thread was ever stuck.
+pub fn longest_stall(lasted: Duration) {
+    gauge!(LONGEST_STALL).set(lasted.as_secs_f64());
 }
 
 /// A connection was dropped without being closed.

@@ -16,10 +16,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use crate::assemble::generation::{Builder, prepare_folders};
+use crate::blocking::LOADING;
 use crate::config::{self, Config, Diagnostics};
 use crate::gateway::Gateway;
 use crate::keys::{Availability, KeySets};
@@ -113,7 +115,7 @@ pub struct Reloader {
     tls: Option<tls::Acceptor>,
     /// Told when the files may have changed, or be others.
     changed: Arc<Notify>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 struct State {
@@ -148,11 +150,11 @@ impl Reloader {
             data_dir: config.data_dir.clone(),
             tls,
             changed: Arc::default(),
-            state: Mutex::new(State {
+            state: Arc::new(Mutex::new(State {
                 seen,
                 key_sets,
                 keys: Availability::Whole,
-            }),
+            })),
         }
     }
 
@@ -160,22 +162,34 @@ impl Reloader {
     ///
     /// # Errors
     /// [`ReloadError`]; the gateway serves on as before.
-    pub async fn reload(&self, trigger: Trigger) -> Result<Reloaded, ReloadError> {
-        let mut state = self.state.lock().await;
-        self.reload_locked(&mut state, trigger).await
+    pub async fn reload(self: &Arc<Self>, trigger: Trigger) -> Result<Reloaded, ReloadError> {
+        let state = Arc::clone(&self.state).lock_owned().await;
+        self.reload_apart(state, trigger).await
     }
 
     /// [`Reloader::reload`], if a file has another content than it had at the
     /// last attempt. What is wrong is in the log.
-    pub async fn reload_if_changed(&self) {
-        let mut state = self.state.lock().await;
+    pub async fn reload_if_changed(self: &Arc<Self>) {
+        let mut state = Arc::clone(&self.state).lock_owned().await;
         let now = state.seen.again().await;
         if now != state.seen {
             // It was logged, and there is nobody else to tell.
-            drop(self.reload_locked(&mut state, Trigger::File).await);
+            drop(self.reload_apart(state, Trigger::File).await);
         } else {
             state.seen = now;
         }
+    }
+
+    /// Reloads on a thread of its own: it reads and makes files, and a disk may hang.
+    async fn reload_apart(
+        self: &Arc<Self>,
+        mut state: OwnedMutexGuard<State>,
+        trigger: Trigger,
+    ) -> Result<Reloaded, ReloadError> {
+        let (this, runtime) = (Arc::clone(self), Handle::current());
+        let reloading =
+            LOADING.run(move || runtime.block_on(this.reload_locked(&mut state, trigger)));
+        reloading.await.map_err(ReloadError::Panicked)?
     }
 
     /// Whether all keys could be had at the last attempt.
@@ -231,7 +245,8 @@ impl Reloader {
 
     async fn swap(&self, state: &mut State) -> Result<Reloaded, ReloadError> {
         let source = self.source.clone();
-        let (mut config, mut diagnostics) = tokio::task::spawn_blocking(move || source.read())
+        let (mut config, mut diagnostics) = LOADING
+            .run(move || source.read())
             .await
             .map_err(ReloadError::Panicked)?
             .map_err(ReloadError::Mistakes)?;
@@ -277,7 +292,7 @@ impl Reloader {
         diagnostics: &mut Diagnostics,
     ) -> Option<tls::Certificate> {
         let settings = self.tls.as_ref().and(config.server.tls.clone())?;
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = LOADING.run(move || {
             let mut mistakes = Diagnostics::default();
             let certificate = tls::Certificate::read(&settings, &mut mistakes);
             (certificate, mistakes)
@@ -292,7 +307,7 @@ impl Reloader {
 /// [`KeySets::look_again`], off the async threads.
 async fn look_again(key_sets: &Arc<KeySets>) -> Availability {
     let key_sets = Arc::clone(key_sets);
-    let looking = tokio::task::spawn_blocking(move || key_sets.look_again());
+    let looking = LOADING.run(move || key_sets.look_again());
     // A panic was logged, and counted, where it happened; another look is due.
     looking.await.unwrap_or(Availability::Lacking)
 }

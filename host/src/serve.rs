@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind};
 
 use crate::assemble::generation::prepare_folders;
 use crate::assemble::{Assembled, assemble};
@@ -17,17 +17,25 @@ use crate::banner::{self, Banner};
 use crate::cli::{CheckArgs, ServeArgs};
 use crate::config::diagnostics::Look;
 use crate::config::{Config, Diagnostics, KeySource, Warnings, Watch};
+use crate::lock::DataLock;
+use crate::logs::patience::print_within;
+use crate::policy::record::writer::Recorder;
 use crate::proxies::preamble::Preamble;
 use crate::reload::files::Seen;
 use crate::reload::{Reloader, Source, Trigger, watch};
 use crate::server::Listener;
 use crate::token;
 use crate::upstream::{self, Upstreams};
-use crate::{admin, config, listen, metrics, server};
+use crate::{admin, config, listen, metrics, server, watchdog};
 
+mod signals;
 mod stop;
 
 use stop::Signals;
+
+/// How long the banner, or the reason why the gateway does not run, may take to be printed. Nobody
+/// may be reading it.
+const PRINTING: Duration = Duration::from_secs(2);
 
 /// How long the token in the banner is valid.
 const BANNER_TOKEN: Duration = Duration::from_hours(12);
@@ -48,17 +56,22 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         data_dir: args.place.data_dir.clone(),
         listen: args.listen,
     };
+    // Whoever sends one early must not end the process.
+    let hangups = signals::listen(SignalKind::hangup())?;
+    let reopenings = signals::listen(SignalKind::user_defined1())?;
+    signals::survive()?;
     let (config, seen, assembled, warnings) = load(&source, upstreams).await?;
     warnings.log();
+    let _lock = DataLock::take(&config.data_dir)?;
     prepare_folders(&config, None);
     let signals = Signals::listen()?;
-    let hangups = signal(SignalKind::hangup()).context("signals cannot be received")?;
     let Listeners {
         clients,
         admin,
         addresses,
     } = Listeners::bind(&config.server)?;
     let recorder = metrics::install()?;
+    watchdog::start().context("the watchdog's thread could not be started")?;
     greet(&config, &source, &assembled, &addresses)?;
     for (address, (_, preamble)) in addresses.iter().zip(&clients) {
         let proxies_only = *preamble == Preamble::Expected;
@@ -83,6 +96,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     );
     let reloader = Arc::new(reloader);
     tokio::spawn(reload_on_signal(hangups, Arc::clone(&reloader)));
+    tokio::spawn(reopen_on_signal(reopenings, decisions.clone()));
     if config.server.watch == Watch::Reload {
         tokio::spawn(watch::watch(Arc::clone(&reloader)));
     }
@@ -190,16 +204,24 @@ async fn reload_on_signal(mut hangups: Signal, reloader: Arc<Reloader>) {
     }
 }
 
+/// Lets whatever rotates files (logrotate) have the record begun anew where its name is.
+async fn reopen_on_signal(mut reopenings: Signal, decisions: Recorder) {
+    while reopenings.recv().await.is_some() {
+        tracing::info!("SIGUSR1: the decision record is opened again");
+        decisions.reopen();
+    }
+}
+
 /// Prints the report of [`Mistakes`], or the error with its causes.
 pub fn report(error: &anyhow::Error) {
-    let mut err = std::io::stderr();
-    let printed = match error.downcast_ref::<Mistakes>() {
-        Some(Mistakes(diagnostics)) => {
-            write!(err, "{}", diagnostics.render(Look::of(&std::io::stderr())))
-        }
-        None => writeln!(err, "sluice: {error:#}"),
+    let text = match error.downcast_ref::<Mistakes>() {
+        Some(Mistakes(diagnostics)) => diagnostics.render(Look::of(&std::io::stderr())).to_string(),
+        None => format!("sluice: {error:#}\n"),
     };
-    // Where standard error is closed there is nobody to tell.
+    let printed = print_within(PRINTING, move || {
+        std::io::stderr().write_all(text.as_bytes())
+    });
+    // Where standard error is closed, or nobody reads it, there is nobody to tell.
     drop(printed);
 }
 
@@ -246,10 +268,16 @@ fn greet(
         .render(),
         _ => banner::without_a_line(listen, &token_command(&program, source, named)),
     };
-    let mut out = std::io::stdout();
-    out.write_all(banner.as_bytes())
-        .and_then(|()| out.flush())
-        .context("the banner could not be printed")
+    let printed = print_within(PRINTING, move || {
+        let mut out = std::io::stdout();
+        out.write_all(banner.as_bytes())?;
+        out.flush()
+    });
+    if let Err(error) = printed {
+        // Clients can be served all the same.
+        tracing::warn!(%error, "the banner was not printed");
+    }
+    Ok(())
 }
 
 /// The words that make a token with a key set of this configuration.

@@ -15,12 +15,12 @@ use tracing::Instrument as _;
 use crate::gateway::Gateway;
 use crate::http1::{Answer, Body, Head, Persistence, RequestError, Requests};
 use crate::lanes::Seat;
-use crate::logs::Sampled;
 use crate::origin::Security;
 use crate::proxies::preamble::{self, Preamble, PreambleError};
 use crate::socket::accept::{Accepting, Arrival};
 use crate::socket::wire::Transport;
 use crate::tls::failure::TlsFailure;
+use crate::watchdog::watched;
 use crate::{metrics, proxies, socket, text, tls};
 
 /// The answer to a request of plain HTTP where TLS is spoken.
@@ -72,7 +72,7 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, header_timeout: Du
                     let remote = proxies::canonical(remote);
                     let taking = take(stream, remote, manners, seat, shared);
                     // A shutdown waits for it, as for all that comes after.
-                    gateway.tasks.spawn(taking);
+                    gateway.tasks.spawn(watched(taking));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -124,15 +124,12 @@ async fn take(
     }
 }
 
-/// Counts a handshake that failed, and says so: not each time, as anybody can
-/// make it fail.
+/// Counts a handshake that failed, and says so.
 fn tls_failed(remote: SocketAddr, failure: TlsFailure, error: &str) {
     metrics::tls_failed(failure);
-    if let Some(left_out) = tls::failure::TOLD.next() {
-        let reason = failure.word();
-        let error = text::clean(error, 256);
-        tracing::info!(client = %remote.ip(), reason, error, left_out, "a TLS handshake failed");
-    }
+    let reason = failure.word();
+    let error = text::clean(error, 256);
+    tracing::info!(client = %remote.ip(), reason, error, "a TLS handshake failed");
 }
 
 /// The address of the client that a proxy speaks for, or the proxy's own.
@@ -151,14 +148,9 @@ async fn introduced(
 }
 
 fn not_introduced(peer: SocketAddr, error: &PreambleError) {
-    /// Lines about it, at most, in each second.
-    const LINES: u32 = 5;
-    static TOLD: Sampled = Sampled::new(LINES, Duration::from_secs(1));
     metrics::proxy_failed(error);
-    if let Some(left_out) = TOLD.next() {
-        let reason = error.word();
-        tracing::info!(peer = %peer.ip(), reason, %error, left_out, "a connection to proxy_listen was closed");
-    }
+    let reason = error.word();
+    tracing::info!(peer = %peer.ip(), reason, %error, "a connection to proxy_listen was closed");
 }
 
 /// What a client on a TLS listener turned out to speak.
@@ -224,7 +216,7 @@ pub async fn speak_http<I: Transport + 'static>(
             let life = async move {
                 socket::drive(accepting.complete(Box::new(io), received, seat)).await;
             };
-            gateway.tasks.spawn(life.instrument(span));
+            gateway.tasks.spawn(watched(life.instrument(span)));
             return;
         }
         Ok(Ok(End::Refused(answer))) => requests.answer_last(&answer).await,

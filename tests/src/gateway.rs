@@ -133,6 +133,11 @@ impl Gateway {
         gateway
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -313,6 +318,7 @@ impl Gateway {
     /// When it goes on.
     pub fn wait(&mut self) -> ExitStatus {
         let status = eventually("the end of the gateway", || self.child.try_wait().unwrap());
+        self.output.go_on();
         self.output.wait_for_end();
         status
     }
@@ -347,6 +353,7 @@ impl Drop for Gateway {
         };
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.output.go_on();
         if failed {
             eprintln!("--- the gateway printed:\n{}", self.output.text());
         }

@@ -18,6 +18,7 @@ pub mod front;
 pub mod gateway;
 pub mod guest;
 pub mod hostile;
+pub mod machine;
 pub mod output;
 pub mod project;
 pub mod proxy;

@@ -14,6 +14,8 @@ pub struct Output(Arc<(Mutex<Lines>, Condvar)>);
 struct Lines {
     lines: Vec<String>,
     open: usize,
+    /// Whether nothing is read from the process.
+    paused: bool,
 }
 
 impl Output {
@@ -23,7 +25,10 @@ impl Output {
         let output = self.clone();
         std::thread::spawn(move || {
             let (lines, news) = &*output.0;
-            let mut from = BufReader::new(from);
+            let mut from = BufReader::new(Pausing {
+                from,
+                output: output.clone(),
+            });
             let mut line = Vec::new();
             // Bytes and not text: what is no UTF-8 must be seen too.
             while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
@@ -35,6 +40,17 @@ impl Output {
             lines.lock().unwrap().open -= 1;
             news.notify_all();
         });
+    }
+
+    /// Stops reading, as a reader does that hangs: what is printed fills the pipe.
+    pub fn pause(&self) {
+        self.0.0.lock().unwrap().paused = true;
+    }
+
+    /// Reads on.
+    pub fn go_on(&self) {
+        self.0.0.lock().unwrap().paused = false;
+        self.0.1.notify_all();
     }
 
     /// All that has been printed so far.
@@ -82,5 +98,22 @@ impl Output {
     pub fn wait_for_end(&self) -> String {
         self.find::<()>("the end of the output", |_| None);
         self.text()
+    }
+}
+
+/// Reads from a process unless that is paused.
+struct Pausing<R> {
+    from: R,
+    output: Output,
+}
+
+impl<R: Read> Read for Pausing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let (lines, news) = &*self.output.0;
+        drop(
+            news.wait_while(lines.lock().unwrap(), |lines| lines.paused)
+                .unwrap(),
+        );
+        self.from.read(buffer)
     }
 }

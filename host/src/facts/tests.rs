@@ -1,6 +1,5 @@
 //! What is made of a request.
 
-
 use super::*;
 
 fn facts(uri: &str, headers: &[(&'static str, &'static str)]) -> Facts {

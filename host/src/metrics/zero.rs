@@ -5,9 +5,9 @@ use ::metrics::{counter, gauge, histogram};
 
 use super::{
     ACCEPT_WAITS, ACCEPTED, CLAIMS, DECISIONS, DELIVERIES, DROPPED, GENERATION, HTTP_REFUSED,
-    INSTANCES, LIVE, PANICS, POLICY_SECONDS, PROXY_FAILURES, QUARANTINES, RECEIVED, RELOADS, SENT,
-    SHADOWS, TASKS, TLS_FAILURES, UNKNOWN, UNRECORDED, UPSTREAM_LOST, UPSTREAM_RESTORED,
-    UPSTREAM_RESTS, closes,
+    INSTANCES, LIVE, LOG_LINES_DROPPED, LONGEST_STALL, PANICS, POLICY_SECONDS, PROXY_FAILURES,
+    QUARANTINES, RECEIVED, RELOADS, SENT, SHADOWS, STALLS, TASKS, TLS_FAILURES, UNKNOWN,
+    UNRECORDED, UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
 };
 use crate::config::{Config, Upstream};
 use crate::policy;
@@ -19,6 +19,7 @@ use crate::tls::failure::TlsFailure;
 const STATUSES: [u16; 4] = [400, 405, 426, 431];
 const UNRECORDED_REASONS: [&str; 3] = ["queue-full", "disk", "writer-gone"];
 const SHADOW_RESULTS: [&str; 4] = ["agree", "differ", "failed", "skipped"];
+const LINES_DROPPED_REASONS: [&str; 3] = ["sampled", "queue-full", "error"];
 const RELOAD_RESULTS: [&str; 2] = ["swapped", "refused"];
 
 /// Series of every gateway.
@@ -31,10 +32,11 @@ pub(super) fn register() {
         UNKNOWN,
         DROPPED,
         PANICS,
+        STALLS,
     ] {
         counter!(name).absolute(0);
     }
-    for name in [LIVE, CLAIMS, TASKS, INSTANCES, GENERATION] {
+    for name in [LIVE, CLAIMS, TASKS, INSTANCES, GENERATION, LONGEST_STALL] {
         gauge!(name).set(0.0);
     }
     for status in STATUSES {
@@ -43,7 +45,7 @@ pub(super) fn register() {
     for (cause, code, closed_by) in KINDS {
         closes(cause, *code, closed_by).absolute(0);
     }
-    let labelled: [(_, _, &[&'static str]); 5] = [
+    let labelled: [(_, _, &[&'static str]); 6] = [
         (DELIVERIES, "delivery", &Delivery::ALL.map(Delivery::word)),
         (
             TLS_FAILURES,
@@ -53,6 +55,7 @@ pub(super) fn register() {
         (PROXY_FAILURES, "reason", &PreambleError::WORDS),
         (UNRECORDED, "reason", &UNRECORDED_REASONS),
         (RELOADS, "result", &RELOAD_RESULTS),
+        (LOG_LINES_DROPPED, "reason", &LINES_DROPPED_REASONS),
     ];
     for (name, label, values) in labelled {
         for value in values {

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::load::MAX_COMPONENT_BYTES;
 use super::shelf::Shelf;
+use crate::blocking::LOADING;
 use crate::config::{Config, Credentials, Reference};
 use crate::text;
 
@@ -291,6 +292,6 @@ impl Fetcher {
 async fn off_the_async_threads<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, FetchError> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = LOADING.run(work).await;
     done.map_err(|panicked| FetchError::Machine(panicked.into()))
 }

@@ -19,6 +19,7 @@ use super::interfaces::{self, INTERFACES};
 use super::state::State;
 use super::world::World;
 use super::{builtin, cache, wasi};
+use crate::blocking::LOADING;
 use crate::config::{self, Diagnostics, Grant, Place, Wasi};
 use crate::text;
 
@@ -226,7 +227,8 @@ pub async fn compile(
             digest: found,
         })
     };
-    tokio::task::spawn_blocking(compiling)
+    LOADING
+        .run(compiling)
         .await
         .context("the compiler panicked")?
 }
@@ -241,7 +243,7 @@ async fn read(
             .into(),
         config::Component::File(path) => {
             let file = path.clone();
-            let reading = tokio::task::spawn_blocking(move || read_bounded(&file));
+            let reading = LOADING.run(move || read_bounded(&file));
             reading
                 .await
                 .context("the thread that was to read it panicked")?

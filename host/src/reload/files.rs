@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::blocking::LOADING;
 use crate::config::Config;
 use crate::files::Content;
 
@@ -126,7 +127,7 @@ fn inodes<T>(files: &BTreeMap<PathBuf, T>) -> Vec<Option<Inode>> {
 async fn off_the_async_threads<T: Send + 'static>(
     look: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    tokio::task::spawn_blocking(look).await.ok()
+    LOADING.run(look).await.ok()
 }
 
 #[cfg(test)]

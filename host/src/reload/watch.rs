@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::Reloader;
+use crate::blocking::LOADING;
 use crate::keys::Availability;
 
 mod events;
@@ -65,7 +66,7 @@ pub async fn watch(reloader: Arc<Reloader>) {
 /// [`Events::arm`], off the async threads.
 async fn arm(events: &Arc<Mutex<Events>>, reloader: &Reloader) -> Coverage {
     let (events, files) = (Arc::clone(events), reloader.files().await);
-    let arming = tokio::task::spawn_blocking(move || {
+    let arming = LOADING.run(move || {
         let mut events = events.lock().unwrap_or_else(PoisonError::into_inner);
         events.arm(&files)
     });

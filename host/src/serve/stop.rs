@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::signals::listen;
 use crate::config::Server;
 use crate::gateway::Gateway;
 use crate::socket::close;
@@ -15,15 +16,16 @@ use crate::socket::close;
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
 }
 
 impl Signals {
     /// From now on they do not end the process.
     pub(super) fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("signals cannot be received");
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            quit: listen(SignalKind::quit())?,
         })
     }
 
@@ -31,6 +33,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
         }
     }
 }

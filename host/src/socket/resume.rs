@@ -7,6 +7,7 @@ use super::frame::Violation;
 use crate::handshake::{ACK, Handshake, RESUME};
 use crate::parking::{Moored, Owner, Patience, Remembered, Returning, Stream, Taken};
 use crate::upstream::{Ending, Link, Receipts};
+use crate::watchdog::watched;
 
 /// Takes the stream that the client came back for. Whoever is not its client,
 /// or comes too late, has to start afresh.
@@ -82,7 +83,7 @@ pub(super) fn park(
             };
             let gateway = &connection.gateway;
             let out = waiting.out(patience, gateway.shutdown.clone());
-            gateway.tasks.spawn(out);
+            gateway.tasks.spawn(watched(out));
             Left::Parked
         }
         Err((stream, guard)) => {

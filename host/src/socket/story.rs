@@ -129,6 +129,7 @@ impl Story {
             unknown_messages = self.unknown_messages,
             pauses = self.pauses,
             windows = self.windows,
+            streamed = self.streamed,
             total_ms = millis(self.started.elapsed()),
             "connection ended"
         );

@@ -1,17 +1,8 @@
 //! Why a client's TLS handshake failed, in a few words that can be counted.
 
 use std::io;
-use std::time::Duration;
 
 use tokio_rustls::rustls::{AlertDescription, Error};
-
-use crate::logs::Sampled;
-
-/// Lines of the log about failed handshakes, at most, in each second.
-const LINES: u32 = 5;
-
-/// What a failed handshake is told in the log.
-pub static TOLD: Sampled = Sampled::new(LINES, Duration::from_secs(1));
 
 /// Kinds of failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

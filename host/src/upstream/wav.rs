@@ -20,26 +20,30 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use futures_util::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
-use tokio::task::JoinHandle;
 
 use self::format::Format;
 use self::recording::Recording;
+use self::shared::Shared;
 use self::track::Track;
 use super::{Link, OpenError, StreamInfo, Upstream};
+use crate::blocking::{Kept, Room};
 
 mod failure;
 mod format;
 mod name;
 mod recording;
+mod shared;
 mod track;
 
 #[cfg(test)]
 mod tests;
 
 /// Records streams under one folder.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Wav {
     folder: PathBuf,
+    /// The threads that wait for the folder's disk.
+    room: &'static Room,
 }
 
 impl Wav {
@@ -47,7 +51,8 @@ impl Wav {
     /// that went away with its disk is not made anew on another.
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder }
+        let room = Room::of_recordings(&folder);
+        Self { folder, room }
     }
 
     /// Creates the folder where it is missing, for its owner and group only.
@@ -84,22 +89,24 @@ impl Wav {
         let folder = self.folder.join(meeting);
         let path = folder.join(name::file(&stream, Timestamp::now()));
 
+        let room = self.room;
         // Where this future is dropped, the file is created all the same, and
-        // removed again as the track is dropped with the task's result.
-        let track = blocking(move || Track::create(&folder, path, format))
+        // removed again as it is dropped with the task's result.
+        let create = move || {
+            let track = Track::create(&folder, path, format)?;
+            Ok(Kept::new(room, Shared::new(track)))
+        };
+        let file = room
+            .open(create)
+            .map_err(|busy| {
+                OpenError::unavailable("recording is not possible: the disk hangs", busy)
+            })?
             .await
-            .context("the runtime is shutting down")
+            .context("the thread that creates the file panicked")
             .map_err(|detail| OpenError::unavailable("recording is not possible", detail))?
             .map_err(failure::Failure::open_error)?;
-        Ok(Box::new(Recording::new(track, stream.receipts)))
+        Ok(Box::new(Recording::new(file, room, stream.receipts)))
     }
-}
-
-/// Runs what waits for the disk off the async threads. What it logs is about the
-/// connection that it is done for.
-fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    let span = tracing::Span::current();
-    tokio::task::spawn_blocking(move || span.in_scope(work))
 }
 
 impl Upstream for Wav {

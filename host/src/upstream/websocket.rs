@@ -33,6 +33,7 @@ mod pool;
 mod receipts;
 pub mod reply;
 mod request;
+mod resolve;
 mod silence;
 pub mod template;
 mod transport;

@@ -228,15 +228,16 @@ fn the_dev_key_is_made_once_and_for_its_owner_only() {
 }
 
 #[test]
-fn two_first_starts_at_once_agree_on_one_key() {
+fn two_first_commands_at_once_agree_on_one_key() {
     let data = TempDir::new().unwrap();
+    let make = || run(command::sluice(&["token", "--data-dir"]).arg(data.path()));
     let (one, two) = std::thread::scope(|scope| {
-        let one = scope.spawn(|| first_start(data.path()));
-        let two = scope.spawn(|| first_start(data.path()));
+        let (one, two) = (scope.spawn(make), scope.spawn(make));
         (one.join().unwrap(), two.join().unwrap())
     });
-    admitted(&one, "m1", &banner_token(&two));
-    admitted(&two, "m1", &banner_token(&one));
+    let gateway = first_start(data.path());
+    admitted(&gateway, "m1", one.stdout.trim());
+    admitted(&gateway, "m2", two.stdout.trim());
 }
 
 #[test]

@@ -66,6 +66,16 @@ impl Rotated {
         Ok(())
     }
 
+    /// Closes the file, and opens the one that has its name by now.
+    ///
+    /// # Errors
+    /// Where it cannot be opened. The next [`Rotated::write`] tries again.
+    pub fn reopen(&mut self) -> io::Result<()> {
+        self.open = None;
+        self.open = Some(open(&self.path)?);
+        Ok(())
+    }
+
     /// Moves every file one place on; the last is overwritten.
     fn put_aside(&self) -> io::Result<()> {
         for place in (1..self.max_files).rev() {

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, SystemTime};
 
@@ -31,6 +32,8 @@ const BATCH: usize = 64 * 1024;
 #[derive(Clone, Default)]
 pub struct Recorder {
     queue: Option<Queue>,
+    /// Whether the file is to be opened again before anything else is written.
+    reopens: Arc<AtomicBool>,
     generation: u64,
 }
 
@@ -45,6 +48,8 @@ enum Job {
     Write(Box<Draft>, RoomPermit),
     /// Everything before this is to be on the disk.
     Flush(oneshot::Sender<()>),
+    /// Nothing: it is time to look whether the file is to be opened again.
+    Look,
 }
 
 impl Recorder {
@@ -58,14 +63,17 @@ impl Recorder {
         };
         let rotated = Rotated::new(file.clone(), decisions.max_size, decisions.max_files);
         let (sender, jobs) = channel();
+        let reopens = Arc::<AtomicBool>::default();
+        let told = Arc::clone(&reopens);
         std::thread::Builder::new()
             .name("decisions".to_owned())
-            .spawn(move || write_all(&jobs, rotated))?;
+            .spawn(move || write_all(&jobs, rotated, &told))?;
         Ok(Self {
             queue: Some(Queue {
                 jobs: sender,
                 room: Room::default(),
             }),
+            reopens,
             generation: 0,
         })
     }
@@ -109,6 +117,15 @@ impl Recorder {
                 attributes: session.facts.attributes(),
                 began: Instant::now(),
             }),
+        }
+    }
+
+    /// Has the file closed, and opened by its name: somebody has put it aside.
+    pub fn reopen(&self) {
+        self.reopens.store(true, Ordering::Relaxed);
+        if let Some(queue) = &self.queue {
+            // Where the writer is gone, there is no file to open.
+            drop(queue.jobs.send(Job::Look));
         }
     }
 
@@ -203,7 +220,7 @@ impl Drop for Pending<'_> {
 }
 
 /// Until the last recorder is gone.
-fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated) {
+fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated, reopens: &AtomicBool) {
     let mut batch = Vec::new();
     let mut broken = false;
     while let Ok(first) = jobs.recv() {
@@ -219,10 +236,16 @@ fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated) {
                     flushed.push(written);
                     break;
                 }
+                Job::Look => {}
             }
             if batch.len() >= BATCH {
                 break;
             }
+        }
+        if reopens.swap(false, Ordering::Relaxed)
+            && let Err(error) = rotated.reopen()
+        {
+            tracing::error!(%error, "the decision record cannot be opened again");
         }
         for part in rotated.parts(&batch) {
             match rotated.write(part) {

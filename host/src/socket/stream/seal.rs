@@ -12,6 +12,7 @@ use crate::socket::close;
 use crate::socket::message::HostMessage;
 use crate::text;
 use crate::upstream::{Ending, Link, Lost, Sealed, duration_of};
+use crate::watchdog::watched;
 
 /// Waits for the upstream to make safe what it has, within bounds: a disk that
 /// hangs must not hold the client's claims for ever. A failure is the cause
@@ -31,7 +32,7 @@ pub(super) async fn seal(
         Ending::Cut(_) => limit,
     };
     // In a task of its own, so that giving up waiting does not give up sealing.
-    let mut sealing = tokio::spawn(link.seal(ending).in_current_span());
+    let mut sealing = tokio::spawn(watched(link.seal(ending)).in_current_span());
     match timeout(limit, &mut sealing).await {
         Ok(Ok(result)) => result.map_err(Cause::UpstreamLost),
         // The panic itself was logged, and counted, where it happened.

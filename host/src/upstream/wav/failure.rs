@@ -5,6 +5,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use crate::upstream::{Lost, OpenError};
 
 /// Why a recording cannot begin or go on. Cheap to clone, because a broken
@@ -59,6 +61,11 @@ impl Failure {
 
 /// The causes that a client's user can pass on to an operator with profit.
 fn reason(cause: &io::Error) -> Option<&'static str> {
+    match Errno::from_io_error(cause) {
+        Some(Errno::MFILE | Errno::NFILE) => return Some("too many open files"),
+        Some(Errno::IO) => return Some("the disk has an error"),
+        _ => {}
+    }
     match cause.kind() {
         io::ErrorKind::StorageFull => Some("no space left on device"),
         io::ErrorKind::QuotaExceeded => Some("disk quota exceeded"),

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use futures_util::future::{BoxFuture, FutureExt, poll_fn};
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep};
 
-use super::blocking;
 use super::failure::Failure;
 use super::format::MAX_DATA;
-use super::track::Track;
+use super::shared::Shared;
+use crate::blocking::{Kept, Room};
 use crate::upstream::{Downward, Ending, Link, Lost, Receipts, Sealed, Upward};
 
 /// How old audio may get in memory.
@@ -27,7 +27,8 @@ const MAX_BATCH: usize = 64 * 1024;
 /// written, more is taken until `bound` bytes and a message are in memory; then
 /// the link is not ready. A stream that is silent holds no buffer and no timer.
 pub(super) struct Recording {
-    track: Arc<Mutex<Track>>,
+    file: Kept<Shared>,
+    room: &'static Room,
     path: Arc<Path>,
     gathered: Vec<u8>,
     /// When the oldest gathered byte must be written. Present while there is one.
@@ -55,14 +56,16 @@ enum Writer {
 }
 
 impl Recording {
-    pub(super) fn new(track: Track, receipts: Receipts) -> Self {
-        let path = Arc::clone(track.path());
-        let second = usize::try_from(track.format().bytes_per_second()).unwrap_or(usize::MAX);
+    /// The link of a file whose disk has this room.
+    pub(super) fn new(file: Kept<Shared>, room: &'static Room, receipts: Receipts) -> Self {
+        let path = Arc::clone(file.path());
+        let second = usize::try_from(file.format().bytes_per_second()).unwrap_or(usize::MAX);
         // Half a second is written at once, and three quarters are held at
         // most: with one message of a usual size that is less than a second.
         let batch = (second / 2).clamp(1, MAX_BATCH);
         Self {
-            track: Arc::new(Mutex::new(track)),
+            file,
+            room,
             path,
             gathered: Vec::new(),
             due: None,
@@ -129,12 +132,12 @@ impl Recording {
         self.due = None;
         let audio = std::mem::take(&mut self.gathered);
         let bytes = audio.len();
-        lock(&self.track).push(audio);
-        let track = Arc::clone(&self.track);
+        self.file.push(audio);
+        let file = self.file.clone();
         let receipts = self.receipts;
-        let done = blocking(move || match receipts {
-            Receipts::Given => lock(&track).seal(),
-            Receipts::None => lock(&track).flush(),
+        let done = self.room.run(move || match receipts {
+            Receipts::Given => file.seal(),
+            Receipts::None => file.flush(),
         });
         self.writer = Writer::Writing { bytes, done };
     }
@@ -203,11 +206,12 @@ impl Link for Recording {
             let sealed = Sealed { bytes: self.taken };
             let path = Arc::clone(&self.path);
             let failure = self.failure.take();
-            let track = Arc::clone(&self.track);
+            let (file, room) = (self.file.clone(), self.room);
             // This pushes what is gathered, and leaves the task below the only
-            // owner of the track, whatever becomes of this future.
+            // owner of the file, whatever becomes of this future.
             drop(self);
-            let written = blocking(move || lock(&track).seal())
+            let written = room
+                .run(move || file.seal())
                 .await
                 .unwrap_or(Err(Failure::Cancelled { path }));
             match failure.map_or(written, Err) {
@@ -219,20 +223,14 @@ impl Link for Recording {
     }
 }
 
-/// A recording that was not sealed leaves its audio to the track, whose last
-/// owner writes it: this one, or the task that is writing.
+/// A recording that was not sealed leaves its audio to the file's last owner, who writes it where
+/// waiting for the disk keeps nobody: this may be a worker thread.
 impl Drop for Recording {
     fn drop(&mut self) {
         if !self.gathered.is_empty() {
-            lock(&self.track).push(std::mem::take(&mut self.gathered));
+            self.file.push(std::mem::take(&mut self.gathered));
         }
     }
-}
-
-/// A track keeps its invariants at every step, so that a panic elsewhere does
-/// not make it less fit to be written.
-fn lock(track: &Mutex<Track>) -> MutexGuard<'_, Track> {
-    track.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

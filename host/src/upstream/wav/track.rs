@@ -13,18 +13,13 @@ use super::format::{Format, HEADER};
 /// of making it, as the last recording in it was empty and has just ended.
 pub(super) const ATTEMPTS: u32 = 100;
 
-/// The file, and the audio that is about to be written to it.
-///
-/// Audio goes through `pending` instead of being handed to the task that writes
-/// it: whoever holds the track last writes what is left, so that a task that
-/// never got to run loses nothing, and the order is kept.
+/// The file, and how far it is written.
 #[derive(Debug)]
 pub(super) struct Track {
     file: File,
     path: Arc<Path>,
     format: Format,
     written: u64,
-    pending: Vec<u8>,
     failure: Option<Failure>,
     /// Whether the disk has the file's name too.
     named: bool,
@@ -44,7 +39,6 @@ impl Track {
             path,
             format,
             written: 0,
-            pending: Vec::new(),
             failure: None,
             named: false,
         };
@@ -62,30 +56,20 @@ impl Track {
         self.format
     }
 
-    /// Adds audio to what the next flush writes.
-    pub(super) fn push(&mut self, audio: Vec<u8>) {
-        if self.pending.is_empty() {
-            self.pending = audio;
-        } else {
-            self.pending.extend_from_slice(&audio);
-        }
-    }
-
-    /// Writes what was pushed: samples first, then the header that counts
+    /// Adds audio to the file: samples first, then the header that counts
     /// them. Blocks.
     ///
     /// # Errors
     /// The first failure, for ever after. What reached the disk by then is
     /// counted and stays; the rest is gone.
-    pub(super) fn flush(&mut self) -> Result<(), Failure> {
-        let audio = std::mem::take(&mut self.pending);
+    pub(super) fn write(&mut self, audio: &[u8]) -> Result<(), Failure> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
         if audio.is_empty() {
             return Ok(());
         }
-        let samples = self.write_samples(&audio);
+        let samples = self.write_samples(audio);
         // After a failure too: the header takes no new space, and some of the
         // samples may be there.
         let header = self.write_header();
@@ -96,12 +80,11 @@ impl Track {
         })
     }
 
-    /// Flushes, and waits until the disk has everything up to here. Blocks.
+    /// Waits until the disk has everything up to here. Blocks.
     ///
     /// # Errors
-    /// As [`Track::flush`].
+    /// [`Failure::Disk`].
     pub(super) fn seal(&mut self) -> Result<(), Failure> {
-        self.flush()?;
         if self.written == 0 {
             return Ok(());
         }
@@ -147,17 +130,9 @@ impl Track {
     }
 }
 
-/// Writes what is left, as well as it can, and removes a file without audio.
+/// Removes a file without audio.
 impl Drop for Track {
     fn drop(&mut self) {
-        if !self.pending.is_empty()
-            && let Err(failure) = self.flush()
-        {
-            tracing::warn!(
-                error = format!("{:#}", anyhow::Error::new(failure)),
-                "some audio was lost"
-            );
-        }
         if self.written > 0 {
             return;
         }

@@ -17,7 +17,7 @@ use super::link::Relay;
 use super::opening::Opening;
 use super::pool::Pool;
 use super::transport::Transport;
-use super::{OnLoss, WebSocket, request};
+use super::{OnLoss, WebSocket, request, resolve};
 use crate::socket::frame::{FrameReader, FrameWriter};
 use crate::upstream::tee::Tee;
 use crate::upstream::wav::Wav;
@@ -214,8 +214,8 @@ impl Dialer {
 
     async fn connect(&self, address: &Address) -> anyhow::Result<Transport> {
         let Address { host, port, .. } = address;
-        let found = tokio::net::lookup_host((host.as_str(), *port)).await;
-        let found: Vec<_> = found.context("its name is not known")?.collect();
+        let found = resolve::lookup(host, *port).await;
+        let found = found.context("its name is not known")?;
         let tcp = TcpStream::connect(&*found).await?;
         // Audio waits for nobody's acknowledgement.
         tcp.set_nodelay(true)?;

@@ -17,7 +17,7 @@ async fn main() -> anyhow::Result<()> {
     let Command::Serve(args) = Cli::parse().command else {
         anyhow::bail!("this gateway can only serve");
     };
-    logs::init();
+    let _logs = logs::init()?;
     logs::log_panics();
     serve::serve(&args, upstream::build).await
 }

@@ -1,10 +1,11 @@
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::advance;
 
 use super::super::format::{Format, HEADER};
+use super::super::track::Track;
 use super::*;
 use crate::upstream::testing::{audio, cut, handshake, send};
 
@@ -20,8 +21,10 @@ fn bench(codec: &str, sample_rate: u32, channels: u16) -> Bench {
     let path = meeting.join("a.wav");
     let format = Format::of(&handshake(codec, sample_rate, channels)).expect("format");
     let track = Track::create(&meeting, path.clone(), format).expect("track");
+    let room = Room::of_recordings(folder.path());
+    let file = Kept::new(room, Shared::new(track));
     Bench {
-        recording: Box::new(Recording::new(track, Receipts::None)),
+        recording: Box::new(Recording::new(file, room, Receipts::None)),
         path,
         folder,
     }

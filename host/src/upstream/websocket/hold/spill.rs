@@ -12,12 +12,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
+
+use crate::blocking::{HELD, Kept};
 
 /// See the module.
 pub(super) struct Spill {
     folder: Arc<Path>,
-    file: Option<Arc<File>>,
+    file: Option<Kept<File>>,
     /// Where the next segment goes, and where the last one must end.
     end: u64,
     max: u64,
@@ -29,7 +31,7 @@ enum Work {
     Writing {
         number: u64,
         at: u64,
-        done: JoinHandle<io::Result<Arc<File>>>,
+        done: JoinHandle<io::Result<Kept<File>>>,
     },
     Reading {
         number: u64,
@@ -103,10 +105,10 @@ impl Spill {
         }
         self.end = end;
         let (file, folder) = (self.file.clone(), Arc::clone(&self.folder));
-        let done = spawn_blocking(move || {
+        let done = HELD.run(move || {
             let file = match file {
                 Some(file) => file,
-                None => Arc::new(create(&folder)?),
+                None => Kept::new(&HELD, create(&folder)?),
             };
             file.write_all_at(&bytes, at)?;
             Ok(file)
@@ -123,7 +125,7 @@ impl Spill {
         let Some(file) = self.file.clone() else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let done = spawn_blocking(move || {
+        let done = HELD.run(move || {
             let mut bytes = vec![0; length];
             file.read_exact_at(&mut bytes, at)?;
             Ok(bytes.into())

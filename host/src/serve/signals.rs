@@ -1,0 +1,48 @@
+//! Signals that tell the gateway something, and those that must not end it.
+//!
+//! | signal | what it does |
+//! | --- | --- |
+//! | SIGTERM, SIGINT, SIGQUIT | the first drains, the second ends the process at once ([`super::stop`]) |
+//! | SIGHUP | reloads |
+//! | SIGUSR1 | opens the decision record again |
+//! | SIGUSR2, SIGALRM | nothing: the log says what the others do |
+//! | SIGXFSZ | nothing: the write that was too much fails, and its stream ends |
+//! | SIGPIPE | nothing: Rust's runtime ignores it before `main` |
+
+use anyhow::Context as _;
+use rustix::process::Signal as Number;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// From now on this signal does not end the process.
+///
+/// # Errors
+/// Where the machine does not take a handler.
+pub(super) fn listen(kind: SignalKind) -> anyhow::Result<Signal> {
+    signal(kind).context("signals cannot be received")
+}
+
+/// Has signals that mean nothing to a gateway end nothing.
+///
+/// # Errors
+/// As [`listen`].
+pub(super) fn survive() -> anyhow::Result<()> {
+    // A file that reached the process's limit (ulimit -f) concerns whoever writes it, who is told
+    // by the write. A handler stays for the rest of the process.
+    drop(listen(SignalKind::from_raw(Number::XFSZ.as_raw()))?);
+    for (name, kind) in [
+        ("SIGUSR2", SignalKind::user_defined2()),
+        ("SIGALRM", SignalKind::alarm()),
+    ] {
+        tokio::spawn(say_what_there_is(name, listen(kind)?));
+    }
+    Ok(())
+}
+
+async fn say_what_there_is(name: &'static str, mut received: Signal) {
+    while received.recv().await.is_some() {
+        tracing::warn!(
+            "{name} means nothing to the gateway: SIGHUP reloads, SIGUSR1 opens the decision record \
+             again, SIGTERM, SIGINT and SIGQUIT stop"
+        );
+    }
+}

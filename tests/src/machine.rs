@@ -1,0 +1,131 @@
+//! Faults of the machine: a disk that is full, read-only or frozen, and a name server that never
+//! answers. They are put into a mount namespace of the gateway's own, so that nothing of them is
+//! left when it ends. They need root, and loop devices.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::command;
+use crate::gateway::Gateway;
+
+/// Whether a command works on this machine. Where it does not, says that the test is skipped, past
+/// whatever captures the output of tests.
+pub fn can(what: &str, script: &str) -> bool {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-ec", script]);
+    let why = match command.output() {
+        Ok(done) if done.status.success() => return true,
+        Ok(done) => String::from_utf8_lossy(&done.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let said = format!("SKIPPED: this machine cannot {what}: {why}\n");
+    std::io::stderr()
+        .write_all(said.as_bytes())
+        .expect("standard error");
+    false
+}
+
+/// Whether a small disk can be made of memory.
+pub fn can_mount() -> bool {
+    can("mount a tmpfs (it needs root)", "mount -t tmpfs none /mnt")
+}
+
+/// The same command, in a mount namespace of its own in which `script` has run. There, `$DATA` is
+/// the data folder.
+pub fn with_mounts(command: &Command, script: &str) -> Command {
+    let arguments: Vec<_> = command.get_args().collect();
+    let data = arguments.last().expect("the data folder is the last");
+    let mut within = command::quiet(
+        Path::new("unshare"),
+        &["--mount", "--propagation", "private", "sh", "-ec"],
+    );
+    within
+        .arg(format!("{script}\nexec \"$0\" \"$@\""))
+        .arg(command.get_program())
+        .args(&arguments)
+        .env("DATA", data);
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            within.env(name, value);
+        }
+    }
+    within
+}
+
+/// A path as the gateway sees it, whatever is mounted there for it alone.
+pub fn seen_by(gateway: &Gateway, path: &Path) -> PathBuf {
+    let root = format!("/proc/{}/root", gateway.id());
+    Path::new(&root).join(path.strip_prefix("/").expect("an absolute path"))
+}
+
+/// A disk with a file system that can be frozen: a file in a folder of its own.
+pub struct Disk {
+    folder: tempfile::TempDir,
+}
+
+impl Disk {
+    /// Makes it; none where this machine cannot, which is said.
+    ///
+    /// # Panics
+    /// When there is no space for it.
+    pub fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Self { folder };
+        let make = format!(
+            "truncate -s 64M {0}; mkfs.ext4 -q -F {0}; mount -o loop {0} /mnt; fsfreeze -f /mnt; fsfreeze -u /mnt",
+            disk.image()
+        );
+        can("freeze a disk (it needs root and loop devices)", &make).then_some(disk)
+    }
+
+    fn image(&self) -> String {
+        self.folder.path().join("image").display().to_string()
+    }
+
+    /// Has it in a folder of the data folder.
+    pub fn mounted_at(&self, folder: &str) -> String {
+        format!(
+            "mkdir -p \"$DATA/{folder}\"; mount -o loop {} \"$DATA/{folder}\"",
+            self.image()
+        )
+    }
+}
+
+/// A disk that answers nothing that is written to it, until this is dropped or its process dies.
+pub struct Frozen(Child);
+
+impl Frozen {
+    /// Freezes the file system of a path.
+    ///
+    /// # Panics
+    /// When that is not possible.
+    pub fn freeze(path: &Path) -> Self {
+        // Thaws it when its input ends, however this process does: nobody could end a gateway that
+        // waits for a frozen disk.
+        // The folder is held open: a process that ends has no root any more, though a thread of it
+        // still waits for the disk.
+        let script = "exec 3<\"$0\"; fsfreeze -f /dev/fd/3; echo frozen; read -r _ || true; \
+                      fsfreeze -u /dev/fd/3";
+        let mut child = Command::new("sh")
+            .args(["-ec", script])
+            .arg(path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh runs");
+        let mut said = String::new();
+        let out = child.stdout.take().expect("piped");
+        BufReader::new(out).read_line(&mut said).expect("a line");
+        assert_eq!(said, "frozen\n");
+        Self(child)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let thawed = self.0.wait().expect("sh ends");
+        assert!(thawed.success() || std::thread::panicking(), "{thawed}");
+    }
+}
