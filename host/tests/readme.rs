@@ -6,6 +6,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use sluice::metrics::{ALL, Kind};
 
@@ -100,4 +101,32 @@ fn the_policy_that_is_quoted_is_the_real_one() {
     // The whole of it, but for what it uses.
     let (_, whole) = SAMPLE_RATE.split_once("\n\nstruct ").unwrap();
     assert_eq!(format!("struct {whole}"), quoted);
+}
+
+/// A promise is worth what its test is worth, and a test that has gone holds none.
+#[test]
+fn every_test_that_the_threat_model_names_is_there() {
+    let page = include_str!("../../.github/SECURITY.md");
+    let (_, promises) = page.split_once("## Promises").unwrap();
+    let (promises, _) = promises.split_once("\n## ").unwrap();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests/e2e");
+    let mut sources = String::new();
+    for entry in std::fs::read_dir(tests).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            sources += &std::fs::read_to_string(path).unwrap();
+        }
+    }
+    let rows = promises
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(2);
+    let named: Vec<String> = rows.flat_map(ticked).collect();
+    assert!(named.len() > 15, "{named:?}");
+    for test in named {
+        assert!(
+            sources.contains(&format!("fn {test}(")),
+            "there is no test {test}"
+        );
+    }
 }
