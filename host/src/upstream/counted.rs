@@ -59,8 +59,10 @@ impl Link for Counted {
 
     fn seal(self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
         let Self { link, descriptors } = *self;
+        // It begins at once, as of any other link: only the rest is somebody else's task.
+        let sealing = link.seal(ending);
         async move {
-            let sealed = link.seal(ending).await;
+            let sealed = sealing.await;
             drop(descriptors);
             sealed
         }
