@@ -64,11 +64,20 @@ with_both_clients! {
         }
     }
 
-    fn a_handshake_as_large_as_a_message_may_be_is_read(library) {
+    fn a_handshake_of_64_kib_is_read_and_a_larger_one_is_refused_in_words(library) {
+        const MOST: usize = 64 * 1024;
         let gateway = gateway();
+        let of = |size: usize| {
+            let empty = with(json!({"unknown": ""})).to_string().len();
+            with(json!({"unknown": "x".repeat(size - empty)})).to_string()
+        };
         let mut client = connect(library, &gateway, "mic");
-        client.text(&with(json!({"unknown": vec!["x"; 60_000]})).to_string());
+        client.text(&of(MOST));
         client.expect_ack();
+        let mut client = connect(library, &gateway, "sys");
+        client.text(&of(MOST + 1));
+        let message = "Handshake invalid: it has 65537 bytes; 65536 are the most";
+        client.expect_refusal_saying(4000, "handshake_invalid", message);
     }
 
     fn audio_instead_of_a_handshake_is_refused(library) {
