@@ -1,6 +1,7 @@
 //! A client that stops as the deployed Mac app does at its worst: it sends everything, finalizes,
 //! and closes its socket with unread input, so that the kernel resets the connection.
 
+use rustix::process::Signal;
 use serde_json::json;
 use sluice_tests::backend::{Backend, relaying, sha256};
 use sluice_tests::client::{Library, handshake, meeting};
@@ -25,10 +26,18 @@ enum Ack {
 fn stop(gateway: &Gateway, meeting_id: &str, pcm: &[u8], ack: Ack) {
     let mut client = Raw::connect(gateway.address());
     client.upgrade(&meeting(meeting_id, "mic", &token::good()));
-    client.write(&raw::text(&handshake().to_string())).unwrap();
+    let handshake = raw::text(&handshake().to_string());
+    // The gateway stands still meanwhile, so that it finds the reset behind everything else.
     match ack {
-        Ack::NotAwaited => {}
-        Ack::Unread => client.wait_for_input(),
+        Ack::NotAwaited => {
+            gateway.signal(Signal::STOP);
+            client.write(&handshake).unwrap();
+        }
+        Ack::Unread => {
+            client.write(&handshake).unwrap();
+            client.wait_for_input();
+            gateway.signal(Signal::STOP);
+        }
     }
     // More messages than the gateway takes at once. Each ping is something to write to a client
     // that is gone.
@@ -39,6 +48,7 @@ fn stop(gateway: &Gateway, meeting_id: &str, pcm: &[u8], ack: Ack) {
     client.write(&raw::text(r#"{"type":"finalize"}"#)).unwrap();
     client.wait_until_sent();
     client.reset();
+    gateway.signal(Signal::CONT);
 }
 
 fn audio() -> Vec<u8> {
