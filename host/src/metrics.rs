@@ -47,6 +47,7 @@ const GENERATION: &str = "sluice_generation";
 const UPSTREAM_LOST: &str = "sluice_upstream_lost_total";
 const UPSTREAM_RESTORED: &str = "sluice_upstream_restored_total";
 const UPSTREAM_RESTS: &str = "sluice_upstream_rests_total";
+const TEE_GIVEN_UP: &str = "sluice_tee_given_up_total";
 const RELOADS: &str = "sluice_reloads_total";
 const TLS_FAILURES: &str = "sluice_tls_failures_total";
 const PROXY_FAILURES: &str = "sluice_proxy_header_failures_total";
@@ -95,7 +96,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 29] = [
+pub const ALL: [Metric; 30] = [
     metric(
         ACCEPTED,
         Kind::Counter,
@@ -209,6 +210,12 @@ pub const ALL: [Metric; 29] = [
         Kind::Counter,
         &["upstream"],
         "Times that an address of a backend was left alone because it kept failing",
+    ),
+    metric(
+        TEE_GIVEN_UP,
+        Kind::Counter,
+        &["upstream", "half"],
+        "Streams with `tee` that lost a half: recording (only relayed) or backend (only recorded)",
     ),
     metric(
         CLAIMS,
@@ -426,6 +433,24 @@ pub fn upstream_restored(upstream: &str) {
 /// An address of a backend keeps failing.
 pub fn upstream_rests(upstream: &str) {
     counter!(UPSTREAM_RESTS, "upstream" => upstream.to_owned()).increment(1);
+}
+
+/// One half of a stream that is relayed and recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TeeHalf {
+    /// The recording.
+    Recording,
+    /// The relay to the backend.
+    Backend,
+}
+
+/// A stream that is relayed and recorded lost one half, and keeps the other.
+pub fn tee_given_up(upstream: &str, half: TeeHalf) {
+    let half = match half {
+        TeeHalf::Recording => "recording",
+        TeeHalf::Backend => "backend",
+    };
+    counter!(TEE_GIVEN_UP, "upstream" => upstream.to_owned(), "half" => half).increment(1);
 }
 
 /// The configuration was read again.

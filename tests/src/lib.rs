@@ -23,6 +23,7 @@ pub mod output;
 pub mod project;
 pub mod proxy;
 pub mod raw;
+pub mod raw_backend;
 pub mod registry;
 pub mod speech;
 pub mod tls;

@@ -327,6 +327,18 @@ impl Raw {
         }
     }
 
+    /// Waits until the peer's kernel has everything that was written: a reset throws away what
+    /// was not sent, or not acknowledged.
+    ///
+    /// # Panics
+    /// When it does not take it.
+    pub fn wait_until_sent(&self) {
+        crate::eventually("an acknowledgement of what was written", || {
+            let unsent = unsent(self.stream.tcp());
+            (unsent == 0).then_some(())
+        });
+    }
+
     /// Ends the connection with a reset, as the kernel does for a process that
     /// dies with unread input.
     pub fn reset(self) {
@@ -348,6 +360,22 @@ impl Raw {
         self.pending.extend_from_slice(&buffer[..count]);
         Ok(count > 0)
     }
+}
+
+/// Bytes that the peer's kernel has not acknowledged yet, as Linux lists them.
+fn unsent(socket: &TcpStream) -> u64 {
+    let port = socket.local_addr().expect("it is connected").port();
+    let peer = socket.peer_addr().expect("it is connected").port();
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let connection = table.lines().find_map(|line| {
+        let mut columns = line.split_whitespace().skip(1);
+        let ours = columns.next()?.ends_with(&format!(":{port:04X}"));
+        let theirs = columns.next()?.ends_with(&format!(":{peer:04X}"));
+        let queues = columns.nth(1)?;
+        let (sending, _) = queues.split_once(':')?;
+        (ours && theirs).then(|| u64::from_str_radix(sending, 16).ok())?
+    });
+    connection.expect("the connection is listed")
 }
 
 /// Whether a connection ended, though not as it should: by a reset, or within TLS.

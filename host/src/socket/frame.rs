@@ -58,6 +58,18 @@ pub enum Violation {
     Unfinished,
 }
 
+impl Violation {
+    /// The code of the Close that answers it (section 7.4.1).
+    #[must_use]
+    pub const fn close_code(self) -> u16 {
+        match self {
+            Self::Protocol(_) | Self::Unfinished => 1002,
+            Self::NotUtf8 => 1007,
+            Self::TooBig => 1009,
+        }
+    }
+}
+
 /// Why there is no next message.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {

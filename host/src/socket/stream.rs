@@ -335,7 +335,8 @@ impl Relay<'_> {
         if let Poll::Ready(Err(lost)) = self.link.poll_flush(cx) {
             return Err(Cause::UpstreamLost(lost));
         }
-        self.wire.write_some(cx).map_err(Cause::Gone)
+        self.wire.write_some(cx);
+        Ok(())
     }
 
     fn handle(&mut self, message: Message) -> Result<(), Cause> {

@@ -60,12 +60,13 @@ impl Wire {
 
     /// Writes what can be written now; what is left stays queued.
     ///
-    /// # Errors
-    /// Where the transport is gone.
-    pub fn write_some(&mut self, cx: &mut Context<'_>) -> std::io::Result<()> {
-        match self.writer.poll_flush(cx) {
-            Poll::Ready(result) => result,
-            Poll::Pending => Ok(()),
+    /// A failed write is no end of the connection. The client may have sent audio before it reset
+    /// the connection, and the kernel still has it: the reader gives all of that, and then says
+    /// that the client is gone. What was queued for the client is thrown away.
+    pub fn write_some(&mut self, cx: &mut Context<'_>) {
+        if let Poll::Ready(Err(error)) = self.writer.poll_flush(cx) {
+            tracing::debug!(%error, "the client cannot be written to");
+            self.writer.discard();
         }
     }
 }

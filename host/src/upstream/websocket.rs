@@ -23,6 +23,7 @@ use self::reply::Replies;
 use self::template::Template;
 pub use self::transport::Trust;
 
+mod backend_socket;
 pub mod backends;
 mod dialer;
 mod hold;

@@ -166,6 +166,8 @@ impl AsyncWrite for HostEnd {
         let mut state = shared.lock();
         if state.reset || state.client_gone || state.down.ended {
             shared.record(Event::WriteFailed);
+            drop(state);
+            shared.world.cannot_write(shared.me);
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if state.stutters(cx) {

@@ -268,7 +268,7 @@ fn the_recording_ends_with_the_backend_where_nothing_is_held() {
 }
 
 #[test]
-fn a_recording_is_complete_even_when_the_backend_was_never_there() {
+fn a_stream_that_was_only_recorded_says_so_and_its_recording_is_complete() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = nobody.local_addr().unwrap();
     drop(nobody);
@@ -276,7 +276,8 @@ fn a_recording_is_complete_even_when_the_backend_was_never_there() {
         .set("upstreams.recordings", "on_loss", json!("hold"))
         .set("upstreams.recordings", "replay", json!("at-least-once"))
         .set("upstreams.recordings", "hold_timeout", json!("300ms"))
-        .set("upstreams.recordings", "tee", json!("wav"));
+        .set("upstreams.recordings", "tee", json!("wav"))
+        .set("server", "admin_listen", json!("127.0.0.1:0"));
     let gateway = Gateway::start(&config);
     let clip = speech::clip();
     let mut client = start(Library::Ws, &gateway, "");
@@ -287,6 +288,87 @@ fn a_recording_is_complete_even_when_the_backend_was_never_there() {
         line.contains("the backend is given up").then_some(())
     });
     client.send_audio(second);
-    complete(&mut client, clip.pcm.len());
+    client.json(&json!({"type": "finalize"}));
+    let told = "the stream was recorded, but not delivered to the upstream";
+    client.expect_refusal_saying(4006, "upstream_unavailable", told);
     assert!(read_wav(&gateway.recording()).1 == clip.pcm);
+    assert_eq!(
+        gateway.metric(r#"sluice_tee_given_up_total{upstream="recordings",half="backend"}"#),
+        1.0
+    );
+}
+
+/// Runs under a limit of 64 KiB a file, which is a full disk to a recording.
+fn with_a_full_disk(config: &Config) -> Gateway {
+    let config = config
+        .clone()
+        .set("upstreams.recordings", "tee", json!("wav"))
+        .set("server", "admin_listen", json!("127.0.0.1:0"));
+    Gateway::start_as(&config, |command| {
+        let mut limited = std::process::Command::new("sh");
+        limited.args(["-c", "trap '' XFSZ; ulimit -f 128; exec \"$0\" \"$@\""]);
+        limited.arg(command.get_program()).args(command.get_args());
+        let piped = std::process::Stdio::piped;
+        limited.stdout(piped()).stderr(piped());
+        limited
+    })
+}
+
+#[test]
+fn a_full_disk_under_a_tee_ends_no_stream_whose_backend_is_fine() {
+    let backend = Backend::start(Library::Websockets);
+    let gateway = with_a_full_disk(&relaying(backend.address()));
+    let pcm = &speech::long_clip().pcm[..200_000];
+    let mut client = start(Library::Ws, &gateway, "");
+    client.send_audio(pcm);
+    complete(&mut client, pcm.len());
+    assert_eq!(backend.whole()["sha256"], sha256(pcm));
+    assert_eq!(
+        gateway.metric(r#"sluice_tee_given_up_total{upstream="recordings",half="recording"}"#),
+        1.0
+    );
+    gateway.output().find("the recording is given up", |line| {
+        line.contains("the recording is given up").then_some(())
+    });
+    // What the disk had taken is there.
+    let recorded = read_wav(&gateway.recording()).1;
+    assert!(!recorded.is_empty() && pcm.starts_with(&recorded));
+}
+
+#[test]
+fn a_recording_that_cannot_begin_under_a_tee_refuses_no_stream() {
+    let backend = Backend::start(Library::Ws);
+    let config = relaying(backend.address()).set("upstreams.recordings", "tee", json!("wav"));
+    let gateway = Gateway::start(&config);
+    let folder = gateway.data().join("recordings");
+    eventually("the folder", || folder.is_dir().then_some(()));
+    std::fs::rename(&folder, gateway.data().join("moved")).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
+    let clip = speech::clip();
+    let mut client = start(Library::Ws, &gateway, "");
+    client.send_audio(&clip.pcm);
+    complete(&mut client, clip.pcm.len());
+    assert_eq!(backend.whole()["sha256"], sha256(&clip.pcm));
+}
+
+#[test]
+fn a_full_disk_ends_a_stream_that_was_promised_its_recording() {
+    let backend = Backend::start(Library::Ws);
+    let config =
+        relaying(backend.address()).set("upstreams.recordings", "receipts", json!("recorded"));
+    let gateway = with_a_full_disk(&config);
+    let mut client = Client::connect(Library::Ws, &gateway, &path(""));
+    let mut handshake = sluice_tests::client::handshake();
+    handshake["features"] = json!(["ack"]);
+    client.json(&handshake);
+    assert_eq!(client.message()["features"], json!(["ack"]));
+    client.stream(&speech::long_clip(), 3200);
+    loop {
+        let message = client.message();
+        if message["type"] == "error" {
+            assert_eq!(message["close_code"], 4006, "{message}");
+            break;
+        }
+        assert_eq!(message["type"], "ack", "{message}");
+    }
 }

@@ -9,8 +9,10 @@ mod handshake;
 mod hold;
 mod stream;
 
+mod abrupt_stops;
 mod admin;
 mod admission;
+mod backend_closes;
 mod backends;
 mod boundary;
 mod cli;

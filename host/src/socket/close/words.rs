@@ -340,12 +340,13 @@ fn stream_limit(limit: StreamLimit) -> Words {
 }
 
 fn violated(violation: Violation) -> Words {
-    let (name, code) = match violation {
-        Violation::Protocol(_) => ("protocol_error", 1002),
-        Violation::Unfinished => ("message_unfinished", 1002),
-        Violation::NotUtf8 => ("not_utf8", 1007),
-        Violation::TooBig => ("message_too_big", 1009),
+    let name = match violation {
+        Violation::Protocol(_) => "protocol_error",
+        Violation::Unfinished => "message_unfinished",
+        Violation::NotUtf8 => "not_utf8",
+        Violation::TooBig => "message_too_big",
     };
+    let code = violation.close_code();
     Words::plain(name, code, violation.to_string(), "gateway").peer(Peer::Lost)
 }
 

@@ -103,6 +103,11 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         );
     }
 
+    /// Queues a Close without a body, as the answer to one.
+    pub(crate) fn close_without_code(&mut self) {
+        self.push(OpCode::Control(Control::Close), &[]);
+    }
+
     fn push(&mut self, opcode: OpCode, parts: &[&[u8]]) {
         if self.queued.is_empty() {
             self.queued = SPARE.take();
@@ -153,6 +158,11 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         if queue.capacity() <= MAX_SPARE {
             SPARE.set(queue);
         }
+    }
+
+    /// Throws away what is queued: the transport takes nothing any more.
+    pub fn discard(&mut self) {
+        self.give_back();
     }
 
     /// Shuts down the write side, so that the peer sees the end.

@@ -29,9 +29,7 @@ impl Relay<'_> {
                 self.pull(cx)?;
                 Client::of(self.wire, self.json, max_discard).listen(heard, cx);
                 let full = !self.wire.has_room();
-                if self.wire.write_some(cx).is_err() {
-                    return Poll::Ready(Ok(()));
-                }
+                self.wire.write_some(cx);
                 // As in `poll`: nobody will wake us for what has room only now.
                 if full && self.wire.has_room() {
                     continue;
@@ -72,9 +70,7 @@ impl<'a> Client<'a> {
     ) -> T {
         let answering = std::future::poll_fn(|cx| {
             self.listen(heard, cx);
-            if self.wire.write_some(cx).is_err() {
-                heard.peer = Peer::Gone;
-            }
+            self.wire.write_some(cx);
             Poll::<T>::Pending
         });
         tokio::select! {

@@ -35,9 +35,7 @@ impl Relay<'_> {
             if let Some(cause) = self.overdue(now) {
                 return Poll::Ready(cause);
             }
-            if let Err(error) = self.wire.write_some(cx) {
-                return Poll::Ready(Cause::Gone(error));
-            }
+            self.wire.write_some(cx);
             let next = self.next_deadline();
             alarm.as_mut().reset(next);
         }

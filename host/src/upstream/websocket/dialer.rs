@@ -11,17 +11,19 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tokio::io::split;
 use tokio::net::TcpStream;
 
+use super::backend_socket::BackendSocket;
 use super::backends::{Address, Backends, Seat};
 use super::hold::Held;
 use super::link::Relay;
 use super::opening::Opening;
 use super::pool::Pool;
 use super::transport::Transport;
-use super::{OnLoss, WebSocket, request, resolve};
+use super::{OnLoss, Promise, WebSocket, request, resolve};
+use crate::metrics::TeeHalf;
 use crate::socket::frame::{FrameReader, FrameWriter};
-use crate::upstream::tee::Tee;
+use crate::upstream::tee::{self, Tee};
 use crate::upstream::wav::Wav;
-use crate::upstream::{Link, OpenError, StreamInfo, Upstream};
+use crate::upstream::{Link, Lost, OpenError, Receipts, StreamInfo, Upstream};
 
 const UNREACHABLE: &str = "the upstream cannot be reached";
 const REFUSED: &str = "the upstream does not take streams";
@@ -84,21 +86,37 @@ impl Dialer {
 
     async fn start(&self, stream: StreamInfo) -> Result<Box<dyn Link>, OpenError> {
         let Some(folder) = &self.backend.tee else {
-            return self.relay(stream).await;
+            return self.relay(stream, Absent::Refuses).await;
         };
         // First the recording: it is to be complete even if the backend is not
         // there.
-        let recording = Wav::new(self.data_dir.join(folder))
-            .open(stream.clone())
-            .await?;
-        let relay = self.relay(stream).await?;
-        Ok(Box::new(Tee::new(recording, relay, &self.backend)))
+        let wav = Wav::new(self.data_dir.join(folder));
+        let recording = match wav.open(stream.clone()).await {
+            Ok(recording) => Some(recording),
+            // The backend is fine, and nobody was promised a recording.
+            Err(OpenError::Unavailable { public, detail })
+                if self.backend.receipts != Promise::Recorded
+                    || stream.receipts == Receipts::None =>
+            {
+                tee::gave_up(&self.name, TeeHalf::Recording, &Lost { public, detail });
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let absent = match recording {
+            Some(_) => Absent::IsWaitedFor,
+            None => Absent::Refuses,
+        };
+        let relay = self.relay(stream, absent).await?;
+        let tee = Tee::new(&self.name, recording, relay, &self.backend);
+        Ok(Box::new(tee))
     }
 
-    async fn relay(&self, stream: StreamInfo) -> Result<Box<dyn Link>, OpenError> {
+    async fn relay(&self, stream: StreamInfo, absent: Absent) -> Result<Box<dyn Link>, OpenError> {
         match &self.backend.on_loss {
             OnLoss::Hold(hold) if stream.greeting.is_some() => {
-                Ok(Box::new(Held::open(self.clone(), hold, stream).await?))
+                let held = Held::open(self.clone(), hold, stream, absent).await?;
+                Ok(Box::new(held))
             }
             OnLoss::Hold(_) | OnLoss::Fail => Ok(Box::new(self.dial(&stream, 0).await?)),
         }
@@ -122,11 +140,15 @@ impl Dialer {
         let (read, write) = split(transport);
         let reader = FrameReader::of_server(read, backend.max_message, received);
         let writer = FrameWriter::to_server(write);
+        let socket = BackendSocket::new(reader, writer, backend.max_buffer);
         let Some(greeting) = &stream.greeting else {
-            return Ok(Relay::plain(reader, writer, backend, seat));
+            return Ok(Relay::plain(socket, backend, seat));
         };
-        let mut opening = Opening::begin(reader, writer, greeting, backend);
-        opening.answered(backend.replies).await?;
+        let mut opening = Opening::begin(socket, greeting, backend);
+        if let Err(error) = opening.answered(backend.replies).await {
+            opening.socket.part();
+            return Err(error);
+        }
         Ok(Relay::ingest(opening, backend, stream.receipts, from, seat))
     }
 
@@ -251,6 +273,15 @@ impl Dialer {
     fn at(&self, detail: anyhow::Error) -> anyhow::Error {
         detail.context(format!("the backend {}", self.backend.url.authority()))
     }
+}
+
+/// What a backend that is not there means for a stream that is about to be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// The stream is refused.
+    Refuses,
+    /// It begins all the same, because it is recorded.
+    IsWaitedFor,
 }
 
 /// Why an address did not take a stream.

@@ -24,6 +24,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use self::spill::Spill;
 use self::tape::Tape;
+use super::dialer::Absent;
 use super::link::Relay;
 use super::{Dialer, Hold, Replay};
 use crate::metrics;
@@ -83,17 +84,17 @@ struct Outage {
 }
 
 impl Held {
-    /// Opens a stream to a backend that is there. A stream that is recorded as
-    /// well begins without it.
+    /// Opens a stream to a backend that is there, or to one that may be absent.
     pub(super) async fn open(
         dialer: Dialer,
         hold: &Hold,
         stream: StreamInfo,
+        absent: Absent,
     ) -> Result<Self, OpenError> {
         let opened = dialer.dial(&stream, 0).await;
         let (state, why) = match opened {
             Ok(relay) => (State::Up(Box::new(relay)), None),
-            Err(OpenError::Unavailable { public, detail }) if dialer.backend.tee.is_some() => {
+            Err(OpenError::Unavailable { public, detail }) if absent == Absent::IsWaitedFor => {
                 let attempt = Attempt::Waiting(Box::pin(sleep(SOONEST)));
                 (State::Away(attempt), Some(Lost { public, detail }))
             }
@@ -190,7 +191,10 @@ impl Held {
             self.outage.ends.as_mut().reset(ends);
         }
         self.outage.why = Some(lost);
-        self.state = State::Away(self.outage.next_attempt());
+        let away = State::Away(self.outage.next_attempt());
+        if let State::Up(relay) = std::mem::replace(&mut self.state, away) {
+            relay.part();
+        }
     }
 
     /// Ready once the backend is back.

@@ -2,23 +2,20 @@
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use anyhow::anyhow;
-use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, poll_fn};
-use tokio::time::{Instant, timeout};
-use tracing::Instrument as _;
+use tokio::time::Instant;
 
+use super::backend_socket::BackendSocket;
 use super::backends::Seat;
 use super::marks::Marks;
 use super::opening::Opening;
 use super::receipts::Receipts;
 use super::reply::{self, Replies};
 use super::silence::{Quiet, Silence};
-use super::transport::{Reading, Writing};
 use super::{Hold, OnLoss, Promise, Replay, WebSocket};
-use crate::socket::frame::{FrameReader, FrameWriter, Message, PeerClose, ReadError};
+use crate::socket::frame::{Message, PeerClose};
 use crate::upstream::{self, Control, Downward, Ending, Link, Lost, Sealed, Upward};
 
 const PAUSE: &[u8] = br#"{"type":"pause"}"#;
@@ -26,22 +23,13 @@ const RESUME: &[u8] = br#"{"type":"resume"}"#;
 const FINALIZE: &[u8] = br#"{"type":"finalize"}"#;
 const NORMAL: u16 = 1000;
 
-/// How long a backend may take to answer a Close before its connection is
-/// dropped. Nobody waits for that.
-const FAREWELL: Duration = Duration::from_secs(2);
-
 pub(super) struct Relay {
-    reader: FrameReader<Reading>,
-    writer: FrameWriter<Writing>,
+    socket: BackendSocket,
     /// What is to be said to the client first.
     early: VecDeque<Downward>,
     dialect: Dialect,
     course: Course,
     taken: u64,
-    max_buffer: usize,
-    /// The backend's ping that is to be answered; a later one takes the place
-    /// of an earlier one (RFC 6455, section 5.5.3).
-    pong: Option<Bytes>,
     silence: Silence,
     receipts: Receipts,
     /// There only where the stream is held, and the backend confirms nothing.
@@ -68,24 +56,18 @@ enum Course {
     Complete,
     /// The backend sent its Close.
     Closed,
+    /// The backend broke the protocol: nothing more can be read.
+    Broken,
 }
 
 impl Relay {
-    pub(super) fn plain(
-        reader: FrameReader<Reading>,
-        writer: FrameWriter<Writing>,
-        backend: &WebSocket,
-        seat: Seat,
-    ) -> Self {
+    pub(super) fn plain(socket: BackendSocket, backend: &WebSocket, seat: Seat) -> Self {
         Self {
-            reader,
-            writer,
+            socket,
             early: VecDeque::new(),
             dialect: Dialect::Plain,
             course: Course::Running,
             taken: 0,
-            max_buffer: backend.max_buffer,
-            pong: None,
             silence: Silence::new(backend.silence_timeout),
             receipts: Receipts::new(Promise::None, upstream::Receipts::None, 0),
             marks: None,
@@ -101,12 +83,7 @@ impl Relay {
         from: u64,
         seat: Seat,
     ) -> Self {
-        let Opening {
-            reader,
-            writer,
-            early,
-            ..
-        } = opening;
+        let Opening { socket, early, .. } = opening;
         let marked = match &backend.on_loss {
             OnLoss::Fail => false,
             OnLoss::Hold(Hold { replay, .. }) => *replay != Replay::Confirmed,
@@ -117,7 +94,7 @@ impl Relay {
             receipts: Receipts::new(backend.receipts, receipts, from),
             dialect: Dialect::Ingest(backend.replies),
             marks: marked.then(|| Marks::from(from)),
-            ..Self::plain(reader, writer, backend, seat)
+            ..Self::plain(socket, backend, seat)
         }
     }
 
@@ -128,9 +105,9 @@ impl Relay {
         let told = format!(
             r#"{{"type":"replay","from_bytes":{from},"overlap_bytes":{overlap},"gap_bytes":{gap}}}"#
         );
-        self.writer.text(told.as_bytes());
+        self.socket.writer.text(told.as_bytes());
         if paused {
-            self.writer.text(PAUSE);
+            self.socket.writer.text(PAUSE);
         }
     }
 
@@ -147,20 +124,16 @@ impl Relay {
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.writer.queued() < self.max_buffer
+    /// Gives the connection up. A backend that closed it, or broke the protocol, is answered.
+    pub(super) fn part(self) {
+        self.socket.part();
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
-        if self.has_room()
-            && let Some(payload) = self.pong.take()
-        {
-            self.writer.pong(&payload);
-        }
         if let Some(place) = self.marks.as_mut().and_then(|marks| marks.due(self.taken)) {
-            self.writer.ping(&place);
+            self.socket.ping(&place);
         }
-        ready!(self.writer.poll_flush(cx)).map_err(|error| lost(error.into()))?;
+        ready!(self.socket.poll_flush(cx)).map_err(|error| lost(error.into()))?;
         self.receipts.sent(cx, self.taken);
         Poll::Ready(Ok(()))
     }
@@ -182,10 +155,8 @@ impl Relay {
                 Some(Downward::Text(text))
             }
             Message::Binary(payload) => Some(Downward::Binary(payload)),
-            Message::Ping(payload) => {
-                self.pong = Some(payload);
-                None
-            }
+            // The socket answers them.
+            Message::Ping(_) => None,
             Message::Pong(payload) => {
                 if let Some(marks) = &mut self.marks {
                     marks.answered(&payload);
@@ -221,9 +192,9 @@ impl Relay {
     /// Asks the backend to complete the stream.
     fn ask_to_complete(&mut self) {
         self.course = Course::Completing;
-        self.writer.text(FINALIZE);
+        self.socket.writer.text(FINALIZE);
         if self.dialect == Dialect::Ingest(Replies::None) {
-            self.writer.close(NORMAL, "finalize");
+            self.socket.close(NORMAL, "finalize");
         }
     }
 
@@ -254,40 +225,22 @@ impl Relay {
     }
 
     async fn close(mut self, code: u16, reason: &str) -> Result<(), Lost> {
-        let has_closed = self.dialect == Dialect::Ingest(Replies::None)
-            && matches!(self.course, Course::Completing | Course::Complete);
-        if !has_closed {
-            self.writer.close(code, reason);
-        }
-        poll_fn(|cx| self.writer.poll_flush(cx))
+        self.socket.close(code, reason);
+        poll_fn(|cx| self.socket.poll_flush(cx))
             .await
             .map_err(|error| lost(error.into()))?;
-        // Nobody waits for the backend's own Close; but a socket that is
-        // dropped with unread input takes the host's with it.
-        tokio::spawn(timeout(FAREWELL, self.leave()).in_current_span());
+        self.socket.leave();
         Ok(())
-    }
-
-    async fn leave(mut self) {
-        while self.course != Course::Closed {
-            match poll_fn(|cx| self.reader.poll_next(cx)).await {
-                Ok(message) => drop(self.hear(message)),
-                Err(_) => return,
-            }
-        }
-        // The server is the first to end the transport (section 7.1.1), and has
-        // until the deadline.
-        while let Ok(1..) = poll_fn(|cx| self.reader.poll_discard(cx)).await {}
     }
 }
 
 impl Link for Relay {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
-        if !self.has_room() {
+        if !self.socket.has_room() {
             if let Poll::Ready(Err(lost)) = self.write(cx) {
                 return Poll::Ready(Err(lost));
             }
-            if !self.has_room() {
+            if !self.socket.has_room() {
                 return Poll::Pending;
             }
         }
@@ -298,17 +251,19 @@ impl Link for Relay {
         match (message, self.dialect) {
             (Upward::Binary(payload), _) => {
                 self.taken += payload.len() as u64;
-                self.writer.binary(&payload);
+                self.socket.writer.binary(&payload);
             }
-            (Upward::Text(text), _) => self.writer.text(&text),
-            (Upward::Control(Control::Pause), Dialect::Ingest(_)) => self.writer.text(PAUSE),
-            (Upward::Control(Control::Resume), Dialect::Ingest(_)) => self.writer.text(RESUME),
+            (Upward::Text(text), _) => self.socket.writer.text(&text),
+            (Upward::Control(Control::Pause), Dialect::Ingest(_)) => self.socket.writer.text(PAUSE),
+            (Upward::Control(Control::Resume), Dialect::Ingest(_)) => {
+                self.socket.writer.text(RESUME)
+            }
             (Upward::Control(_), Dialect::Plain) => {}
         }
     }
 
     fn last_progress(&self) -> Option<Instant> {
-        Some(self.writer.last_progress())
+        Some(self.socket.writer.last_progress())
     }
 
     fn receipts(&self) -> upstream::Receipts {
@@ -327,21 +282,24 @@ impl Link for Relay {
             if let Poll::Ready(bytes) = self.receipts.poll(cx) {
                 return Poll::Ready(Ok(Downward::Kept(bytes)));
             }
-            match self.reader.poll_next(cx) {
+            match self.socket.poll_next(cx) {
                 Poll::Ready(Ok(message)) => {
                     if let Some(message) = self.hear(message)? {
                         return Poll::Ready(Ok(message));
                     }
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(unreadable(error))),
+                Poll::Ready(Err(error)) => {
+                    self.course = Course::Broken;
+                    return Poll::Ready(Err(lost(error.into())));
+                }
                 Poll::Pending => {
-                    return match self.silence.poll(cx, self.reader.last_received()) {
+                    return match self.silence.poll(cx, self.socket.reader.last_received()) {
                         Poll::Ready(Quiet::TooLong) => Poll::Ready(Err(lost(anyhow!(
                             "nothing came from it for {:?}, and no answer to a ping",
                             self.silence.limit()
                         )))),
                         Poll::Ready(Quiet::Suspicious) => {
-                            self.writer.ping(&[]);
+                            self.socket.ping(&[]);
                             cx.waker().wake_by_ref();
                             Poll::Pending
                         }
@@ -366,6 +324,7 @@ impl Link for Relay {
         }
         match self.course {
             Course::Running | Course::Completing => Poll::Pending,
+            Course::Broken => Poll::Ready(Err(lost(anyhow!("its connection broke")))),
             Course::Complete | Course::Closed => Poll::Ready(Ok(())),
         }
     }
@@ -375,7 +334,10 @@ impl Link for Relay {
             let sealed = Sealed { bytes: self.taken };
             match ending {
                 Ending::Complete => {
-                    self.complete().await?;
+                    if let Err(error) = self.complete().await {
+                        self.part();
+                        return Err(error);
+                    }
                     // It has said that it has everything: how its connection
                     // ends is of no more interest.
                     if let Err(error) = self.close(NORMAL, "finalized").await {
@@ -398,8 +360,4 @@ impl Link for Relay {
 
 fn lost(detail: anyhow::Error) -> Lost {
     Lost::new("the upstream was lost", detail.context("the backend"))
-}
-
-fn unreadable(error: ReadError) -> Lost {
-    lost(error.into())
 }

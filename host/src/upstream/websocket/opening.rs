@@ -9,11 +9,11 @@ use anyhow::anyhow;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use super::backend_socket::BackendSocket;
 use super::reply::{self, Replies, Reply};
-use super::transport::{Reading, Writing};
 use super::{Promise, WebSocket};
 use crate::handshake::ACK;
-use crate::socket::frame::{FrameReader, FrameWriter, Message, PeerClose};
+use crate::socket::frame::{Message, PeerClose};
 use crate::upstream::{Downward, OpenError, Refusal};
 
 /// How long a backend that refused a handshake in a message may take to close.
@@ -21,8 +21,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A connection whose handshake was sent and may be unanswered.
 pub(super) struct Opening {
-    pub(super) reader: FrameReader<Reading>,
-    pub(super) writer: FrameWriter<Writing>,
+    pub(super) socket: BackendSocket,
     /// What the backend said before it answered: the client gets it after its
     /// ack.
     pub(super) early: VecDeque<Downward>,
@@ -32,16 +31,10 @@ pub(super) struct Opening {
 
 impl Opening {
     /// Passes the client's handshake on.
-    pub(super) fn begin(
-        reader: FrameReader<Reading>,
-        mut writer: FrameWriter<Writing>,
-        greeting: &Bytes,
-        backend: &WebSocket,
-    ) -> Self {
-        writer.text(&introduced(greeting, backend));
+    pub(super) fn begin(mut socket: BackendSocket, greeting: &Bytes, backend: &WebSocket) -> Self {
+        socket.writer.text(&introduced(greeting, backend));
         Self {
-            reader,
-            writer,
+            socket,
             early: VecDeque::new(),
             early_bytes: 0,
             max_early: backend.max_message,
@@ -65,8 +58,7 @@ impl Opening {
                 },
                 Message::Binary(bytes) => self.keep(bytes.len(), Downward::Binary(bytes))?,
                 Message::Close(close) => return Err(closed(close)),
-                Message::Ping(payload) => self.writer.pong(&payload),
-                Message::Pong(_) => {}
+                Message::Ping(_) | Message::Pong(_) => {}
             }
         }
     }
@@ -79,12 +71,15 @@ impl Opening {
             )
         };
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(Err(error)) = self.writer.poll_flush(cx) {
+            let next = self.socket.poll_next(cx);
+            // The answers to its pings as well. What it said before it went is worth more than
+            // how it went.
+            if let Poll::Ready(Err(error)) = self.socket.poll_flush(cx)
+                && next.is_pending()
+            {
                 return Poll::Ready(Err(broken(error.into())));
             }
-            self.reader
-                .poll_next(cx)
-                .map_err(|error| broken(error.into()))
+            next.map_err(|error| broken(error.into()))
         })
         .await
     }

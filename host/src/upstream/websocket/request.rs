@@ -21,6 +21,8 @@ use crate::upstream::StreamInfo;
 
 /// Bytes of the longest answer to an upgrade.
 const MAX_HEAD: usize = 16 * 1024;
+/// Interim answers (`100 Continue`, `103 Early Hints`) that a backend may send before its answer.
+const MAX_INTERIM: usize = 8;
 /// What every header of the host's own begins with.
 const OURS: &str = "x-sluice-";
 /// What an attribute may have that a header cannot carry as it is.
@@ -64,10 +66,21 @@ impl Request {
         transport.write_all(&self.head).await?;
         transport.flush().await?;
         let mut received = BytesMut::new();
+        let mut interim = 0;
         let (length, response) = loop {
             let parsed = Response::try_parse(&received).context("its answer is not HTTP")?;
-            if let Some(parsed) = parsed {
-                break parsed;
+            match parsed {
+                Some((length, response)) if is_interim(response.status()) => {
+                    interim += 1;
+                    ensure!(
+                        interim <= MAX_INTERIM,
+                        "it sent more than {MAX_INTERIM} interim answers"
+                    );
+                    received.advance(length);
+                    continue;
+                }
+                Some(parsed) => break parsed,
+                None => {}
             }
             ensure!(
                 received.len() < MAX_HEAD,
@@ -111,6 +124,11 @@ impl Request {
         }
         Ok(())
     }
+}
+
+/// Whether another answer follows (RFC 9110, section 15.2).
+fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// Who the client is, and what else the configuration names.

@@ -82,6 +82,13 @@ impl World {
         }
     }
 
+    /// The client cannot be written to any more: the host throws away what waits for it, and reads
+    /// what it had sent before.
+    pub fn cannot_write(&self, me: usize) {
+        let connection = &mut self.lock().connections[me];
+        connection.emitted = connection.written;
+    }
+
     /// What waits for the client, answers not counted, is within its bound.
     fn has_room(&self, me: usize) -> bool {
         let connection = &self.lock().connections[me];
