@@ -380,7 +380,10 @@ fn unsent(socket: &TcpStream) -> u64 {
 
 /// Whether a connection ended, though not as it should: by a reset, or within TLS.
 fn is_end(error: ErrorKind) -> bool {
-    matches!(error, ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof)
+    matches!(
+        error,
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
+    )
 }
 
 /// A valid upgrade request.

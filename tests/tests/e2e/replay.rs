@@ -359,7 +359,7 @@ fn what_was_no_decision_is_passed_over_and_what_is_no_record_is_named() {
         .collect::<Vec<_>>()
         .join(" ");
     assert!(
-        told.contains("decisions.jsonl:4") && told.contains("has the form 2"),
+        told.contains("decisions.jsonl:7") && told.contains("has the form 2"),
         "{newer:?}"
     );
 }

@@ -17,7 +17,7 @@ pub fn check(view: &View<'_>, ended: Option<&Cause>, faults: &mut Vec<String>) {
         _ => false,
     };
     let opened = view.streams();
-    let (sent, replies) = due(view);
+    let (sent, replies, while_completing) = due(view);
     let taken: Vec<&Taken> = view.entries.iter().filter_map(taken).collect();
     compare("the upstream", &sent, &taken, all && opened, faults);
     let said: Vec<&Said> = view.said().map(|(_, said)| said).collect();
@@ -26,11 +26,14 @@ pub fn check(view: &View<'_>, ended: Option<&Cause>, faults: &mut Vec<String>) {
         .copied()
         .filter(|said| is_reply(said))
         .collect::<Vec<_>>();
+    // What comes behind a finalize is answered as long as the stream is being completed.
+    let due = [&replies[..], &while_completing[..]].concat();
+    let all_replies = all && opened && replied.len() < replies.len();
     compare(
         "the client, as replies,",
-        &replies,
+        &due,
         &replied,
-        all && opened,
+        all_replies,
         faults,
     );
     check_down(view, &said, ended.is_some(), faults);
@@ -91,9 +94,11 @@ fn compare<T: PartialEq + std::fmt::Debug>(
 }
 
 /// What the upstream is to be given and what the client is to be answered, if
-/// everything is taken that the host has read.
-fn due(view: &View<'_>) -> (Vec<Taken>, Vec<Said>) {
+/// everything is taken that the host has read; and what it may be answered
+/// behind a finalize.
+fn due(view: &View<'_>) -> (Vec<Taken>, Vec<Said>, Vec<Said>) {
     let (mut sent, mut replies) = (Vec::new(), Vec::new());
+    let mut behind = None;
     let mut greeted = !view.is_ingest();
     let mut place_in_stream = from(view).unwrap_or(0);
     let ended = view.first(|event| matches!(event, Event::Sealing(_) | Event::Parks));
@@ -109,7 +114,10 @@ fn due(view: &View<'_>) -> (Vec<Taken>, Vec<Said>) {
             Meaning::Close(_) | Meaning::Violation(_) => break,
             Meaning::Text(text) if !greeted && text.greets() => greeted = true,
             Meaning::Text(_) | Meaning::Binary(_) | Meaning::Speech(_) if !greeted => break,
-            Meaning::Text(Text::Finalize | Text::Done) if view.is_ingest() => break,
+            Meaning::Text(Text::Finalize | Text::Done) if view.is_ingest() => {
+                behind = Some(place + item.bytes.0.len());
+                break;
+            }
             Meaning::Binary(payload) => sent.push(Taken::Binary(payload.clone())),
             Meaning::Speech(length) => {
                 let payload = speech(place_in_stream, *length);
@@ -133,7 +141,24 @@ fn due(view: &View<'_>) -> (Vec<Taken>, Vec<Said>) {
             Meaning::Upgrade | Meaning::NoUpgrade | Meaning::Pong | Meaning::Part => {}
         }
     }
-    (sent, replies)
+    let while_completing = behind
+        .map(|end| pings_behind(view, end))
+        .unwrap_or_default();
+    (sent, replies, while_completing)
+}
+
+/// The answers to pings from a place on.
+fn pings_behind(view: &View<'_>, end: usize) -> Vec<Said> {
+    let items = view.items.iter().filter(|(place, _)| *place >= end);
+    items
+        .map(|(_, item)| &item.meaning)
+        .take_while(|meaning| !matches!(meaning, Meaning::Close(_) | Meaning::Violation(_)))
+        .filter_map(|meaning| match meaning {
+            Meaning::Ping(payload) => Some(Said::WirePong(payload.clone())),
+            Meaning::Text(Text::Ping) => Some(Said::Pong),
+            _ => None,
+        })
+        .collect()
 }
 
 fn text_of(text: Text) -> Taken {

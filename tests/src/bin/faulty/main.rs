@@ -8,16 +8,24 @@
 
 mod upstream;
 
+use std::process::ExitCode;
+
 use clap::Parser as _;
 use sluice::cli::{Cli, Command};
+use sluice::policy::compile;
 use sluice::{logs, serve};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let Command::Serve(args) = Cli::parse().command else {
-        anyhow::bail!("this gateway can only serve");
-    };
-    let _logs = logs::init()?;
-    logs::log_panics();
-    serve::serve(&args, upstream::build).await
+fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Serve(args) => {
+            let runtime = tokio::runtime::Runtime::new()?;
+            let _logs = logs::init()?;
+            logs::log_panics();
+            runtime.block_on(serve::serve(&args, upstream::build))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        // The gateway starts its own program for that, whichever it is.
+        Command::CompileComponent(args) => Ok(compile::run(&args)),
+        _ => anyhow::bail!("this gateway can only serve"),
+    }
 }
