@@ -32,9 +32,10 @@ impl Walk<'_> {
             self.expires(expires, Some(at), Cause::PredecessorStays);
             return self.stream(at, next_item);
         }
-        let mut sealing = None;
+        let (mut completing, mut sealing) = (None, None);
         for entry in view.stream() {
             match &entry.event {
+                Event::Completing => completing = Some(entry.at),
                 Event::Sealing(_) => {
                     sealing = Some(entry.at);
                     // One that cannot wait for its client is given up at once.
@@ -60,8 +61,9 @@ impl Walk<'_> {
                 _ => {}
             }
         }
-        // Only a stream that is being sealed can make its client wait.
-        let waits = sealing.is_some_and(|at| at <= expires && expires <= at + WRITE);
+        // Only a stream that is being completed or sealed can make its client wait.
+        let waits =
+            sealing.is_some_and(|at| completing.unwrap_or(at) <= expires && expires <= at + WRITE);
         if waits || expires == begins {
             self.exact(expires, Cause::PredecessorStays);
         }
