@@ -295,6 +295,34 @@ fn a_data_folder_that_is_read_only_serves_what_needs_none() {
 }
 
 #[test]
+fn descriptors_that_run_out_are_no_failure_of_the_backend() {
+    let backend = Backend::start(Library::Ws);
+    for url in ["127.0.0.1", "localhost"] {
+        let port = backend.address().port();
+        let config = relaying(backend.address())
+            .set(
+                "upstreams.recordings",
+                "url",
+                json!(format!("ws://{url}:{port}/")),
+            )
+            .set("upstreams.recordings", "warm_connections", json!(0))
+            .set("upstreams.recordings", "rest_after", json!(1))
+            .set("upstreams.recordings", "rest", json!("1h"));
+        let gateway = Gateway::start(&config);
+        let open = |name: &str| start(&gateway, &meeting(name, "mic", &token::good()));
+        // All that comes with the first stream is open.
+        let (_first, answer) = open("m0");
+        assert_eq!(answer["status"], "ready", "{answer}");
+        leave_one_descriptor(&gateway);
+        let (_, refused) = open("m1");
+        assert_eq!(refused["code"], "upstream_unavailable", "{refused}");
+        limit_descriptors(&gateway, "1024");
+        let (_, answer) = open("m2");
+        assert_eq!(answer["status"], "ready", "{answer}");
+    }
+}
+
+#[test]
 fn descriptors_that_run_out_refuse_a_recording_and_end_nothing_else() {
     let gateway = Gateway::start(&config());
     let mut echo = Client::connect(Library::Ws, &gateway, "/echo");
@@ -305,26 +333,7 @@ fn descriptors_that_run_out_refuse_a_recording_and_end_nothing_else() {
         peer.message()
     };
     // There is one for the socket of a newcomer, and none for its file.
-    let limit = |limit: &str| {
-        let mut prlimit = Command::new("prlimit");
-        prlimit.arg(format!("--pid={}", gateway.id()));
-        let done = prlimit.arg(format!("--nofile={limit}:")).status();
-        assert!(done.expect("prlimit runs").success());
-    };
-    let used = || -> Vec<usize> {
-        let folder = std::fs::read_dir(format!("/proc/{}/fd", gateway.id()));
-        let entries = folder.expect("its descriptors").flatten();
-        let numbers = entries.map(|entry| entry.file_name().into_string());
-        numbers
-            .map(|number| number.expect("a number").parse().expect("a number"))
-            .collect()
-    };
-    let free = {
-        let used = used();
-        (0..).filter(move |number| !used.contains(number))
-    };
-    let second = free.take(2).last().expect("numbers do not end");
-    limit(&second.to_string());
+    leave_one_descriptor(&gateway);
     let refused = open("m1");
     assert_eq!(
         refused["message"], "recording is not possible: too many open files",
@@ -332,8 +341,29 @@ fn descriptors_that_run_out_refuse_a_recording_and_end_nothing_else() {
     );
     echo.text("still here");
     assert_eq!(echo.event(), Event::Text("still here".to_owned()));
-    limit("1024");
+    limit_descriptors(&gateway, "1024");
     assert_eq!(open("m2")["status"], "ready");
+}
+
+/// Limits how many descriptors a gateway may have: `prlimit` takes a number.
+fn limit_descriptors(gateway: &Gateway, limit: &str) {
+    let mut prlimit = Command::new("prlimit");
+    prlimit.arg(format!("--pid={}", gateway.id()));
+    let done = prlimit.arg(format!("--nofile={limit}:")).status();
+    assert!(done.expect("prlimit runs").success());
+}
+
+/// Leaves a gateway one more descriptor than it has.
+fn leave_one_descriptor(gateway: &Gateway) {
+    let folder = std::fs::read_dir(format!("/proc/{}/fd", gateway.id()));
+    let entries = folder.expect("its descriptors").flatten();
+    let numbers = entries.map(|entry| entry.file_name().into_string());
+    let used: Vec<usize> = numbers
+        .map(|number| number.expect("a number").parse().expect("a number"))
+        .collect();
+    let free = (0..).filter(|number| !used.contains(number));
+    let second = free.take(2).last().expect("numbers do not end");
+    limit_descriptors(gateway, &second.to_string());
 }
 
 #[test]

@@ -1,16 +1,17 @@
-//! The way to a backend: an address of those that there are, a connection, TLS, the upgrade, and the handshake.
+//! The way to a backend: an address of those that there are, a connection, TLS, the upgrade, and
+//! the handshake.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use axum::http::StatusCode;
 use bytes::BytesMut;
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::io::split;
 use tokio::net::TcpStream;
 
+use self::failure::{Failure, Fault};
 use super::backend_socket::BackendSocket;
 use super::backends::{Address, Backends, Seat};
 use super::hold::Held;
@@ -24,6 +25,8 @@ use crate::socket::frame::{FrameReader, FrameWriter};
 use crate::upstream::tee::{self, Tee};
 use crate::upstream::wav::Wav;
 use crate::upstream::{Link, Lost, OpenError, Receipts, StreamInfo, Upstream};
+
+mod failure;
 
 const UNREACHABLE: &str = "the upstream cannot be reached";
 const REFUSED: &str = "the upstream does not take streams";
@@ -170,20 +173,23 @@ impl Dialer {
                     });
                 }
                 Err(Failure {
-                    refused: Some(status),
+                    public,
+                    fault,
                     detail,
-                    ..
-                }) if status.is_client_error() => {
-                    // It works, and does not want this stream.
-                    drop(attempt.succeeded());
-                    return Err(OpenError::unavailable(REFUSED, detail));
-                }
-                Err(Failure { public, detail, .. }) => {
-                    attempt.failed(rest);
+                }) => {
+                    match fault {
+                        Fault::Stream => {
+                            drop(attempt.succeeded());
+                            return Err(OpenError::unavailable(REFUSED, detail));
+                        }
+                        Fault::Address => attempt.failed(rest),
+                        Fault::Gateway => drop(attempt),
+                    }
                     tracing::debug!(
                         upstream = &*self.name,
+                        ?fault,
                         ?detail,
-                        "an address of the backend failed"
+                        "an address of the backend could not be used"
                     );
                     why = Some(OpenError::unavailable(public, detail));
                 }
@@ -220,15 +226,13 @@ impl Dialer {
         let connecting = self.bounded(self.connect(address));
         let mut transport = connecting.await.map_err(|error| Failure {
             public: UNREACHABLE,
-            refused: None,
+            fault: Fault::of(&error),
             detail: at(error),
         })?;
         let received = self.bounded(request().upgrade(&mut transport)).await;
         let received = received.map_err(|error| Failure {
             public: REFUSED,
-            refused: error
-                .downcast_ref::<request::Answered>()
-                .map(|answer| answer.0),
+            fault: Fault::of(&error),
             detail: at(error),
         })?;
         Ok((transport, received))
@@ -282,12 +286,4 @@ pub(super) enum Absent {
     Refuses,
     /// It begins all the same, because it is recorded.
     IsWaitedFor,
-}
-
-/// Why an address did not take a stream.
-struct Failure {
-    public: &'static str,
-    /// What it answered, if that was HTTP.
-    refused: Option<StatusCode>,
-    detail: anyhow::Error,
 }

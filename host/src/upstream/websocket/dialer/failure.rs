@@ -1,0 +1,107 @@
+//! Why an address did not take a stream, and whose failure that is.
+
+use std::io;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::upstream::websocket::request::Answered;
+
+/// Why an address did not take a stream.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// A short sentence for the client.
+    pub(super) public: &'static str,
+    pub(super) fault: Fault,
+    pub(super) detail: anyhow::Error,
+}
+
+/// Whose failure it is. Only an address that failed itself may be left alone for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The address is not there, or does not work.
+    Address,
+    /// The backend works, and does not want this stream: it answered 4xx.
+    Stream,
+    /// The gateway or its machine has run out of something, which says nothing about the address.
+    Gateway,
+}
+
+/// What this machine says when it has run out of descriptors, memory or local ports.
+const OWN: [Errno; 5] = [
+    Errno::MFILE,
+    Errno::NFILE,
+    Errno::NOBUFS,
+    Errno::NOMEM,
+    Errno::ADDRNOTAVAIL,
+];
+
+impl Fault {
+    /// Whose an error is that came while an address was dialled or asked.
+    pub(super) fn of(error: &anyhow::Error) -> Self {
+        if let Some(Answered(status)) = error.downcast_ref() {
+            return if status.is_client_error() {
+                Self::Stream
+            } else {
+                Self::Address
+            };
+        }
+        let is_own = error.chain().any(|cause| {
+            let shared = cause.downcast_ref::<Arc<io::Error>>().map(|error| &**error);
+            let error = shared.or_else(|| cause.downcast_ref());
+            error
+                .and_then(Errno::from_io_error)
+                .is_some_and(|errno| OWN.contains(&errno))
+        });
+        if is_own { Self::Gateway } else { Self::Address }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    fn errno(errno: Errno) -> io::Error {
+        errno.into()
+    }
+
+    #[test]
+    fn what_this_machine_has_run_out_of_is_no_failure_of_an_address() {
+        for own in OWN {
+            let connecting = anyhow::Error::new(errno(own)).context("the backend b:1");
+            assert_eq!(Fault::of(&connecting), Fault::Gateway, "{own}");
+            // A name's lookup has its error for all who wait for it.
+            let resolving = anyhow::Error::new(Arc::new(errno(own))).context("its name is unknown");
+            assert_eq!(Fault::of(&resolving), Fault::Gateway, "{own}");
+        }
+        for its in [
+            Errno::CONNREFUSED,
+            Errno::CONNRESET,
+            Errno::HOSTUNREACH,
+            Errno::NETUNREACH,
+            Errno::TIMEDOUT,
+        ] {
+            let connecting = anyhow::Error::new(errno(its)).context("the backend b:1");
+            assert_eq!(Fault::of(&connecting), Fault::Address, "{its}");
+        }
+        assert_eq!(
+            Fault::of(&anyhow!("it took longer than 3s")),
+            Fault::Address
+        );
+    }
+
+    #[test]
+    fn a_backend_that_answers_4xx_works() {
+        for (status, fault) in [
+            (StatusCode::NOT_FOUND, Fault::Stream),
+            (StatusCode::BAD_GATEWAY, Fault::Address),
+            (StatusCode::OK, Fault::Address),
+        ] {
+            let answered = anyhow::Error::new(Answered(status)).context("the backend b:1");
+            assert_eq!(Fault::of(&answered), fault, "{status}");
+        }
+    }
+}
