@@ -35,6 +35,7 @@ use crate::policy::breaker::Quarantine;
 use crate::policy::shadow::Share;
 use crate::proxies::Proxies;
 use crate::rate_limit::Allowance;
+use crate::upstream::space::Watermark;
 use crate::upstream::websocket::WebSocket;
 
 /// The policies that are embedded in the binary.
@@ -453,6 +454,8 @@ pub enum Upstream {
         folder: PathBuf,
         /// Where `folder` stands in the file (the upstream's header without it).
         place: Place,
+        /// Free space below which no recording begins.
+        min_free: Watermark,
     },
     /// Sends every message back.
     Echo,

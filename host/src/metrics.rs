@@ -48,6 +48,8 @@ const UPSTREAM_LOST: &str = "sluice_upstream_lost_total";
 const UPSTREAM_RESTORED: &str = "sluice_upstream_restored_total";
 const UPSTREAM_RESTS: &str = "sluice_upstream_rests_total";
 const TEE_GIVEN_UP: &str = "sluice_tee_given_up_total";
+const UPSTREAM_HELD: &str = "sluice_upstream_held_bytes";
+const DISK_FREE: &str = "sluice_disk_free_bytes";
 const RELOADS: &str = "sluice_reloads_total";
 const TLS_FAILURES: &str = "sluice_tls_failures_total";
 const PROXY_FAILURES: &str = "sluice_proxy_header_failures_total";
@@ -96,7 +98,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 30] = [
+pub const ALL: [Metric; 32] = [
     metric(
         ACCEPTED,
         Kind::Counter,
@@ -216,6 +218,18 @@ pub const ALL: [Metric; 30] = [
         Kind::Counter,
         &["upstream", "half"],
         "Streams with `tee` that lost a half: recording (only relayed) or backend (only recorded)",
+    ),
+    metric(
+        UPSTREAM_HELD,
+        Kind::Gauge,
+        &["upstream"],
+        "Bytes that held streams of a backend have in files",
+    ),
+    metric(
+        DISK_FREE,
+        Kind::Gauge,
+        &["upstream"],
+        "Bytes that were free for an upstream's recordings when the latest one was to begin",
     ),
     metric(
         CLAIMS,
@@ -451,6 +465,18 @@ pub fn tee_given_up(upstream: &str, half: TeeHalf) {
         TeeHalf::Backend => "backend",
     };
     counter!(TEE_GIVEN_UP, "upstream" => upstream.to_owned(), "half" => half).increment(1);
+}
+
+/// Held streams have more bytes in files, or fewer.
+pub fn held_in_files(upstream: &str, change: f64) {
+    gauge!(UPSTREAM_HELD, "upstream" => upstream.to_owned()).increment(change);
+}
+
+/// A disk of recordings has so many bytes free.
+pub fn disk_free(upstream: &str, bytes: u64) {
+    // Exact up to 2^53.
+    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!(DISK_FREE, "upstream" => upstream.to_owned()).set(bytes as f64);
 }
 
 /// The configuration was read again.

@@ -26,6 +26,7 @@ use crate::socket::frame::PeerClose;
 mod counted;
 pub mod discard;
 pub mod echo;
+pub mod space;
 mod tee;
 pub mod wav;
 pub mod websocket;
@@ -43,9 +44,9 @@ pub type Upstreams = BTreeMap<String, Arc<dyn Upstream>>;
 pub fn build(config: &Config) -> Upstreams {
     let build = |name: &str, upstream: &config::Upstream| -> Arc<dyn Upstream> {
         match upstream {
-            config::Upstream::Wav { folder, .. } => {
-                Arc::new(wav::Wav::new(config.data_dir.join(folder)))
-            }
+            config::Upstream::Wav {
+                folder, min_free, ..
+            } => Arc::new(wav::Wav::new(config.data_dir.join(folder)).watched(name, *min_free)),
             config::Upstream::Echo => Arc::new(echo::Echo),
             config::Upstream::Discard => Arc::new(discard::Discard),
             config::Upstream::WebSocket(backend) => {

@@ -24,6 +24,7 @@ use crate::policy::{Chain, Policy};
 use crate::rate_limit::{Allowance, AttemptLimit};
 use crate::session::Registry;
 use crate::upstream::Upstreams;
+use crate::upstream::space::Watermark;
 use crate::upstream::wav::Wav;
 
 /// Builds generations, out of what outlives them.
@@ -187,7 +188,8 @@ pub fn prepare_folders(config: &Config, before: Option<&Generation>) {
         if before.is_some_and(|before| before.folders.contains(&folder)) {
             continue;
         }
-        if let Err(error) = Wav::new(folder.clone()).create_folder() {
+        let wav = Wav::new(folder.clone()).watched(upstream, Watermark::default());
+        if let Err(error) = wav.create_folder() {
             tracing::error!(
                 upstream, folder = %folder.display(), %error,
                 "the folder of recordings cannot be made; its streams will be refused"

@@ -7,7 +7,7 @@ use super::{
     ACCEPT_WAITS, ACCEPTED, CLAIMS, DECISIONS, DELIVERIES, DROPPED, GENERATION, HTTP_REFUSED,
     INSTANCES, LIVE, LOG_LINES_DROPPED, LONGEST_STALL, PANICS, POLICY_SECONDS, PROXY_FAILURES,
     QUARANTINES, RECEIVED, RELOADS, SENT, SHADOWS, STALLS, TASKS, TLS_FAILURES, UNKNOWN,
-    UNRECORDED, UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
+    UNRECORDED, UPSTREAM_HELD, UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
 };
 use crate::config::{Config, Upstream};
 use crate::policy;
@@ -85,5 +85,7 @@ pub fn register_of(config: &Config) {
         for metric in [UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS] {
             counter!(metric, "upstream" => name.clone()).absolute(0);
         }
+        // Streams of the configuration before may hold something.
+        gauge!(UPSTREAM_HELD, "upstream" => name.clone()).increment(0.0);
     }
 }

@@ -16,17 +16,21 @@
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use futures_util::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
 
+use self::failure::Failure;
 use self::format::Format;
 use self::recording::Recording;
 use self::shared::Shared;
 use self::track::Track;
+use super::space::{self, Watermark};
 use super::{Link, OpenError, StreamInfo, Upstream};
 use crate::blocking::{Kept, Room};
+use crate::metrics;
 
 mod failure;
 mod format;
@@ -44,6 +48,8 @@ pub struct Wav {
     folder: PathBuf,
     /// The threads that wait for the folder's disk.
     room: &'static Room,
+    /// The upstream whose free space is told, and how much of that is kept.
+    watched: Option<(Arc<str>, Watermark)>,
 }
 
 impl Wav {
@@ -52,19 +58,51 @@ impl Wav {
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
         let room = Room::of_recordings(&folder);
-        Self { folder, room }
+        Self {
+            folder,
+            room,
+            watched: None,
+        }
+    }
+
+    /// Begins no recording where less than that is free, and counts for an upstream what is.
+    #[must_use]
+    pub fn watched(self, upstream: &str, min_free: Watermark) -> Self {
+        Self {
+            watched: Some((upstream.into(), min_free)),
+            ..self
+        }
     }
 
     /// Creates the folder where it is missing, for its owner and group only.
-    /// Meant for the start of the process: it blocks.
-    ///
-    /// # Errors
-    /// What the file system says.
     pub fn create_folder(&self) -> io::Result<()> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o750)
-            .create(&self.folder)
+            .create(&self.folder)?;
+        self.free_space().map(drop)
+    }
+
+    /// Bytes that are free, where there is somebody who wants to know and a disk that says so.
+    /// Blocks.
+    fn free_space(&self) -> io::Result<Option<u64>> {
+        let Some((upstream, _)) = &self.watched else {
+            return Ok(None);
+        };
+        let free = space::free(&self.folder)?;
+        if let Some(free) = free {
+            metrics::disk_free(upstream, free);
+        }
+        Ok(free)
+    }
+
+    /// Whether there is room for one more recording. Blocks.
+    fn has_room(&self) -> Result<(), Failure> {
+        let free = self
+            .free_space()
+            .map_err(|cause| Failure::disk(&self.folder.as_path().into(), cause))?;
+        let watermark = self.watched.as_ref().map(|(_, min_free)| *min_free);
+        Ok(watermark.unwrap_or_default().check(&self.folder, free)?)
     }
 
     async fn record(&self, stream: StreamInfo) -> Result<Box<dyn Link>, OpenError> {
@@ -89,10 +127,11 @@ impl Wav {
         let folder = self.folder.join(meeting);
         let path = folder.join(name::file(&stream, Timestamp::now()));
 
-        let room = self.room;
+        let (room, wav) = (self.room, self.clone());
         // Where this future is dropped, the file is created all the same, and
         // removed again as it is dropped with the task's result.
         let create = move || {
+            wav.has_room()?;
             let track = Track::create(&folder, path, format)?;
             Ok(Kept::new(room, Shared::new(track)))
         };
@@ -104,7 +143,7 @@ impl Wav {
             .await
             .context("the thread that creates the file panicked")
             .map_err(|detail| OpenError::unavailable("recording is not possible", detail))?
-            .map_err(failure::Failure::open_error)?;
+            .map_err(Failure::open_error)?;
         Ok(Box::new(Recording::new(file, room, stream.receipts)))
     }
 }

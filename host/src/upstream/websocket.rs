@@ -22,6 +22,7 @@ pub use self::dialer::Dialer;
 use self::reply::Replies;
 use self::template::Template;
 pub use self::transport::Trust;
+use super::space::Watermark;
 
 mod backend_socket;
 pub mod backends;
@@ -85,6 +86,8 @@ pub struct WebSocket {
     /// The folder that streams are recorded in as well, relative to the data
     /// folder.
     pub tee: Option<PathBuf>,
+    /// Free space below which no recording begins, and no file is written for what is held.
+    pub min_free: Watermark,
 }
 
 impl WebSocket {
@@ -117,6 +120,8 @@ pub struct Hold {
     pub memory: usize,
     /// Bytes that are held in a file beyond these.
     pub file: u64,
+    /// Bytes that all streams of the upstream hold in files together.
+    pub files: u64,
 }
 
 /// Where a stream goes on at a backend that has come back.

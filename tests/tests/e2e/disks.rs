@@ -5,7 +5,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use sluice_tests::backend::{Backend, relaying};
+use sluice_tests::backend::{Backend, finalize, relaying};
 use sluice_tests::client::{Client, Event, Library, handshake, meeting};
 use sluice_tests::command;
 use sluice_tests::config::Config;
@@ -240,7 +240,8 @@ with_both_clients! {
             return;
         }
         let mount = "mkdir -p \"$DATA/recordings\"; mount -t tmpfs -o size=128k none \"$DATA/recordings\"";
-        let gateway = Gateway::start_as(&config(), |command| with_mounts(&command, mount));
+        let config = config().set("upstreams.recordings", "min_free", json!("0B"));
+        let gateway = Gateway::start_as(&config, |command| with_mounts(&command, mount));
         let clip = speech::long_clip();
         let mut echo = Client::connect(library, &gateway, "/echo");
         let mut client = Client::connect(library, &gateway, &meeting("m1", "mic", &token::good()));
@@ -254,6 +255,59 @@ with_both_clients! {
         newcomer.handshake();
         newcomer.expect_refusal_saying(4006, "upstream_unavailable", "recording is not possible: no space left on device");
         goes_on(&gateway, &mut echo);
+    }
+
+    fn a_disk_that_is_nearly_full_begins_no_recording_and_goes_on_with_those_that_it_has(library) {
+        if !can_mount() {
+            return;
+        }
+        let folders = "for folder in recordings teed; do mkdir -p \"$DATA/$folder\"; \
+                       mount -t tmpfs -o size=4m none \"$DATA/$folder\"; done";
+        let backend = Backend::start(library);
+        let config = config()
+            .set("upstreams.recordings", "min_free", json!("2MiB"))
+            .set("upstreams.teed", "kind", json!("websocket"))
+            .set("upstreams.teed", "url", json!(format!("ws://{}/", backend.address())))
+            .set("upstreams.teed", "tee", json!("wav"))
+            .set("upstreams.teed", "folder", json!("teed"))
+            .set("upstreams.teed", "min_free", json!("2MiB"))
+            .set("routes.teed", "paths", json!(["/teed/{meeting_id}"]))
+            .set("routes.teed", "handshake", json!("ingest.v1"))
+            .set("routes.teed", "upstream", json!("teed"));
+        let gateway = Gateway::start_as(&config, |command| with_mounts(&command, folders));
+        let clip = speech::clip();
+        for (upstream, name) in [
+            ("recordings", (|n| meeting(n, "mic", &token::good())) as fn(&str) -> String),
+            ("teed", |n| format!("/teed/{n}")),
+        ] {
+            let start = |n: &str| {
+                let mut client = Client::connect(library, &gateway, &name(n));
+                client.handshake();
+                client
+            };
+            let free = || gateway.metric(&format!("sluice_disk_free_bytes{{upstream=\"{upstream}\"}}"));
+            let mut live = start("m1");
+            live.expect_ack();
+            assert!(free() > f64::from(2 << 20), "{}", free());
+            let filler = seen_by(&gateway, &gateway.data().join(upstream)).join("filler");
+            std::fs::write(&filler, vec![0; 3 << 20]).unwrap();
+            let mut newcomer = start("m2");
+            if upstream == "teed" {
+                // Nobody was promised its recording, and its backend is there.
+                newcomer.expect_ack();
+                assert_eq!(gateway.metric("sluice_tee_given_up_total{upstream=\"teed\",half=\"recording\"}"), 1.0);
+            } else {
+                newcomer.expect_refusal_saying(4006, "upstream_unavailable", "the recording cannot be begun now");
+            }
+            assert!(free() < f64::from(2 << 20), "{}", free());
+            // The operator is told what the client is not.
+            let said = gateway.output().find("why", |line| line.contains("`min_free` keeps 2097152").then_some(()));
+            said.expect("it says why");
+            live.send_audio(&clip.pcm);
+            finalize(&mut live, clip.pcm.len());
+            std::fs::remove_file(filler).unwrap();
+            start("m3").expect_ack();
+        }
     }
 
     fn a_disk_that_has_become_read_only_refuses_its_streams(library) {
@@ -294,6 +348,50 @@ fn a_data_folder_that_is_read_only_serves_what_needs_none() {
     said.expect("the gateway runs");
 }
 
+/// Limits how many descriptors a gateway may have: `prlimit` takes a number.
+fn limit_descriptors(gateway: &Gateway, limit: &str) {
+    let mut prlimit = Command::new("prlimit");
+    prlimit.arg(format!("--pid={}", gateway.id()));
+    let done = prlimit.arg(format!("--nofile={limit}:")).status();
+    assert!(done.expect("prlimit runs").success());
+}
+
+/// Leaves a gateway one more descriptor than it has.
+fn leave_one_descriptor(gateway: &Gateway) {
+    let folder = std::fs::read_dir(format!("/proc/{}/fd", gateway.id()));
+    let entries = folder.expect("its descriptors").flatten();
+    let numbers = entries.map(|entry| entry.file_name().into_string());
+    let used: Vec<usize> = numbers
+        .map(|number| number.expect("a number").parse().expect("a number"))
+        .collect();
+    let free = (0..).filter(|number| !used.contains(number));
+    let second = free.take(2).last().expect("numbers do not end");
+    limit_descriptors(gateway, &second.to_string());
+}
+
+#[test]
+fn descriptors_that_run_out_refuse_a_recording_and_end_nothing_else() {
+    let gateway = Gateway::start(&config());
+    let mut echo = Client::connect(Library::Ws, &gateway, "/echo");
+    let open = |name: &str| {
+        let mut peer = Raw::connect(gateway.address());
+        peer.upgrade(&meeting(name, "mic", &token::good()));
+        peer.write(&raw::text(&handshake().to_string())).unwrap();
+        peer.message()
+    };
+    // There is one for the socket of a newcomer, and none for its file.
+    leave_one_descriptor(&gateway);
+    let refused = open("m1");
+    assert_eq!(
+        refused["message"], "recording is not possible: too many open files",
+        "{refused}"
+    );
+    echo.text("still here");
+    assert_eq!(echo.event(), Event::Text("still here".to_owned()));
+    limit_descriptors(&gateway, "1024");
+    assert_eq!(open("m2")["status"], "ready");
+}
+
 #[test]
 fn descriptors_that_run_out_are_no_failure_of_the_backend() {
     let backend = Backend::start(Library::Ws);
@@ -320,50 +418,6 @@ fn descriptors_that_run_out_are_no_failure_of_the_backend() {
         let (_, answer) = open("m2");
         assert_eq!(answer["status"], "ready", "{answer}");
     }
-}
-
-#[test]
-fn descriptors_that_run_out_refuse_a_recording_and_end_nothing_else() {
-    let gateway = Gateway::start(&config());
-    let mut echo = Client::connect(Library::Ws, &gateway, "/echo");
-    let open = |name: &str| {
-        let mut peer = Raw::connect(gateway.address());
-        peer.upgrade(&meeting(name, "mic", &token::good()));
-        peer.write(&raw::text(&handshake().to_string())).unwrap();
-        peer.message()
-    };
-    // There is one for the socket of a newcomer, and none for its file.
-    leave_one_descriptor(&gateway);
-    let refused = open("m1");
-    assert_eq!(
-        refused["message"], "recording is not possible: too many open files",
-        "{refused}"
-    );
-    echo.text("still here");
-    assert_eq!(echo.event(), Event::Text("still here".to_owned()));
-    limit_descriptors(&gateway, "1024");
-    assert_eq!(open("m2")["status"], "ready");
-}
-
-/// Limits how many descriptors a gateway may have: `prlimit` takes a number.
-fn limit_descriptors(gateway: &Gateway, limit: &str) {
-    let mut prlimit = Command::new("prlimit");
-    prlimit.arg(format!("--pid={}", gateway.id()));
-    let done = prlimit.arg(format!("--nofile={limit}:")).status();
-    assert!(done.expect("prlimit runs").success());
-}
-
-/// Leaves a gateway one more descriptor than it has.
-fn leave_one_descriptor(gateway: &Gateway) {
-    let folder = std::fs::read_dir(format!("/proc/{}/fd", gateway.id()));
-    let entries = folder.expect("its descriptors").flatten();
-    let numbers = entries.map(|entry| entry.file_name().into_string());
-    let used: Vec<usize> = numbers
-        .map(|number| number.expect("a number").parse().expect("a number"))
-        .collect();
-    let free = (0..).filter(|number| !used.contains(number));
-    let second = free.take(2).last().expect("numbers do not end");
-    limit_descriptors(gateway, &second.to_string());
 }
 
 #[test]

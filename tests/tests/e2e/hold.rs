@@ -1,11 +1,15 @@
 //! Streams that outlive the connections to their backend.
 
+use std::io::{ErrorKind, Write as _};
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sluice_tests::backend::{Backend, finalize, path, relaying, sha256};
-use sluice_tests::client::{Client, Library};
+use sluice_tests::client::{Client, Library, handshake};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
 use sluice_tests::proxy::{Fault, Proxy};
+use sluice_tests::raw::{self, Raw};
 use sluice_tests::speech::{self, read_wav};
 use sluice_tests::{eventually, with_both_clients};
 
@@ -220,6 +224,77 @@ fn what_memory_cannot_hold_waits_in_a_file_and_what_that_cannot_holds_the_client
     assert_eq!(backend.whole()["sha256"], sha256(&clip));
     let resident = gateway.peak_memory();
     assert!(resident < 200 << 20, "{resident} bytes");
+}
+
+/// Sends audio until the gateway has read nothing more for two seconds.
+fn send_until_held_back(peer: &Raw, mut on_the_way: impl FnMut()) {
+    let mut writer = peer.writer();
+    writer
+        .set_write_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    let frame = raw::binary(&[7; 32_000]);
+    loop {
+        let mut rest = &frame[..];
+        while !rest.is_empty() {
+            match writer.write(rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => panic!("the stream goes on: {error}"),
+            }
+        }
+        on_the_way();
+    }
+}
+
+#[test]
+fn files_of_all_held_streams_have_one_bound_and_past_it_each_is_held_back() {
+    const ALL: f64 = (1 << 20) as f64;
+    let backend = Backend::start(Library::Ws);
+    let proxy = Proxy::start(backend.address());
+    let config = holding(
+        &proxy,
+        &[
+            ("receipts", json!("confirmed")),
+            ("hold_memory", json!("64KiB")),
+            ("hold_file", json!("64MiB")),
+            ("hold_files", json!("1MiB")),
+            ("hold_timeout", json!("5m")),
+        ],
+    )
+    .set("server", "admin_listen", json!("127.0.0.1:0"));
+    let gateway = Gateway::start(&config);
+    let held = || gateway.metric("sluice_upstream_held_bytes{upstream=\"recordings\"}");
+    let mut client = start(Library::Ws, &gateway, "confirm");
+    let peers = ["m2", "m3"].map(|name| {
+        let mut peer = Raw::connect(gateway.address());
+        peer.upgrade(&path("confirm").replacen("m1", name, 1));
+        peer.write(&raw::text(&handshake().to_string())).unwrap();
+        assert_eq!(peer.message()["status"], "ready");
+        peer
+    });
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let away = nobody.local_addr().unwrap();
+    drop(nobody);
+    proxy.lead_to(away);
+    proxy.reset_all();
+    says(&mut client, "upstream_lost");
+    // Each alone has room for far more.
+    for peer in &peers {
+        send_until_held_back(peer, || assert!(held() <= ALL, "{} bytes", held()));
+    }
+    assert!(held() > ALL / 2.0, "{} bytes are held in files", held());
+    // One that finds no room in files goes on all the same, when its backend is back.
+    let clip: Vec<u8> = speech::long_clip().pcm.repeat(3);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &clip).unwrap();
+    client.file(file.path(), 0, 32_000);
+    peers.into_iter().for_each(Raw::reset);
+    assert!(held() <= ALL, "{} bytes", held());
+    proxy.lead_to(backend.address());
+    says(&mut client, "upstream_restored");
+    complete(&mut client, clip.len());
+    assert_eq!(backend.whole()["sha256"], sha256(&clip));
+    eventually("the end of all files", || (held() == 0.0).then_some(()));
 }
 
 #[test]

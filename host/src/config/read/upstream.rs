@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::Reader;
 use super::section::Section;
 use crate::config::{Place, Upstream};
+use crate::upstream::space::Watermark;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -58,7 +59,18 @@ impl Reader<'_> {
 
     fn wav(&mut self, section: &mut Section<'_>) -> Upstream {
         let (folder, place) = self.folder(section);
-        Upstream::Wav { folder, place }
+        let min_free = self.min_free(section);
+        Upstream::Wav {
+            folder,
+            place,
+            min_free,
+        }
+    }
+
+    /// Free space below which nothing new is written. The default is for a disk that is nearly
+    /// full, and below what any disk has that recordings are put on.
+    pub(super) fn min_free(&mut self, section: &mut Section<'_>) -> Watermark {
+        Watermark(section.size_or_none(self, "min_free", 32 * 1024 * 1024))
     }
 
     /// Where recordings go, and where that stands.
@@ -70,10 +82,11 @@ impl Reader<'_> {
     }
 }
 
-/// The options that mean something for one kind only; and a folder, for each
-/// kind that can record.
-const OPTIONS: [(&str, &[Kind]); 23] = [
+/// The options that mean something for one kind only; and a folder and its free
+/// space, for each kind that can record.
+const OPTIONS: [(&str, &[Kind]); 25] = [
     ("folder", &[Kind::Wav, Kind::WebSocket]),
+    ("min_free", &[Kind::Wav, Kind::WebSocket]),
     ("url", &[Kind::WebSocket]),
     ("addresses", &[Kind::WebSocket]),
     ("rest_after", &[Kind::WebSocket]),
@@ -95,5 +108,6 @@ const OPTIONS: [(&str, &[Kind]); 23] = [
     ("hold_timeout", &[Kind::WebSocket]),
     ("hold_memory", &[Kind::WebSocket]),
     ("hold_file", &[Kind::WebSocket]),
+    ("hold_files", &[Kind::WebSocket]),
     ("tee", &[Kind::WebSocket]),
 ];

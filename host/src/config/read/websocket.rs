@@ -47,7 +47,13 @@ enum Loss {
 }
 const LOSSES: [(&str, Loss); 2] = [("fail", Loss::Fails), ("hold", Loss::IsHeld)];
 /// Options that say how a stream is held.
-const OF_HOLD: [&str; 4] = ["replay", "hold_timeout", "hold_memory", "hold_file"];
+const OF_HOLD: [&str; 5] = [
+    "replay",
+    "hold_timeout",
+    "hold_memory",
+    "hold_file",
+    "hold_files",
+];
 const TOKENS: [(&str, Token); 2] = [("withhold", Token::Withheld), ("forward", Token::Forwarded)];
 
 /// Who a client is, where the built-in policy says it.
@@ -101,6 +107,15 @@ impl Reader<'_> {
         let tee = self.tee(section);
         let receipts = self.receipts(section, tee.as_ref());
         let on_loss = self.on_loss(section, receipts);
+        if tee.is_none()
+            && on_loss == OnLoss::Fail
+            && let Some((place, _)) = section.take(self, "min_free")
+        {
+            let message = "`min_free` is for streams that are recorded or held";
+            let help = "leave it out, or write `tee = \"wav\"` or `on_loss = \"hold\"`";
+            self.error(&place, message, help).label("no meaning here");
+        }
+        let min_free = self.min_free(section);
         let ca_file = section.text(self, "ca_file");
         let max_message = section.memory(self, "max_message", 1024 * 1024);
         let max_buffer = section.memory(self, "max_buffer", 64 * 1024);
@@ -130,6 +145,7 @@ impl Reader<'_> {
             silence_timeout,
             on_loss,
             tee,
+            min_free,
         }))
     }
 
@@ -209,6 +225,7 @@ impl Reader<'_> {
             timeout: section.duration(self, "hold_timeout", timeout, Zero::Refused),
             memory: section.memory(self, "hold_memory", 256 * 1024),
             file: section.size_or_none(self, "hold_file", 16 * 1024 * 1024),
+            files: section.size(self, "hold_files", 10 * 1024 * 1024 * 1024),
         })
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use crate::upstream::space::Scarce;
 use crate::upstream::{Lost, OpenError};
 
 /// Why a recording cannot begin or go on. Cheap to clone, because a broken
@@ -20,6 +21,9 @@ pub(super) enum Failure {
         #[source]
         cause: Arc<io::Error>,
     },
+    /// The disk is to keep the space that it has.
+    #[error(transparent)]
+    Scarce(#[from] Scarce),
     /// One more message would not fit in the header's 32 bits.
     #[error("{} has reached the 4 GiB limit of WAV", path.display())]
     Full { path: Arc<Path> },
@@ -53,6 +57,8 @@ impl Failure {
                 Some(reason) => format!("{what}: {reason}"),
                 None => what.to_owned(),
             },
+            // How full a disk is, is no client's business.
+            Self::Scarce(_) => "the recording cannot be begun now".to_owned(),
             Self::Full { .. } => "recording reached the 4 GiB limit of WAV".to_owned(),
             Self::Cancelled { .. } => what.to_owned(),
         }

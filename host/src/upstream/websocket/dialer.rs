@@ -93,7 +93,7 @@ impl Dialer {
         };
         // First the recording: it is to be complete even if the backend is not
         // there.
-        let wav = Wav::new(self.data_dir.join(folder));
+        let wav = Wav::new(self.data_dir.join(folder)).watched(&self.name, self.backend.min_free);
         let recording = match wav.open(stream.clone()).await {
             Ok(recording) => Some(recording),
             // The backend is fine, and nobody was promised a recording.

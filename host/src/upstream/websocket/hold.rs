@@ -22,7 +22,8 @@ use anyhow::anyhow;
 use futures_util::future::{BoxFuture, FutureExt, poll_fn};
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
-use self::spill::Spill;
+use self::room::Room;
+use self::spill::{Bounds, Spill};
 use self::tape::Tape;
 use super::dialer::Absent;
 use super::link::Relay;
@@ -33,6 +34,7 @@ use crate::upstream::{
     Downward, Ending, Link, Lost, OpenError, Presence, Receipts, Sealed, StreamInfo, Upward,
 };
 
+mod room;
 mod spill;
 mod tape;
 
@@ -101,7 +103,12 @@ impl Held {
             Err(error) => return Err(error),
         };
         let folder: Arc<Path> = dialer.data_dir.join("held").into();
-        let spill = (hold.file > 0).then(|| Spill::new(folder, hold.file));
+        let bounds = Bounds {
+            file: hold.file,
+            all: hold.files,
+            min_free: dialer.backend.min_free,
+        };
+        let spill = (hold.file > 0).then(|| Spill::new(folder, bounds, Room::of(&dialer.name)));
         Ok(Self {
             tape: Tape::new(hold.memory, spill),
             state,

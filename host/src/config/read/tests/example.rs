@@ -146,7 +146,11 @@ fn settings(config: &Config) -> Vec<String> {
     }
     for (name, upstream) in upstreams {
         match upstream {
-            Upstream::Wav { folder, place: _ } => all.push(format!("{name} wav {folder:?}")),
+            Upstream::Wav {
+                folder,
+                place: _,
+                min_free,
+            } => all.push(format!("{name} wav {folder:?} {min_free:?}")),
             Upstream::Echo | Upstream::Discard | Upstream::WebSocket(_) => {
                 all.push(format!("{name} {upstream:?}"))
             }

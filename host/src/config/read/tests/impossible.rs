@@ -426,10 +426,17 @@ fn a_stream_is_held_only_where_it_is_said_what_becomes_of_its_audio() {
         "`replay` is for backends that confirm nothing",
         "leave it out",
     );
+    for option in ["hold_file", "hold_files"] {
+        backend(
+            &format!("{option} = \"1MiB\""),
+            &format!("`{option}` is for streams that are held"),
+            "write `on_loss = \"hold\"`",
+        );
+    }
     backend(
-        "hold_file = \"1MiB\"",
-        "`hold_file` is for streams that are held",
-        "write `on_loss = \"hold\"`",
+        "min_free = \"1GiB\"",
+        "`min_free` is for streams that are recorded or held",
+        "write `tee = \"wav\"` or `on_loss = \"hold\"`",
     );
     backend(
         "receipts = \"recorded\"",

@@ -14,16 +14,39 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::task::JoinHandle;
 
+use super::room::{Lease, Room};
 use crate::blocking::{HELD, Kept};
+use crate::upstream::space::{self, Watermark};
 
-/// See the module.
+/// A file of bounded size, made when it is needed.
 pub(super) struct Spill {
     folder: Arc<Path>,
-    file: Option<Kept<File>>,
-    /// Where the next segment goes, and where the last one must end.
+    bounds: Bounds,
+    file: Option<Kept<Leased>>,
+    /// What the file takes of the room that all files have.
+    lease: Arc<Lease>,
+    room: Arc<Room>,
+    /// Where the next segment goes.
     end: u64,
-    max: u64,
     work: Work,
+}
+
+/// How large files may become, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// This one.
+    pub(super) file: u64,
+    /// All files of the room together.
+    pub(super) all: u64,
+    /// What their disk keeps free.
+    pub(super) min_free: Watermark,
+}
+
+/// A file, and its part of the room: it is given back once the file is closed, and the disk has
+/// its space again.
+struct Leased {
+    file: File,
+    _lease: Arc<Lease>,
 }
 
 enum Work {
@@ -31,7 +54,7 @@ enum Work {
     Writing {
         number: u64,
         at: u64,
-        done: JoinHandle<io::Result<Kept<File>>>,
+        done: JoinHandle<io::Result<Kept<Leased>>>,
     },
     Reading {
         number: u64,
@@ -50,13 +73,15 @@ pub(super) enum Done {
 }
 
 impl Spill {
-    /// A file of so many bytes at the most, made in a folder when it is needed.
-    pub(super) fn new(folder: Arc<Path>, max: u64) -> Self {
+    /// A file in a folder, within these bounds.
+    pub(super) fn new(folder: Arc<Path>, bounds: Bounds, room: Arc<Room>) -> Self {
         Self {
             folder,
+            bounds,
             file: None,
+            lease: room.lease(),
+            room,
             end: 0,
-            max,
             work: Work::None,
         }
     }
@@ -77,7 +102,10 @@ impl Spill {
                     Err(error) => {
                         // A disk that is full stays so for a while: the tape has
                         // to do with what it has.
-                        self.max = 0;
+                        self.bounds.file = 0;
+                        if self.file.is_none() {
+                            self.lease = self.room.lease();
+                        }
                         Done::Failed(error)
                     }
                 }
@@ -100,17 +128,33 @@ impl Spill {
     pub(super) fn write(&mut self, number: u64, bytes: Bytes) -> bool {
         let at = self.end;
         let end = at + bytes.len() as u64;
-        if end > self.max || !matches!(self.work, Work::None) {
+        if end > self.bounds.file || !matches!(self.work, Work::None) {
+            return false;
+        }
+        if !self.lease.grow(bytes.len() as u64, self.bounds.all) {
             return false;
         }
         self.end = end;
         let (file, folder) = (self.file.clone(), Arc::clone(&self.folder));
+        let (lease, min_free) = (Arc::clone(&self.lease), self.bounds.min_free);
         let done = HELD.run(move || {
             let file = match file {
                 Some(file) => file,
-                None => Kept::new(&HELD, create(&folder)?),
+                None => {
+                    let file = create(&folder)?;
+                    Kept::new(
+                        &HELD,
+                        Leased {
+                            file,
+                            _lease: lease,
+                        },
+                    )
+                }
             };
-            file.write_all_at(&bytes, at)?;
+            min_free
+                .check(&folder, space::free(&folder)?)
+                .map_err(|scarce| io::Error::new(io::ErrorKind::StorageFull, scarce))?;
+            file.file.write_all_at(&bytes, at)?;
             Ok(file)
         });
         self.work = Work::Writing { number, at, done };
@@ -127,7 +171,7 @@ impl Spill {
         };
         let done = HELD.run(move || {
             let mut bytes = vec![0; length];
-            file.read_exact_at(&mut bytes, at)?;
+            file.file.read_exact_at(&mut bytes, at)?;
             Ok(bytes.into())
         });
         self.work = Work::Reading { number, done };
@@ -135,15 +179,16 @@ impl Spill {
     }
 
     /// Whether nothing is in the file.
-    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.end == 0
     }
 
-    /// Nothing that is in the file is needed any more.
-    pub(super) fn rewind(&mut self) {
-        if matches!(self.work, Work::None) {
+    /// Nothing that is in the file is needed any more: its space is given back.
+    pub(super) fn clear(&mut self) {
+        if self.end > 0 && matches!(self.work, Work::None) {
             self.end = 0;
+            self.file = None;
+            self.lease = self.room.lease();
         }
     }
 }

@@ -262,11 +262,16 @@ impl Tape {
                 Some(before) => self.head.segment = before,
                 None => self.head.at = 0,
             }
-            if self.segments.iter().all(|segment| !segment.is_in_file())
-                && let Some(spill) = &mut self.spill
-            {
-                spill.rewind();
-            }
+        }
+    }
+
+    /// Gives the file's space back where nothing in it is needed.
+    fn clear_file(&mut self) {
+        if let Some(spill) = &mut self.spill
+            && !spill.is_empty()
+            && self.segments.iter().all(|segment| !segment.is_in_file())
+        {
+            spill.clear();
         }
     }
 
@@ -301,6 +306,7 @@ impl Tape {
                     return;
                 }
                 Poll::Ready(None) => {
+                    self.clear_file();
                     if self.memory < self.max_memory / 2 || !self.start_to_spill() {
                         return;
                     }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::upstream::space::Watermark;
 use crate::upstream::testing::{facts, stream_info};
 use crate::upstream::websocket::backends::Rest;
 use crate::upstream::websocket::reply::Replies;
@@ -31,6 +32,7 @@ fn backend() -> WebSocket {
         silence_timeout: Duration::from_secs(1),
         on_loss: OnLoss::Fail,
         tee: None,
+        min_free: Watermark::default(),
     }
 }
 

@@ -1,11 +1,27 @@
 use std::future::poll_fn;
 
 use super::*;
+use crate::upstream::space::Watermark;
+use crate::upstream::websocket::hold::room::Room;
+use crate::upstream::websocket::hold::spill::Bounds;
+
+/// A file of so many bytes, beside others that do not matter.
+fn bounds(file: u64) -> Bounds {
+    Bounds {
+        file,
+        all: u64::MAX,
+        min_free: Watermark::default(),
+    }
+}
 
 /// A tape whose file is in a folder that lasts as long as the test.
 fn tape(memory: usize, file: u64) -> (Tape, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let spill = Spill::new(folder.path().join("held").into(), file);
+    let spill = Spill::new(
+        folder.path().join("held").into(),
+        bounds(file),
+        Room::of("test"),
+    );
     (Tape::new(memory, Some(spill)), folder)
 }
 
@@ -150,6 +166,7 @@ async fn what_memory_cannot_hold_goes_into_a_file_without_a_name() {
     }
     rest(&mut tape).await;
     tape.forget(u64::MAX);
+    spill(&mut tape).await;
     assert_eq!(tape.spill.as_ref().map(Spill::is_empty), Some(true));
 }
 
@@ -172,9 +189,69 @@ async fn a_tape_that_is_full_has_no_room_until_something_is_forgotten() {
 }
 
 #[tokio::test]
+async fn files_of_all_tapes_have_one_bound_and_what_is_forgotten_makes_room_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let tape = || {
+        let bounds = Bounds {
+            all: 8 * SEGMENT as u64,
+            ..bounds(u64::MAX)
+        };
+        let spill = Spill::new(folder.path().into(), bounds, Room::of("all tapes"));
+        Tape::new(2 * SEGMENT, Some(spill))
+    };
+    let (mut one, mut other) = (tape(), tape());
+    async fn fill(tape: &mut Tape) -> u64 {
+        let before = tape.taken();
+        while tape.has_room() {
+            tape.push(&audio(0, SEGMENT));
+            spill(tape).await;
+            assert!(tape.taken() < 20 * SEGMENT as u64, "there is no bound");
+        }
+        (tape.taken() - before) / SEGMENT as u64
+    }
+    // Seven segments and what is in front of each are within the bound, and two are in memory.
+    assert_eq!(fill(&mut one).await, 9);
+    assert_eq!(fill(&mut other).await, 2, "what is in memory alone");
+    rest(&mut one).await;
+    one.forget(one.taken());
+    spill(&mut one).await;
+    // The file is closed in the background.
+    while Room::of("all tapes").taken() > 0 {
+        tokio::task::yield_now().await;
+    }
+    spill(&mut other).await;
+    assert!(fill(&mut other).await > 0, "there is room again");
+    drop(other);
+    while Room::of("all tapes").taken() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fill(&mut one).await, 9);
+}
+
+#[tokio::test]
+async fn a_disk_that_is_to_keep_what_is_free_leaves_the_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let bounds = Bounds {
+        min_free: Watermark(u64::MAX),
+        ..bounds(1 << 20)
+    };
+    let spill_to = Spill::new(folder.path().into(), bounds, Room::of("kept free"));
+    let mut tape = Tape::new(2 * SEGMENT, Some(spill_to));
+    while tape.has_room() {
+        tape.push(&audio(1, SEGMENT));
+        spill(&mut tape).await;
+    }
+    assert_eq!(rest(&mut tape).await.len(), 2);
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_leaves_the_memory() {
     let folder = tempfile::NamedTempFile::new().unwrap();
-    let spill_to = Spill::new(folder.path().join("held").into(), 1 << 20);
+    let spill_to = Spill::new(
+        folder.path().join("held").into(),
+        bounds(1 << 20),
+        Room::of("no folder"),
+    );
     let mut tape = Tape::new(2 * SEGMENT, Some(spill_to));
     let mut pushed = 0;
     while tape.has_room() {
@@ -183,6 +260,7 @@ async fn a_folder_that_cannot_be_written_leaves_the_memory() {
         spill(&mut tape).await;
     }
     assert_eq!(rest(&mut tape).await.len(), pushed);
+    assert_eq!(Room::of("no folder").taken(), 0, "nothing was written");
 }
 
 /// Against a list of everything that was pushed.
