@@ -15,6 +15,7 @@ mod backends;
 mod boundary;
 mod cli;
 mod client_faults;
+mod compiling;
 mod completing;
 mod components;
 mod config;
