@@ -32,6 +32,7 @@ mod fault_runs;
 mod faults;
 mod hostile;
 mod kit;
+mod kit_crashes;
 mod kit_streams;
 mod limits;
 mod log_storms;
