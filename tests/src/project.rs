@@ -19,6 +19,10 @@ pub enum Project {
     JavaScript,
     /// The same for Python.
     Python,
+    /// [`Project::JavaScript`], with a rule that throws at the tenant `crash`.
+    ThrowingJavaScript,
+    /// [`Project::Python`], with a rule that raises at the tenant `crash`.
+    RaisingPython,
     /// The example in JavaScript.
     OfficeHours,
     /// The example in Python.
@@ -42,7 +46,7 @@ impl Project {
     /// # Panics
     /// When it does not build, or a case fails.
     pub fn tested(self) -> &'static Tested {
-        static ALL: [OnceLock<Tested>; 4] = [const { OnceLock::new() }; 4];
+        static ALL: [OnceLock<Tested>; 6] = [const { OnceLock::new() }; 6];
         ALL[self as usize].get_or_init(|| {
             let folder = self.kept();
             let told = succeeds(&["test"], &folder);
@@ -56,7 +60,9 @@ impl Project {
 
     fn name(self) -> &'static str {
         match self {
-            Self::JavaScript | Self::Python => "mine",
+            Self::JavaScript | Self::Python | Self::ThrowingJavaScript | Self::RaisingPython => {
+                "mine"
+            }
             Self::OfficeHours => "office-hours",
             Self::TenantQuota => "tenant-quota",
         }
@@ -70,6 +76,24 @@ impl Project {
         match self {
             Self::JavaScript => drop(succeeds(&["new", "mine", "--lang", "js"], &place)),
             Self::Python => drop(succeeds(&["new", "mine", "--lang", "python"], &place)),
+            Self::ThrowingJavaScript => {
+                succeeds(&["new", "mine", "--lang", "js"], &place);
+                edit(
+                    &fresh.join("src/rule.js"),
+                    "  if (tenants.includes(tenant)) {",
+                    "  if (tenant === \"crash\") {\n    throw new TypeError(\"no rule for crash\");\n  }\n  \
+                     if (tenants.includes(tenant)) {",
+                );
+            }
+            Self::RaisingPython => {
+                succeeds(&["new", "mine", "--lang", "python"], &place);
+                edit(
+                    &fresh.join("src/rule.py"),
+                    "    return tenant in listed",
+                    "    if tenant == \"crash\":\n        raise KeyError(\"no rule for crash\")\n    \
+                     return tenant in listed",
+                );
+            }
             Self::OfficeHours | Self::TenantQuota => {
                 let examples = command::root().join("plugins/examples");
                 copy(&examples.join(self.name()), &fresh);
@@ -81,7 +105,11 @@ impl Project {
         let _ = std::fs::remove_dir_all(&kept);
         std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
         std::fs::rename(&fresh, &kept).unwrap();
-        if matches!(self, Self::JavaScript | Self::OfficeHours) {
+        let with_packages = matches!(
+            self,
+            Self::JavaScript | Self::ThrowingJavaScript | Self::OfficeHours
+        );
+        if with_packages {
             let packages = command::root().join("tests/.componentize/node_modules");
             std::os::unix::fs::symlink(packages, kept.join("node_modules")).unwrap();
         }
@@ -210,6 +238,16 @@ pub fn with_wasi(module: &Path) -> PathBuf {
     let done = run(with_tools(&mut build), &place);
     assert_eq!(done.status, Some(0), "{done:?}");
     component
+}
+
+/// Replaces a part of a file, which must be there.
+///
+/// # Panics
+/// When it is not.
+pub fn edit(file: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains(from), "{}: {text}", file.display());
+    std::fs::write(file, text.replace(from, to)).unwrap();
 }
 
 /// Copies a project's sources.

@@ -100,7 +100,7 @@ impl Default for PolicyLimits {
             max_counters: 10_000,
             compile: compile::Limits {
                 memory: 2 << 30,
-                time: Duration::from_secs(60),
+                time: Duration::from_secs(120),
             },
         }
     }

@@ -6,7 +6,6 @@ that into its account of the crash.
 
 from collections.abc import Callable
 from functools import wraps
-from traceback import extract_tb
 
 from wit_world.imports import log
 
@@ -17,8 +16,15 @@ def telling[**Given, Answer](hook: Callable[Given, Answer]) -> Callable[Given, A
         try:
             return hook(*given, **named)
         except Exception as error:
-            place = extract_tb(error.__traceback__)[-1]
-            log.write(log.Level.ERROR, f"{type(error).__name__}: {error} (at {place.filename}:{place.lineno})")
+            log.write(log.Level.ERROR, f"{type(error).__name__}: {error}{place(error)}")
             raise
 
     return asked
+
+
+def place(error: Exception) -> str:
+    """Where it was raised. The module `traceback` would look for the file, and there are none."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f" (at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace else ""

@@ -1,0 +1,127 @@
+//! A crash of a policy names what the guest said: to its author, and to the operator. Clients are
+//! told nothing of it.
+
+use std::path::Path;
+
+use serde_json::json;
+use sluice_tests::client::{Client, Library};
+use sluice_tests::config::Config;
+use sluice_tests::gateway::Gateway;
+use sluice_tests::project::{Project, Tested, edit, place, policy, serve, succeeds};
+use sluice_tests::token;
+
+/// A case that a policy breaks at, beside one that it decides.
+const CASES: &str = r#"
+[[case]]
+name = "breaks"
+attributes = { "auth.tenant_id" = "crash" }
+expect = "accept"
+
+[[case]]
+name = "another"
+attributes = { "auth.tenant_id" = "dev" }
+expect = "accept"
+"#;
+
+/// The configuration with a route of its own for a policy.
+fn with_route(config: Config, name: &str, component: &Path) -> Config {
+    let policy = format!("policies.{name}");
+    let route = format!("routes.{name}");
+    config
+        .set(&policy, "component", json!(component))
+        // Other tests run on the same processor.
+        .set(&policy, "timeout", json!("5s"))
+        .set(&format!("{policy}.config"), "tenants", json!(["dev"]))
+        .set(&route, "paths", json!([format!("/{name}/{{room}}")]))
+        .set(&route, "handshake", json!("none"))
+        .set(&route, "on_connect", json!(["auth", name]))
+        .set(&route, "upstream", json!("mirror"))
+}
+
+/// The crash is in the gateway's log, and no word of it in the refusal.
+fn tells_the_operator_alone(gateway: &Gateway, name: &str, said: &str) {
+    let of_crash = token::sign(&token::claims_with(json!({"tenant_id": "crash"})));
+    let mut client = Client::idle(Library::Ws);
+    client.open(gateway, &format!("/{name}/1?token={of_crash}"), &[]);
+    let sentence = format!("policy {name} failed");
+    let frame = client.expect_refusal_saying(4007, "policy_failed", &sentence);
+    assert!(!frame.to_string().contains("no rule"), "{frame}");
+    let session = frame["session_id"].as_str().expect("an id");
+    // Not what the guest itself has logged, which knows nothing of the trap that followed.
+    let story = gateway.story(session);
+    let detail = story["detail"].as_str().expect("why it failed");
+    assert!(
+        detail.contains(said) && detail.contains("wasm trap"),
+        "{story}"
+    );
+}
+
+/// `sluice policy test` says what the guest said of a case that it breaks at.
+fn tells_the_author(project: &Path, said: &str) {
+    std::fs::write(project.join("crash.toml"), CASES).unwrap();
+    let done = policy(&["test", "crash.toml"], project);
+    assert_eq!(done.status, Some(1), "{done:?}");
+    assert!(done.stdout.contains("1 passed, 1 failed"), "{done:?}");
+    let was = done.stdout.lines().find(|line| line.contains("but was"));
+    assert!(
+        was.is_some_and(|was| was.contains(said)),
+        "{said}: {done:?}"
+    );
+}
+
+#[test]
+fn a_panic_in_rust_is_told_to_the_author_and_in_the_log() {
+    let place = place("crash-rust");
+    succeeds(&["new", "mine"], &place);
+    let project = place.join("mine");
+    edit(
+        &project.join("src/lib.rs"),
+        "    match tenant {",
+        "    if tenant == Some(\"crash\") {\n        panic!(\"no rule for {tenant:?}\");\n    }\n    match tenant {",
+    );
+    let said = "no rule for Some(\"crash\")";
+    tells_the_author(&project, said);
+
+    // Whoever asks for one case can tell that it broke from what it says, and from its status.
+    let done = policy(&["run", "crash.toml", "--case", "breaks"], &project);
+    assert_eq!(done.status, Some(2), "{done:?}");
+    let verdict = done.stdout.lines().find(|line| line.starts_with("verdict"));
+    let verdict = verdict.expect("a verdict");
+    assert!(
+        verdict.contains(said) && verdict.contains("src/lib.rs:"),
+        "{verdict}"
+    );
+    succeeds(&["run", "crash.toml", "--case", "another"], &project);
+
+    let component = project.join("build/mine.wasm");
+    let gateway = serve(&with_route(Config::ingest(), "rust", &component));
+    tells_the_operator_alone(&gateway, "rust", said);
+}
+
+#[test]
+fn an_exception_in_javascript_or_python_is_told_to_the_author_and_in_the_log() {
+    let crashes = [
+        (
+            "js",
+            Project::ThrowingJavaScript,
+            "TypeError: no rule for crash",
+        ),
+        (
+            "py",
+            Project::RaisingPython,
+            "KeyError: 'no rule for crash'",
+        ),
+    ];
+    let mut config = Config::ingest();
+    for (name, project, said) in crashes {
+        let Tested {
+            folder, component, ..
+        } = project.tested();
+        tells_the_author(folder, said);
+        config = with_route(config, name, component);
+    }
+    let gateway = serve(&config);
+    for (name, _, said) in crashes {
+        tells_the_operator_alone(&gateway, name, said);
+    }
+}
