@@ -33,7 +33,7 @@ const PROGRAM: &str = "/proc/self/exe";
 /// The hidden command that it is started with.
 pub const COMMAND: &str = "compile-component";
 /// Bytes of what the process says on standard error.
-const MAX_COMPLAINT: u64 = 4096;
+const MAX_COMPLAINT: u16 = 4096;
 /// How many times the processor time may pass by the clock: a machine that is busy, or has fewer
 /// processors for the gateway, is no fault of the component's.
 const PATIENCE: u32 = 10;
@@ -193,13 +193,13 @@ fn complaint(stderr: Option<impl Read>) -> String {
         return String::new();
     };
     let mut said = Vec::new();
-    let kept = stderr.by_ref().take(MAX_COMPLAINT).read_to_end(&mut said);
+    let kept = stderr.by_ref().take(MAX_COMPLAINT.into()).read_to_end(&mut said);
     if kept.is_ok() {
         // What it says beyond is of no interest, and neither is why it cannot be read.
         drop(io::copy(&mut stderr, &mut io::sink()));
     }
     let said = String::from_utf8_lossy(&said);
-    text::clean(said.trim(), MAX_COMPLAINT as usize)
+    text::clean(said.trim(), MAX_COMPLAINT.into())
 }
 
 /// What the end of the process says about the component.
