@@ -193,7 +193,10 @@ fn complaint(stderr: Option<impl Read>) -> String {
         return String::new();
     };
     let mut said = Vec::new();
-    let kept = stderr.by_ref().take(MAX_COMPLAINT.into()).read_to_end(&mut said);
+    let kept = stderr
+        .by_ref()
+        .take(MAX_COMPLAINT.into())
+        .read_to_end(&mut said);
     if kept.is_ok() {
         // What it says beyond is of no interest, and neither is why it cannot be read.
         drop(io::copy(&mut stderr, &mut io::sink()));
