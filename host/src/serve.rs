@@ -63,6 +63,8 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     let (config, seen, assembled, warnings) = load(&source, upstreams).await?;
     warnings.log();
     let _lock = DataLock::take(&config.data_dir)?;
+    // Before anything is measured: what is free on the disks of recordings is.
+    let recorder = metrics::install()?;
     prepare_folders(&config, None);
     let signals = Signals::listen()?;
     let Listeners {
@@ -70,7 +72,6 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         admin,
         addresses,
     } = Listeners::bind(&config.server)?;
-    let recorder = metrics::install()?;
     watchdog::start().context("the watchdog's thread could not be started")?;
     greet(&config, &source, &assembled, &addresses)?;
     for (address, (_, preamble)) in addresses.iter().zip(&clients) {

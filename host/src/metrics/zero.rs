@@ -6,8 +6,8 @@ use ::metrics::{counter, gauge, histogram};
 use super::{
     ACCEPT_WAITS, ACCEPTED, CLAIMS, DECISIONS, DELIVERIES, DROPPED, GENERATION, HTTP_REFUSED,
     INSTANCES, LIVE, LOG_LINES_DROPPED, LONGEST_STALL, PANICS, POLICY_SECONDS, PROXY_FAILURES,
-    QUARANTINES, RECEIVED, RELOADS, SENT, SHADOWS, STALLS, TASKS, TLS_FAILURES, UNKNOWN,
-    UNRECORDED, UPSTREAM_HELD, UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
+    QUARANTINES, RECEIVED, RELOADS, SENT, SHADOWS, STALLS, TASKS, TEE_GIVEN_UP, TLS_FAILURES,
+    UNKNOWN, UNRECORDED, UPSTREAM_HELD, UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
 };
 use crate::config::{Config, Upstream};
 use crate::policy;
@@ -17,7 +17,7 @@ use crate::tls::failure::TlsFailure;
 
 /// Statuses of answers to requests that are no valid upgrade.
 const STATUSES: [u16; 4] = [400, 405, 426, 431];
-const UNRECORDED_REASONS: [&str; 3] = ["queue-full", "disk", "writer-gone"];
+const UNRECORDED_REASONS: [&str; 4] = ["queue-full", "source-quota", "disk", "writer-gone"];
 const SHADOW_RESULTS: [&str; 4] = ["agree", "differ", "failed", "skipped"];
 const LINES_DROPPED_REASONS: [&str; 3] = ["sampled", "queue-full", "error"];
 const RELOAD_RESULTS: [&str; 2] = ["swapped", "refused"];
@@ -84,6 +84,9 @@ pub fn register_of(config: &Config) {
     for (name, _) in backends {
         for metric in [UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS] {
             counter!(metric, "upstream" => name.clone()).absolute(0);
+        }
+        for half in ["recording", "backend"] {
+            counter!(TEE_GIVEN_UP, "upstream" => name.clone(), "half" => half).absolute(0);
         }
         // Streams of the configuration before may hold something.
         gauge!(UPSTREAM_HELD, "upstream" => name.clone()).increment(0.0);
