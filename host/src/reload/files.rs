@@ -79,12 +79,6 @@ impl Seen {
         looked.unwrap_or_else(|| self.clone())
     }
 
-    /// Whether these are the files of that configuration.
-    #[must_use]
-    pub fn is_of(&self, config: &Config) -> bool {
-        self.contents.keys().eq(config.files.keys())
-    }
-
     /// Their paths.
     #[must_use]
     pub fn files(&self) -> BTreeSet<PathBuf> {
