@@ -31,7 +31,7 @@ pub mod token;
 mod warm;
 
 /// How long anything may take. Only a test that fails ever waits so long.
-pub const DEADLINE: Duration = Duration::from_secs(120);
+pub const DEADLINE: Duration = Duration::from_secs(600);
 
 /// Asks until the answer is there.
 ///

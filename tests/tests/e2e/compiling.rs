@@ -57,7 +57,7 @@ fn unfolded(report: &str) -> String {
 
 #[test]
 fn a_component_that_takes_too_long_or_too_much_to_compile_is_named_with_its_limit() {
-    let plenty = config().set("policies.costly", "compile_time", json!("60s"));
+    let plenty = config().set("policies.costly", "compile_time", json!("10min"));
     for (config, functions, blocks, said, help) in [
         (
             config(),
@@ -107,7 +107,7 @@ fn a_reload_that_is_refused_for_what_compiling_takes_leaves_no_memory_behind() {
     assert_eq!(gateway.admin("GET /metrics").0, 200);
     let before = gateway.memory();
     gateway.replace("costly.wasm", component(&costly(4, 20_000)));
-    let costly = config().set("policies.costly", "compile_time", json!("60s"));
+    let costly = config().set("policies.costly", "compile_time", json!("10min"));
     gateway.replace("sluice.toml", costly.to_string());
     for _ in 0..2 {
         let (status, report) = gateway.admin("POST /reload");

@@ -191,5 +191,5 @@ fn route(config: Config, name: &str, upstream: &str, policies: &[&str]) -> Confi
         .set(&section, "handshake", json!("ingest.v1"))
         .set(&section, "on_connect", json!(policies))
         .set(&section, "upstream", json!(upstream))
-        .set(&section, "close_timeout", json!("60s"))
+        .set(&section, "close_timeout", json!("10min"))
 }
