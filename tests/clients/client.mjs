@@ -11,7 +11,7 @@ const connect = ({ url, headers, subprotocols }) =>
     const socket = new WebSocket(url, subprotocols, { headers, maxPayload: 0 });
     socket.on("open", () => {
       socket.open = true;
-      emit("open");
+      emit("open", { subprotocol: socket.protocol });
       opened(socket);
     });
     socket.on("message", (data, isBinary) =>

@@ -63,7 +63,7 @@ async def open_socket(command):
         return emit("rejected", status=error.response.status_code)
     except Exception as error:
         return emit("failed", error=repr(error))
-    emit("open")
+    emit("open", subprotocol=socket.subprotocol)
     return socket, asyncio.create_task(receive(socket))
 
 

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 pub use crate::event::Event;
 use crate::gateway::Gateway;
@@ -21,6 +22,27 @@ pub enum Library {
     Websockets,
     /// `ws` from npm.
     Ws,
+}
+
+impl Library {
+    fn command(self) -> Command {
+        match self {
+            Self::Websockets => driver(".venv/bin/python", "client.py"),
+            Self::Ws => driver("node", "client.mjs"),
+        }
+    }
+}
+
+/// A program of `clients`, run by an interpreter: one in PATH, or a path in this package.
+fn driver(interpreter: &str, program: &str) -> Command {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = if interpreter.contains('/') {
+        Command::new(tests.join(interpreter))
+    } else {
+        Command::new(interpreter)
+    };
+    command.arg(tests.join("clients").join(program));
+    command
 }
 
 /// Makes two tests of one: with `websockets`, and with `ws`.
@@ -47,6 +69,8 @@ pub struct Client {
     commands: ChildStdin,
     events: Output,
     seen: usize,
+    /// For the client's own files.
+    _folder: TempDir,
 }
 
 impl Client {
@@ -76,11 +100,25 @@ impl Client {
         self.open_offering(url, headers, &[]);
     }
 
-    /// The same, offering subprotocols.
+    /// The same, offering subprotocols. Returns the one that was agreed on.
     ///
     /// # Panics
     /// When the upgrade does not succeed.
-    pub fn open_offering(&mut self, url: &str, headers: &[(&str, &str)], subprotocols: &[&str]) {
+    pub fn open_offering(
+        &mut self,
+        url: &str,
+        headers: &[(&str, &str)],
+        subprotocols: &[&str],
+    ) -> String {
+        self.offer(url, headers, subprotocols);
+        match self.event() {
+            Event::Open(subprotocol) => subprotocol,
+            other => panic!("{url}: {other:?}"),
+        }
+    }
+
+    /// Asks for a connection, whatever comes of it.
+    pub fn offer(&mut self, url: &str, headers: &[(&str, &str)], subprotocols: &[&str]) {
         let headers: serde_json::Map<_, _> = headers
             .iter()
             .map(|(name, value)| ((*name).to_owned(), json!(value)))
@@ -88,7 +126,6 @@ impl Client {
         self.command(
             &json!({"do": "connect", "url": url, "headers": headers, "subprotocols": subprotocols}),
         );
-        assert_eq!(self.event(), Event::Open, "{url}");
     }
 
     /// A client that has not connected yet.
@@ -96,41 +133,41 @@ impl Client {
     /// # Panics
     /// When it cannot be started.
     pub fn idle(library: Library) -> Self {
-        Self::start(library, |_| ())
+        Self::start(library.command())
     }
 
-    /// The same, which trusts the certificates of an authority.
+    /// A web page in Chromium that has not connected yet, and its origin.
+    ///
+    /// # Panics
+    /// When the browser cannot be started.
+    pub fn page() -> (Self, String) {
+        let mut page = Self::start(driver("node", "browser.mjs"));
+        let Event::Text(origin) = page.event() else {
+            panic!("the page has an origin");
+        };
+        (page, origin)
+    }
+
+    /// The same as [`Client::idle`], which trusts the certificates of an authority.
     ///
     /// # Panics
     /// When it cannot be started.
     pub fn trusting(library: Library, authority: &Authority) -> Self {
-        Self::start(library, |command| {
-            command.env("SSL_CERT_FILE", authority.ca());
-            command.env("NODE_EXTRA_CA_CERTS", authority.ca());
-        })
+        let mut command = library.command();
+        command.env("SSL_CERT_FILE", authority.ca());
+        command.env("NODE_EXTRA_CA_CERTS", authority.ca());
+        Self::start(command)
     }
 
-    fn start(library: Library, change: impl FnOnce(&mut Command)) -> Self {
-        let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut command = match library {
-            Library::Websockets => {
-                let mut python = Command::new(tests.join(".venv/bin/python"));
-                python.arg(tests.join("clients/client.py"));
-                python
-            }
-            Library::Ws => {
-                let mut node = Command::new("node");
-                node.arg(tests.join("clients/client.mjs"));
-                node
-            }
-        };
-        change(&mut command);
+    fn start(mut command: Command) -> Self {
+        let folder = TempDir::new().expect("a folder");
         let pipes = command
+            .env("FOLDER", folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = pipes.spawn().unwrap_or_else(|error| {
-            panic!("cannot start {library:?}: {error}: run `make setup` first")
+            panic!("cannot start {command:?}: {error}: run `make setup` first")
         });
         let events = Output::default();
         events.follow(child.stdout.take().expect("piped"));
@@ -141,6 +178,7 @@ impl Client {
             commands,
             events,
             seen: 0,
+            _folder: folder,
         }
     }
 

@@ -7,8 +7,8 @@ use serde_json::Value;
 /// What a client saw.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The upgrade was answered with 101.
-    Open,
+    /// The upgrade was answered with 101, and this subprotocol: "" where there is none.
+    Open(String),
     /// A TEXT message.
     Text(String),
     /// A BINARY message.
@@ -29,7 +29,9 @@ impl Event {
             u16::try_from(event[name].as_u64().expect("a number")).expect("a small number")
         };
         Some(match event["event"].as_str() {
-            Some("open") => Self::Open,
+            Some("open") => {
+                Self::Open(event["subprotocol"].as_str().unwrap_or_default().to_owned())
+            }
             Some("text") => Self::Text(data()),
             Some("binary") => Self::Binary(BASE64_STANDARD.decode(data()).expect("base64")),
             Some("close") => Self::Close(

@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 /// A project that takes long to build.
 #[derive(Debug, Clone, Copy)]
 pub enum Project {
-    /// What `sluice policy new mine --lang js` makes.
+    /// What `sluice policy new interface --lang js` makes.
     JavaScript,
     /// The same for Python.
     Python,
@@ -60,9 +60,10 @@ impl Project {
 
     fn name(self) -> &'static str {
         match self {
-            Self::JavaScript | Self::Python | Self::ThrowingJavaScript | Self::RaisingPython => {
-                "mine"
-            }
+            // Words that mean something in the languages that a project passes through.
+            Self::JavaScript => "interface",
+            Self::Python => "import",
+            Self::ThrowingJavaScript | Self::RaisingPython => "mine",
             Self::OfficeHours => "office-hours",
             Self::TenantQuota => "tenant-quota",
         }
@@ -74,8 +75,8 @@ impl Project {
         let place = place(&format!("{self:?}-fresh"));
         let fresh = place.join(self.name());
         match self {
-            Self::JavaScript => drop(succeeds(&["new", "mine", "--lang", "js"], &place)),
-            Self::Python => drop(succeeds(&["new", "mine", "--lang", "python"], &place)),
+            Self::JavaScript => drop(succeeds(&["new", self.name(), "--lang", "js"], &place)),
+            Self::Python => drop(succeeds(&["new", self.name(), "--lang", "python"], &place)),
             Self::ThrowingJavaScript => {
                 succeeds(&["new", "mine", "--lang", "js"], &place);
                 edit(

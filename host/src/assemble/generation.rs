@@ -27,6 +27,8 @@ use crate::upstream::Upstreams;
 use crate::upstream::space::Watermark;
 use crate::upstream::wav::Wav;
 
+mod unasked;
+
 /// Builds generations, out of what outlives them.
 pub struct Builder {
     upstreams: fn(&Config) -> Upstreams,
@@ -121,6 +123,7 @@ impl Builder {
         for (name, route) in &config.routes {
             add_route(&mut routes, name, route, &stock, diagnostics);
         }
+        unasked::report(config, &policies, diagnostics);
         let generation = Generation {
             number,
             policies,

@@ -65,12 +65,9 @@ struct Reader<'a> {
     asked: BTreeSet<(&'static str, &'static str)>,
     /// Every file that was looked at, with what was in it where it was read.
     files: BTreeMap<PathBuf, Option<Content>>,
-    /// Where `registry_credentials` or `registry_realms` stands.
-    credentials_place: Option<Place>,
+    /// Every option that the file has, with its place, by the title of its section.
+    written: BTreeMap<String, BTreeMap<&'static str, Place>>,
 }
-
-/// Options that are there, with their places.
-type Places = BTreeMap<&'static str, Place>;
 
 /// A value and where it stands.
 struct Spanned<T> {
@@ -99,7 +96,7 @@ impl<'a> Reader<'a> {
             diagnostics: Diagnostics::default(),
             asked: BTreeSet::new(),
             files: BTreeMap::new(),
-            credentials_place: None,
+            written: BTreeMap::new(),
         }
     }
 
@@ -118,9 +115,6 @@ impl<'a> Reader<'a> {
             Some(folder) => self.relative(&folder.value),
             None => self.relative("data"),
         };
-        let of_registries = ["registry_credentials", "registry_realms"];
-        let of_registries = of_registries.into_iter().find(|key| root.has(key));
-        self.credentials_place = of_registries.map(|key| root.place_of(self, key));
         let credentials = root.text(self, "registry_credentials");
         let credentials = credentials.and_then(|file| self.credentials(&file));
         let realms = self.realms(&mut root);

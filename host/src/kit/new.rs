@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 
 use crate::cli::policy::{Language, NewArgs};
-use crate::config::FACTS;
-use crate::policy::builtin;
 
 mod js;
+mod name;
 mod python;
 mod rust;
 
@@ -38,7 +37,7 @@ impl File {
 /// # Errors
 /// Where the name cannot be one, or something is there already.
 pub fn run(args: &NewArgs) -> anyhow::Result<()> {
-    check_name(&args.name, args.lang)?;
+    name::check(&args.name, args.lang)?;
     let folder = args.within.join(&args.name);
     let mut files = vec![
         File::new("sluice.toml", include_str!("new/templates/sluice.toml")),
@@ -67,72 +66,6 @@ pub fn run(args: &NewArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Names of crates that a Rust project has already, and of targets that cargo or the compiler keep
-/// to themselves.
-const TAKEN_IN_RUST: [&str; 17] = [
-    "alloc",
-    "build",
-    "core",
-    "deps",
-    "examples",
-    "incremental",
-    "proc-macro",
-    "serde",
-    "serde-json",
-    "sluice-policy",
-    "std",
-    "test",
-    "wit-bindgen",
-    "wit-bindgen-rt",
-    "true",
-    "false",
-    "union",
-];
-
-/// The keywords of Rust, those that are reserved included: a crate of such a name does not build.
-const KEYWORDS: [&str; 51] = [
-    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
-    "do", "dyn", "else", "enum", "extern", "final", "fn", "for", "gen", "if", "impl", "in", "let",
-    "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return",
-    "self", "static", "struct", "super", "trait", "try", "type", "typeof", "unsafe", "unsized",
-    "use", "virtual", "where", "while", "yield", "raw", "safe",
-];
-
-/// Bytes of a name, which becomes part of file names.
-const LONGEST_NAME: usize = 64;
-
-/// A policy's name in a configuration, which is a crate's and a folder's too.
-fn check_name(name: &str, language: Language) -> anyhow::Result<()> {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    ensure!(
-        name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(fits),
-        "\"{}\" cannot be a policy's name: use lowercase letters, digits and hyphens, and a letter first",
-        name.escape_debug()
-    );
-    ensure!(
-        name.len() <= LONGEST_NAME,
-        "\"{name}\" cannot be a policy's name: it has more than {LONGEST_NAME} characters"
-    );
-    ensure!(
-        !FACTS.contains(&name),
-        "a policy cannot be called \"{name}\": what it leaves for later policies would look like \
-         `{name}.NAME`, which comes from the client. Choose another name"
-    );
-    ensure!(
-        builtin::component(name).is_none(),
-        "a policy cannot be called \"{name}\": a built-in one has that name, and stands in the project's \
-         own sluice.toml. Choose another name"
-    );
-    if let Language::Rust = language {
-        ensure!(
-            !KEYWORDS.contains(&name) && !TAKEN_IN_RUST.contains(&name),
-            "a policy in Rust cannot be called \"{name}\": no crate of that name can be built here. \
-             Choose another name"
-        );
-    }
-    Ok(())
-}
-
 fn write(folder: &Path, name: &str, files: &[File]) -> anyhow::Result<()> {
     let empty = match std::fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_none(),
@@ -146,6 +79,7 @@ fn write(folder: &Path, name: &str, files: &[File]) -> anyhow::Result<()> {
     for file in files {
         let path = folder.join(&file.path);
         let text = file.text.replace("{{name}}", name);
+        let text = text.replace("{{crate}}", &name::of_crate(name));
         let parent = path.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent)
             .and_then(|()| std::fs::write(&path, text))
@@ -159,33 +93,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_no_configuration_takes_is_refused() {
-        for name in ["", "Mine", "my_policy", "../up", "9lives", "-x", "a b"] {
-            assert!(check_name(name, Language::Js).is_err(), "{name}");
-        }
-        assert!(check_name("office-hours2", Language::Rust).is_ok());
-        assert!(check_name(&"a".repeat(64), Language::Js).is_ok());
-        assert!(check_name(&"a".repeat(65), Language::Js).is_err());
-    }
-
-    #[test]
-    fn a_name_whose_project_could_not_be_loaded_is_refused() {
-        for name in [
-            "param",
-            "query",
-            "header",
-            "auth",
-            "duplicate",
-            "sample-rate",
+    fn the_examples_tell_what_breaks_them_as_new_projects_do() {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/examples");
+        for (files, example, telling, policy, tells) in [
+            (
+                js::files(),
+                "office-hours",
+                "src/telling.js",
+                "src/policy.js",
+                "decide: telling(",
+            ),
+            (
+                python::files(),
+                "tenant-quota",
+                "src/telling.py",
+                "src/policy.py",
+                "@telling",
+            ),
         ] {
-            for language in [Language::Rust, Language::Js, Language::Python] {
-                let refused = check_name(name, language).unwrap_err().to_string();
-                assert!(refused.contains("Choose another name"), "{refused}");
-            }
-        }
-        for name in ["match", "self", "sluice-policy", "std", "serde"] {
-            assert!(check_name(name, Language::Rust).is_err(), "{name}");
-            assert!(check_name(name, Language::Python).is_ok(), "{name}");
+            let read = |file| std::fs::read_to_string(examples.join(example).join(file)).unwrap();
+            let made = |file: &str| {
+                files
+                    .iter()
+                    .find(|made| made.path == Path::new(file))
+                    .unwrap()
+            };
+            assert_eq!(read(telling), made(telling).text, "{example}");
+            assert!(
+                made(policy).text.contains(tells),
+                "{policy} of a new project"
+            );
+            assert!(read(policy).contains(tells), "{policy} of {example}");
         }
     }
 

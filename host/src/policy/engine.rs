@@ -20,6 +20,8 @@ use super::swap::{self, Swap};
 /// Policy calls that may be under way at once. A call lasts microseconds when
 /// all is well; the number bounds what hostile guests can hold together.
 const SLOTS: u32 = 128;
+/// The same number: the calls that all policies together may have under way.
+pub const MAX_CALLS: usize = SLOTS as usize;
 /// Core instances, memories and tables for each slot. A component made by
 /// componentize-py has 38 core instances when WASI is stubbed inside of it (14
 /// when it is not), several tables and one memory.

@@ -23,6 +23,8 @@ use crate::blocking::LOADING;
 use crate::config::{self, Diagnostics, Grant, Place, Wasi};
 use crate::text;
 
+mod unused;
+
 /// The package whose interfaces a policy may import.
 pub(crate) const PACKAGE: &str = "sluice:policy/";
 /// Bytes of a component's file. One made by componentize-py has 18 MB.
@@ -81,7 +83,10 @@ pub async fn policy(
     };
     let built = link(name, policy, &compiled, parts, diagnostics)?;
     match built.try_out().await {
-        Ok(Ok(())) => Some(built),
+        Ok(Ok(())) => {
+            unused::report(name, policy, &compiled.imports, diagnostics);
+            Some(built)
+        }
         Ok(Err(complaint)) => {
             diagnostics.error(
                 complained_about(policy, &complaint),
@@ -164,6 +169,8 @@ pub struct Compiled {
     pub component: Component,
     /// Of the file, not of the compiled code.
     pub digest: String,
+    /// The names of what it imports.
+    imports: Vec<String>,
 }
 
 /// Why there is no component.
@@ -225,6 +232,7 @@ pub async fn compile(
         Ok(Compiled {
             component,
             digest: found,
+            imports,
         })
     };
     LOADING

@@ -35,18 +35,20 @@ impl<'call> Connection<'call> {
         self.facts.param(name)
     }
 
-    /// The first query parameter of that name. `token` is withheld.
+    /// The first query parameter of that name. `token` and `resume` are withheld.
     pub fn query(&self, name: &str) -> Option<String> {
         self.facts.query(name)
     }
 
-    /// The first request header of that name, in any case. Credentials are
-    /// withheld.
+    /// The request header of that name, in any case. Several lines are one value, with `", "`
+    /// between them. Those that name the client (`x-forwarded-for`, `x-real-ip`, `forwarded`) have
+    /// the address of [`Connection::remote_addr`]. Credentials are withheld.
     pub fn header(&self, name: &str) -> Option<String> {
         self.facts.header(name)
     }
 
-    /// The peer's address and port, as the gateway sees them.
+    /// The client's address and port: what the operator's trusted proxies tell of it, or else where
+    /// the connection comes from.
     pub fn remote_addr(&self) -> String {
         self.facts.remote_addr()
     }

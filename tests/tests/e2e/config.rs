@@ -211,6 +211,64 @@ fn what_has_no_effect_is_a_warning_with_its_line_and_no_mistake() {
 }
 
 #[test]
+fn what_a_component_does_not_use_is_a_warning_with_its_line() {
+    let grants = json!(["jwt", "counters", "credentials"]);
+    let config = Config::ingest().set("policies.auth", "grants", grants).set(
+        "policies.auth",
+        "wasi",
+        json!("stub"),
+    );
+    let text = config.to_string();
+    let done = check(&text);
+    assert_eq!(done.status, Some(0), "{done:?}");
+    for said in [
+        "policy \"auth\" is granted `counters`",
+        "`wasi = \"stub\"` of policy \"auth\" has no effect",
+        "2 warnings in the configuration",
+    ] {
+        assert!(done.stderr.contains(said), "{said} in {}", done.stderr);
+    }
+    assert_points_at(&done.stderr, &text, "grants = [\"jwt\",\"counters\"");
+    assert_eq!(check(&Config::ingest().to_string()).stderr, "");
+}
+
+#[test]
+fn a_hook_that_no_route_names_is_a_warning_with_the_list_that_could() {
+    let guests = concat!(env!("CARGO_MANIFEST_DIR"), "/guests/v0.1.0");
+    let config = Config::ingest()
+        .set(
+            "policies.often",
+            "component",
+            json!(format!("{guests}/rate-limit.wasm")),
+        )
+        .set("policies.often", "grants", json!(["counters"]))
+        .set("policies.often.config", "attempts", json!(5))
+        .set("policies.often.config", "per", json!("1m"));
+    let with = |lists: &[(&str, serde_json::Value)]| {
+        let set = |config: Config, (list, names): &(&str, _)| {
+            config.set("routes.ingest", list, serde_json::Value::clone(names))
+        };
+        check(&lists.iter().fold(config.clone(), set).to_string())
+    };
+    let connect = ("on_connect", json!(["auth", "often"]));
+    let done = with(std::slice::from_ref(&connect));
+    assert_eq!(done.status, Some(0), "{done:?}");
+    let said = "policy \"often\" has the hook on-close, and no route names it in `on_close`";
+    assert!(done.stderr.contains(said), "{}", done.stderr);
+    let done = with(&[connect, ("on_close", json!(["often"]))]);
+    assert_eq!(done.status, Some(0), "{done:?}");
+    assert!(!done.stderr.contains("hook"), "{}", done.stderr);
+    // One that is asked nowhere has a warning already.
+    let done = with(&[]);
+    assert!(
+        done.stderr.contains("policy `often` is never asked"),
+        "{}",
+        done.stderr
+    );
+    assert!(!done.stderr.contains("hook"), "{}", done.stderr);
+}
+
+#[test]
 fn a_policy_is_named_where_it_has_a_hook() {
     for list in ["on_handshake", "on_frames", "on_close"] {
         let config = Config::ingest().set("routes.ingest", list, json!(["auth"]));

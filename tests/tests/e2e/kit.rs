@@ -46,27 +46,51 @@ fn a_new_rust_policy_builds_tests_itself_and_loads_without_a_network() {
 }
 
 #[test]
+fn a_new_rust_policy_builds_and_loads_whatever_it_is_called() {
+    let place = place("called");
+    // A keyword, a crate of the compiler's, one that the SDK is built with, and the SDK's own prefix.
+    for name in ["match", "std", "serde", "sluice"] {
+        succeeds(&["new", name], &place);
+        let project = place.join(name);
+        let cases = succeeds(&["test"], &project);
+        assert!(cases.contains("3 passed, 0 failed"), "{name}: {cases}");
+        let mut check = command::sluice(&["check", "--config", "sluice.toml"]);
+        let check = run(&mut check, &project);
+        assert_eq!(check.status, Some(0), "{name}: {check:?}");
+        assert_eq!(check.stderr, "", "{name}");
+    }
+    let refused = policy(&["new", "sluice-policy"], &place);
+    assert_eq!(refused.status, Some(1), "{refused:?}");
+    assert!(
+        refused.stderr.contains("such as \"my-sluice-policy\""),
+        "{refused:?}"
+    );
+    assert!(!place.join("sluice-policy").exists());
+}
+
+#[test]
 fn a_new_javascript_policy_builds_and_tests_itself() {
-    let Tested { folder, told, .. } = Project::JavaScript.tested();
-    tests_itself(Command::new("npm").args(["test", "--silent"]), folder, told);
+    let tested = Project::JavaScript.tested();
+    tests_itself(Command::new("npm").args(["test", "--silent"]), tested);
 }
 
 #[test]
 fn a_new_python_policy_builds_and_tests_itself() {
-    let Tested { folder, told, .. } = Project::Python.tested();
+    let tested = Project::Python.tested();
     let mut rule = Command::new("python3");
     rule.args(["-m", "unittest", "discover", "tests"])
         .env("PYTHONPATH", "src");
-    tests_itself(&mut rule, folder, told);
+    tests_itself(&mut rule, tested);
 }
 
 /// The tests of its rule pass, and its cases did against the built component,
 /// in which nothing of WASI is left for a gateway to offer.
-fn tests_itself(rule: &mut Command, project: &Path, told: &str) {
-    let rule = run(rule, project);
+fn tests_itself(rule: &mut Command, tested: &Tested) {
+    let rule = run(rule, &tested.folder);
     assert_eq!(rule.status, Some(0), "{rule:?}");
+    let told = &tested.told;
     assert!(told.contains("3 passed, 0 failed"), "{told}");
-    let seen = inspection("build/mine.wasm", project);
+    let seen = inspection(tested.component.to_str().unwrap(), &tested.folder);
     assert_eq!(seen["not_offered"], json!([]), "{seen}");
     assert_eq!(seen["wasi"], json!([]), "{seen}");
 }

@@ -15,6 +15,7 @@ mod admission;
 mod backend_closes;
 mod backends;
 mod boundary;
+mod browser;
 mod cli;
 mod client_faults;
 mod compiling;

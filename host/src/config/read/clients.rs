@@ -8,7 +8,7 @@ use axum::http::HeaderName;
 use super::paths::parameters;
 use super::quantity::Zero;
 use super::section::Section;
-use super::{Places, Reader, Spanned};
+use super::{Reader, Spanned};
 use crate::credentials;
 use crate::facts;
 use crate::origin::Origins;
@@ -63,7 +63,6 @@ impl Reader<'_> {
         &mut self,
         section: &mut Section<'_>,
         paths: &[String],
-        given: &Places,
     ) -> Option<Allowance> {
         let attempts = section.count(self, "rate_attempts", 0, Zero::Refused);
         let per = section.duration(self, "rate_per", Duration::from_secs(60), Zero::Refused);
@@ -80,9 +79,11 @@ impl Reader<'_> {
             vec![KeyPart::Remote]
         };
         let attempts = NonZeroU32::new(u32::try_from(attempts).unwrap_or(u32::MAX));
-        let limit = attempts.map(|attempts| Allowance { attempts, per, key });
-        self.check_rate(given, limit.as_ref(), per);
-        limit
+        let Some(attempts) = attempts else {
+            self.check_rate(&section.title, per, &key);
+            return None;
+        };
+        Some(Allowance { attempts, per, key })
     }
 
     fn key_part(&mut self, part: &Spanned<String>, paths: &[String]) -> Option<KeyPart> {

@@ -38,7 +38,6 @@ impl Reader<'_> {
         taken: &mut Paths,
     ) -> Option<Route> {
         let place = section.place.clone();
-        let given = section.given(self);
         let paths = self.paths(&mut section, taken);
         let handshake_place = section.place_of(self, "handshake");
         let handshake = section
@@ -64,9 +63,8 @@ impl Reader<'_> {
         let limits = self.limits(&mut section);
         let origins = self.origins(&mut section);
         let subprotocols = self.subprotocols(&mut section);
-        let rate_limit = self.rate_limit(&mut section, &paths, &given);
+        let rate_limit = self.rate_limit(&mut section, &paths);
         section.finish(self);
-        self.check_route(&given, handshake, &on_frames, &metering, &limits);
         Some(Route {
             paths,
             handshake,

@@ -58,8 +58,11 @@ impl<'de> Section<'de> {
     ) -> Option<(Place, Value<'de>)> {
         self.known.push(key);
         reader.asked.insert((self.kind, key));
-        let (key, value) = self.table.remove_entry(key)?;
-        Some((reader.place(key.span), value))
+        let (found, value) = self.table.remove_entry(key)?;
+        let place = reader.place(found.span);
+        let written = reader.written.entry(self.title.clone()).or_default();
+        written.insert(key, place.clone());
+        Some((place, value))
     }
 
     /// The place of a key that was not taken yet; the section's without it.

@@ -45,7 +45,7 @@ fn module(project: &Project) -> anyhow::Result<PathBuf> {
     let mut module = None;
     if let Some(messages) = child.stdout.take() {
         for line in BufReader::new(messages).lines() {
-            module = artifact(&line?, &project.name).or(module);
+            module = artifact(&line?, &project.folder).or(module);
         }
     }
     if !child.wait()?.success() {
@@ -59,13 +59,11 @@ fn module(project: &Project) -> anyhow::Result<PathBuf> {
     })
 }
 
-/// The module that a message of cargo's names, if it is this package's.
-fn artifact(message: &str, package: &str) -> Option<PathBuf> {
+/// The module that a message of cargo's names, if it is of the package in this folder.
+fn artifact(message: &str, folder: &Path) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
-    let library = package.replace('-', "_");
-    if message["reason"] != "compiler-artifact"
-        || message["target"]["name"].as_str()?.replace('-', "_") != library
-    {
+    let manifest = Path::new(message["manifest_path"].as_str()?);
+    if message["reason"] != "compiler-artifact" || manifest.parent()? != folder {
         return None;
     }
     let files = message["filenames"].as_array()?;

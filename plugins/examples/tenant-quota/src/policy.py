@@ -5,6 +5,7 @@ The rule itself is in rule.py, where it can be tested without a gateway.
 
 from componentize_py_types import Err
 from rule import Quota, TooMany
+from telling import telling
 from wit_world import exports
 from wit_world.imports import config, connection, counters, sessions
 from wit_world.imports.types import Decision, Decision_Accept, Decision_Reject, Rejection
@@ -33,6 +34,7 @@ class Gateway:
 
 
 class OnConnect(exports.OnConnect):
+    @telling
     def decide(self, c: connection.Facts) -> Decision:
         quota = Quota.read(config.get)
         try:

@@ -64,6 +64,7 @@ fn sections_that_nobody_names_are_told_of() {
 #[test]
 fn options_that_others_make_meaningless_are_told_of() {
     in_route("rate_per = \"2m\"", "`rate_per` has no effect");
+    in_route("rate_key = [\"query.source\"]", "`rate_key` has no effect");
     in_route("frames_window = \"2s\"", "`frames_window` has no effect");
     in_route("frames_kept = 8", "`frames_kept` has no effect");
     in_route(
@@ -97,8 +98,10 @@ fn options_that_others_make_meaningless_are_told_of() {
         "upstream = \"sink\"",
         "upstream = \"sink\"\nresume_grace = \"9s\"",
     );
+    let recorded = parked.replace("kind = \"discard\"", "kind = \"wav\"");
+    assert_eq!(warnings(&recorded), "");
     warned(
-        &format!("{parked}\n[server]\nmax_parked = 0\n"),
+        &format!("{recorded}\n[server]\nmax_parked = 0\n"),
         "`max_parked` lets no stream wait",
     );
     let backend = "kind = \"websocket\"\nurl = \"ws://h/x\"\nrest_after = 0\nrest = \"9s\"";
@@ -118,5 +121,204 @@ fn two_timeouts_over_the_route_s_own_are_two_warnings() {
     assert!(
         report.ends_with("4 warnings in the configuration"),
         "{report}"
+    );
+}
+
+/// [`GOOD`] with an upstream that is a backend, and a route that it is right for.
+fn with_backend(lines: &str) -> String {
+    let backend = format!("kind = \"websocket\"\nurl = \"ws://h/x\"\n{lines}");
+    broken("kind = \"discard\"", &backend)
+}
+
+#[test]
+fn options_of_a_route_that_policies_or_upstreams_make_meaningless_are_told_of() {
+    let without_auth = GOOD
+        .replace("on_connect = [\"auth\"]\n", "")
+        .replace(
+            "[policies.auth]\ncomponent = \"builtin:auth\"\ngrants = [\"jwt\"]\n",
+            "",
+        )
+        .replace("config = { key_set = \"main\" }\n", "")
+        .replace("[key_sets.main]\ngenerate = true\n", "");
+    assert_eq!(warnings(&without_auth), "");
+    warned(
+        &without_auth.replace(
+            "upstream = \"sink\"",
+            "upstream = \"sink\"\ntoken_expiry = \"ignore\"",
+        ),
+        "`token_expiry` has no effect",
+    );
+    let ignoring = "upstream = \"sink\"\ntoken_expiry = \"ignore\"";
+    assert_eq!(warnings(&broken("upstream = \"sink\"", ignoring)), "");
+    for upstream in ["kind = \"discard\"", "kind = \"echo\""] {
+        let text = broken("kind = \"discard\"", upstream);
+        let waiting = "upstream = \"sink\"\nresume_grace = \"9s\"";
+        warned(
+            &text.replace("upstream = \"sink\"", waiting),
+            "the upstream `sink` gives no receipts",
+        );
+    }
+    let waiting = |text: String| {
+        text.replace(
+            "upstream = \"sink\"",
+            "upstream = \"sink\"\nresume_grace = \"9s\"",
+        )
+    };
+    warned(
+        &waiting(with_backend("")),
+        "the upstream `sink` gives no receipts",
+    );
+    assert_eq!(warnings(&waiting(with_backend("receipts = \"sent\""))), "");
+    in_route(
+        "idle_timeout = \"2m\"\nmax_duration = \"1m\"",
+        "`idle_timeout` has no effect",
+    );
+    // A frame policy without the grant sees sizes and times, and no payload.
+    let frames = "on_frames = [\"frames\"]\nframes_payload = \"1KiB\"\nframes_kept = 8";
+    let section = "[policies.frames]\ncomponent = \"builtin:sample-rate\"";
+    let watched = broken(
+        "upstream = \"sink\"",
+        &format!("upstream = \"sink\"\n{frames}"),
+    );
+    warned(
+        &format!("{watched}\n{section}\n"),
+        "`frames_payload` has no effect",
+    );
+    let granted = format!("{watched}\n{section}\ngrants = [\"payload\"]\n");
+    assert_eq!(warnings(&granted), "");
+    // Nor does what is tried out in its place.
+    let next = "[policies.next]\ncomponent = \"builtin:sample-rate\"\nshadow_of = \"frames\"\ngrants = [\"payload\"]";
+    assert_eq!(warnings(&format!("{watched}\n{section}\n{next}\n")), "");
+}
+
+#[test]
+fn options_of_a_policy_that_it_cannot_use_are_told_of() {
+    let policy = |line: &str| broken("grants = [\"jwt\"]", &format!("grants = [\"jwt\"]\n{line}"));
+    for (line, message) in [
+        ("max_counters = 7", "`max_counters` has no effect"),
+        (
+            "max_log_lines = 0\nmax_log_bytes = \"1KiB\"",
+            "`max_log_bytes` has no effect",
+        ),
+        ("max_calls = 4000", "`max_calls` has no effect"),
+        (
+            "compile_memory = \"1GiB\"",
+            "`compile_memory` has no effect",
+        ),
+        ("compile_time = \"1s\"", "`compile_time` has no effect"),
+    ] {
+        warned(&policy(line), message);
+    }
+    for line in [
+        "max_counters = 10000",
+        "max_log_lines = 0",
+        "max_calls = 128",
+    ] {
+        assert_eq!(warnings(&policy(line)), "");
+    }
+    let payload = broken("grants = [\"jwt\"]", "grants = [\"jwt\", \"payload\"]");
+    warned(
+        &payload,
+        "the grant `payload` of policy `auth` has no effect",
+    );
+    let duplicate = |options: &str| {
+        let text = broken(
+            "on_connect = [\"auth\"]",
+            "on_connect = [\"auth\", \"one\"]",
+        );
+        let section = "[policies.one]\ncomponent = \"builtin:duplicate\"\ngrants = [\"sessions\"]";
+        format!("{text}\n{section}\nconfig = {{ key = [\"route\"], {options} }}\n")
+    };
+    for (options, message) in [
+        (
+            "mode = \"takeover\", same_user = \"reject\"",
+            "`same_user` has no effect",
+        ),
+        (
+            "mode = \"takeover\", user = \"auth.email\"",
+            "`user` has no effect",
+        ),
+        (
+            "same_user = \"reject\", user = \"auth.email\"",
+            "`user` has no effect",
+        ),
+    ] {
+        warned(&duplicate(options), message);
+    }
+    for options in [
+        "mode = \"takeover\"",
+        "mode = \"takeover\", same_user = \"takeover\"",
+        "user = \"auth.email\"",
+    ] {
+        assert_eq!(warnings(&duplicate(options)), "");
+    }
+}
+
+#[test]
+fn options_of_the_server_and_of_backends_that_others_make_meaningless_are_told_of() {
+    let server = |lines: &str| format!("{GOOD}\n[server]\n{lines}\n");
+    for (lines, message) in [
+        (
+            "admin_hosts = [\"metrics.internal\"]",
+            "`admin_hosts` has no effect",
+        ),
+        (
+            "max_connections = 10\nmax_connections_per_address = 10",
+            "`max_connections_per_address` has no effect",
+        ),
+        (
+            "max_connections = 10\nmax_connections_per_user = 11",
+            "`max_connections_per_user` has no effect",
+        ),
+        (
+            "max_parked = 10\nmax_parked_per_client = 50",
+            "`max_parked_per_client` has no effect",
+        ),
+    ] {
+        warned(&server(lines), message);
+    }
+    for lines in [
+        "admin_listen = \"127.0.0.1:9180\"\nadmin_hosts = [\"metrics.internal\"]",
+        "max_connections_per_user = 10\nmax_connections_per_tenant = 0",
+        "max_parked = 10",
+    ] {
+        assert_eq!(warnings(&server(lines)), "");
+    }
+    let open = "[upstreams.sink]\nkind = \"discard\"\n[routes.open]\npaths = [\"/open\"]\nupstream = \"sink\"\n";
+    for (option, of) in [
+        (
+            "max_connections_per_user = 10",
+            "`max_connections_per_user` has no effect",
+        ),
+        (
+            "max_connections_per_tenant = 10",
+            "`max_connections_per_tenant` has no effect",
+        ),
+    ] {
+        warned(&format!("{open}[server]\n{option}\n"), of);
+    }
+    assert_eq!(
+        warnings(&format!("{open}[server]\nmax_connections_per_user = 0\n")),
+        ""
+    );
+
+    let held = "on_loss = \"hold\"\nreplay = \"at-most-once\"";
+    warned(
+        &with_backend(&format!(
+            "{held}\nhold_file = \"2MiB\"\nhold_files = \"1MiB\""
+        )),
+        "`hold_file` has no effect",
+    );
+    assert_eq!(warnings(&with_backend(held)), "");
+    let plain = "[upstreams.backend]\nkind = \"websocket\"\nurl = \"ws://h/x\"\nreceipts = \"sent\"\n\
+                 [routes.open]\npaths = [\"/open\"]\nupstream = \"backend\"\nhandshake = \"none\"\n";
+    warned(plain, "`receipts` has no effect");
+
+    let digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let registry = format!("oci://registry.example.com/auth@sha256:{digest}");
+    let text = GOOD.replace("builtin:sample-rate", &registry);
+    warned(
+        &format!("registry_realms = [\"sso.example.net\"]\n{text}"),
+        "`registry_realms` has no effect: there are no credentials",
     );
 }

@@ -1,0 +1,1 @@
+../../../../host/src/kit/new/templates/js/telling.js
