@@ -63,6 +63,18 @@ impl Gateway {
     ///
     /// # Panics
     /// As [`Gateway::start`].
+    pub fn start_with_files_as(
+        config: &Config,
+        files: &[(&str, &[u8])],
+        change: impl FnOnce(Command) -> Command,
+    ) -> Self {
+        Self::start_in(command::binary(), config, files, change)
+    }
+
+    /// The same, with the command as `change` makes it.
+    ///
+    /// # Panics
+    /// As [`Gateway::start`].
     pub fn start_as(config: &Config, change: impl FnOnce(Command) -> Command) -> Self {
         Self::start_in(command::binary(), config, &[], change)
     }

@@ -1,6 +1,6 @@
-//! Faults of the machine: a disk that is full, read-only or frozen, and a name server that never
-//! answers. They are put into a mount namespace of the gateway's own, so that nothing of them is
-//! left when it ends. They need root, and loop devices.
+//! Faults of the machine: a disk that is full, read-only or frozen, a name server that never
+//! answers, descriptors and memory that run out. Disks are put into a mount namespace of the
+//! gateway's own, so that nothing of them is left when it ends. They need root, and loop devices.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,12 @@ use std::process::{Child, Command, Stdio};
 
 use crate::command;
 use crate::gateway::Gateway;
+
+mod failing_writes;
+mod little_memory;
+
+pub use failing_writes::FailingWrites;
+pub use little_memory::LittleMemory;
 
 /// Whether a command works on this machine. Where it does not, says that the test is skipped, past
 /// whatever captures the output of tests.
@@ -57,6 +63,33 @@ pub fn with_mounts(command: &Command, script: &str) -> Command {
 pub fn seen_by(gateway: &Gateway, path: &Path) -> PathBuf {
     let root = format!("/proc/{}/root", gateway.id());
     Path::new(&root).join(path.strip_prefix("/").expect("an absolute path"))
+}
+
+/// Limits how many descriptors a gateway may have: `prlimit` takes a number.
+///
+/// # Panics
+/// When that is not possible.
+pub fn limit_descriptors(gateway: &Gateway, limit: &str) {
+    let mut prlimit = Command::new("prlimit");
+    prlimit.arg(format!("--pid={}", gateway.id()));
+    let done = prlimit.arg(format!("--nofile={limit}:")).status();
+    assert!(done.expect("prlimit runs").success());
+}
+
+/// Leaves a gateway so many descriptors more than it has.
+///
+/// # Panics
+/// When it is gone.
+pub fn leave_descriptors(gateway: &Gateway, more: usize) {
+    let folder = std::fs::read_dir(format!("/proc/{}/fd", gateway.id()));
+    let entries = folder.expect("its descriptors").flatten();
+    let numbers = entries.map(|entry| entry.file_name().into_string());
+    let used: Vec<usize> = numbers
+        .map(|number| number.expect("a number").parse().expect("a number"))
+        .collect();
+    let mut free = (0..).filter(|number| !used.contains(number));
+    let first_too_many = free.nth(more).expect("numbers do not end");
+    limit_descriptors(gateway, &first_too_many.to_string());
 }
 
 /// A disk with a file system that can be frozen: a file in a folder of its own.

@@ -44,13 +44,14 @@ pub fn schedule(seed: u64) -> Schedule {
         parking: pick(rng, &[0, 1, 8, 8, 8]),
         places: pick(rng, &[1, 2, 8, 8, 8]),
         attempts: pick(rng, &[None, None, None, Some(1), Some(3)]),
+        per_client: usize::MAX,
         connections,
     }
 }
 
-/// One client by itself, and the same client as the last of those of a seed.
-/// Nothing is short of what they share: how that is shared out is no matter of
-/// this.
+/// One client by itself, and the same client as the last of those of a seed, who are all one
+/// other client. There is plenty of what they share, and little of what each client has for
+/// itself: the others use that up, and it must make no difference.
 pub fn neighbours(seed: u64) -> (Schedule, Schedule) {
     const ITS_OWN_KEY: u8 = 200;
     let mut others = schedule(seed);
@@ -58,6 +59,9 @@ pub fn neighbours(seed: u64) -> (Schedule, Schedule) {
     let mut rng = Rng::with_seed(!seed);
     let mut mine = plan(&mut rng, connections.len(), others.bounds);
     mine.pipe.stutter = 0;
+    mine.address = [127, 0, 0, 2];
+    // Whose policies say who it is has its share by that, wherever it is.
+    mine.connect[0].attribute = false;
     let policies = mine.connect.iter_mut().chain([&mut mine.handshake]);
     for claim in policies.filter_map(|policy| policy.claim.as_mut()) {
         claim.key = ITS_OWN_KEY;
@@ -67,7 +71,7 @@ pub fn neighbours(seed: u64) -> (Schedule, Schedule) {
         close_at: 600_001,
         places: 16,
         parking: 16,
-        attempts: None,
+        per_client: pick(&mut rng, &[1, 2, 16]),
         connections: vec![mine.clone()],
         ..others
     };
@@ -100,6 +104,7 @@ fn plan(rng: &mut Rng, n: usize, bounds: Bounds) -> Plan {
     let script = script::script(rng, n, route, bounds);
     Plan {
         start: if chance(rng, 40) { 0 } else { even(rng, 3000) },
+        address: [127, 0, 0, 1],
         route,
         returns: None,
         pipe: pipe(rng, &link, &script),

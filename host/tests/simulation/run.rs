@@ -61,9 +61,10 @@ async fn drive(schedule: Schedule) -> Report {
             if start >= closes {
                 return;
             }
+            let plan = &world.schedule.connections[me];
             let (host, client) = pipe::pipe(&world, me);
             let arrival = Arrival {
-                remote: SocketAddr::from(([127, 0, 0, 1], FIRST_PORT + me as u16)),
+                remote: SocketAddr::from((plan.address, FIRST_PORT + me as u16)),
                 security: Security::Plain,
             };
             let seat = gateway.lanes.seat(gateway.lanes.socket().await);
@@ -198,7 +199,7 @@ fn gateway(world: &Arc<World>) -> Arc<Gateway> {
         lanes: world.lanes.clone(),
         proxies: sluice::proxies::Proxies::default(),
         registry: world.registry.clone(),
-        parking: sluice::parking::Parking::new(world.schedule.parking, usize::MAX),
+        parking: sluice::parking::Parking::new(world.schedule.parking, world.schedule.per_client),
         tasks: tokio_util::task::TaskTracker::new(),
         shutdown: sluice::shutdown::Shutdown::default(),
         defects: sluice::gateway::Defects::default(),

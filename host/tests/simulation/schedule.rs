@@ -21,8 +21,10 @@ pub struct Schedule {
     pub places: usize,
     /// Streams that may wait for their clients at once.
     pub parking: usize,
-    /// Attempts that the `ingest.v1` route allows in the whole run.
+    /// Attempts that the `ingest.v1` route allows one address in the whole run.
     pub attempts: Option<u32>,
+    /// Connections that one address may have at once, and streams of it that may wait.
+    pub per_client: usize,
     pub connections: Vec<Plan>,
 }
 
@@ -56,6 +58,8 @@ impl Bounds {
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub start: u64,
+    /// Where the client is.
+    pub address: [u8; 4],
     pub route: RouteKind,
     /// The stream that the client comes back for.
     pub returns: Option<Return>,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::FutureExt as _;
 use sluice::facts::Facts;
-use sluice::lanes::Lanes;
+use sluice::lanes::{Lanes, Shares};
 use sluice::policy::Rejection;
 use sluice::session::{ClaimError, Registry, Session, SessionGuard};
 use tokio::task;
@@ -105,7 +105,10 @@ impl World {
             trace: Trace::begin(),
             live: Mutex::new(live),
             registry,
-            lanes: Lanes::new(schedule.places, schedule.connections.len()),
+            lanes: Lanes::new(schedule.places, schedule.connections.len()).with_shares(Shares {
+                per_address: Some(schedule.per_client),
+                ..Shares::default()
+            }),
             schedule,
         }
     }

@@ -10,7 +10,9 @@ use sluice_tests::client::{Client, Event, Library, handshake, meeting};
 use sluice_tests::command;
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
-use sluice_tests::machine::{Disk, Frozen, can_mount, seen_by, with_mounts};
+use sluice_tests::machine::{
+    Disk, Frozen, can_mount, leave_descriptors, limit_descriptors, seen_by, with_mounts,
+};
 use sluice_tests::raw::{self, Raw};
 use sluice_tests::speech::{self, HEADER, read_wav};
 use sluice_tests::{eventually, token, with_both_clients};
@@ -348,27 +350,6 @@ fn a_data_folder_that_is_read_only_serves_what_needs_none() {
     said.expect("the gateway runs");
 }
 
-/// Limits how many descriptors a gateway may have: `prlimit` takes a number.
-fn limit_descriptors(gateway: &Gateway, limit: &str) {
-    let mut prlimit = Command::new("prlimit");
-    prlimit.arg(format!("--pid={}", gateway.id()));
-    let done = prlimit.arg(format!("--nofile={limit}:")).status();
-    assert!(done.expect("prlimit runs").success());
-}
-
-/// Leaves a gateway one more descriptor than it has.
-fn leave_one_descriptor(gateway: &Gateway) {
-    let folder = std::fs::read_dir(format!("/proc/{}/fd", gateway.id()));
-    let entries = folder.expect("its descriptors").flatten();
-    let numbers = entries.map(|entry| entry.file_name().into_string());
-    let used: Vec<usize> = numbers
-        .map(|number| number.expect("a number").parse().expect("a number"))
-        .collect();
-    let free = (0..).filter(|number| !used.contains(number));
-    let second = free.take(2).last().expect("numbers do not end");
-    limit_descriptors(gateway, &second.to_string());
-}
-
 #[test]
 fn descriptors_that_run_out_refuse_a_recording_and_end_nothing_else() {
     let gateway = Gateway::start(&config());
@@ -380,7 +361,7 @@ fn descriptors_that_run_out_refuse_a_recording_and_end_nothing_else() {
         peer.message()
     };
     // There is one for the socket of a newcomer, and none for its file.
-    leave_one_descriptor(&gateway);
+    leave_descriptors(&gateway, 1);
     let refused = open("m1");
     assert_eq!(
         refused["message"], "recording is not possible: too many open files",
@@ -411,7 +392,7 @@ fn descriptors_that_run_out_are_no_failure_of_the_backend() {
         // All that comes with the first stream is open.
         let (_first, answer) = open("m0");
         assert_eq!(answer["status"], "ready", "{answer}");
-        leave_one_descriptor(&gateway);
+        leave_descriptors(&gateway, 1);
         let (_, refused) = open("m1");
         assert_eq!(refused["code"], "upstream_unavailable", "{refused}");
         limit_descriptors(&gateway, "1024");
