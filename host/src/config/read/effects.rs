@@ -163,6 +163,7 @@ impl Reader<'_> {
                 self.warning(place, message, help).label("not used");
             }
         }
+        self.check_known(config, upstreams);
         let components = || config.policies.values().map(|policy| &policy.component);
         let has_registry = components().any(|from| matches!(from, Component::Oci(_)));
         if let Some(place) = self.credentials_place.clone().filter(|_| !has_registry) {

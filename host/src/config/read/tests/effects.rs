@@ -120,3 +120,20 @@ fn two_timeouts_over_the_route_s_own_are_two_warnings() {
         "{report}"
     );
 }
+
+#[test]
+fn folders_after_somebody_whom_nobody_knows_are_told_of() {
+    let open = |path: &str| {
+        let config = broken("kind = \"discard\"", &format!("kind = \"wav\"\n{path}"));
+        let route = "[routes.open]\npaths = [\"/open\"]\nupstream = \"sink\"";
+        format!("{config}\n{route}\n")
+    };
+    for word in ["tenant", "user"] {
+        warned(
+            &open(&format!("path = \"{{{word}}}/{{date}}\"")),
+            "policy that verifies tokens: they are called `%none`",
+        );
+    }
+    assert_eq!(warnings(&open("")), "");
+    assert_eq!(warnings(&open("path = \"{date}\"")), "");
+}
