@@ -222,7 +222,7 @@ fn a_recording_that_is_past_its_age_is_deleted_at_the_start_and_nothing_else_is(
         line.contains("retention deleted recordings")
             .then(|| line.to_owned())
     });
-    let said: Value = serde_json::from_str(&said).expect("JSON");
+    let said: Value = serde_json::from_str(&said.expect("it is said")).expect("JSON");
     let sums = ["files", "bytes", "kept_files", "kept_bytes"].map(|name| said[name].clone());
     assert_eq!(
         sums,
@@ -381,6 +381,7 @@ fn recordings_that_cannot_be_deleted_are_counted_and_harm_no_stream() {
         let found = line.contains("retention could not delete all recordings");
         found.then(|| line.to_owned())
     });
+    let said = said.expect("it is said");
     assert!(said.contains("Read-only file system"), "{said}");
     assert_eq!(removed(&gateway, "old"), (0.0, 0.0, 1.0));
     let answer = record(&gateway, "m1", &token::good());
