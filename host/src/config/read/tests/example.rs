@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::config::{BUILTINS, Component, HandshakeMode, KeySet, Policy, Route, Server, Upstream};
+use crate::config::{BUILTINS, Component, HandshakeMode, KeySet, Policy, Route, Server};
 
 const EXAMPLE: &str = include_str!("../../../../sluice.example.toml");
 
