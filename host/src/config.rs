@@ -36,6 +36,7 @@ use crate::policy::shadow::Share;
 use crate::proxies::Proxies;
 use crate::rate_limit::Allowance;
 use crate::upstream::space::Watermark;
+use crate::upstream::wav::Recordings;
 use crate::upstream::websocket::WebSocket;
 
 /// The policies that are embedded in the binary.
@@ -448,12 +449,10 @@ pub fn identifies(policies: &BTreeMap<String, Policy>, name: &str) -> bool {
 /// `[upstreams.NAME]`
 #[derive(Debug, Clone)]
 pub enum Upstream {
-    /// Records each stream as a WAV file in this folder (relative to the data folder).
+    /// Records each stream as a WAV file.
     Wav {
-        /// Where the recordings go.
-        folder: PathBuf,
-        /// Where `folder` stands in the file (the upstream's header without it).
-        place: Place,
+        /// Where the recordings go, and how long they stay.
+        recordings: Recordings,
         /// Free space below which no recording begins.
         min_free: Watermark,
     },
@@ -485,12 +484,12 @@ impl Upstream {
         }
     }
 
-    /// The folder that it records in, relative to the data folder.
+    /// What it records, where it records.
     #[must_use]
-    pub fn recordings(&self) -> Option<&Path> {
+    pub fn recordings(&self) -> Option<&Recordings> {
         match self {
-            Self::Wav { folder, .. } => Some(folder),
-            Self::WebSocket(backend) => backend.tee.as_deref(),
+            Self::Wav { recordings, .. } => Some(recordings),
+            Self::WebSocket(backend) => backend.tee.as_ref(),
             Self::Echo | Self::Discard => None,
         }
     }

@@ -398,6 +398,13 @@ impl Facts {
         attributes
     }
 
+    /// The attribute of that name that the first of these policies left which left one.
+    #[must_use]
+    pub fn said_by(&self, policies: &[String], name: &str) -> Option<String> {
+        let mut policies = policies.iter();
+        policies.find_map(|policy| self.attribute(&format!("{policy}.{name}")))
+    }
+
     /// Leaves `<policy>.<name>`, over an earlier value.
     ///
     /// # Errors

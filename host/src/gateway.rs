@@ -43,7 +43,7 @@ pub struct Route {
     /// What they are shown.
     pub metering: Metering,
     /// The policies whose attributes say who a client is.
-    pub identified_by: Vec<String>,
+    pub identified_by: Arc<[String]>,
     /// Where its streams go.
     pub upstream: Arc<dyn Upstream>,
     /// Deadlines and bounds.

@@ -50,6 +50,9 @@ const UPSTREAM_RESTS: &str = "sluice_upstream_rests_total";
 const TEE_GIVEN_UP: &str = "sluice_tee_given_up_total";
 const UPSTREAM_HELD: &str = "sluice_upstream_held_bytes";
 const DISK_FREE: &str = "sluice_disk_free_bytes";
+const REMOVED: &str = "sluice_recordings_removed_total";
+const REMOVED_BYTES: &str = "sluice_recordings_removed_bytes_total";
+const REMOVAL_FAILURES: &str = "sluice_recordings_removal_failures_total";
 const RELOADS: &str = "sluice_reloads_total";
 const TLS_FAILURES: &str = "sluice_tls_failures_total";
 const PROXY_FAILURES: &str = "sluice_proxy_header_failures_total";
@@ -98,7 +101,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 32] = [
+pub const ALL: [Metric; 35] = [
     metric(
         ACCEPTED,
         Kind::Counter,
@@ -230,6 +233,24 @@ pub const ALL: [Metric; 32] = [
         Kind::Gauge,
         &["upstream"],
         "Bytes that were free for an upstream's recordings when the latest one was to begin",
+    ),
+    metric(
+        REMOVED,
+        Kind::Counter,
+        &["upstream"],
+        "Recordings that `keep_for` or `keep_total` had deleted",
+    ),
+    metric(
+        REMOVED_BYTES,
+        Kind::Counter,
+        &["upstream"],
+        "Bytes of recordings that `keep_for` or `keep_total` had deleted",
+    ),
+    metric(
+        REMOVAL_FAILURES,
+        Kind::Counter,
+        &["upstream"],
+        "Times that a recording could not be looked at or deleted, for `keep_for` or `keep_total`",
     ),
     metric(
         CLAIMS,
@@ -477,6 +498,17 @@ pub fn disk_free(upstream: &str, bytes: u64) {
     // Exact up to 2^53.
     #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
     gauge!(DISK_FREE, "upstream" => upstream.to_owned()).set(bytes as f64);
+}
+
+/// Old recordings were deleted, or could not be.
+pub fn recordings_removed(upstream: &str, files: u64, bytes: u64, failures: u64) {
+    for (metric, count) in [
+        (REMOVED, files),
+        (REMOVED_BYTES, bytes),
+        (REMOVAL_FAILURES, failures),
+    ] {
+        counter!(metric, "upstream" => upstream.to_owned()).increment(count);
+    }
 }
 
 /// The configuration was read again.

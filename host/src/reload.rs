@@ -25,6 +25,7 @@ use crate::blocking::LOADING;
 use crate::config::{self, Config, Diagnostics};
 use crate::gateway::Gateway;
 use crate::keys::{Availability, KeySets};
+use crate::upstream::wav::retention::Retention;
 use crate::{metrics, tls};
 
 pub mod files;
@@ -113,6 +114,7 @@ pub struct Reloader {
     data_dir: PathBuf,
     /// Where the main listener gets its certificate, if it speaks TLS.
     tls: Option<tls::Acceptor>,
+    retention: Retention,
     /// Told when the files may have changed, or be others.
     changed: Arc<Notify>,
     state: Arc<Mutex<State>>,
@@ -129,7 +131,7 @@ struct State {
 
 impl Reloader {
     /// For a gateway that was started with `config` and serves with `key_sets`,
-    /// when its files were as `seen`.
+    /// when its files were as `seen`. From now on old recordings are deleted as it says.
     #[must_use]
     pub fn new(
         source: Source,
@@ -149,6 +151,7 @@ impl Reloader {
             decisions: config.decisions.clone(),
             data_dir: config.data_dir.clone(),
             tls,
+            retention: Retention::start(config),
             changed: Arc::default(),
             state: Arc::new(Mutex::new(State {
                 seen,
@@ -275,6 +278,7 @@ impl Reloader {
         self.gateway.generation.store(Arc::new(generation));
         state.key_sets = key_sets;
         metrics::register_of(&config);
+        self.retention.replace(&config);
         metrics::generation(number);
         Ok(Reloaded {
             generation: number,

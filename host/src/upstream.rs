@@ -26,6 +26,7 @@ use crate::socket::frame::PeerClose;
 mod counted;
 pub mod discard;
 pub mod echo;
+pub mod fact;
 pub mod space;
 mod tee;
 pub mod wav;
@@ -45,8 +46,13 @@ pub fn build(config: &Config) -> Upstreams {
     let build = |name: &str, upstream: &config::Upstream| -> Arc<dyn Upstream> {
         match upstream {
             config::Upstream::Wav {
-                folder, min_free, ..
-            } => Arc::new(wav::Wav::new(config.data_dir.join(folder)).watched(name, *min_free)),
+                recordings,
+                min_free,
+            } => {
+                let wav = wav::Wav::new(config.data_dir.join(&recordings.folder));
+                let wav = wav.laid_out(&recordings.layout);
+                Arc::new(wav.watched(name, *min_free))
+            }
             config::Upstream::Echo => Arc::new(echo::Echo),
             config::Upstream::Discard => Arc::new(discard::Discard),
             config::Upstream::WebSocket(backend) => {
@@ -173,6 +179,8 @@ pub struct StreamInfo {
     pub receipts: Receipts,
     /// What is known of the client, and what policies left.
     pub facts: Arc<Facts>,
+    /// The policies of the route that know who a client is, in the order in which they are asked.
+    pub identified_by: Arc<[String]>,
 }
 
 impl StreamInfo {

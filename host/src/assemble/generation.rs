@@ -177,8 +177,8 @@ async fn load_policy<'a>(
 fn recordings(config: &Config) -> impl Iterator<Item = (&str, PathBuf)> {
     let upstreams = config.upstreams.iter();
     upstreams.filter_map(|(name, upstream)| {
-        let folder = upstream.recordings()?;
-        Some((name.as_str(), config.data_dir.join(folder)))
+        let recordings = upstream.recordings()?;
+        Some((name.as_str(), config.data_dir.join(&recordings.folder)))
     })
 }
 
@@ -267,7 +267,7 @@ fn add_route(
 }
 
 /// The policies of a route that know who a client is.
-fn identified_by(route: &config::Route, stock: &Stock<'_>) -> Vec<String> {
+fn identified_by(route: &config::Route, stock: &Stock<'_>) -> Arc<[String]> {
     let asked = route.on_connect.iter().chain(&route.on_handshake);
     asked
         .filter(|name| config::identifies(&stock.config.policies, name))

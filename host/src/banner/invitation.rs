@@ -68,8 +68,9 @@ impl<'a> Invitation<'a> {
             return None;
         }
         let recordings = match config.upstreams.get(&route.upstream)? {
-            Upstream::Wav { folder, .. } => {
-                Some(config.data_dir.join(folder).display().to_string())
+            Upstream::Wav { recordings, .. } => {
+                let folder = config.data_dir.join(&recordings.folder);
+                Some(folder.display().to_string())
             }
             Upstream::Echo | Upstream::Discard | Upstream::WebSocket(_) => None,
         };

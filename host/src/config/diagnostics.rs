@@ -63,6 +63,22 @@ impl Place {
         Self::default()
     }
 
+    /// The place of a part of a text, which stands here. Where it is not written as it reads, as
+    /// with escapes, the whole text.
+    pub(super) fn part(&self, text: &str, part: Range<usize>) -> Self {
+        let quotes = self.span.len().saturating_sub(text.len());
+        let is_verbatim = quotes == 0 || quotes == 2;
+        let start = self.span.start + quotes / 2;
+        let span = start + part.start..start + part.end;
+        if !is_verbatim || span.end > self.span.end {
+            return self.clone();
+        }
+        Self {
+            source: self.source.clone(),
+            span,
+        }
+    }
+
     pub(super) fn span(&self) -> &Range<usize> {
         &self.span
     }

@@ -33,6 +33,7 @@ mod policy;
 mod policy_limits;
 mod proxies;
 mod quantity;
+mod recordings;
 mod references;
 mod route;
 mod section;
@@ -155,6 +156,7 @@ impl<'a> Reader<'a> {
             self.check_handshakes(name, upstream, &places[name], &routes);
             self.check_identity(name, upstream, &places[name], &policies, &routes);
         }
+        self.check_folders(&upstreams, &places);
         for route in routes.values_mut() {
             route.on_connect.retain(|name| policies.contains_key(name));
             for chain in [

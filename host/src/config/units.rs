@@ -8,6 +8,9 @@ use bytesize::ByteSize;
 /// an instant and a duration far from overflow.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 
+/// The longest age that something may have. It is compared, and never added to an instant.
+const OLDEST: Duration = Duration::from_hours(100 * 365 * 24);
+
 /// Why a string is not the quantity that was asked for. The text follows
 /// "`key` …".
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,11 +33,23 @@ pub enum UnitError {
 /// [`UnitError`] when there is no unit, when it cannot be read, or when it is
 /// longer than a year.
 pub fn duration(text: &str) -> Result<Duration, UnitError> {
+    duration_up_to(LONGEST, text)
+}
+
+/// A duration with a unit that may be as long as a century.
+///
+/// # Errors
+/// As [`duration`].
+pub fn age(text: &str) -> Result<Duration, UnitError> {
+    duration_up_to(OLDEST, text)
+}
+
+fn duration_up_to(longest: Duration, text: &str) -> Result<Duration, UnitError> {
     if is_number(text) {
         return Err(UnitError::NoUnit);
     }
     match humantime::parse_duration(text) {
-        Ok(duration) if duration <= LONGEST => Ok(duration),
+        Ok(duration) if duration <= longest => Ok(duration),
         Ok(_) | Err(humantime::DurationError::NumberOverflow) => Err(UnitError::TooMuch("long")),
         Err(_) => Err(UnitError::Unreadable("duration")),
     }
@@ -107,6 +122,8 @@ mod tests {
         for text in ["366days", "99999999999999999999s", "18446744073709551615s"] {
             assert_eq!(duration(text), Err(UnitError::TooMuch("long")), "{text:?}");
         }
+        assert_eq!(age("10years").map(|age| age > LONGEST), Ok(true));
+        assert_eq!(age("101years"), Err(UnitError::TooMuch("long")));
         assert_eq!(size("999999999EiB"), Err(UnitError::TooMuch("large")));
     }
 }

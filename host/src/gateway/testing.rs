@@ -38,7 +38,7 @@ pub(crate) fn routes(before: &Routes, limits: Limits, upstream: impl Upstream + 
         on_handshake: Chain::default(),
         on_frames: Chain::default(),
         on_close: Chain::default(),
-        identified_by: Vec::new(),
+        identified_by: Arc::default(),
         metering: Metering::default(),
         upstream: Arc::new(upstream),
         limits: Arc::new(limits),

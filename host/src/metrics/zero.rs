@@ -6,8 +6,9 @@ use ::metrics::{counter, gauge, histogram};
 use super::{
     ACCEPT_WAITS, ACCEPTED, CLAIMS, DECISIONS, DELIVERIES, DROPPED, GENERATION, HTTP_REFUSED,
     INSTANCES, LIVE, LOG_LINES_DROPPED, LONGEST_STALL, PANICS, POLICY_SECONDS, PROXY_FAILURES,
-    QUARANTINES, RECEIVED, RELOADS, SENT, SHADOWS, STALLS, TASKS, TEE_GIVEN_UP, TLS_FAILURES,
-    UNKNOWN, UNRECORDED, UPSTREAM_HELD, UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
+    QUARANTINES, RECEIVED, RELOADS, REMOVAL_FAILURES, REMOVED, REMOVED_BYTES, SENT, SHADOWS,
+    STALLS, TASKS, TEE_GIVEN_UP, TLS_FAILURES, UNKNOWN, UNRECORDED, UPSTREAM_HELD, UPSTREAM_LOST,
+    UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
 };
 use crate::config::{Config, Upstream};
 use crate::policy;
@@ -76,6 +77,13 @@ pub fn register_of(config: &Config) {
         if policy.trial.is_some() {
             for result in SHADOW_RESULTS {
                 counter!(SHADOWS, "policy" => name.clone(), "result" => result).absolute(0);
+            }
+        }
+    }
+    for (name, upstream) in &config.upstreams {
+        if upstream.recordings().is_some() {
+            for metric in [REMOVED, REMOVED_BYTES, REMOVAL_FAILURES] {
+                counter!(metric, "upstream" => name.clone()).absolute(0);
             }
         }
     }

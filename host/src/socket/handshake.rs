@@ -287,5 +287,9 @@ fn stream_info(connection: &Connection, greeting: Option<&Greeting>) -> StreamIn
             _ => Receipts::None,
         },
         facts: Arc::clone(facts),
+        identified_by: connection
+            .route
+            .as_ref()
+            .map_or_else(Arc::default, |route| Arc::clone(&route.identified_by)),
     }
 }

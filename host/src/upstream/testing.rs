@@ -28,6 +28,14 @@ pub(super) fn handshake(codec: &str, sample_rate: u32, channels: u16) -> Handsha
 
 /// What is known of a client that asks for `uri` with these headers.
 pub(super) fn facts(uri: &str, headers: &[(&'static str, &'static str)]) -> Facts {
+    facts_with(uri, vec![], headers)
+}
+
+fn facts_with(
+    uri: &str,
+    params: Vec<(String, String)>,
+    headers: &[(&'static str, &'static str)],
+) -> Facts {
     let headers = headers.iter().map(|(name, value)| {
         (
             HeaderName::from_static(name),
@@ -38,22 +46,24 @@ pub(super) fn facts(uri: &str, headers: &[(&'static str, &'static str)]) -> Fact
         "s".into(),
         "r".into(),
         &uri.parse().expect("a URI"),
-        vec![],
+        params,
         headers.collect::<HeaderMap>(),
         "127.0.0.1:9".parse().expect("an address"),
     )
 }
 
 pub(super) fn stream_info(meeting: &str) -> StreamInfo {
+    let params = vec![("meeting_id".to_owned(), meeting.to_owned())];
     StreamInfo {
         session_id: "019ab1de-0c3a-7b52-8a05-9f1e6a1b7c5f".to_owned(),
         route: "ingest".to_owned(),
-        params: vec![("meeting_id".to_owned(), meeting.to_owned())],
+        params: params.clone(),
         source: Some("mic".to_owned()),
         handshake: Some(handshake("pcm_s16le", 16_000, 1)),
         greeting: None,
         receipts: Receipts::None,
-        facts: Arc::new(facts("/", &[])),
+        facts: Arc::new(facts_with("/", params, &[])),
+        identified_by: ["auth".to_owned()].into(),
     }
 }
 

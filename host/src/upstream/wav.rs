@@ -1,8 +1,8 @@
 //! The embedded default: each stream becomes one WAV file, sample for sample
 //! what the client sent.
 //!
-//! A file is found at `<folder>/<meeting>/<time>-<source>-<session>.wav`, for
-//! example `recordings/m1/2026-11-22T20-57-33Z-mic-9f1e6a1b7c5f.wav`.
+//! A file is found at `<folder>/<layout>/<time>-<source>-<session>.wav`, for
+//! example `recordings/acme/m1/2026-11-22T20-57-33Z-mic-9f1e6a1b7c5f.wav`.
 //!
 //! Audio is gathered in memory for at most half a second and written in the
 //! background, samples first and then the header that counts them. So the file
@@ -24,7 +24,9 @@ use jiff::Timestamp;
 
 use self::failure::Failure;
 use self::format::Format;
+use self::layout::Layout;
 use self::recording::Recording;
+use self::retention::Bounds;
 use self::shared::Shared;
 use self::track::Track;
 use super::space::{self, Watermark};
@@ -34,18 +36,33 @@ use crate::metrics;
 
 mod failure;
 mod format;
+pub mod layout;
+mod live;
 mod name;
 mod recording;
+pub mod retention;
 mod shared;
 mod track;
 
 #[cfg(test)]
 mod tests;
 
+/// Where recordings go, and how long they stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recordings {
+    /// The folder of all of them, relative to the data folder.
+    pub folder: PathBuf,
+    /// The folders below it.
+    pub layout: Layout,
+    /// What is kept of them.
+    pub bounds: Bounds,
+}
+
 /// Records streams under one folder.
 #[derive(Clone)]
 pub struct Wav {
     folder: PathBuf,
+    layout: Layout,
     /// The threads that wait for the folder's disk.
     room: &'static Room,
     /// The upstream whose free space is told, and how much of that is kept.
@@ -60,8 +77,18 @@ impl Wav {
         let room = Room::of_recordings(&folder);
         Self {
             folder,
+            layout: Layout::default(),
             room,
             watched: None,
+        }
+    }
+
+    /// Puts each recording into folders of this layout.
+    #[must_use]
+    pub fn laid_out(self, layout: &Layout) -> Self {
+        Self {
+            layout: layout.clone(),
+            ..self
         }
     }
 
@@ -122,17 +149,16 @@ impl Wav {
                 anyhow::Error::new(error).context("the handshake's format"),
             )
         })?;
-        let meeting = stream.param("meeting_id").unwrap_or(&stream.route);
-        let meeting = name::folder(meeting, &stream.facts.presentable(meeting));
-        let folder = self.folder.join(meeting);
-        let path = folder.join(name::file(&stream, Timestamp::now()));
+        let began = Timestamp::now();
+        let folder = self.layout.folder(&self.folder, &stream, began);
+        let path = folder.join(name::file(&stream, began));
 
         let (room, wav) = (self.room, self.clone());
         // Where this future is dropped, the file is created all the same, and
         // removed again as it is dropped with the task's result.
         let create = move || {
             wav.has_room()?;
-            let track = Track::create(&folder, path, format)?;
+            let track = Track::create(&wav.folder, path, format)?;
             Ok(Kept::new(room, Shared::new(track)))
         };
         let file = room

@@ -12,7 +12,6 @@
 //! bounded by `max_buffer` and one message, what waits for the client by the
 //! route's `max_outbound` and one message.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderName;
@@ -23,6 +22,7 @@ use self::reply::Replies;
 use self::template::Template;
 pub use self::transport::Trust;
 use super::space::Watermark;
+use super::wav::Recordings;
 
 mod backend_socket;
 pub mod backends;
@@ -83,9 +83,8 @@ pub struct WebSocket {
     pub silence_timeout: Duration,
     /// What becomes of a stream whose backend is lost.
     pub on_loss: OnLoss,
-    /// The folder that streams are recorded in as well, relative to the data
-    /// folder.
-    pub tee: Option<PathBuf>,
+    /// Where streams are recorded as well.
+    pub tee: Option<Recordings>,
     /// Free space below which no recording begins, and no file is written for what is held.
     pub min_free: Watermark,
 }

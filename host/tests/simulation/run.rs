@@ -167,7 +167,7 @@ fn gateway(world: &Arc<World>) -> Arc<Gateway> {
                 payload: PAYLOAD,
                 ..Metering::default()
             },
-            identified_by: vec!["first".to_owned()],
+            identified_by: ["first".to_owned()].into(),
             upstream,
             limits: Arc::clone(&limits),
             origins: Origins::new(vec!["https://our.example".parse().unwrap()]),

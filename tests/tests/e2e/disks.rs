@@ -104,7 +104,7 @@ fn a_disk_that_hangs_under_parked_streams_stops_nobody_else() {
     drop(frozen);
     // What was taken is there, once the disk takes it.
     for n in 0..streams {
-        let folder = recordings.join(format!("m{n}"));
+        let folder = recordings.join(format!("t-1/m{n}"));
         eventually("a recording of all that was taken", || {
             let files = std::fs::read_dir(&folder).ok()?;
             let mut files = files.filter_map(|file| Some(file.ok()?.path()));

@@ -54,6 +54,7 @@ mod relay_limits;
 mod reload;
 mod replay;
 mod resume;
+mod retention;
 mod rfc6455;
 mod seed;
 mod shadow;

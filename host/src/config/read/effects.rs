@@ -67,6 +67,7 @@ impl Reader<'_> {
         for (name, upstream) in &config.upstreams {
             self.check_upstream_options(name, upstream, config);
         }
+        self.check_known(config, upstreams);
         self.check_registries(config);
         self.check_server(config);
         for (name, route) in &config.routes {

@@ -29,6 +29,12 @@ const DURATION: Quantity<Duration> = Quantity {
     parse: units::duration,
 };
 
+const AGE: Quantity<Duration> = Quantity {
+    wanted: "a duration",
+    units: ["h", "d"],
+    parse: units::age,
+};
+
 const SIZE: Quantity<u64> = Quantity {
     wanted: "a size",
     units: ["KiB", "MiB"],
@@ -44,6 +50,12 @@ impl Section<'_> {
         zero: Zero,
     ) -> Duration {
         self.quantity(reader, key, default, zero, &DURATION)
+    }
+
+    /// How old something may become; zero is no bound, and the default.
+    pub(super) fn age(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<Duration> {
+        let age = self.quantity(reader, key, Duration::ZERO, Zero::Allowed, &AGE);
+        (!age.is_zero()).then_some(age)
     }
 
     pub(super) fn size(&mut self, reader: &mut Reader<'_>, key: &'static str, default: u64) -> u64 {

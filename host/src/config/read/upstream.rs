@@ -1,10 +1,8 @@
 //! `[upstreams.NAME]`
 
-use std::path::PathBuf;
-
 use super::Reader;
 use super::section::Section;
-use crate::config::{Place, Upstream};
+use crate::config::Upstream;
 use crate::upstream::space::Watermark;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,7 +29,7 @@ impl Reader<'_> {
             .value;
         self.misplaced(&mut section, kind);
         let upstream = match kind {
-            Kind::Wav => Some(self.wav(&mut section)),
+            Kind::Wav => self.wav(&mut section),
             Kind::Echo => Some(Upstream::Echo),
             Kind::Discard => Some(Upstream::Discard),
             Kind::WebSocket => self.websocket(&mut section).map(Upstream::WebSocket),
@@ -57,14 +55,13 @@ impl Reader<'_> {
         }
     }
 
-    fn wav(&mut self, section: &mut Section<'_>) -> Upstream {
-        let (folder, place) = self.folder(section);
+    fn wav(&mut self, section: &mut Section<'_>) -> Option<Upstream> {
+        let recordings = self.recordings(section);
         let min_free = self.min_free(section);
-        Upstream::Wav {
-            folder,
-            place,
+        Some(Upstream::Wav {
+            recordings: recordings?,
             min_free,
-        }
+        })
     }
 
     /// Free space below which nothing new is written. The default is for a disk that is nearly
@@ -72,20 +69,15 @@ impl Reader<'_> {
     pub(super) fn min_free(&mut self, section: &mut Section<'_>) -> Watermark {
         Watermark(section.size_or_none(self, "min_free", 32 * 1024 * 1024))
     }
-
-    /// Where recordings go, and where that stands.
-    pub(super) fn folder(&mut self, section: &mut Section<'_>) -> (PathBuf, Place) {
-        match section.text(self, "folder") {
-            Some(folder) => (PathBuf::from(folder.value), folder.place),
-            None => (PathBuf::from("recordings"), section.place.clone()),
-        }
-    }
 }
 
-/// The options that mean something for one kind only; and a folder and its free
-/// space, for each kind that can record.
-const OPTIONS: [(&str, &[Kind]); 25] = [
+/// The options that mean something for one kind only; and those of recordings, for
+/// each kind that can record.
+const OPTIONS: [(&str, &[Kind]); 28] = [
     ("folder", &[Kind::Wav, Kind::WebSocket]),
+    ("path", &[Kind::Wav, Kind::WebSocket]),
+    ("keep_for", &[Kind::Wav, Kind::WebSocket]),
+    ("keep_total", &[Kind::Wav, Kind::WebSocket]),
     ("min_free", &[Kind::Wav, Kind::WebSocket]),
     ("url", &[Kind::WebSocket]),
     ("addresses", &[Kind::WebSocket]),

@@ -1,22 +1,24 @@
 //! `[upstreams.NAME]` with `kind = "websocket"`
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderName, header};
 
 use super::quantity::Zero;
+use super::recordings::OF_RECORDINGS;
 use super::references::unknown_attribute;
 use super::section::Section;
 use super::{Reader, Spanned};
 use crate::config::{Place, Policy, Route, Upstream, identifies};
 use crate::credentials;
 use crate::tls::client::{Authorities, Roots};
+use crate::upstream::fact::Fact;
+use crate::upstream::wav::{Recordings, layout};
 use crate::upstream::websocket::backends::Rest;
 use crate::upstream::websocket::reply::Replies;
-use crate::upstream::websocket::template::{Fact, Scheme, Template};
+use crate::upstream::websocket::template::{Scheme, Template};
 use crate::upstream::websocket::{
     Hold, OnLoss, Promise, Replay, Token, Trust, WebSocket, header_word,
 };
@@ -149,23 +151,25 @@ impl Reader<'_> {
         }))
     }
 
-    /// The folder that streams are recorded in as well.
-    fn tee(&mut self, section: &mut Section<'_>) -> Option<PathBuf> {
+    /// Where streams are recorded as well.
+    fn tee(&mut self, section: &mut Section<'_>) -> Option<Recordings> {
         let tee = section.choice(self, "tee", &TEES);
         match tee.map_or(Also::Nothing, |tee| tee.value) {
-            Also::Recorded => Some(self.folder(section).0),
+            Also::Recorded => self.recordings(section),
             Also::Nothing => {
-                if let Some((place, _)) = section.take(self, "folder") {
-                    let message = "`folder` is for streams that are recorded";
-                    let help = "leave it out, or write `tee = \"wav\"`";
-                    self.error(&place, message, help).label("no meaning here");
+                for option in OF_RECORDINGS {
+                    if let Some((place, _)) = section.take(self, option) {
+                        let message = format!("`{option}` is for streams that are recorded");
+                        let help = "leave it out, or write `tee = \"wav\"`";
+                        self.error(&place, message, help).label("no meaning here");
+                    }
                 }
                 None
             }
         }
     }
 
-    fn receipts(&mut self, section: &mut Section<'_>, tee: Option<&PathBuf>) -> Promise {
+    fn receipts(&mut self, section: &mut Section<'_>, tee: Option<&Recordings>) -> Promise {
         let Some(receipts) = section.choice(self, "receipts", &RECEIPTS) else {
             return Promise::None;
         };
@@ -365,8 +369,8 @@ impl Reader<'_> {
         }
     }
 
-    /// What fills the places of a backend's address must be there on every
-    /// route that leads to it.
+    /// What fills the places of a backend's address, or names the folders of recordings, must be
+    /// there on every route that leads to it.
     pub(super) fn check_backend(
         &mut self,
         name: &str,
@@ -375,16 +379,24 @@ impl Reader<'_> {
         policies: &BTreeMap<String, Policy>,
         routes: &BTreeMap<String, Route>,
     ) {
-        let Upstream::WebSocket(backend) = upstream else {
-            return;
-        };
+        let mut facts: Vec<&Fact> = Vec::new();
+        let mut attributes = Vec::new();
         let spanned = |value: &String| Spanned {
             value: value.clone(),
             place: place.clone(),
         };
+        if let Upstream::WebSocket(backend) = upstream {
+            facts.extend(backend.url.facts());
+            attributes.extend(backend.attributes.iter().map(spanned));
+        }
+        let places = upstream.recordings().into_iter();
+        let places = places.flat_map(|recordings| recordings.layout.places());
+        facts.extend(places.filter_map(|place| match place {
+            layout::Place::Fact(fact) => Some(fact),
+            _ => None,
+        }));
         let mut parameters = Vec::new();
-        let mut attributes: Vec<_> = backend.attributes.iter().map(spanned).collect();
-        for fact in backend.url.facts() {
+        for fact in facts {
             match fact {
                 Fact::Param(param) => parameters.push(spanned(param)),
                 Fact::Attribute(attribute) => attributes.push(spanned(attribute)),

@@ -13,20 +13,34 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// Bytes of a name before its tag. File systems allow 255.
 const MAX_LENGTH: usize = 120;
 
-/// The folder of a meeting: one path component, whatever the client called it.
+/// The folder of whatever has no name, such as a stream whose token names no tenant. It is not an
+/// escape, and so no value's folder.
+pub(super) const MISSING: &str = "%none";
+
+/// Whether an operator may name a folder so: every file system takes it as it is.
+pub(super) fn is_literal(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    (1..=MAX_LENGTH).contains(&name.len())
+        && name.bytes().all(plain)
+        && !name.starts_with(['.', '-'])
+        && !name.ends_with('.')
+        && !is_device(name)
+}
+
+/// The folder of a value: one path component, whatever the client chose.
 ///
-/// Two meetings never share a folder. An ordinary lower-case id stands for
+/// Two values never share a folder. An ordinary lower-case id stands for
 /// itself, and other characters are percent-encoded. A tag (`~` and the start of
 /// the SHA-256 of the whole id) follows an id that is too long, and one with
 /// upper-case letters, which some file systems do not tell from lower-case
 /// ones. No file system is left to make its own sense of a dot at either end or
 /// of the names that Windows reserves for devices.
 ///
-/// `shown` is the id without the credentials that a client has put into it; the
+/// `shown` is the value without the credentials that a client has put into it; the
 /// tag tells two of these apart.
-pub(super) fn folder(meeting: &str, shown: &str) -> String {
-    if meeting.is_empty() {
-        // Not an escape, and so the name of no other meeting.
+pub(super) fn folder(value: &str, shown: &str) -> String {
+    if value.is_empty() {
+        // Not an escape, and so the folder of no other value.
         return "%empty".to_owned();
     }
     let mut name = utf8_percent_encode(shown, ESCAPED).to_string();
@@ -39,10 +53,10 @@ pub(super) fn folder(meeting: &str, shown: &str) -> String {
         name.push_str("%2E");
     }
     let has_upper_case = shown.bytes().any(|byte| byte.is_ascii_uppercase());
-    if name.len() > MAX_LENGTH || has_upper_case || shown != meeting {
+    if name.len() > MAX_LENGTH || has_upper_case || shown != value {
         name.truncate(MAX_LENGTH);
         name.push('~');
-        name.push_str(&text::hex(&Sha256::digest(meeting)[..8]));
+        name.push_str(&text::hex(&Sha256::digest(value)[..8]));
     }
     name
 }
@@ -51,14 +65,44 @@ pub(super) fn folder(meeting: &str, shown: &str) -> String {
 /// colons that some file systems dislike), its source, and the end of its
 /// session id, which is the random part of a version 7 UUID.
 pub(super) fn file(stream: &StreamInfo, began: Timestamp) -> String {
-    let began = began.strftime("%Y-%m-%dT%H-%M-%SZ");
+    let began = began.strftime(BEGAN);
     let source = stream.source.as_deref().unwrap_or("audio");
     let source = folder(source, source);
     let session = &stream.session_id;
     let tail = session
-        .get(session.len().saturating_sub(12)..)
+        .get(session.len().saturating_sub(TAIL)..)
         .unwrap_or(session);
     format!("{began}-{source}-{}.wav", folder(tail, tail))
+}
+
+const BEGAN: &str = "%Y-%m-%dT%H-%M-%SZ";
+/// Bytes of a time in this form.
+const BEGAN_LENGTH: usize = 20;
+/// Characters of a session id in a file's name.
+const TAIL: usize = 12;
+
+/// Whether a file has a name that [`file`] gives.
+pub(super) fn is_recording(name: &str) -> bool {
+    let Some((began, rest)) = name.split_at_checked(BEGAN_LENGTH) else {
+        return false;
+    };
+    let Some(stem) = rest
+        .strip_prefix('-')
+        .and_then(|rest| rest.strip_suffix(".wav"))
+    else {
+        return false;
+    };
+    let Some((source, tail)) = stem.rsplit_once('-') else {
+        return false;
+    };
+    // Of fewer digits than it has, the parser makes a time as well.
+    let digits = began.bytes().filter(u8::is_ascii_digit).count();
+    let hexadecimal = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
+    digits == 14
+        && jiff::civil::DateTime::strptime(BEGAN, began).is_ok()
+        && !source.is_empty()
+        && tail.len() == TAIL
+        && tail.bytes().all(hexadecimal)
 }
 
 /// Whether Windows would take the name for a device, with or without an
@@ -140,7 +184,8 @@ mod tests {
         let long = "x".repeat(MAX_LENGTH);
         names.extend(
             [
-                "con", "Con", "CON", "%63on", "%empty", "%2e", "..%2f", "con.", ".con",
+                "con", "Con", "CON", "%63on", "%empty", "%none", "none", "%2e", "..%2f", "con.",
+                ".con",
             ]
             .map(str::to_owned),
         );
@@ -151,7 +196,8 @@ mod tests {
         names.sort();
         names.dedup();
 
-        let mut seen = HashMap::new();
+        let missing = String::from("nothing at all");
+        let mut seen = HashMap::from([(MISSING.to_owned(), &missing)]);
         for name in &names {
             let folder = folder(name);
             assert!(
@@ -181,5 +227,49 @@ mod tests {
             file(&stream_info("m1"), began),
             "2026-11-22T20-57-33Z-mic-9f1e6a1b7c5f.wav"
         );
+    }
+
+    #[test]
+    fn only_what_is_named_like_a_recording_is_one() {
+        let began = Timestamp::from_second(1_795_381_053).expect("time");
+        let ours = file(&stream_info("m1"), began);
+        assert!(is_recording(&ours), "{ours}");
+        let mut stream = stream_info("m1");
+        stream.source = None;
+        assert!(is_recording(&file(&stream, began)));
+        stream.source = Some("a-b/../c".repeat(100));
+        assert!(is_recording(&file(&stream, began)));
+        for other in [
+            "",
+            "notes.txt",
+            "a.wav",
+            "2026-11-22T20-57-33Z-mic-9f1e6a1b7c5f.wav.part",
+            "2026-11-22T20-57-33Z-mic-9f1e6a1b7c5f.mp3",
+            "2026-11-22T20-57-33Z-mic-9f1e6a1b7c5.wav",
+            "2026-11-22T20-57-33Z-mic-9F1E6A1B7C5F.wav",
+            "2026-11-22T20-57-33Z-mic-interview-nr1.wav",
+            "2026-11-22T20-57-33Z--9f1e6a1b7c5f.wav",
+            "2026-11-22T20-57-33Z-9f1e6a1b7c5f.wav",
+            "2026-13-22T20-57-33Z-mic-9f1e6a1b7c5f.wav",
+            "2026-11-22 20-57-33Z-mic-9f1e6a1b7c5f.wav",
+            "copy-of-2026-11-22T20-57-33Z-mic-9f1e6a1b7c5f.wav",
+            "äääääääääääää-mic-9f1e6a1b7c5f.wav",
+        ] {
+            assert!(!is_recording(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_operator_names_folders_that_every_file_system_takes() {
+        for name in ["archive", "Calls_2026", "a.b", "x-1"] {
+            assert!(is_literal(name), "{name}");
+        }
+        let long = "x".repeat(MAX_LENGTH + 1);
+        for name in [
+            "", ".", ".hidden", "a.", "-rf", "a b", "ä", "con", "NUL.txt", "a\\b", "%none", "~",
+            &long,
+        ] {
+            assert!(!is_literal(name), "{name}");
+        }
     }
 }

@@ -9,6 +9,11 @@ use crate::upstream::{Ending, Sealed};
 
 mod crash;
 
+/// One folder for each meeting.
+fn by_meeting(folder: PathBuf) -> Wav {
+    Wav::new(folder).laid_out(&Layout::parse("{meeting}").expect("a layout"))
+}
+
 /// The files under a folder, relative to it.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -25,7 +30,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 #[tokio::test]
 async fn a_stream_becomes_a_file_that_a_person_finds() {
     let root = tempfile::tempdir().expect("folder");
-    let wav = Wav::new(root.path().join("recordings"));
+    let wav = by_meeting(root.path().join("recordings"));
     wav.create_folder().expect("create");
     wav.create_folder().expect("create what exists");
     let mut link = wav.open(stream_info("../../m1")).await.expect("open");
@@ -59,16 +64,21 @@ async fn a_stream_becomes_a_file_that_a_person_finds() {
     assert_eq!(std::fs::read_dir(root.path()).expect("root").count(), 1);
 }
 
-#[tokio::test]
-async fn a_stream_without_audio_leaves_nothing() {
+#[test]
+fn a_stream_without_audio_leaves_nothing() {
     let root = tempfile::tempdir().expect("folder");
-    let wav = Wav::new(root.path().to_owned());
-    let link = wav.open(stream_info("m1")).await.expect("open");
-    assert_eq!(files(root.path()).len(), 1);
-    assert_eq!(
-        link.seal(Ending::Complete).await.expect("seal"),
-        Sealed { bytes: 0 }
-    );
+    let wav = by_meeting(root.path().to_owned());
+    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    runtime.block_on(async {
+        let link = wav.open(stream_info("m1")).await.expect("open");
+        assert_eq!(files(root.path()).len(), 1);
+        assert_eq!(
+            link.seal(Ending::Complete).await.expect("seal"),
+            Sealed { bytes: 0 }
+        );
+    });
+    // What lets go of the file has come to its end.
+    drop(runtime);
     assert_eq!(std::fs::read_dir(root.path()).expect("root").count(), 0);
 }
 
@@ -95,18 +105,39 @@ fn an_open_that_is_given_up_leaves_nothing() {
 }
 
 #[test]
+fn folders_are_made_as_deep_as_they_go_and_removed_where_nothing_is_left_in_them() {
+    let root = tempfile::tempdir().expect("folder");
+    let layout = Layout::parse("calls/{tenant}/{source}/{meeting}").expect("a layout");
+    let wav = Wav::new(root.path().to_owned()).laid_out(&layout);
+    let below = |path: &str| root.path().join("calls/%none/mic").join(path);
+    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    runtime.block_on(async {
+        let mut kept = wav.open(stream_info("m1")).await.expect("open");
+        send(&mut *kept, &[1; 640]).await.expect("send");
+        kept.seal(Ending::Complete).await.expect("seal");
+        let empty = wav.open(stream_info("m2")).await.expect("open");
+        assert_eq!(std::fs::read_dir(below("m2")).expect("m2").count(), 1);
+        empty.seal(Ending::Complete).await.expect("seal");
+    });
+    // What lets go of the files has come to its end.
+    drop(runtime);
+    assert!(!below("m2").exists());
+    assert_eq!(std::fs::read_dir(below("m1")).expect("m1").count(), 1);
+}
+
+#[test]
 fn a_folder_that_vanishes_while_a_stream_opens_is_made_again() {
     let root = tempfile::tempdir().expect("folder");
-    let folder = root.path().join("m1");
-    let path = folder.join("a.wav");
+    let folder = root.path().join("t1");
+    let path = folder.join("m1/a.wav");
     let format = Format::of(&handshake("pcm_s16le", 16_000, 1)).expect("format");
     let given_up = AtomicBool::new(false);
     std::thread::scope(|scope| {
         // Fewer times than a file is tried for, so that however the two are
-        // scheduled each file is made.
+        // scheduled each file is made: one removal of both may fail it twice.
         let remover = scope.spawn(|| {
-            for _ in 1..ATTEMPTS {
-                while std::fs::remove_dir(&folder).is_err() {
+            for _ in 1..ATTEMPTS / 2 {
+                while std::fs::remove_dir(folder.join("m1")).is_err() {
                     if given_up.load(Ordering::Relaxed) {
                         return;
                     }
@@ -114,7 +145,7 @@ fn a_folder_that_vanishes_while_a_stream_opens_is_made_again() {
                 }
             }
         });
-        let created = std::iter::repeat_with(|| Track::create(&folder, path.clone(), format))
+        let created = std::iter::repeat_with(|| Track::create(root.path(), path.clone(), format))
             .take_while(|_| !remover.is_finished())
             .try_for_each(|track| track.map(drop));
         given_up.store(true, Ordering::Relaxed);
@@ -129,8 +160,7 @@ async fn a_file_is_never_overwritten() {
     let format = Format::of(&handshake("pcm_s16le", 16_000, 1)).expect("format");
     std::fs::create_dir(root.path().join("m1")).expect("folder");
     std::fs::write(&path, b"precious").expect("file");
-    let refused =
-        Track::create(&root.path().join("m1"), path.clone(), format).expect_err("refused");
+    let refused = Track::create(root.path(), path.clone(), format).expect_err("refused");
     assert_eq!(
         refused.open_error().to_string(),
         "recording is not possible"
@@ -141,7 +171,7 @@ async fn a_file_is_never_overwritten() {
 #[tokio::test]
 async fn a_stream_that_cannot_be_recorded_is_refused_in_words_without_paths() {
     async fn refusal(folder: &Path, stream: StreamInfo) -> (String, String) {
-        let error = Wav::new(folder.to_owned())
+        let error = by_meeting(folder.to_owned())
             .open(stream)
             .await
             .expect_err("refused");

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::failure::Failure;
 use super::format::{Format, HEADER};
+use super::live::Live;
 
-/// How often a file is tried for. Its folder may vanish between the two steps
-/// of making it, as the last recording in it was empty and has just ended.
+/// How often a file is tried for. Its folders may vanish between the steps of
+/// making it, as the last recording in them was empty or has become too old.
 pub(super) const ATTEMPTS: u32 = 100;
 
 /// The file, and how far it is written.
@@ -23,17 +24,22 @@ pub(super) struct Track {
     failure: Option<Failure>,
     /// Whether the disk has the file's name too.
     named: bool,
+    /// The folder that all others are in, which is never made or removed.
+    root: PathBuf,
+    /// Let go of last: until then nobody removes the file for its age.
+    _live: Live,
 }
 
 impl Track {
-    /// Creates the file, readable by its owner and group, with the header of an
-    /// empty recording. Blocks.
+    /// Creates the file, which is somewhere below `root`, readable by its owner and group, with the
+    /// header of an empty recording. Blocks.
     ///
     /// # Errors
     /// [`Failure::Disk`].
-    pub(super) fn create(folder: &Path, path: PathBuf, format: Format) -> Result<Self, Failure> {
+    pub(super) fn create(root: &Path, path: PathBuf, format: Format) -> Result<Self, Failure> {
         let path: Arc<Path> = path.into();
-        let file = create_file(folder, &path).map_err(|cause| Failure::disk(&path, cause))?;
+        let live = Live::of(&path);
+        let file = create_file(root, &path).map_err(|cause| Failure::disk(&path, cause))?;
         let track = Self {
             file,
             path,
@@ -41,6 +47,8 @@ impl Track {
             written: 0,
             failure: None,
             named: false,
+            root: root.to_owned(),
+            _live: live,
         };
         track
             .write_header()
@@ -97,7 +105,7 @@ impl Track {
         if !self.named {
             // A file whose name is lost with the power is lost, and so is one
             // whose folder is.
-            for folder in self.path.ancestors().skip(1).take(2) {
+            for folder in folders(&self.root, &self.path).chain([&*self.root]) {
                 File::open(folder)?.sync_all()?;
             }
             self.named = true;
@@ -139,19 +147,34 @@ impl Drop for Track {
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove an empty recording");
         }
-        if let Some(folder) = self.path.parent() {
-            // Refused, as it should be, while other recordings are in it.
-            let _ = fs::remove_dir(folder);
+        remove_folders(&self.root, &self.path);
+    }
+}
+
+/// The folders that a file is in below `root`, the innermost first.
+fn folders<'a>(root: &'a Path, path: &'a Path) -> impl DoubleEndedIterator<Item = &'a Path> {
+    let folders = path.ancestors().skip(1);
+    let folders: Vec<_> = folders.take_while(|folder| *folder != root).collect();
+    folders.into_iter()
+}
+
+/// Removes the folders below `root` that a file was in, as far as nothing else is in them. Blocks.
+pub(super) fn remove_folders(root: &Path, path: &Path) {
+    for folder in folders(root, path) {
+        // Refused, as it should be, while other recordings are in it.
+        if fs::remove_dir(folder).is_err() {
+            return;
         }
     }
 }
 
-/// Creates a file that did not exist, in a folder that may.
-fn create_file(folder: &Path, path: &Path) -> io::Result<File> {
+/// Creates a file that did not exist, in folders that may.
+fn create_file(root: &Path, path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o640);
     for _ in 0..ATTEMPTS {
-        match create_folder(folder).and_then(|()| options.open(path)) {
+        let created = folders(root, path).rev().try_for_each(create_folder);
+        match created.and_then(|()| options.open(path)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             result => return result,
         }

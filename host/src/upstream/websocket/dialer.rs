@@ -88,12 +88,14 @@ impl Dialer {
     }
 
     async fn start(&self, stream: StreamInfo) -> Result<Box<dyn Link>, OpenError> {
-        let Some(folder) = &self.backend.tee else {
+        let Some(recordings) = &self.backend.tee else {
             return self.relay(stream, Absent::Refuses).await;
         };
         // First the recording: it is to be complete even if the backend is not
         // there.
-        let wav = Wav::new(self.data_dir.join(folder)).watched(&self.name, self.backend.min_free);
+        let wav = Wav::new(self.data_dir.join(&recordings.folder))
+            .laid_out(&recordings.layout)
+            .watched(&self.name, self.backend.min_free);
         let recording = match wav.open(stream.clone()).await {
             Ok(recording) => Some(recording),
             // The backend is fine, and nobody was promised a recording.

@@ -7,8 +7,8 @@
 use axum::http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::credentials;
-use crate::facts::{Credentials, Facts};
+use crate::facts::Facts;
+use crate::upstream::fact::{Fact, FactError};
 
 /// All but the unreserved characters of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -43,17 +43,6 @@ pub enum Scheme {
 enum Piece {
     Literal(String),
     Place(Fact),
-}
-
-/// What fills a place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fact {
-    /// A parameter of the route's path.
-    Param(String),
-    /// A parameter of the query; nothing where the client left it out.
-    Query(String),
-    /// An attribute that a policy left, by its full name.
-    Attribute(String),
 }
 
 /// Why a text is no template.
@@ -154,15 +143,10 @@ impl Template {
     /// # Errors
     /// Where it has none.
     pub fn expand(&self, facts: &Facts) -> Result<String, ExpandError> {
-        self.expand_with(|fact| match fact {
-            Fact::Param(name) => Ok(facts.param(name).unwrap_or_default().to_owned()),
-            Fact::Query(name) => Ok(facts
-                .query(name, Credentials::Withheld)
-                .unwrap_or_default()
-                .into_owned()),
-            Fact::Attribute(name) => facts
-                .attribute(name)
-                .ok_or_else(|| ExpandError::Missing(name.clone())),
+        self.expand_with(|fact| match (fact.value(facts), fact) {
+            (Some(value), _) => Ok(value),
+            (None, Fact::Attribute(name)) => Err(ExpandError::Missing(name.clone())),
+            (None, Fact::Param(_) | Fact::Query(_)) => Ok(String::new()),
         })
     }
 
@@ -256,16 +240,10 @@ fn pieces(mut text: &str) -> Result<Vec<Piece>, TemplateError> {
 }
 
 fn fact(name: &str) -> Result<Fact, TemplateError> {
-    match name.split_once('.') {
-        Some((_, "")) | Some(("", _)) | None => Err(TemplateError::Unknown(name.to_owned())),
-        Some(("param", param)) => Ok(Fact::Param(param.to_owned())),
-        Some(("query", query)) if credentials::is_parameter(query) => {
-            Err(TemplateError::Secret(name.to_owned()))
-        }
-        Some(("query", query)) => Ok(Fact::Query(query.to_owned())),
-        Some(("header", _)) => Err(TemplateError::Unknown(name.to_owned())),
-        Some(_) => Ok(Fact::Attribute(name.to_owned())),
-    }
+    Fact::parse(name).map_err(|error| match error {
+        FactError::Unknown => TemplateError::Unknown(name.to_owned()),
+        FactError::Secret => TemplateError::Secret(name.to_owned()),
+    })
 }
 
 #[cfg(test)]

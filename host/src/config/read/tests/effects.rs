@@ -321,4 +321,20 @@ fn options_of_the_server_and_of_backends_that_others_make_meaningless_are_told_o
         &format!("registry_realms = [\"sso.example.net\"]\n{text}"),
         "`registry_realms` has no effect: there are no credentials",
     );
+
+#[test]
+fn folders_after_somebody_whom_nobody_knows_are_told_of() {
+    let open = |path: &str| {
+        let config = broken("kind = \"discard\"", &format!("kind = \"wav\"\n{path}"));
+        let route = "[routes.open]\npaths = [\"/open\"]\nupstream = \"sink\"";
+        format!("{config}\n{route}\n")
+    };
+    for word in ["tenant", "user"] {
+        warned(
+            &open(&format!("path = \"{{{word}}}/{{date}}\"")),
+            "policy that verifies tokens: they are called `%none`",
+        );
+    }
+    assert_eq!(warnings(&open("")), "");
+    assert_eq!(warnings(&open("path = \"{date}\"")), "");
 }

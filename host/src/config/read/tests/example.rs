@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::config::{BUILTINS, Component, HandshakeMode, KeySet, Policy, Route, Server, Upstream};
+use crate::config::{BUILTINS, Component, HandshakeMode, KeySet, Policy, Route, Server};
 
 const EXAMPLE: &str = include_str!("../../../../sluice.example.toml");
 
@@ -145,16 +145,7 @@ fn settings(config: &Config) -> Vec<String> {
         all.push(format!("{config:?}"));
     }
     for (name, upstream) in upstreams {
-        match upstream {
-            Upstream::Wav {
-                folder,
-                place: _,
-                min_free,
-            } => all.push(format!("{name} wav {folder:?} {min_free:?}")),
-            Upstream::Echo | Upstream::Discard | Upstream::WebSocket(_) => {
-                all.push(format!("{name} {upstream:?}"))
-            }
-        }
+        all.push(format!("{name} {upstream:?}"));
     }
     for (name, route) in routes {
         let Route {

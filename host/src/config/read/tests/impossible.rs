@@ -443,11 +443,13 @@ fn a_stream_is_held_only_where_it_is_said_what_becomes_of_its_audio() {
         "`receipts` promises a recording, and there is none",
         "write `tee = \"wav\"` as well",
     );
-    backend(
-        "folder = \"calls\"",
-        "`folder` is for streams that are recorded",
-        "write `tee = \"wav\"`",
-    );
+    for option in ["folder", "path", "keep_for", "keep_total"] {
+        backend(
+            &format!("{option} = \"calls\""),
+            &format!("`{option}` is for streams that are recorded"),
+            "write `tee = \"wav\"`",
+        );
+    }
     let plain = broken(
         "kind = \"discard\"",
         "kind = \"websocket\"\nurl = \"ws://h/x\"\ntee = \"wav\"",
@@ -457,6 +459,166 @@ fn a_stream_is_held_only_where_it_is_said_what_becomes_of_its_audio() {
     assert!(
         plain.contains("those of [routes.ingest] have no handshake"),
         "{plain}"
+    );
+}
+
+#[test]
+fn folders_of_recordings_that_cannot_be_are_refused() {
+    let tee = "kind = \"websocket\"\nurl = \"ws://h/x\"\ntee = \"wav\"";
+    for kind in ["kind = \"wav\"", tee] {
+        for (path, message, help) in [
+            (
+                "{tennant}/{date}",
+                "`path` has a mistake: nothing is called {tennant}",
+                "did you mean {tenant}? there are {tenant}, {user}, {date}, {meeting}, {route}, \
+                 {source}, {session}, {param.NAME} of the route's path, {query.NAME} and \
+                 {POLICY.NAME}, which a policy left",
+            ),
+            (
+                "{meeting_id}",
+                "nothing is called {meeting_id}",
+                "did you mean {meeting}?",
+            ),
+            (
+                "../{tenant}",
+                "\"..\" leads to another folder",
+                "folders below `folder`",
+            ),
+            (
+                "/calls/{tenant}",
+                "it is an absolute path",
+                "folders below `folder`",
+            ),
+            (
+                "{tenant}//{date}",
+                "a folder in it has no name",
+                "folders below `folder`",
+            ),
+            (
+                "{tenant}-{user}",
+                "has more in it than one placeholder",
+                "a folder of its own",
+            ),
+            (
+                ".calls/{tenant}",
+                "\".calls\" cannot be the name of a folder",
+                "write up to 120",
+            ),
+            (
+                "{tenant",
+                "the braces of \"{tenant\" do not match",
+                "write a placeholder as",
+            ),
+            (
+                "{query.token}",
+                "{query.token} would put a secret",
+                "leave it out",
+            ),
+            (
+                "{param.room}",
+                "[upstreams.sink] needs the path parameter `room`, and [routes.ingest] has a path \
+                 without it",
+                "put {room} into it",
+            ),
+            (
+                "{auth.tenant}",
+                "[upstreams.sink] needs `auth.tenant`",
+                "there are: `auth.email`",
+            ),
+            (
+                "{guard.x}",
+                "no policy \"guard\" is asked before it",
+                "put \"guard\"",
+            ),
+        ] {
+            let with = format!("{kind}\npath = \"{path}\"");
+            mistake("kind = \"discard\"", &with, message, help);
+        }
+        good(&broken(
+            "kind = \"discard\"",
+            &format!("{kind}\npath = \"calls/{{tenant}}/{{param.meeting_id}}\""),
+        ));
+    }
+    // The picture points at the part that is wrong.
+    let pointing = "kind = \"wav\"\npath = \"calls/{tennant}/{date}\"";
+    let picture = report(&broken("kind = \"discard\"", pointing));
+    let lines: Vec<&str> = picture.lines().collect();
+    let line = lines
+        .iter()
+        .position(|line| line.contains("{tennant}/{date}\""))
+        .unwrap();
+    let at = lines[line].find("{tennant}").unwrap();
+    assert_eq!(lines[line + 1][at..].trim(), "^^^^|^^^^", "{picture}");
+}
+
+#[test]
+fn upstreams_that_share_a_folder_must_get_on() {
+    let two = |one: &str, other: &str| {
+        let first = broken("kind = \"discard\"", &format!("kind = \"wav\"\n{one}"));
+        let second = "[upstreams.more]\nkind = \"websocket\"\nurl = \"ws://h/x\"\ntee = \"wav\"";
+        format!("{first}\n{second}\n{other}\n")
+    };
+    let path = "path = \"{meeting}\"";
+    let keep = "keep_for = \"90d\"";
+    for (one, other, message) in [
+        (path, "", "record in one folder, each with another `path`"),
+        (
+            path,
+            "folder = \"./recordings/\"",
+            "each with another `path`",
+        ),
+        (keep, "", "keep their recordings differently"),
+        (
+            "keep_total = \"1GiB\"",
+            "folder = \"recordings/more\"",
+            "keep their recordings differently",
+        ),
+        (keep, "folder = \".\"", "keep their recordings differently"),
+    ] {
+        let report = report(&two(one, other));
+        let flat = report.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(message), "{report}");
+        assert!(
+            flat.contains("[upstreams.more] and [upstreams.sink]"),
+            "{report}"
+        );
+    }
+    for (one, other) in [
+        ("", ""),
+        (path, path),
+        (keep, keep),
+        (keep, "folder = \"elsewhere\""),
+        (keep, "folder = \"recordings-more\""),
+        (path, "folder = \"recordings/more\""),
+    ] {
+        good(&two(one, other));
+    }
+}
+
+#[test]
+fn recordings_may_be_kept_for_many_years_and_no_bound_is_no_bound() {
+    let bounds = |options: &str| {
+        let options = format!("kind = \"wav\"\n{options}");
+        let config = good(&broken("kind = \"discard\"", &options));
+        config.upstreams["sink"].recordings().unwrap().bounds
+    };
+    let kept = bounds("keep_for = \"10years\"\nkeep_total = \"500GiB\"");
+    assert_eq!(kept.age.unwrap().as_secs() / 86_400, 3652);
+    assert_eq!(kept.total, Some(500 << 30));
+    for none in ["", "keep_for = \"0s\"\nkeep_total = \"0B\""] {
+        assert!(bounds(none).keep_all());
+    }
+    mistake(
+        "kind = \"discard\"",
+        "kind = \"wav\"\nkeep_for = 90",
+        "`keep_for` needs a unit",
+        "write \"90h\" or \"90d\"",
+    );
+    mistake(
+        "kind = \"discard\"",
+        "kind = \"wav\"\nkeep_total = \"500G\"",
+        "`keep_total` cannot be read as a size",
+        "such as",
     );
 }
 

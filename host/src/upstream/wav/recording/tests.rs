@@ -17,10 +17,9 @@ struct Bench {
 
 fn bench(codec: &str, sample_rate: u32, channels: u16) -> Bench {
     let folder = tempfile::tempdir().expect("folder");
-    let meeting = folder.path().join("m1");
-    let path = meeting.join("a.wav");
+    let path = folder.path().join("m1/a.wav");
     let format = Format::of(&handshake(codec, sample_rate, channels)).expect("format");
-    let track = Track::create(&meeting, path.clone(), format).expect("track");
+    let track = Track::create(folder.path(), path.clone(), format).expect("track");
     let room = Room::of_recordings(folder.path());
     let file = Kept::new(room, Shared::new(track));
     Bench {

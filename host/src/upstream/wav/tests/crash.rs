@@ -12,7 +12,7 @@ use crate::upstream::testing;
 const FOLDER: &str = "SLUICE_TEST_RECORDINGS";
 
 async fn open(folder: &Path) -> Box<dyn Link> {
-    Wav::new(folder.to_owned())
+    by_meeting(folder.to_owned())
         .open(stream_info("m1"))
         .await
         .expect("open")
