@@ -29,6 +29,7 @@ const POLICY_BUCKETS: [f64; 9] = [
 const ACCEPTED: &str = "sluice_connections_accepted_total";
 const LIVE: &str = "sluice_connections_live";
 const ACCEPT_WAITS: &str = "sluice_accept_waits_total";
+const PUSHED_OUT: &str = "sluice_connections_pushed_out_total";
 const HTTP_REFUSED: &str = "sluice_http_refused_total";
 const CLOSES: &str = "sluice_closes_total";
 const DELIVERIES: &str = "sluice_close_deliveries_total";
@@ -98,7 +99,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 32] = [
+pub const ALL: [Metric; 33] = [
     metric(
         ACCEPTED,
         Kind::Counter,
@@ -116,6 +117,12 @@ pub const ALL: [Metric; 32] = [
         Kind::Counter,
         &[],
         "Times that accepting waited because there was no seat left",
+    ),
+    metric(
+        PUSHED_OUT,
+        Kind::Counter,
+        &[],
+        "Connections closed before their upgrade to make room: their address had too many such",
     ),
     metric(
         HTTP_REFUSED,
@@ -339,6 +346,11 @@ impl Drop for Live {
 /// Accepting had to wait.
 pub fn accept_waits() {
     counter!(ACCEPT_WAITS).increment(1);
+}
+
+/// A connection had to make room before its upgrade.
+pub fn pushed_out() {
+    counter!(PUSHED_OUT).increment(1);
 }
 
 /// A request was no valid upgrade.

@@ -81,10 +81,10 @@ pub fn begin(
     let remote = gateway.proxies.client(arrival.remote, lines);
     // What a client is refused for without a look at what it sent is decided
     // before anything is made of that.
-    let welcome = match (&seat.place, &route) {
-        (None, _) => Err(Cause::Overloaded),
+    let welcome = match (seat.has_place(), &route) {
+        (false, _) => Err(Cause::Overloaded),
         (_, None) => Err(Cause::NotFound),
-        (Some(_), Some(route)) => request::check_size(head).map(|()| Arc::clone(route)),
+        (true, Some(route)) => request::check_size(head).map(|()| Arc::clone(route)),
     };
     let (facts, verdict) = match welcome {
         Ok(route) => {

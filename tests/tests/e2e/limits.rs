@@ -9,6 +9,7 @@ use sluice_tests::client::{self, Client, Library, handshake};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
 use sluice_tests::raw::{self, Raw};
+use sluice_tests::tls::Authority;
 use sluice_tests::{command, eventually, token, with_both_clients};
 use tungstenite::protocol::frame::coding::{Control, OpCode};
 
@@ -101,6 +102,63 @@ fn beyond_the_refusals_connections_wait_and_are_served_in_the_end() {
     for mut peer in waiting {
         assert_eq!(peer.response().status, 101);
         close(peer, 1000);
+    }
+}
+
+/// Occupies the gateway from an address of its own with connections that say no more than this.
+fn occupy(gateway: &Gateway, words: &[u8]) -> Vec<Raw> {
+    let one = || {
+        let mut peer = Raw::connect_from([127, 0, 0, 2].into(), gateway.address());
+        // It may have had to make room already.
+        drop(peer.write(words));
+        peer
+    };
+    (0..200).map(|_| one()).collect()
+}
+
+#[test]
+fn what_one_address_holds_before_its_upgrade_keeps_nobody_out() {
+    let config = lanes(64, 8).set("server", "header_timeout", json!("10min"));
+    let request = raw::upgrade_request("/echo");
+    let (half, rest) = request.split_at(40);
+    for words in ["", "G", half] {
+        let gateway = Gateway::start(&config);
+        let mut slow = Raw::connect(gateway.address());
+        slow.write(half.as_bytes()).unwrap();
+        let occupied = occupy(&gateway, words.as_bytes());
+        let others: Vec<_> = (0..40).map(|_| stream(&gateway)).collect();
+        assert!(gateway.metric("sluice_connections_pushed_out_total") > 0.0);
+        // Whoever has few may take his time.
+        assert_eq!(slow.request(rest).status, 101);
+        close(slow, 1000);
+        drop(occupied);
+        for peer in others {
+            close(peer, 1000);
+        }
+    }
+}
+
+#[test]
+fn tls_handshakes_of_one_address_keep_nobody_out() {
+    let authority = Authority::new();
+    let config = lanes(64, 8).set("server", "header_timeout", json!("10min"));
+    let config = authority.secure(config);
+    // The beginning of a ClientHello.
+    for words in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
+        let gateway = Gateway::start(&config);
+        let _occupied = occupy(&gateway, words);
+        let mut others: Vec<_> = (0..20)
+            .map(|_| {
+                let mut peer = Raw::connect(gateway.address()).over_tls(&authority);
+                peer.upgrade("/echo");
+                peer
+            })
+            .collect();
+        assert!(gateway.metric("sluice_connections_pushed_out_total") > 0.0);
+        for peer in &mut others {
+            peer.write(&raw::text("there?")).unwrap();
+            assert_eq!(peer.frame().expect("an answer").payload, b"there?");
+        }
     }
 }
 
