@@ -13,7 +13,7 @@
 //! together may need; a stream for which there are none is refused.
 //!
 //! When nearly all places are taken, the last ones are for clients that have few. What a client holds
-//! before its upgrade is bounded in the same way: see [`openings`].
+//! before its upgrade is bounded in the same way ([`openings`]), and so is memory ([`memory`]).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,9 +23,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::metrics;
 use shares::FAIR_PART;
 
+mod memory;
 mod openings;
 mod shares;
 
+pub use memory::{Charge, Memory, NoMemory};
 pub use openings::{Opening, PushedOut};
 pub use shares::{Holder, Share, Shares, Tally, fair_share, network};
 
@@ -52,6 +54,8 @@ pub struct Lanes {
     upstreams: Arc<Semaphore>,
     shares: Shares,
     holders: Tally<Holder>,
+    /// What connections make the gateway hold.
+    pub memory: Memory,
 }
 
 /// A socket that may be accepted, and its place if it has one.
@@ -107,6 +111,7 @@ impl Lanes {
             upstreams: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             shares: Shares::default(),
             holders: Tally::default(),
+            memory: Memory::default(),
         }
     }
 
@@ -115,6 +120,13 @@ impl Lanes {
     pub fn with_upstreams(mut self, descriptors: usize) -> Self {
         let descriptors = descriptors.min(Semaphore::MAX_PERMITS);
         self.upstreams = Arc::new(Semaphore::new(descriptors));
+        self
+    }
+
+    /// With so many bytes of memory for what connections make the gateway hold.
+    #[must_use]
+    pub fn with_memory(mut self, bytes: usize) -> Self {
+        self.memory = Memory::new(bytes);
         self
     }
 
@@ -137,7 +149,9 @@ impl Lanes {
     /// too many.
     #[must_use]
     pub fn of_address(&self, address: IpAddr) -> Option<Share<Holder>> {
-        let fair = fair_share(self.total, self.places.available_permits());
+        // Those of openings that make room for whoever asks for an upgrade are as good as free.
+        let free = self.places.available_permits() + self.openings.yielding();
+        let fair = fair_share(self.total, free);
         let most = self.shares.per_address.unwrap_or(usize::MAX).min(fair);
         self.holders.take(Holder::Address(network(address)), most)
     }

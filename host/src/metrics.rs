@@ -8,6 +8,7 @@ use ::metrics::{
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
+use crate::lanes::NoMemory;
 use crate::policy::{Outcome, Record};
 use crate::proxies::preamble::PreambleError;
 use crate::tls::failure::TlsFailure;
@@ -41,6 +42,8 @@ const UNRECORDED: &str = "sluice_decisions_unrecorded_total";
 const RECEIVED: &str = "sluice_received_bytes_total";
 const SENT: &str = "sluice_sent_bytes_total";
 const UNKNOWN: &str = "sluice_unknown_messages_total";
+const MEMORY_HELD: &str = "sluice_memory_held_bytes";
+const MEMORY_REFUSED: &str = "sluice_memory_refused_total";
 const CLAIMS: &str = "sluice_claims";
 const TASKS: &str = "sluice_tasks";
 const INSTANCES: &str = "sluice_policy_instances";
@@ -99,7 +102,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 33] = [
+pub const ALL: [Metric; 35] = [
     metric(
         ACCEPTED,
         Kind::Counter,
@@ -245,6 +248,18 @@ pub const ALL: [Metric; 33] = [
         "Keys that are exclusively claimed",
     ),
     metric(TASKS, Kind::Gauge, &[], "Tasks of the runtime"),
+    metric(
+        MEMORY_HELD,
+        Kind::Gauge,
+        &[],
+        "Bytes that connections make the gateway hold, in steps of 16 KiB each",
+    ),
+    metric(
+        MEMORY_REFUSED,
+        Kind::Counter,
+        &["reason"],
+        "Connections and parked streams ended because they would hold more: full (all of them) or share (of one holder)",
+    ),
     metric(
         INSTANCES,
         Kind::Gauge,
@@ -426,13 +441,19 @@ pub fn unrecorded(reason: &'static str, decisions: u64) {
 }
 
 /// What is held at the time of asking.
-pub fn held(claims: usize, instances: u64) {
+pub fn held(claims: usize, instances: u64, memory: usize) {
     let tasks = tokio::runtime::Handle::current()
         .metrics()
         .num_alive_tasks();
     set(CLAIMS, claims as u64);
     set(INSTANCES, instances);
+    set(MEMORY_HELD, memory as u64);
     set(TASKS, tasks as u64);
+}
+
+/// A connection or a parked stream would have held too much.
+pub fn memory_refused(refused: NoMemory) {
+    counter!(MEMORY_REFUSED, "reason" => refused.word()).increment(1);
 }
 
 /// Newcomers are served with this generation.

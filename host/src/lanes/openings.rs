@@ -112,6 +112,16 @@ impl Openings {
         Some(place)
     }
 
+    /// Places of connections that can be pushed out.
+    pub(super) fn yielding(&self) -> usize {
+        let queues = self.lock();
+        let greedy = queues.greedy.iter();
+        let held = greedy.filter_map(|address| queues.by_address.get(address));
+        held.flat_map(BTreeMap::values)
+            .filter(|entry| entry.place.is_some())
+            .count()
+    }
+
     // A map keeps its invariants at every step, so poisoning carries no news.
     fn lock(&self) -> MutexGuard<'_, Queues> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)

@@ -162,6 +162,57 @@ fn tls_handshakes_of_one_address_keep_nobody_out() {
     }
 }
 
+#[test]
+fn unfinished_messages_of_one_address_take_nobody_elses_memory() {
+    let config = lanes(1000, 8)
+        .set("server", "max_memory", json!("4MiB"))
+        .limit("handshake_timeout", "10min")
+        .limit("message_timeout", "10min")
+        .echo_limit("message_timeout", "10min");
+    let gateway = Gateway::start(&config);
+    let message = raw::text(&"x".repeat(200 * 1024));
+    // Before a handshake and in a stream, and six MiB of each.
+    for path in ["/ingest/m1", "/echo"] {
+        let before = gateway.metric(REFUSED);
+        let mut greedy: Vec<_> = (0..30)
+            .map(|_| {
+                let mut peer = Raw::connect_from([127, 0, 0, 2].into(), gateway.address());
+                peer.upgrade(path);
+                drop(peer.write(&message[..message.len() - 1]));
+                peer
+            })
+            .collect();
+        eventually("connections that hold too much", || {
+            (gateway.metric(REFUSED) >= before + 10.0).then_some(())
+        });
+        assert!(gateway.metric("sluice_memory_held_bytes") <= 4.0 * 1024.0 * 1024.0);
+        let mut other = Raw::connect(gateway.address());
+        other.upgrade("/echo");
+        let said = [7; 100 * 1024];
+        other.write(&raw::binary(&said)).unwrap();
+        assert_eq!(other.frame().expect("an answer").payload, said);
+        close(other, 1000);
+        // Whoever was refused can read why, and the others go on.
+        let last = greedy.last_mut().expect("thirty");
+        let frame = last.message();
+        assert_eq!(frame["code"], "overloaded");
+        assert_eq!(
+            frame["message"],
+            "this client makes the gateway hold too much"
+        );
+        assert_eq!(frame["retryable"], true);
+        let close = last.frame().expect("a Close");
+        assert_eq!(close.close().map(|(code, _)| code), Some(1013));
+        drop(greedy);
+        eventually("all memory back", || {
+            (gateway.metric("sluice_memory_held_bytes") == 0.0).then_some(())
+        });
+    }
+}
+
+/// Connections that were ended because they would hold too much.
+const REFUSED: &str = r#"sluice_memory_refused_total{reason="share"}"#;
+
 /// A gateway of a shell that limits it first.
 fn limited(config: &Config, limit: &str) -> Gateway {
     Gateway::start_as(config, |serve| {
