@@ -101,7 +101,14 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
 }
 
 async fn show_metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    metrics::held(admin.gateway.registry.len(), admin.reloader.instances());
+    let Gateway {
+        registry, lanes, ..
+    } = &*admin.gateway;
+    metrics::held(
+        registry.len(),
+        admin.reloader.instances(),
+        lanes.memory.held(),
+    );
     (
         [(header::CONTENT_TYPE, METRICS_TYPE)],
         admin.recorder.render(),

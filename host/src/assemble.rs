@@ -51,6 +51,7 @@ pub async fn assemble(
         generation: Arc::new(generation).into(),
         lanes: Lanes::new(room.places, config.server.max_refusals)
             .with_upstreams(room.upstreams)
+            .with_memory(config.server.max_memory)
             .with_shares(config.server.shares.clone()),
         proxies: config.server.proxies.clone(),
         default_limits: Arc::default(),

@@ -154,6 +154,8 @@ pub struct Server {
     pub max_refusals: usize,
     /// Streams that may wait for their clients at once.
     pub max_parked: usize,
+    /// Bytes that all connections together may make the gateway hold.
+    pub max_memory: usize,
     /// What one client may have of the gateway.
     pub shares: Shares,
     /// Serves TLS, and nothing else, where it is there.
@@ -189,6 +191,7 @@ impl Server {
             max_connections,
             max_refusals,
             max_parked,
+            max_memory,
             shares,
             tls,
             admin,
@@ -209,6 +212,7 @@ impl Server {
             ("max_connections", *max_connections == other.max_connections),
             ("max_refusals", *max_refusals == other.max_refusals),
             ("max_parked", *max_parked == other.max_parked),
+            ("max_memory", *max_memory == other.max_memory),
             (
                 "max_connections_per_address, max_connections_per_user, \
                  max_connections_per_tenant, max_parked_per_client",

@@ -12,25 +12,32 @@
 //! a stream that is parked or slow to be sealed. There are as many as all places
 //! together may need; a stream for which there are none is refused.
 //!
-//! When nearly all places are taken, the last ones are for clients that have few.
+//! When nearly all places are taken, the last ones are for clients that have few. What a client holds
+//! before its upgrade is bounded in the same way ([`openings`]), and so is memory ([`memory`]).
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::metrics;
+use shares::FAIR_PART;
+
+mod memory;
+mod openings;
 mod shares;
 
-pub use shares::{Holder, Share, Shares, Tally, network};
+pub use memory::{Charge, Memory, NoMemory};
+pub use openings::{Opening, PushedOut};
+pub use shares::{Holder, Share, Shares, Tally, fair_share, network};
+
+use openings::{Openings, Passage};
 
 /// Descriptors that the process needs for other things than connections:
 /// listeners, logs, runtime, one policy or key file.
 const RESERVED: u64 = 64;
 /// Descriptors that a connection's upstream may need is at least this.
 const LEAST_UPSTREAM: u64 = 1;
-/// The part of the places that is kept for clients that have few, and that such
-/// a client may have.
-const FAIR_PART: usize = 8;
 /// The part of the upstreams' descriptors that all parked streams together may
 /// hold.
 const PARKED_PART: usize = 2;
@@ -41,9 +48,14 @@ pub struct Lanes {
     sockets: Arc<Semaphore>,
     places: Arc<Semaphore>,
     total: usize,
+    /// Free sockets and free places below which those of openings are pushed out.
+    scarce: (usize, usize),
+    openings: Openings,
     upstreams: Arc<Semaphore>,
     shares: Shares,
     holders: Tally<Holder>,
+    /// What connections make the gateway hold.
+    pub memory: Memory,
 }
 
 /// A socket that may be accepted, and its place if it has one.
@@ -51,8 +63,32 @@ pub struct Lanes {
 pub struct Seat {
     /// Held until the socket is closed.
     pub socket: OwnedSemaphorePermit,
-    /// Held until the Close is written; `None` in the lane of refusals.
+    /// Held until the Close is written; `None` in the lane of refusals, and while `opening` has it.
     pub place: Option<OwnedSemaphorePermit>,
+    /// Counts the connection until it asks for its upgrade; `None` where nobody can push it out.
+    pub opening: Option<Opening>,
+}
+
+impl Seat {
+    /// Whether it has a place.
+    #[must_use]
+    pub fn has_place(&self) -> bool {
+        self.place.is_some() || self.opening.as_ref().is_some_and(Opening::has_place)
+    }
+
+    /// The connection has asked for its upgrade: from here on it is owed an answer. False where it
+    /// had to make room before that.
+    #[must_use]
+    pub fn pass(&mut self) -> bool {
+        match self.opening.take().map(Opening::pass) {
+            None => true,
+            Some(Passage::Granted(place)) => {
+                self.place = place;
+                true
+            }
+            Some(Passage::Lost) => false,
+        }
+    }
 }
 
 impl Lanes {
@@ -60,13 +96,22 @@ impl Lanes {
     #[must_use]
     pub fn new(places: usize, refusals: usize) -> Self {
         let sockets = places.saturating_add(refusals).min(Semaphore::MAX_PERMITS);
+        let places = places.min(sockets);
+        // Of a handful there is no share to speak of.
+        let share = match places / FAIR_PART {
+            0 | 1 => usize::MAX,
+            part => part,
+        };
         Self {
             sockets: Arc::new(Semaphore::new(sockets)),
-            places: Arc::new(Semaphore::new(places.min(sockets))),
-            total: places.min(sockets),
+            places: Arc::new(Semaphore::new(places)),
+            total: places,
+            scarce: (sockets / FAIR_PART, places / FAIR_PART),
+            openings: Openings::new(share),
             upstreams: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             shares: Shares::default(),
             holders: Tally::default(),
+            memory: Memory::default(),
         }
     }
 
@@ -75,6 +120,13 @@ impl Lanes {
     pub fn with_upstreams(mut self, descriptors: usize) -> Self {
         let descriptors = descriptors.min(Semaphore::MAX_PERMITS);
         self.upstreams = Arc::new(Semaphore::new(descriptors));
+        self
+    }
+
+    /// With so many bytes of memory for what connections make the gateway hold.
+    #[must_use]
+    pub fn with_memory(mut self, bytes: usize) -> Self {
+        self.memory = Memory::new(bytes);
         self
     }
 
@@ -97,13 +149,9 @@ impl Lanes {
     /// too many.
     #[must_use]
     pub fn of_address(&self, address: IpAddr) -> Option<Share<Holder>> {
-        let part = self.total / FAIR_PART;
-        // Of a handful of places there is no part to keep.
-        let fair = if part > 1 && self.places.available_permits() < part {
-            part
-        } else {
-            usize::MAX
-        };
+        // Those of openings that make room for whoever asks for an upgrade are as good as free.
+        let free = self.places.available_permits() + self.openings.yielding();
+        let fair = fair_share(self.total, free);
         let most = self.shares.per_address.unwrap_or(usize::MAX).min(fair);
         self.holders.take(Holder::Address(network(address)), most)
     }
@@ -135,7 +183,33 @@ impl Lanes {
     #[must_use]
     pub fn seat(&self, socket: OwnedSemaphorePermit) -> Seat {
         let place = Arc::clone(&self.places).try_acquire_owned().ok();
-        Seat { socket, place }
+        Seat {
+            socket,
+            place,
+            opening: None,
+        }
+    }
+
+    /// Counts a connection that is there for its address, until it asks for its upgrade. Where
+    /// sockets or places are scarce, another one may have to make room for it. The address is
+    /// `None` where many clients have it.
+    ///
+    /// What is returned says when the connection itself has to.
+    pub fn open(&self, seat: &mut Seat, address: Option<IpAddr>) -> Option<PushedOut> {
+        let (sockets, places) = self.scarce;
+        let is_scarce =
+            self.sockets.available_permits() < sockets || self.places.available_permits() < places;
+        let lacks_place = seat.place.is_none();
+        let made = is_scarce.then(|| self.openings.push_out(lacks_place));
+        if let Some(place) = made.flatten() {
+            metrics::pushed_out();
+            if lacks_place {
+                seat.place = place;
+            }
+        }
+        let (opening, pushed_out) = self.openings.begin(address?, seat.place.take());
+        seat.opening = Some(opening);
+        Some(pushed_out)
     }
 
     /// Whether the next connection would have to wait.
@@ -241,6 +315,7 @@ mod tests {
         let Seat {
             socket: _lingering,
             place,
+            ..
         } = next(&lanes).await;
         drop(place);
         let next = next(&lanes).await;
@@ -335,6 +410,31 @@ mod tests {
         let shares = seats.each_ref().map(|_| lanes.of_address(other));
         assert!(shares.iter().all(Option::is_some));
         assert!(lanes.of_address(other).is_none());
+    }
+
+    #[tokio::test]
+    async fn openings_of_one_address_make_room_only_when_places_are_scarce() {
+        let lanes = Lanes::new(16, 4);
+        let (greedy, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let open = async |address| {
+            let mut seat = next(&lanes).await;
+            let pushed_out = lanes.open(&mut seat, Some(address)).expect("counted");
+            (seat, Box::pin(pushed_out.wait()))
+        };
+        let mut held = Vec::new();
+        for _ in 0..14 {
+            held.push(open(greedy).await);
+        }
+        let mut is_out = |at: usize| (&mut held[at].1).now_or_never().is_some();
+        assert!((0..14).all(|at| !is_out(at)), "there is enough");
+        let (mut seat, mut newcomer) = open(other).await;
+        assert!(is_out(0) && !is_out(1), "the oldest makes room");
+        assert!(seat.has_place() && seat.pass() && seat.place.is_some());
+        assert!((&mut newcomer).now_or_never().is_none());
+        // One that nobody is charged for is let in as well.
+        let mut seat = next(&lanes).await;
+        assert!(lanes.open(&mut seat, None).is_none() && is_out(1));
+        assert!(seat.pass() && seat.place.is_some());
     }
 
     #[tokio::test]

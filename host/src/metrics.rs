@@ -8,6 +8,7 @@ use ::metrics::{
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
+use crate::lanes::NoMemory;
 use crate::policy::{Outcome, Record};
 use crate::proxies::preamble::PreambleError;
 use crate::tls::failure::TlsFailure;
@@ -29,6 +30,7 @@ const POLICY_BUCKETS: [f64; 9] = [
 const ACCEPTED: &str = "sluice_connections_accepted_total";
 const LIVE: &str = "sluice_connections_live";
 const ACCEPT_WAITS: &str = "sluice_accept_waits_total";
+const PUSHED_OUT: &str = "sluice_connections_pushed_out_total";
 const HTTP_REFUSED: &str = "sluice_http_refused_total";
 const CLOSES: &str = "sluice_closes_total";
 const DELIVERIES: &str = "sluice_close_deliveries_total";
@@ -40,6 +42,8 @@ const UNRECORDED: &str = "sluice_decisions_unrecorded_total";
 const RECEIVED: &str = "sluice_received_bytes_total";
 const SENT: &str = "sluice_sent_bytes_total";
 const UNKNOWN: &str = "sluice_unknown_messages_total";
+const MEMORY_HELD: &str = "sluice_memory_held_bytes";
+const MEMORY_REFUSED: &str = "sluice_memory_refused_total";
 const CLAIMS: &str = "sluice_claims";
 const TASKS: &str = "sluice_tasks";
 const INSTANCES: &str = "sluice_policy_instances";
@@ -101,7 +105,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 35] = [
+pub const ALL: [Metric; 38] = [
     metric(
         ACCEPTED,
         Kind::Counter,
@@ -119,6 +123,12 @@ pub const ALL: [Metric; 35] = [
         Kind::Counter,
         &[],
         "Times that accepting waited because there was no seat left",
+    ),
+    metric(
+        PUSHED_OUT,
+        Kind::Counter,
+        &[],
+        "Connections closed before their upgrade to make room: their address had too many such",
     ),
     metric(
         HTTP_REFUSED,
@@ -260,6 +270,18 @@ pub const ALL: [Metric; 35] = [
     ),
     metric(TASKS, Kind::Gauge, &[], "Tasks of the runtime"),
     metric(
+        MEMORY_HELD,
+        Kind::Gauge,
+        &[],
+        "Bytes that connections make the gateway hold, in steps of 16 KiB each",
+    ),
+    metric(
+        MEMORY_REFUSED,
+        Kind::Counter,
+        &["reason"],
+        "Connections and parked streams ended because they would hold more: full (all of them) or share (of one holder)",
+    ),
+    metric(
         INSTANCES,
         Kind::Gauge,
         &[],
@@ -362,6 +384,11 @@ pub fn accept_waits() {
     counter!(ACCEPT_WAITS).increment(1);
 }
 
+/// A connection had to make room before its upgrade.
+pub fn pushed_out() {
+    counter!(PUSHED_OUT).increment(1);
+}
+
 /// A request was no valid upgrade.
 pub fn http_refused(status: u16) {
     counter!(HTTP_REFUSED, "status" => status.to_string()).increment(1);
@@ -435,13 +462,19 @@ pub fn unrecorded(reason: &'static str, decisions: u64) {
 }
 
 /// What is held at the time of asking.
-pub fn held(claims: usize, instances: u64) {
+pub fn held(claims: usize, instances: u64, memory: usize) {
     let tasks = tokio::runtime::Handle::current()
         .metrics()
         .num_alive_tasks();
     set(CLAIMS, claims as u64);
     set(INSTANCES, instances);
+    set(MEMORY_HELD, memory as u64);
     set(TASKS, tasks as u64);
+}
+
+/// A connection or a parked stream would have held too much.
+pub fn memory_refused(refused: NoMemory) {
+    counter!(MEMORY_REFUSED, "reason" => refused.word()).increment(1);
 }
 
 /// Newcomers are served with this generation.

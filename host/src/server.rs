@@ -92,7 +92,7 @@ async fn take(
     mut stream: TcpStream,
     remote: SocketAddr,
     manners: Manners,
-    seat: Seat,
+    mut seat: Seat,
     gateway: Arc<Gateway>,
 ) {
     let deadline = Instant::now() + manners.header_timeout;
@@ -108,8 +108,33 @@ async fn take(
             Err(error) => return not_introduced(peer, &error),
         },
     };
+    // Behind a proxy are many clients, which it tells apart no sooner than with a head.
+    let client = (!gateway.proxies.trusts(remote.ip())).then_some(remote.ip());
+    let pushed_out = gateway.lanes.open(&mut seat, client);
+    let greeting = greet(stream, remote, manners.tls, seat, gateway, deadline);
+    let Some(pushed_out) = pushed_out else {
+        return greeting.await;
+    };
+    tokio::select! {
+        biased;
+        () = greeting => {}
+        () = pushed_out.wait() => {
+            tracing::debug!(%remote, "closed before its upgrade, to make room");
+        }
+    }
+}
+
+/// Speaks TLS, where the listener does, and HTTP.
+async fn greet(
+    stream: TcpStream,
+    remote: SocketAddr,
+    tls: Option<tls::Acceptor>,
+    seat: Seat,
+    gateway: Arc<Gateway>,
+    deadline: Instant,
+) {
     let arrival = |security| Arrival { remote, security };
-    let Some(tls) = manners.tls else {
+    let Some(tls) = tls else {
         let arrival = arrival(Security::Plain);
         return speak_http(stream, arrival, seat, gateway, deadline).await;
     };
@@ -201,12 +226,12 @@ pub fn http() -> http1::Builder {
 pub async fn speak_http<I: Transport + 'static>(
     io: I,
     arrival: Arrival,
-    seat: Seat,
+    mut seat: Seat,
     gateway: Arc<Gateway>,
     deadline: Instant,
 ) {
     let mut requests = Requests::new(io);
-    let upgraded = until_upgraded(&mut requests, arrival, &seat, &gateway);
+    let upgraded = until_upgraded(&mut requests, arrival, &mut seat, &gateway);
     let remote = arrival.remote;
     let ended = match timeout_at(deadline, upgraded).await {
         Ok(Ok(End::Upgraded(accepting))) => {
@@ -235,7 +260,7 @@ enum End {
     Upgraded(Box<Accepting>),
     /// It gets this answer, and no other.
     Refused(Vec<u8>),
-    /// The client's side has ended.
+    /// The client's side has ended, or the connection has to make room.
     Gone,
 }
 
@@ -244,7 +269,7 @@ enum End {
 async fn until_upgraded<I: Transport>(
     requests: &mut Requests<I>,
     arrival: Arrival,
-    seat: &Seat,
+    seat: &mut Seat,
     gateway: &Arc<Gateway>,
 ) -> io::Result<End> {
     loop {
@@ -256,6 +281,9 @@ async fn until_upgraded<I: Transport>(
         };
         match next {
             Next::Upgrade(accepting) => {
+                if !seat.pass() {
+                    return Ok(End::Gone);
+                }
                 requests.answer(accepting.response()).await?;
                 return Ok(End::Upgraded(accepting));
             }

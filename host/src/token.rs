@@ -159,6 +159,7 @@ mod tests {
                 max_connections: 1,
                 max_refusals: 1,
                 max_parked: 0,
+                max_memory: usize::MAX,
                 shares: crate::lanes::Shares::default(),
                 tls: None,
                 admin: None,

@@ -116,6 +116,11 @@ pub trait Link: Send {
         Poll::Ready(Ok(()))
     }
 
+    /// Bytes that wait in memory, in either direction.
+    fn held(&self) -> usize {
+        0
+    }
+
     /// When the upstream last took anything of what the link holds, where that
     /// is known.
     fn last_progress(&self) -> Option<Instant> {

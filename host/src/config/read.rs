@@ -221,6 +221,10 @@ impl<'a> Reader<'a> {
             max_connections: section.count(self, "max_connections", 8000, Zero::Refused),
             max_refusals: section.count(self, "max_refusals", 256, Zero::Allowed),
             max_parked: section.count(self, "max_parked", 1000, Zero::Allowed),
+            max_memory: match section.memory(self, "max_memory", 4 << 30) {
+                0 => usize::MAX,
+                bytes => bytes,
+            },
             shares: self.shares(&mut section),
             tls: self.tls(&mut section),
             admin: self.admin_listen(&mut section),

@@ -17,7 +17,7 @@ use crate::facts::{self, Facts};
 use crate::keys::{Claims, KeySet, KeySets, TokenError};
 use crate::policy::Rejection;
 use crate::policy::bindings::sluice::policy::log::Level;
-use crate::policy::counters::{Change, CounterError, Counters};
+use crate::policy::counters::{Account, Change, CounterError, Counters};
 use crate::policy::ending::Ending;
 use crate::policy::window::Window;
 use crate::policy::world::World;
@@ -105,7 +105,7 @@ impl Scene {
                 life: LIFE,
             };
             counters
-                .change(name, usize::MAX, key, change)
+                .change(Account::of(name, usize::MAX), key, change)
                 .with_context(|| format!("the counter \"{key}\""))?;
         }
         let since = case
@@ -159,7 +159,7 @@ impl Stage {
     #[must_use]
     pub fn counter(&self, policy: &str, key: &str) -> i64 {
         self.counters
-            .change(policy, usize::MAX, key, Change::None)
+            .change(Account::of(policy, usize::MAX), key, Change::None)
             .unwrap_or_default()
     }
 
@@ -206,14 +206,8 @@ impl World for Stage {
         self.as_told(self.registry.evict(session, key, holder, notice))
     }
 
-    fn count(
-        &self,
-        policy: &str,
-        room: usize,
-        key: &str,
-        change: Change,
-    ) -> Result<i64, CounterError> {
-        self.counters.change(policy, room, key, change)
+    fn count(&self, account: Account<'_>, key: &str, change: Change) -> Result<i64, CounterError> {
+        self.counters.change(account, key, change)
     }
 
     fn log(&self, _: &str, level: Level, line: &str) {

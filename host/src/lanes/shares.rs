@@ -89,6 +89,22 @@ impl<K: Eq + Hash> Drop for Share<K> {
     }
 }
 
+/// The part of anything that is kept for holders that have little of it, and that each of these
+/// may have.
+pub(super) const FAIR_PART: usize = 8;
+
+/// How much one holder may have of `total`, of which `free` is left: the last part is for those that
+/// have less than such a part. Of a handful there is no part to keep.
+#[must_use]
+pub fn fair_share(total: usize, free: usize) -> usize {
+    let part = total / FAIR_PART;
+    if part > 1 && free < part {
+        part
+    } else {
+        usize::MAX
+    }
+}
+
 /// What counts as one address: whoever has one of IPv6 usually has a network of 64 bits, and can
 /// connect from all of it.
 #[must_use]

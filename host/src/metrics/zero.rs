@@ -5,12 +5,13 @@ use ::metrics::{counter, gauge, histogram};
 
 use super::{
     ACCEPT_WAITS, ACCEPTED, CLAIMS, DECISIONS, DELIVERIES, DROPPED, GENERATION, HTTP_REFUSED,
-    INSTANCES, LIVE, LOG_LINES_DROPPED, LONGEST_STALL, PANICS, POLICY_SECONDS, PROXY_FAILURES,
-    QUARANTINES, RECEIVED, RELOADS, REMOVAL_FAILURES, REMOVED, REMOVED_BYTES, SENT, SHADOWS,
-    STALLS, TASKS, TEE_GIVEN_UP, TLS_FAILURES, UNKNOWN, UNRECORDED, UPSTREAM_HELD, UPSTREAM_LOST,
-    UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
+    INSTANCES, LIVE, LOG_LINES_DROPPED, LONGEST_STALL, MEMORY_HELD, MEMORY_REFUSED, PANICS,
+    POLICY_SECONDS, PROXY_FAILURES, PUSHED_OUT, QUARANTINES, RECEIVED, RELOADS, REMOVAL_FAILURES,
+    REMOVED, REMOVED_BYTES, SENT, SHADOWS, STALLS, TASKS, TEE_GIVEN_UP, TLS_FAILURES, UNKNOWN,
+    UNRECORDED, UPSTREAM_HELD, UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
 };
 use crate::config::{Config, Upstream};
+use crate::lanes::NoMemory;
 use crate::policy;
 use crate::proxies::preamble::PreambleError;
 use crate::socket::close::{Delivery, KINDS};
@@ -28,6 +29,7 @@ pub(super) fn register() {
     for name in [
         ACCEPTED,
         ACCEPT_WAITS,
+        PUSHED_OUT,
         RECEIVED,
         SENT,
         UNKNOWN,
@@ -37,7 +39,15 @@ pub(super) fn register() {
     ] {
         counter!(name).absolute(0);
     }
-    for name in [LIVE, CLAIMS, TASKS, INSTANCES, GENERATION, LONGEST_STALL] {
+    for name in [
+        LIVE,
+        CLAIMS,
+        TASKS,
+        INSTANCES,
+        MEMORY_HELD,
+        GENERATION,
+        LONGEST_STALL,
+    ] {
         gauge!(name).set(0.0);
     }
     for status in STATUSES {
@@ -46,7 +56,7 @@ pub(super) fn register() {
     for (cause, code, closed_by) in KINDS {
         closes(cause, *code, closed_by).absolute(0);
     }
-    let labelled: [(_, _, &[&'static str]); 6] = [
+    let labelled: [(_, _, &[&'static str]); 7] = [
         (DELIVERIES, "delivery", &Delivery::ALL.map(Delivery::word)),
         (
             TLS_FAILURES,
@@ -55,6 +65,11 @@ pub(super) fn register() {
         ),
         (PROXY_FAILURES, "reason", &PreambleError::WORDS),
         (UNRECORDED, "reason", &UNRECORDED_REASONS),
+        (
+            MEMORY_REFUSED,
+            "reason",
+            &[NoMemory::Full.word(), NoMemory::Share.word()],
+        ),
         (RELOADS, "result", &RELOAD_RESULTS),
         (LOG_LINES_DROPPED, "reason", &LINES_DROPPED_REASONS),
     ];

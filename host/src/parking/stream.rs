@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
+use crate::lanes::{Charge, NoMemory};
 use crate::socket::frame::PeerClose;
 use crate::socket::pace::Pace;
 use crate::upstream::{Downward, Link, Lost};
@@ -17,6 +18,8 @@ pub struct Stream {
     pub pace: Pace,
     /// What its client has not been told.
     pub said: Said,
+    /// What it makes the gateway hold.
+    pub charge: Charge,
 }
 
 /// Messages of the upstream for a client that was away.
@@ -32,6 +35,7 @@ pub struct Said {
 pub(super) enum Over {
     Lost(Lost),
     Closed(PeerClose),
+    TooMuch(NoMemory),
 }
 
 impl Over {
@@ -39,6 +43,7 @@ impl Over {
     pub(super) fn detail(&self) -> String {
         match self {
             Self::Lost(lost) => format!("{:#}", lost.detail),
+            Self::TooMuch(refused) => refused.to_string(),
             Self::Closed(close) => format!("it closed with {} \"{}\"", close.code, close.reason),
         }
     }
@@ -47,12 +52,13 @@ impl Over {
 impl Stream {
     /// One that begins now.
     #[must_use]
-    pub fn begin(link: Box<dyn Link>, pace: Pace) -> Self {
+    pub fn begin(link: Box<dyn Link>, pace: Pace, charge: Charge) -> Self {
         Self {
             link,
             bytes: 0,
             pace,
             said: Said::default(),
+            charge,
         }
     }
 
@@ -71,7 +77,13 @@ impl Stream {
         }
         match self.link.poll_flush(cx) {
             Poll::Ready(Err(lost)) => Poll::Ready(Over::Lost(lost)),
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) | Poll::Pending => {
+                let held = self.link.held() + self.said.bytes();
+                match self.charge.hold(held) {
+                    Ok(()) => Poll::Pending,
+                    Err(refused) => Poll::Ready(Over::TooMuch(refused)),
+                }
+            }
         }
     }
 }
@@ -84,6 +96,12 @@ impl Said {
         };
         self.bytes -= weight(&message);
         Some(message)
+    }
+
+    /// Bytes of what is kept.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     fn keep(&mut self, message: Downward) {

@@ -12,6 +12,7 @@ use futures_util::poll;
 use super::*;
 use crate::config::Limits;
 use crate::handshake::Handshake;
+use crate::lanes::{Holder, Memory};
 use crate::session::Registry;
 use crate::session::tests::start;
 use crate::socket::frame::PeerClose;
@@ -24,6 +25,8 @@ const GRACE: Duration = Duration::from_secs(30);
 struct Script {
     events: VecDeque<Result<Downward, Lost>>,
     heard: Arc<AtomicUsize>,
+    /// Bytes that wait in it.
+    held: usize,
 }
 
 impl Link for Script {
@@ -43,6 +46,10 @@ impl Link for Script {
         }
     }
 
+    fn held(&self) -> usize {
+        self.held
+    }
+
     fn seal(self: Box<Self>, _: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
         std::future::ready(Ok(Sealed::default())).boxed()
     }
@@ -53,6 +60,9 @@ struct Scene {
     registry: Registry,
     shutdown: Shutdown,
     heard: Arc<AtomicUsize>,
+    memory: Memory,
+    /// Bytes that wait in each of its links.
+    held: usize,
 }
 
 fn handshake() -> Handshake {
@@ -74,6 +84,8 @@ impl Scene {
             registry: Registry::default(),
             shutdown: Shutdown::default(),
             heard: Arc::default(),
+            memory: Memory::default(),
+            held: 0,
         }
     }
 
@@ -85,9 +97,11 @@ impl Scene {
         let link = Box::new(Script {
             events: says.into(),
             heard: Arc::clone(&self.heard),
+            held: self.held,
         });
         let pace = Pace::begin(&Limits::default(), None);
-        (moored, Stream::begin(link, pace), guard)
+        let charge = self.memory.charge(Holder::Address([192, 0, 2, 1].into()));
+        (moored, Stream::begin(link, pace, charge), guard)
     }
 
     fn returning(&self, token: &str) -> Returning {

@@ -55,6 +55,7 @@ impl Waiting {
                 let why = match &over {
                     Over::Lost(_) => "its upstream was lost",
                     Over::Closed(_) => "its upstream closed it",
+                    Over::TooMuch(_) => "there is no memory for it",
                 };
                 (why, text::clean(&over.detail(), MAX_DETAIL))
             }

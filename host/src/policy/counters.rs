@@ -1,12 +1,19 @@
 //! Numbers that policies keep between their calls: bounded in number, each with
 //! an end. A counter belongs to the policy of that name, whatever generation of
 //! it is asked.
+//!
+//! A counter is charged to the address of the client that made the policy begin
+//! it. When a policy has nearly all the counters that it may have, the last ones
+//! are for addresses that have few, so that no client makes those of others fail.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::lanes::{Share, Tally, fair_share, network};
 
 /// Bytes of a counter's key.
 const MAX_KEY_BYTES: usize = 256;
@@ -15,6 +22,29 @@ const MAX_KEY_BYTES: usize = 256;
 #[derive(Debug, Default)]
 pub struct Counters {
     policies: Mutex<HashMap<String, Keys>>,
+}
+
+/// Whose counter it is, and what it counts against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account<'a> {
+    /// The policy.
+    pub policy: &'a str,
+    /// How many counters that policy may have.
+    pub room: usize,
+    /// The client that the policy is asked about; `None` where it is about nobody.
+    pub client: Option<IpAddr>,
+}
+
+impl<'a> Account<'a> {
+    /// One that no client is charged for.
+    #[must_use]
+    pub const fn of(policy: &'a str, room: usize) -> Self {
+        Self {
+            policy,
+            room,
+            client: None,
+        }
+    }
 }
 
 /// What is done to a counter, in one step.
@@ -41,7 +71,8 @@ pub enum Change {
 /// Why nothing was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CounterError {
-    /// The policy has all the counters that it may have.
+    /// The policy has all the counters that it may have, or so many that the rest
+    /// is not for this client.
     #[error("there is no room for another counter")]
     Full,
     /// See [`MAX_KEY_BYTES`].
@@ -52,6 +83,8 @@ pub enum CounterError {
 #[derive(Debug, Default)]
 struct Keys {
     by_name: HashMap<String, Counter>,
+    /// How many each address has begun.
+    sources: Tally<IpAddr>,
     /// No counter ends before that. So a policy that is full is not searched
     /// for one that has ended each time that it asks.
     first_end: Option<Instant>,
@@ -61,17 +94,18 @@ struct Keys {
 struct Counter {
     value: i64,
     ends: Instant,
+    /// What it takes of its address's share, where it has one.
+    share: Option<Share<IpAddr>>,
 }
 
 impl Counters {
-    /// Changes a counter of a policy that may have `room` of them.
+    /// Changes a counter.
     ///
     /// # Errors
     /// [`CounterError`]; nothing has changed then.
     pub fn change(
         &self,
-        policy: &str,
-        room: usize,
+        account: Account<'_>,
         key: &str,
         change: Change,
     ) -> Result<i64, CounterError> {
@@ -81,20 +115,20 @@ impl Counters {
         // Nothing under this lock can panic half-way through a change, so
         // poisoning carries no news.
         let mut policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(keys) = policies.get_mut(policy) else {
+        let Some(keys) = policies.get_mut(account.policy) else {
             let mut keys = Keys::default();
-            let answer = keys.change(room, key, change, Instant::now());
-            policies.insert(policy.to_owned(), keys);
+            let answer = keys.change(account, key, change, Instant::now());
+            policies.insert(account.policy.to_owned(), keys);
             return answer;
         };
-        keys.change(room, key, change, Instant::now())
+        keys.change(account, key, change, Instant::now())
     }
 }
 
 impl Keys {
     fn change(
         &mut self,
-        room: usize,
+        account: Account<'_>,
         key: &str,
         change: Change,
         now: Instant,
@@ -113,29 +147,46 @@ impl Keys {
             }
             Change::Replace { value, life } => (before, value, life),
         };
-        if !self.by_name.contains_key(key) {
-            self.make_room(room, now)?;
-        }
+        let share = match self.by_name.remove(key) {
+            Some(counter) if counter.ends > now => counter.share,
+            // One that has ended is nobody's any more.
+            Some(_) | None => self.make_room(account, now)?,
+        };
         let ends = now + life;
         self.first_end = Some(self.first_end.map_or(ends, |first| first.min(ends)));
-        self.by_name.insert(key.to_owned(), Counter { value, ends });
+        let counter = Counter { value, ends, share };
+        self.by_name.insert(key.to_owned(), counter);
         Ok(answer)
     }
 
-    fn make_room(&mut self, room: usize, now: Instant) -> Result<(), CounterError> {
-        if self.by_name.len() < room {
-            return Ok(());
+    /// Room for one more, and the share of the address that takes it.
+    fn make_room(
+        &mut self,
+        account: Account<'_>,
+        now: Instant,
+    ) -> Result<Option<Share<IpAddr>>, CounterError> {
+        if let Ok(share) = self.room(account) {
+            return Ok(share);
         }
         if self.first_end.is_none_or(|first| first > now) {
             return Err(CounterError::Full);
         }
         self.by_name.retain(|_, counter| counter.ends > now);
         self.first_end = self.by_name.values().map(|counter| counter.ends).min();
-        if self.by_name.len() < room {
-            Ok(())
-        } else {
-            Err(CounterError::Full)
+        self.room(account)
+    }
+
+    fn room(&self, account: Account<'_>) -> Result<Option<Share<IpAddr>>, CounterError> {
+        let free = account.room.saturating_sub(self.by_name.len());
+        if free == 0 {
+            return Err(CounterError::Full);
         }
+        let Some(client) = account.client else {
+            return Ok(None);
+        };
+        let most = fair_share(account.room, free);
+        let share = self.sources.take(network(client), most);
+        share.map(Some).ok_or(CounterError::Full)
     }
 }
 
@@ -156,7 +207,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_counter_begins_at_zero_adds_up_and_ends_when_it_was_to() {
         let counters = Counters::default();
-        let change = |change| counters.change("p", 10, "k", change).unwrap();
+        let change = |change| counters.change(Account::of("p", 10), "k", change).unwrap();
         assert_eq!(change(Change::None), 0);
         assert_eq!(change(add(2)), 2);
         advance(SECOND / 2).await;
@@ -171,7 +222,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_replaced_counter_begins_its_life_anew_and_answers_what_it_was() {
         let counters = Counters::default();
-        let change = |change| counters.change("p", 10, "k", change).unwrap();
+        let change = |change| counters.change(Account::of("p", 10), "k", change).unwrap();
         change(add(7));
         advance(SECOND / 2).await;
         let replace = Change::Replace {
@@ -186,15 +237,69 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_number_of_counters_is_bounded_and_what_has_ended_makes_room() {
         let counters = Counters::default();
-        let change = |key: &str| counters.change("p", 2, key, add(1));
+        let change = |key: &str| counters.change(Account::of("p", 2), key, add(1));
         assert_eq!((change("a"), change("b")), (Ok(1), Ok(1)));
         assert_eq!(change("c"), Err(CounterError::Full));
         assert_eq!(change("b"), Ok(2));
-        assert_eq!(counters.change("p", 2, "c", Change::None), Ok(0));
-        assert_eq!(counters.change("other", 2, "c", add(1)), Ok(1));
+        assert_eq!(
+            counters.change(Account::of("p", 2), "c", Change::None),
+            Ok(0)
+        );
+        assert_eq!(counters.change(Account::of("other", 2), "c", add(1)), Ok(1));
         advance(SECOND).await;
         assert_eq!((change("c"), change("d")), (Ok(1), Ok(1)));
         assert_eq!(change("e"), Err(CounterError::Full));
         assert_eq!(change(&"k".repeat(257)), Err(CounterError::TooLarge));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_client_cannot_make_the_counters_of_others_fail() {
+        let counters = Counters::default();
+        let change = |host: u8, key: &str, change| {
+            let account = Account {
+                policy: "p",
+                room: 64,
+                client: Some([192, 0, 2, host].into()),
+            };
+            counters.change(account, key, change)
+        };
+        let fill = |host: u8| {
+            let mut keys = (0..64).map(|n| format!("{host}/{n}"));
+            keys.find(|key| change(host, key, add(1)).is_err())
+        };
+        // An eighth of them is left for others.
+        assert_eq!(fill(1).as_deref(), Some("1/57"));
+        for host in 2..9 {
+            assert_eq!(change(host, &format!("{host}"), add(1)), Ok(1), "{host}");
+        }
+        // Whoever has them may change them, and so may others.
+        assert_eq!(change(1, "1/0", add(1)), Ok(2));
+        let replace = Change::Replace {
+            value: 7,
+            life: SECOND,
+        };
+        assert_eq!(change(2, "1/0", replace), Ok(2));
+        // It is charged to whoever began it, and what has ended to nobody.
+        assert!(change(1, "1/57", add(1)).is_err());
+        advance(SECOND).await;
+        assert_eq!(fill(1).as_deref(), Some("1/57"));
+        let account = Account::of("p", 64);
+        assert_eq!(counters.change(account, "the policy's own", add(1)), Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_of_ipv6_has_one_share_of_counters() {
+        let counters = Counters::default();
+        let mut begun = 0;
+        for host in 0..64_u16 {
+            let account = Account {
+                policy: "p",
+                room: 64,
+                client: Some([0x2001, 0xdb8, 0, 0, 0, 0, 0, host].into()),
+            };
+            let change = counters.change(account, &host.to_string(), add(1));
+            begun += usize::from(change.is_ok());
+        }
+        assert_eq!(begun, 57);
     }
 }

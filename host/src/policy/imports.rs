@@ -10,7 +10,7 @@ use super::bindings::sluice::policy as wit;
 use super::client::Excess;
 use super::component::Settings;
 use super::convert;
-use super::counters::{Change, CounterError};
+use super::counters::{Account, Change, CounterError};
 use super::ending::Ending;
 use super::state::{LimitReached, State};
 use super::window::Window;
@@ -70,7 +70,13 @@ impl State {
         change: Change,
     ) -> wasmtime::Result<Result<i64, wit::counters::Error>> {
         let Settings { name, limits, .. } = &*self.settings;
-        match self.world.count(name, limits.max_counters, key, change) {
+        let session = self.subject.session.as_ref();
+        let account = Account {
+            policy: name,
+            room: limits.max_counters,
+            client: session.map(|session| session.facts.remote.ip()),
+        };
+        match self.world.count(account, key, change) {
             Ok(value) => Ok(Ok(value)),
             Err(CounterError::Full) => Ok(Err(wit::counters::Error::Full)),
             Err(error @ CounterError::TooLarge) => {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::Rejection;
 use super::bindings::sluice::policy::log::Level;
-use super::counters::{Change, CounterError, Counters};
+use super::counters::{Account, Change, CounterError, Counters};
 use crate::keys::{Claims, KeySets, TokenError};
 use crate::session::{ClaimError, Registry, Session, unix_ms};
 
@@ -43,17 +43,11 @@ pub trait World: Send + Sync {
         notice: Rejection,
     ) -> Result<(), ClaimError>;
 
-    /// Changes a counter of a policy that may have `room` of them.
+    /// Changes a counter.
     ///
     /// # Errors
     /// As [`Counters::change`].
-    fn count(
-        &self,
-        policy: &str,
-        room: usize,
-        key: &str,
-        change: Change,
-    ) -> Result<i64, CounterError>;
+    fn count(&self, account: Account<'_>, key: &str, change: Change) -> Result<i64, CounterError>;
 
     /// Takes a line of the log, which is bounded and printable already.
     fn log(&self, policy: &str, level: Level, line: &str);
@@ -111,14 +105,8 @@ impl World for Live {
         self.registry.evict(session, key, holder, notice)
     }
 
-    fn count(
-        &self,
-        policy: &str,
-        room: usize,
-        key: &str,
-        change: Change,
-    ) -> Result<i64, CounterError> {
-        self.counters.change(policy, room, key, change)
+    fn count(&self, account: Account<'_>, key: &str, change: Change) -> Result<i64, CounterError> {
+        self.counters.change(account, key, change)
     }
 
     fn log(&self, policy: &str, level: Level, line: &str) {

@@ -18,7 +18,7 @@ use crate::config::HandshakeMode;
 use crate::facts::{Facts, Headers};
 use crate::gateway::{Gateway, Route};
 use crate::http1::{Answer, Head};
-use crate::lanes::Seat;
+use crate::lanes::{Holder, Seat, network};
 use crate::metrics::Live;
 use crate::origin::Security;
 use crate::parking::Returning;
@@ -81,10 +81,10 @@ pub fn begin(
     let remote = gateway.proxies.client(arrival.remote, lines);
     // What a client is refused for without a look at what it sent is decided
     // before anything is made of that.
-    let welcome = match (&seat.place, &route) {
-        (None, _) => Err(Cause::Overloaded),
+    let welcome = match (seat.has_place(), &route) {
+        (false, _) => Err(Cause::Overloaded),
         (_, None) => Err(Cause::NotFound),
-        (Some(_), Some(route)) => request::check_size(head).map(|()| Arc::clone(route)),
+        (true, Some(route)) => request::check_size(head).map(|()| Arc::clone(route)),
     };
     let (facts, verdict) = match welcome {
         Ok(route) => {
@@ -191,6 +191,8 @@ impl Accepting {
             || Arc::clone(&gateway.default_limits),
             |route| Arc::clone(&route.limits),
         );
+        let address = Holder::Address(network(facts.remote.ip()));
+        let charge = gateway.lanes.memory.charge(address);
         let guard = SessionGuard::new(facts, gateway.registry.clone());
         let mut resuming = None;
         let verdict = verdict.and_then(|()| {
@@ -202,7 +204,7 @@ impl Accepting {
             guard: Some(guard),
             place: seat.place,
             shares: Vec::new(),
-            wire: Some(Wire::new(io, received, &limits, seat.socket)),
+            wire: Some(Wire::new(io, received, &limits, charge, seat.socket)),
             route,
             budget: Budget::new(limits.admission_timeout),
             limits,

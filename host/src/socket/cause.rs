@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::frame::{PeerClose, ReadError, Violation};
 use super::pace::StreamLimit;
+use crate::lanes::NoMemory;
 use crate::policy::Rejection;
 use crate::rate_limit::TooMany;
 use crate::upstream::{Lost, OpenError};
@@ -66,6 +67,8 @@ pub enum Cause {
     /// The client's address, user or tenant has all the connections that it can
     /// have.
     ShareUsedUp,
+    /// The connection would make the gateway hold too much memory.
+    NoMemory(NoMemory),
     /// The same client tries too often.
     RateLimited(TooMany),
     /// A web page that may not connect.
@@ -80,6 +83,12 @@ pub enum Cause {
     Eof,
     /// The transport broke.
     Gone(std::io::Error),
+}
+
+impl From<NoMemory> for Cause {
+    fn from(refused: NoMemory) -> Self {
+        Self::NoMemory(refused)
+    }
 }
 
 impl From<ReadError> for Cause {

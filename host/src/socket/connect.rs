@@ -47,10 +47,13 @@ async fn decide(connection: &mut Connection) -> Result<(), Cause> {
     connection
         .ask(|route| &route.on_connect, Question::Connect)
         .await?;
-    if returns {
-        return Ok(());
-    }
     for holder in holders(connection) {
+        if let Some(wire) = connection.wire() {
+            wire.charge.also(holder.clone());
+        }
+        if returns {
+            continue;
+        }
         let share = connection.gateway.lanes.of(holder);
         connection.shares.push(share.ok_or(Cause::ShareUsedUp)?);
     }

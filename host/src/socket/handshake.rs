@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::cause::Cause;
 use super::connect::Admitted;
-use super::frame::{Message, ReadError};
+use super::frame::Message;
 use super::message::HostMessage;
 use super::pace::Pace;
 use super::wire::Wire;
@@ -18,6 +18,7 @@ use super::{Connection, Refused, interrupted, resume};
 use crate::config::HandshakeMode;
 use crate::facts::{Credentials, source_name};
 use crate::handshake::{self, Handshake};
+use crate::lanes::Charge;
 use crate::parking::{Moored, Stream, Taken};
 use crate::policy::Question;
 use crate::text;
@@ -110,14 +111,17 @@ fn start(
         acknowledge(connection, features, token, None);
     }
     let pace = Pace::begin(&connection.limits, handshake);
-    Course::Runs(Stream::begin(link, pace), moored)
+    let charge = charge(connection);
+    Course::Runs(Stream::begin(link, pace, charge), moored)
 }
 
 /// Goes on with a stream, and says where. What its upstream has said meanwhile
 /// comes right behind that.
 fn go_on(connection: &mut Connection, taken: Taken, token: &str) -> Course {
     match taken {
-        Taken::Stream(stream, moored) => {
+        Taken::Stream(mut stream, moored) => {
+            // It may be with another address now.
+            stream.charge = charge(connection);
             acknowledge(
                 connection,
                 &RESUMABLE,
@@ -131,6 +135,12 @@ fn go_on(connection: &mut Connection, taken: Taken, token: &str) -> Course {
             Course::Complete(bytes)
         }
     }
+}
+
+/// What the connection's stream makes the gateway hold.
+fn charge(connection: &mut Connection) -> Charge {
+    let wire = connection.wire();
+    wire.map_or_else(Charge::default, |wire| wire.charge.another())
 }
 
 fn acknowledge(
@@ -183,17 +193,17 @@ async fn first_message(connection: &mut Connection) -> Result<Message, Cause> {
     let Some(wire) = connection.wire() else {
         return Err(Cause::Internal);
     };
+    let request = session.facts.weight();
     tokio::select! {
         biased;
         cause = interrupted(&session, &gateway) => Err(cause),
-        message = timeout(limit, next_data(wire)) => match message {
-            Ok(message) => Ok(message?),
-            Err(_) => Err(Cause::HandshakeTimeout),
-        },
+        message = timeout(limit, next_data(wire, request)) => {
+            message.unwrap_or(Err(Cause::HandshakeTimeout))
+        }
     }
 }
 
-async fn next_data(wire: &mut Wire) -> Result<Message, ReadError> {
+async fn next_data(wire: &mut Wire, request: usize) -> Result<Message, Cause> {
     std::future::poll_fn(|cx| {
         loop {
             wire.write_some(cx);
@@ -202,7 +212,9 @@ async fn next_data(wire: &mut Wire) -> Result<Message, ReadError> {
             if !wire.has_room() {
                 return Poll::Pending;
             }
-            match std::task::ready!(wire.reader.poll_next(cx))? {
+            let next = wire.reader.poll_next(cx)?;
+            wire.weigh(request)?;
+            match std::task::ready!(next) {
                 Message::Ping(payload) => wire.writer.pong(&payload),
                 Message::Pong(_) => {}
                 message => return Poll::Ready(Ok(message)),

@@ -23,6 +23,7 @@ use super::wire::Wire;
 use super::{Connection, interrupted};
 use crate::config::{Limits, TokenExpiry};
 use crate::handshake::Handshake;
+use crate::lanes::{Charge, NoMemory};
 use crate::parking::{Moored, Remembered, Said, Stream};
 use crate::upstream::{Control, Downward, Link, Presence, Upward};
 
@@ -93,7 +94,7 @@ pub async fn relay(ready: Box<Ready>) -> Finished {
         }
     };
     let limits = Arc::clone(&connection.limits);
-    let sealing = seal(stream.link, &cause, limits.write_timeout);
+    let sealing = seal(stream.link, stream.charge, &cause, limits.write_timeout);
     let sealed = match (&cause, connection.wire()) {
         (Cause::Finalized | Cause::ClientDone, Some(wire)) => {
             let client = Client::of(wire, handshake.is_some(), limits.max_discard);
@@ -151,7 +152,11 @@ async fn run(
         since: wire.reader.last_received(),
     };
     let Stream {
-        link, pace, said, ..
+        link,
+        pace,
+        said,
+        charge,
+        ..
     } = stream;
     let mut relay = Relay {
         wire,
@@ -167,6 +172,8 @@ async fn run(
         last_ping: Instant::now(),
         watch,
         pace,
+        charge,
+        request: session.facts.weight(),
     };
     let alarm = sleep_until(relay.next_deadline());
     let relaying = async {
@@ -221,6 +228,10 @@ struct Relay<'a> {
     /// There only where policies look at frames.
     watch: Option<Box<Watch>>,
     pace: &'a mut Pace,
+    /// What the stream makes the gateway hold.
+    charge: &'a mut Charge,
+    /// Bytes of what the client asked with, which is kept.
+    request: usize,
 }
 
 impl Relay<'_> {
@@ -243,6 +254,9 @@ impl Relay<'_> {
         if let Err(cause) = self.flush(cx) {
             return Poll::Ready(cause);
         }
+        if let Err(refused) = self.weigh() {
+            return Poll::Ready(refused.into());
+        }
         // Whoever always has more to say waits behind its neighbours. And while
         // there was no room neither the upstream nor the client was asked for
         // more, so neither will wake us.
@@ -250,6 +264,14 @@ impl Relay<'_> {
             cx.waker().wake_by_ref();
         }
         self.poll_alarm(cx, alarm)
+    }
+
+    /// Charges what waits in memory.
+    fn weigh(&mut self) -> Result<(), NoMemory> {
+        self.wire.weigh(self.request)?;
+        let watched = self.watch.as_ref().map_or(0, |watch| watch.held());
+        let held = self.link.held() + self.said.bytes() + watched;
+        self.charge.hold(held)
     }
 
     /// Moves messages both ways until there are no more; ready where there are

@@ -97,6 +97,11 @@ impl Watch {
         }
     }
 
+    /// Bytes of payload that are kept.
+    pub fn held(&self) -> usize {
+        self.payload_bytes
+    }
+
     /// The client pauses, or goes on.
     pub fn paused(&mut self, paused: bool) {
         self.window.paused = paused;

@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::frame::{FrameReader, FrameWriter};
 use crate::config::Limits;
+use crate::lanes::{Charge, NoMemory};
 
 /// The byte stream under a connection: TCP, TLS or, in tests, memory.
 pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -23,6 +24,8 @@ pub struct Wire {
     /// What the client is sent.
     pub writer: FrameWriter<WriteHalf<Io>>,
     max_outbound: usize,
+    /// What the connection makes the gateway hold, beside its stream.
+    pub charge: Charge,
     socket: OwnedSemaphorePermit,
 }
 
@@ -33,6 +36,7 @@ impl Wire {
         io: Box<dyn Transport>,
         received: BytesMut,
         limits: &Limits,
+        charge: Charge,
         socket: OwnedSemaphorePermit,
     ) -> Self {
         let (read, write) = tokio::io::split(io);
@@ -40,6 +44,7 @@ impl Wire {
             reader: FrameReader::of_client(read, limits.max_message, received),
             writer: FrameWriter::new(write),
             max_outbound: limits.max_outbound,
+            charge,
             socket,
         }
     }
@@ -56,6 +61,15 @@ impl Wire {
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.writer.queued() < self.max_outbound
+    }
+
+    /// Charges what waits in memory, beside so many bytes of something else.
+    ///
+    /// # Errors
+    /// Where that is too much.
+    pub fn weigh(&mut self, beside: usize) -> Result<(), NoMemory> {
+        let waiting = self.reader.buffered() + self.writer.queued();
+        self.charge.hold(waiting + beside)
     }
 
     /// Writes what can be written now; what is left stays queued.

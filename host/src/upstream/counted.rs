@@ -37,6 +37,10 @@ impl Link for Counted {
         self.link.poll_flush(cx)
     }
 
+    fn held(&self) -> usize {
+        self.link.held()
+    }
+
     fn last_progress(&self) -> Option<Instant> {
         self.link.last_progress()
     }

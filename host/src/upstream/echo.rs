@@ -60,6 +60,10 @@ impl Link for Mirror {
         self.receiver.wake();
     }
 
+    fn held(&self) -> usize {
+        self.waiting_bytes
+    }
+
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Downward, Lost>> {
         let Some(message) = self.waiting.pop_front() else {
             self.receiver.park(cx);

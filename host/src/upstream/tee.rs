@@ -153,6 +153,11 @@ impl Link for Tee {
         }
     }
 
+    fn held(&self) -> usize {
+        let halves = [&self.relay, &self.recording].into_iter().flatten();
+        halves.map(|half| half.held()).sum()
+    }
+
     fn last_progress(&self) -> Option<Instant> {
         let halves = [&self.relay, &self.recording].into_iter().flatten();
         halves.filter_map(|half| half.last_progress()).max()

@@ -1,11 +1,12 @@
 //! The examples of policies, in the real gateway.
 
 use serde_json::{Value, json};
-use sluice_tests::client::{Client, Library, meeting};
+use sluice_tests::client::{Client, Library, handshake, meeting};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
 use sluice_tests::guest::{example, with_policy};
 use sluice_tests::project::{Project, serve};
+use sluice_tests::raw::{self, Raw};
 use sluice_tests::token;
 
 fn rate_limit(count: &str) -> Config {
@@ -56,6 +57,31 @@ fn rate_limit_takes_back_what_got_as_far_as_to_stream() {
         let decisions = story["decisions"].as_str().expect("decisions");
         assert_eq!(decisions.matches("rate-limit=accept").count(), 2, "{story}");
     }
+}
+
+#[test]
+fn a_client_with_ever_new_keys_leaves_counters_to_others() {
+    let config = rate_limit("all")
+        .set("policies.rate-limit", "max_counters", json!(16))
+        .set(
+            "policies.rate-limit.config",
+            "key",
+            json!(["param.meeting_id"]),
+        );
+    let gateway = Gateway::start(&config);
+    let answer = |host: [u8; 4], number: usize| {
+        let mut peer = Raw::connect_from(host.into(), gateway.address());
+        let path = meeting(&format!("m{number}"), "mic", &token::good());
+        peer.upgrade(&path);
+        // A client that is refused already reads all the same.
+        drop(peer.write(&raw::text(&handshake().to_string())));
+        peer.message()
+    };
+    let mut answers = (0..16).map(|number| answer([127, 0, 0, 2], number));
+    let refused = answers.find(|answer| answer["type"] == "error");
+    assert_eq!(refused.expect("a refusal")["retryable"], true);
+    let other = answer([127, 0, 0, 1], 16);
+    assert_eq!(other["type"], "handshake-ack", "{other}");
 }
 
 fn watched(key: &str, value: &Value) -> Config {

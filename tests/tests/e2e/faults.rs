@@ -139,6 +139,31 @@ fn a_seal_that_fails_when_nobody_waits_for_it_is_in_the_log() {
 }
 
 #[test]
+fn a_worker_thread_that_is_stuck_is_logged_and_counted_and_its_streams_go_on() {
+    let config = config("message-block").set("server", "admin_listen", json!("127.0.0.1:0"));
+    let gateway = Gateway::start_faulty(&config);
+    let path = meeting("m1", "mic", &token::good());
+    let mut client = Client::connect(Library::Websockets, &gateway, &path);
+    client.handshake();
+    client.expect_ack();
+    client.binary(&[1; 640]);
+    let line = gateway.output().find("the stall in the log", |line| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        let said = event["message"].as_str()?;
+        said.starts_with("a worker thread is stuck")
+            .then_some(event)
+    });
+    let line = line.expect("the gateway runs");
+    assert_eq!(line["level"], "ERROR", "{line}");
+    assert!(line["lasted"].is_string(), "{line}");
+    std::fs::write(gateway.data().join("unblock"), "").expect("a file");
+    client.finalize(640, 20);
+    // A machine that is busy may stop a thread for as long.
+    assert!(gateway.metric("sluice_worker_stalls_total") >= 1.0);
+    assert!(gateway.metric("sluice_worker_stall_seconds") >= 0.5);
+}
+
+#[test]
 fn a_panic_in_a_task_beside_the_connection_is_logged_as_its_own() {
     let gateway = Gateway::start_faulty(&config("seal-panic"));
     let mut client = stream(Library::Ws, &gateway, "seal-panic");

@@ -9,6 +9,7 @@ use sluice_tests::client::{self, Client, Library, handshake};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
 use sluice_tests::raw::{self, Raw};
+use sluice_tests::tls::Authority;
 use sluice_tests::{command, eventually, token, with_both_clients};
 use tungstenite::protocol::frame::coding::{Control, OpCode};
 
@@ -103,6 +104,114 @@ fn beyond_the_refusals_connections_wait_and_are_served_in_the_end() {
         close(peer, 1000);
     }
 }
+
+/// Occupies the gateway from an address of its own with connections that say no more than this.
+fn occupy(gateway: &Gateway, words: &[u8]) -> Vec<Raw> {
+    let one = || {
+        let mut peer = Raw::connect_from([127, 0, 0, 2].into(), gateway.address());
+        // It may have had to make room already.
+        drop(peer.write(words));
+        peer
+    };
+    (0..200).map(|_| one()).collect()
+}
+
+#[test]
+fn what_one_address_holds_before_its_upgrade_keeps_nobody_out() {
+    let config = lanes(64, 8).set("server", "header_timeout", json!("10min"));
+    let request = raw::upgrade_request("/echo");
+    let (half, rest) = request.split_at(40);
+    for words in ["", "G", half] {
+        let gateway = Gateway::start(&config);
+        let mut slow = Raw::connect(gateway.address());
+        slow.write(half.as_bytes()).unwrap();
+        let occupied = occupy(&gateway, words.as_bytes());
+        let others: Vec<_> = (0..40).map(|_| stream(&gateway)).collect();
+        assert!(gateway.metric("sluice_connections_pushed_out_total") > 0.0);
+        // Whoever has few may take his time.
+        assert_eq!(slow.request(rest).status, 101);
+        close(slow, 1000);
+        drop(occupied);
+        for peer in others {
+            close(peer, 1000);
+        }
+    }
+}
+
+#[test]
+fn tls_handshakes_of_one_address_keep_nobody_out() {
+    let authority = Authority::new();
+    let config = lanes(64, 8).set("server", "header_timeout", json!("10min"));
+    let config = authority.secure(config);
+    // The beginning of a ClientHello.
+    for words in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
+        let gateway = Gateway::start(&config);
+        let _occupied = occupy(&gateway, words);
+        let mut others: Vec<_> = (0..20)
+            .map(|_| {
+                let mut peer = Raw::connect(gateway.address()).over_tls(&authority);
+                peer.upgrade("/echo");
+                peer
+            })
+            .collect();
+        assert!(gateway.metric("sluice_connections_pushed_out_total") > 0.0);
+        for peer in &mut others {
+            peer.write(&raw::text("there?")).unwrap();
+            assert_eq!(peer.frame().expect("an answer").payload, b"there?");
+        }
+    }
+}
+
+#[test]
+fn unfinished_messages_of_one_address_take_nobody_elses_memory() {
+    let config = lanes(1000, 8)
+        .set("server", "max_memory", json!("4MiB"))
+        .limit("handshake_timeout", "10min")
+        .limit("message_timeout", "10min")
+        .echo_limit("message_timeout", "10min");
+    let gateway = Gateway::start(&config);
+    let message = raw::text(&"x".repeat(200 * 1024));
+    // Before a handshake and in a stream, and six MiB of each.
+    for path in ["/ingest/m1", "/echo"] {
+        let before = gateway.metric(REFUSED);
+        let mut greedy: Vec<_> = (0..30)
+            .map(|_| {
+                let mut peer = Raw::connect_from([127, 0, 0, 2].into(), gateway.address());
+                peer.upgrade(path);
+                drop(peer.write(&message[..message.len() - 1]));
+                peer
+            })
+            .collect();
+        eventually("connections that hold too much", || {
+            (gateway.metric(REFUSED) >= before + 10.0).then_some(())
+        });
+        assert!(gateway.metric("sluice_memory_held_bytes") <= 4.0 * 1024.0 * 1024.0);
+        let mut other = Raw::connect(gateway.address());
+        other.upgrade("/echo");
+        let said = [7; 100 * 1024];
+        other.write(&raw::binary(&said)).unwrap();
+        assert_eq!(other.frame().expect("an answer").payload, said);
+        close(other, 1000);
+        // Whoever was refused can read why, and the others go on.
+        let last = greedy.last_mut().expect("thirty");
+        let frame = last.message();
+        assert_eq!(frame["code"], "overloaded");
+        assert_eq!(
+            frame["message"],
+            "this client makes the gateway hold too much"
+        );
+        assert_eq!(frame["retryable"], true);
+        let close = last.frame().expect("a Close");
+        assert_eq!(close.close().map(|(code, _)| code), Some(1013));
+        drop(greedy);
+        eventually("all memory back", || {
+            (gateway.metric("sluice_memory_held_bytes") == 0.0).then_some(())
+        });
+    }
+}
+
+/// Connections that were ended because they would hold too much.
+const REFUSED: &str = r#"sluice_memory_refused_total{reason="share"}"#;
 
 /// A gateway of a shell that limits it first.
 fn limited(config: &Config, limit: &str) -> Gateway {

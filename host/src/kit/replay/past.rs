@@ -224,8 +224,7 @@ impl World for Past {
 
     fn count(
         &self,
-        _: &str,
-        _: usize,
+        _: counters::Account<'_>,
         key: &str,
         change: Change,
     ) -> Result<i64, counters::CounterError> {

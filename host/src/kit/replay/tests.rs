@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::lines::Lines;
 use super::past::{Gap, Past};
 use crate::keys::Claims;
-use crate::policy::counters::{Change, CounterError};
+use crate::policy::counters::{Account, Change, CounterError};
 use crate::policy::record::Line;
 use crate::policy::world::{Seen, World as _};
 use crate::session::tests::start;
@@ -75,7 +75,7 @@ fn every_answer_is_given_again_once_and_in_order() {
     assert_eq!(claim(&past, session, "k").as_deref(), Some("h"));
     let notice = crate::policy::Rejection::new(4003, "superseded", "superseded");
     assert_eq!(past.evict(session, "k", "h", notice), Ok(()));
-    assert_eq!(past.count("p", 9, "c", add(1)), Ok(4));
+    assert_eq!(past.count(Account::of("p", 9), "c", add(1)), Ok(4));
     assert_eq!(past.gap(), None);
     past.now_ms();
     assert_eq!(past.gap(), Some(Gap::Call("clock.now-ms".into())));
@@ -95,7 +95,7 @@ fn a_fault_then_is_the_same_fault_again() {
     assert_eq!(expired.err(), Some(crate::keys::TokenError::Expired));
     assert_eq!(past.claim(guard.session(), "k"), Err(ClaimError::TooMany));
     assert_eq!(
-        past.count("p", 9, "c", Change::None),
+        past.count(Account::of("p", 9), "c", Change::None),
         Err(CounterError::Full)
     );
     assert_eq!(past.gap(), None);
@@ -105,13 +105,13 @@ fn a_fault_then_is_the_same_fault_again() {
 fn calls_about_other_things_may_come_in_another_order_and_those_about_one_may_not() {
     let calls = json!([counted("a", "add", 1, 1), counted("b", "add", 1, 2)]);
     let recorded = past(&calls);
-    assert_eq!(recorded.count("p", 9, "b", add(1)), Ok(2));
-    assert_eq!(recorded.count("p", 9, "a", add(1)), Ok(1));
+    assert_eq!(recorded.count(Account::of("p", 9), "b", add(1)), Ok(2));
+    assert_eq!(recorded.count(Account::of("p", 9), "a", add(1)), Ok(1));
     assert_eq!(recorded.gap(), None);
     let twice = json!([counted("a", "add", 1, 1), counted("a", "add", 5, 6)]);
     let asked = "counters.add of \"a\", 5 for 1000 ms";
     let recorded = past(&twice);
-    assert!(recorded.count("p", 9, "a", add(5)).is_err());
+    assert!(recorded.count(Account::of("p", 9), "a", add(5)).is_err());
     assert_eq!(recorded.gap(), Some(Gap::Call(asked.into())));
     // An eviction is no claim, whoever has the key then.
     let guard = guard();

@@ -153,12 +153,11 @@ impl World for Noting {
 
     fn count(
         &self,
-        policy: &str,
-        room: usize,
+        account: counters::Account<'_>,
         key: &str,
         change: counters::Change,
     ) -> Result<i64, counters::CounterError> {
-        let counted = self.world.count(policy, room, key, change);
+        let counted = self.world.count(account, key, change);
         self.note(key.len(), || HostCall::Count {
             key: key.to_owned(),
             change: change.into(),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::linger::Peer;
+use crate::lanes::NoMemory;
 use crate::rate_limit::TooMany;
 use crate::socket::cause::Cause;
 use crate::socket::frame::{PeerClose, Violation};
@@ -113,6 +114,15 @@ impl Words {
                 true,
             )
             .retry_after(jittered(RETRY_AFTER)),
+            Cause::NoMemory(refused) => {
+                let message = match refused {
+                    NoMemory::Full => "the gateway is overloaded",
+                    NoMemory::Share => "this client makes the gateway hold too much",
+                };
+                Self::error(1013, "overloaded", message, true)
+                    .retry_after(jittered(RETRY_AFTER))
+                    .detail(refused.to_string())
+            }
             Cause::RateLimited(TooMany(wait)) => {
                 Self::error(1013, "rate_limited", "too many attempts", true).retry_after(*wait)
             }

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use crate::handshake::Handshake;
+use crate::lanes::Charge;
 use crate::socket::cause::Cause;
 use crate::socket::close;
 use crate::socket::message::HostMessage;
@@ -19,6 +20,7 @@ use crate::watchdog::watched;
 /// that a stream which was complete ends with.
 pub(super) async fn seal(
     link: Box<dyn Link>,
+    charge: Charge,
     cause: &Cause,
     limit: Duration,
 ) -> Result<Sealed, Cause> {
@@ -32,7 +34,13 @@ pub(super) async fn seal(
         Ending::Cut(_) => limit,
     };
     // In a task of its own, so that giving up waiting does not give up sealing.
-    let mut sealing = tokio::spawn(watched(link.seal(ending)).in_current_span());
+    let sealing = link.seal(ending);
+    let sealing = async move {
+        let sealed = sealing.await;
+        drop(charge);
+        sealed
+    };
+    let mut sealing = tokio::spawn(watched(sealing).in_current_span());
     match timeout(limit, &mut sealing).await {
         Ok(Ok(result)) => result.map_err(Cause::UpstreamLost),
         // The panic itself was logged, and counted, where it happened.

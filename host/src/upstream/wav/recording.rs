@@ -184,6 +184,14 @@ impl Link for Recording {
         }
     }
 
+    fn held(&self) -> usize {
+        let writing = match self.writer {
+            Writer::Idle => 0,
+            Writer::Writing { bytes, .. } => bytes,
+        };
+        self.gathered.len() + writing
+    }
+
     fn receipts(&self) -> Receipts {
         self.receipts
     }

@@ -376,6 +376,14 @@ impl Link for Held {
         }
     }
 
+    fn held(&self) -> usize {
+        let relayed = match &self.state {
+            State::Up(relay) => relay.held(),
+            State::Away(_) => 0,
+        };
+        self.tape.held() + relayed
+    }
+
     fn last_progress(&self) -> Option<Instant> {
         match &self.state {
             State::Up(relay) => relay.last_progress(),

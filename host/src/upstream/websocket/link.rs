@@ -262,6 +262,14 @@ impl Link for Relay {
         }
     }
 
+    fn held(&self) -> usize {
+        let early = self.early.iter().map(|message| match message {
+            Downward::Text(bytes) | Downward::Binary(bytes) => bytes.len(),
+            Downward::Kept(_) | Downward::Upstream(_) | Downward::Close(_) => 0,
+        });
+        early.sum::<usize>() + self.socket.reader.buffered() + self.socket.writer.queued()
+    }
+
     fn last_progress(&self) -> Option<Instant> {
         Some(self.socket.writer.last_progress())
     }

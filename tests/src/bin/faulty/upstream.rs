@@ -1,5 +1,6 @@
 //! Upstreams that fail.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -34,7 +35,12 @@ enum How {
     Never,
     /// When nobody may be waiting for it any more.
     Late,
+    /// It keeps the thread until there is a file [`UNBLOCK`] in the data folder.
+    Block,
 }
+
+/// The file that ends [`How::Block`].
+const UNBLOCK: &str = "unblock";
 
 #[derive(Clone, Copy)]
 struct Fault {
@@ -59,6 +65,7 @@ impl Fault {
                 "error" => How::Error,
                 "never" => How::Never,
                 "late" => How::Late,
+                "block" => How::Block,
                 _ => return None,
             },
         })
@@ -67,7 +74,9 @@ impl Fault {
     fn strike(self) -> Poll<anyhow::Error> {
         match self.how {
             How::Panic => panic!("the fault that was asked for"),
-            How::Error | How::Late => Poll::Ready(anyhow::anyhow!("the fault that was asked for")),
+            How::Error | How::Late | How::Block => {
+                Poll::Ready(anyhow::anyhow!("the fault that was asked for"))
+            }
             How::Never => Poll::Pending,
         }
     }
@@ -83,9 +92,18 @@ impl Fault {
 /// What is configured, with faults where names ask for them.
 pub fn build(config: &Config) -> Upstreams {
     let built = upstream::build(config).into_iter();
+    let unblock: Arc<Path> = config.data_dir.join(UNBLOCK).into();
     built
         .map(|(name, real)| match Fault::named(&name) {
-            Some(fault) => (name, Arc::new(Faulty { fault, real }) as _),
+            Some(fault) => {
+                let unblock = Arc::clone(&unblock);
+                let faulty = Faulty {
+                    fault,
+                    real,
+                    unblock,
+                };
+                (name, Arc::new(faulty) as _)
+            }
             None => (name, real),
         })
         .collect()
@@ -94,6 +112,7 @@ pub fn build(config: &Config) -> Upstreams {
 struct Faulty {
     fault: Fault,
     real: Arc<dyn Upstream>,
+    unblock: Arc<Path>,
 }
 
 impl Upstream for Faulty {
@@ -110,7 +129,13 @@ impl Upstream for Faulty {
             }
             let real = self.real.open(stream).await?;
             let taken = 0;
-            Ok(Box::new(FaultyLink { fault, real, taken }) as _)
+            let unblock = Arc::clone(&self.unblock);
+            Ok(Box::new(FaultyLink {
+                fault,
+                real,
+                unblock,
+                taken,
+            }) as _)
         }
         .boxed()
     }
@@ -119,6 +144,7 @@ impl Upstream for Faulty {
 struct FaultyLink {
     fault: Fault,
     real: Box<dyn Link>,
+    unblock: Arc<Path>,
     taken: u64,
 }
 
@@ -141,6 +167,9 @@ impl Link for FaultyLink {
         if self.strikes(When::Message) {
             // There is no error to return here, and nothing to wait for.
             assert!(self.fault.how != How::Panic, "the fault that was asked for");
+            while self.fault.how == How::Block && !self.unblock.exists() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
         self.real.start_send(message);
     }

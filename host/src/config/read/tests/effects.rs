@@ -321,6 +321,7 @@ fn options_of_the_server_and_of_backends_that_others_make_meaningless_are_told_o
         &format!("registry_realms = [\"sso.example.net\"]\n{text}"),
         "`registry_realms` has no effect: there are no credentials",
     );
+}
 
 #[test]
 fn folders_after_somebody_whom_nobody_knows_are_told_of() {

@@ -93,6 +93,7 @@ fn settings(config: &Config) -> Vec<String> {
         max_connections,
         max_refusals,
         max_parked,
+        max_memory,
         shares,
         tls,
         admin,
@@ -103,7 +104,9 @@ fn settings(config: &Config) -> Vec<String> {
         format!("{decisions:?} {credentials:?} {realms:?}"),
         format!("{data_dir:?} {listen:?} {header_timeout:?} {drain_timeout:?}"),
         format!("{proxy_listen:?} {proxies:?} {shares:?} {admin_hosts:?}"),
-        format!("{max_connections} {max_refusals} {max_parked} {tls:?} {admin:?} {watch:?}"),
+        format!(
+            "{max_connections} {max_refusals} {max_parked} {max_memory} {tls:?} {admin:?} {watch:?}"
+        ),
     ];
     for (name, set) in key_sets {
         let KeySet {

@@ -98,7 +98,11 @@ fn what_is_kept_is_the_beginning_without_a_hole() {
     let Noted { world, notes, .. } = noted(&exp());
     let answer = world.now_ms();
     let long = "k".repeat(MAX_BYTES + 1);
-    assert!(world.count("p", 1, &long, counters::Change::None).is_err());
+    assert!(
+        world
+            .count(counters::Account::of("p", 1), &long, counters::Change::None)
+            .is_err()
+    );
     world.now_ms();
     let taken = notes.take();
     assert!(taken.calls == [HostCall::NowMs { answer }]);
@@ -130,7 +134,11 @@ fn calls_that_end_a_policy_are_taken_down_with_why() {
         amount: 1,
         life: Duration::from_secs(1),
     };
-    assert!(world.count("p", 0, "k", add).is_err());
+    assert!(
+        world
+            .count(counters::Account::of("p", 0), "k", add)
+            .is_err()
+    );
     let expected = [
         HostCall::Verify {
             key_set: "other".into(),

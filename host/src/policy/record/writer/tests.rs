@@ -9,7 +9,7 @@ use crate::config::{Decisions, OnFailure};
 use crate::facts::Facts;
 use crate::keys::{Claims, TokenError};
 use crate::policy::bindings::sluice::policy::log::Level;
-use crate::policy::counters::{Change, CounterError};
+use crate::policy::counters::{Account, Change, CounterError};
 use crate::policy::world::World;
 use crate::policy::{Answer, Chain, Decision, Failure, Rejection};
 use crate::session::{ClaimError, Registry, SessionGuard};
@@ -31,7 +31,7 @@ impl World for Nowhere {
     fn evict(&self, _: &Arc<Session>, _: &str, _: &str, _: Rejection) -> Result<(), ClaimError> {
         Ok(())
     }
-    fn count(&self, _: &str, _: usize, _: &str, _: Change) -> Result<i64, CounterError> {
+    fn count(&self, _: Account<'_>, _: &str, _: Change) -> Result<i64, CounterError> {
         Ok(1)
     }
     fn log(&self, _: &str, _: Level, _: &str) {}

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::*;
+use crate::lanes::NoMemory;
 use crate::policy::Rejection;
 use crate::socket::document::{document, validate};
 use crate::upstream::{Lost, OpenError, Refusal};
@@ -58,6 +59,8 @@ fn table() -> Vec<(Cause, u16, Option<&'static str>)> {
             Some("rate_limited"),
         ),
         (Cause::Overloaded, 1013, Some("overloaded")),
+        (NoMemory::Full.into(), 1013, Some("overloaded")),
+        (NoMemory::Share.into(), 1013, Some("overloaded")),
         (Cause::OriginDenied, 4005, Some("policy_denied")),
         (Cause::Violation(Violation::Unfinished), 1002, None),
         (Cause::Violation(Violation::NotUtf8), 1007, None),

@@ -121,6 +121,12 @@ impl Tape {
         self.memory < self.max_memory
     }
 
+    /// Bytes that are in memory.
+    pub(super) fn held(&self) -> usize {
+        let loaded = self.loaded.as_ref();
+        self.memory + loaded.map_or(0, |(_, bytes)| bytes.len())
+    }
+
     /// Whether the client had paused where reading begins anew.
     pub(super) fn begins_paused(&self) -> bool {
         self.paused

@@ -1,0 +1,260 @@
+//! Memory that connections make the gateway hold, charged to whoever is behind them.
+//!
+//! What a client sends and what is said to it waits in memory: requests, unfinished messages, queues
+//! to either side, what is held for a backend that is away, what was said to a client that is away.
+//! Each of these has a bound of its own; together they could be more than the machine has. So all of
+//! it is charged to the client's address, user and tenant, and has one bound for all connections.
+//! When nearly all of that is held, the last part is for holders that have little of it. A
+//! connection that would grow past either is ended, and gives back what it had.
+//!
+//! Memory is charged in steps, after each turn of a connection: one that only passes messages on is
+//! never charged, and nothing is counted for each message.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Holder, fair_share};
+use crate::metrics;
+
+/// Bytes of a step. What a connection holds below one is not counted.
+const STEP: usize = 16 * 1024;
+
+/// Ledger of the memory of all connections. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    ledger: Arc<Mutex<Ledger>>,
+    /// Steps that all connections together may hold.
+    total: usize,
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
+    /// Steps that are held.
+    all: usize,
+    /// Those of each holder. Who holds none is not remembered.
+    holders: HashMap<Holder, usize>,
+}
+
+/// Why a connection may not hold more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoMemory {
+    /// All connections together hold too much.
+    #[error("all connections together hold as much memory as they may (`max_memory`)")]
+    Full,
+    /// Those of its address, user or tenant do.
+    #[error("its address, user or tenant holds its share of `max_memory`")]
+    Share,
+}
+
+impl NoMemory {
+    /// As in the metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Share => "share",
+        }
+    }
+}
+
+/// What one connection or stream holds, until this is dropped. By default it is nobody's, and has no
+/// bound.
+#[derive(Debug, Default)]
+pub struct Charge {
+    memory: Memory,
+    holders: Vec<Holder>,
+    steps: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
+}
+
+impl Memory {
+    /// So many bytes for all connections together, beside the step that each has without being
+    /// charged.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        Self {
+            ledger: Arc::default(),
+            total: bytes / STEP,
+        }
+    }
+
+    /// An account of this holder, which holds nothing yet.
+    #[must_use]
+    pub fn charge(&self, holder: Holder) -> Charge {
+        Charge {
+            memory: self.clone(),
+            holders: vec![holder],
+            steps: 0,
+        }
+    }
+
+    /// Bytes that are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.lock().all * STEP
+    }
+
+    // Each change leaves it whole, so poisoning carries no news.
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    fn grow(&mut self, holders: &[Holder], steps: usize, total: usize) -> Result<(), NoMemory> {
+        let free = total.saturating_sub(self.all);
+        if steps > free {
+            return Err(NoMemory::Full);
+        }
+        let most = fair_share(total, free - steps);
+        let has = |holder| self.holders.get(holder).copied().unwrap_or_default();
+        if holders.iter().any(|holder| has(holder) + steps > most) {
+            return Err(NoMemory::Share);
+        }
+        self.all += steps;
+        for holder in holders {
+            self.add(holder, steps);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, holder: &Holder, steps: usize) {
+        if steps > 0 {
+            *self.holders.entry(holder.clone()).or_default() += steps;
+        }
+    }
+
+    fn shrink(&mut self, holders: &[Holder], steps: usize) {
+        self.all -= steps;
+        for holder in holders {
+            if let Some(has) = self.holders.get_mut(holder) {
+                *has -= steps;
+                if *has == 0 {
+                    self.holders.remove(holder);
+                }
+            }
+        }
+    }
+}
+
+impl Charge {
+    /// Another account of the same holders.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            memory: self.memory.clone(),
+            holders: self.holders.clone(),
+            steps: 0,
+        }
+    }
+
+    /// Charges what it holds to one holder more.
+    pub fn also(&mut self, holder: Holder) {
+        self.memory.lock().add(&holder, self.steps);
+        self.holders.push(holder);
+    }
+
+    /// It holds so many bytes now.
+    ///
+    /// # Errors
+    /// [`NoMemory`] where these are more than before, and too many. What was charged before still
+    /// is.
+    pub fn hold(&mut self, bytes: usize) -> Result<(), NoMemory> {
+        let steps = bytes / STEP;
+        if steps == self.steps {
+            return Ok(());
+        }
+        let total = self.memory.total;
+        let mut ledger = self.memory.lock();
+        if let Some(less) = self.steps.checked_sub(steps) {
+            ledger.shrink(&self.holders, less);
+        } else if let Err(refused) = ledger.grow(&self.holders, steps - self.steps, total) {
+            drop(ledger);
+            metrics::memory_refused(refused);
+            return Err(refused);
+        }
+        drop(ledger);
+        self.steps = steps;
+        Ok(())
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.steps > 0 {
+            let mut ledger = self.memory.lock();
+            ledger.shrink(&self.holders, self.steps);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(host: u8) -> Holder {
+        Holder::Address([192, 0, 2, host].into())
+    }
+
+    fn user(name: &str) -> Holder {
+        Holder::User(vec![("auth.user_id".to_owned(), name.to_owned())])
+    }
+
+    /// Lets new connections of these holders hold a step each, as many as they may.
+    fn fill(memory: &Memory, holders: &[Holder]) -> (Vec<Charge>, NoMemory) {
+        let mut charges = Vec::new();
+        loop {
+            let mut charge = memory.charge(holders[0].clone());
+            holders[1..].iter().cloned().for_each(|it| charge.also(it));
+            match charge.hold(STEP) {
+                Ok(()) => charges.push(charge),
+                Err(refused) => return (charges, refused),
+            }
+        }
+    }
+
+    #[test]
+    fn one_holder_leaves_memory_to_others_and_all_have_one_bound() {
+        let memory = Memory::new(64 * STEP);
+        let (greedy, refused) = fill(&memory, &[address(1)]);
+        assert_eq!((greedy.len(), refused), (56, NoMemory::Share));
+        let (modest, refused) = fill(&memory, &[address(2)]);
+        assert_eq!((modest.len(), refused), (8, NoMemory::Full));
+        drop(greedy);
+        assert_eq!(memory.held(), 8 * STEP);
+        drop(modest);
+        assert!(memory.lock().holders.is_empty());
+        assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn a_user_is_one_holder_whatever_the_address() {
+        let memory = Memory::new(64 * STEP);
+        let (held, _) = fill(&memory, &[address(1), user("u-1")]);
+        assert_eq!(held.len(), 56);
+        let (none, refused) = fill(&memory, &[address(2), user("u-1")]);
+        assert_eq!((none.len(), refused), (0, NoMemory::Share));
+        let (others, _) = fill(&memory, &[address(2), user("u-2")]);
+        assert_eq!(others.len(), 8);
+    }
+
+    #[test]
+    fn whoever_is_refused_keeps_what_it_has_and_may_shrink() {
+        let memory = Memory::new(64 * STEP);
+        let mut charge = memory.charge(address(1));
+        charge.hold(40 * STEP + 1).expect("there is room");
+        assert_eq!(charge.hold(57 * STEP), Err(NoMemory::Share));
+        assert_eq!(charge.hold(usize::MAX), Err(NoMemory::Full));
+        assert_eq!(memory.held(), 40 * STEP);
+        charge.also(user("u-1"));
+        charge.hold(3 * STEP).expect("it is less");
+        assert_eq!(memory.lock().holders[&user("u-1")], 3);
+        charge.hold(STEP - 1).expect("it is less");
+        assert!(memory.lock().holders.is_empty());
+    }
+}
