@@ -23,12 +23,12 @@ const STEP: usize = 16 * 1024;
 #[derive(Debug, Clone)]
 pub struct Memory {
     ledger: Arc<Mutex<Ledger>>,
-    /// Steps that all connections together may hold.
-    total: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Ledger {
+    /// Steps that all connections together may hold.
+    total: usize,
     /// Steps that are held.
     all: usize,
     /// Those of each holder. Who holds none is not remembered.
@@ -77,9 +77,13 @@ impl Memory {
     /// charged.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        Self {
-            ledger: Arc::default(),
+        let ledger = Ledger {
             total: bytes / STEP,
+            all: 0,
+            holders: HashMap::new(),
+        };
+        Self {
+            ledger: Arc::new(Mutex::new(ledger)),
         }
     }
 
@@ -106,12 +110,12 @@ impl Memory {
 }
 
 impl Ledger {
-    fn grow(&mut self, holders: &[Holder], steps: usize, total: usize) -> Result<(), NoMemory> {
-        let free = total.saturating_sub(self.all);
+    fn grow(&mut self, holders: &[Holder], steps: usize) -> Result<(), NoMemory> {
+        let free = self.total.saturating_sub(self.all);
         if steps > free {
             return Err(NoMemory::Full);
         }
-        let most = fair_share(total, free - steps);
+        let most = fair_share(self.total, free - steps);
         let has = |holder| self.holders.get(holder).copied().unwrap_or_default();
         if holders.iter().any(|holder| has(holder) + steps > most) {
             return Err(NoMemory::Share);
@@ -169,11 +173,10 @@ impl Charge {
         if steps == self.steps {
             return Ok(());
         }
-        let total = self.memory.total;
         let mut ledger = self.memory.lock();
         if let Some(less) = self.steps.checked_sub(steps) {
             ledger.shrink(&self.holders, less);
-        } else if let Err(refused) = ledger.grow(&self.holders, steps - self.steps, total) {
+        } else if let Err(refused) = ledger.grow(&self.holders, steps - self.steps) {
             drop(ledger);
             metrics::memory_refused(refused);
             return Err(refused);

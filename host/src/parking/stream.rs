@@ -17,7 +17,7 @@ pub struct Stream {
     /// Its length and speed: what is limited is the stream.
     pub pace: Pace,
     /// What its client has not been told.
-    pub said: Said,
+    pub said: Box<Said>,
     /// What it makes the gateway hold.
     pub charge: Charge,
 }
@@ -57,7 +57,7 @@ impl Stream {
             link,
             bytes: 0,
             pace,
-            said: Said::default(),
+            said: Box::default(),
             charge,
         }
     }
