@@ -21,7 +21,7 @@ impl Config {
         ];
         // A machine that runs all tests at once is busier than a gateway may be;
         // how long a policy may take has tests of its own.
-        let patient = |config: Self, policy| config.set(policy, "timeout", json!("60s"));
+        let patient = |config: Self, policy| config.set(policy, "timeout", json!("2s"));
         let policies = [
             "policies.auth",
             "policies.duplicate",

@@ -23,9 +23,12 @@ fn built_for_0_1_0(name: &str) -> PathBuf {
 fn config() -> Config {
     let policies = ["auth", "duplicate", "sample-rate"].map(|name| format!("policies.{name}"));
     let config = Config::ingest().set("server", "admin_listen", json!("127.0.0.1:0"));
+    let config = config.limit("admission_timeout", "5min");
     policies.iter().fold(config, |config, policy| {
         config
             .set(policy, "quarantine_after", json!(2))
+            // A busy machine is no fault of a policy's.
+            .set(policy, "timeout", json!("60s"))
             .set(policy, "quarantine", json!("1h"))
     })
 }

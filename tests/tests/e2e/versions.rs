@@ -140,7 +140,7 @@ fn policies_that_were_built_for_0_1_0_still_decide() {
     streaming.handshake();
     streaming.expect_ack();
     connect(&token::good()).expect_refusal(4002, "ingest_exists");
-    streaming.send_audio(&[1; 320_000]);
+    streaming.audio(&[1; 320_000]);
     streaming.expect_refusal(4109, "too_fast");
     let mut wrong = connect(&token::good());
     let mut handshake = client::handshake();
