@@ -27,13 +27,16 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, criterion_group, criterion_main};
 use rustix::time::{ClockId, clock_gettime};
-use sluice::config::{self, Config, Diagnostics, Metering};
+use sluice::config::Config;
+use sluice::diagnostics::Diagnostics;
 use sluice::facts::Facts;
 use sluice::keys::{KeySet, KeySets};
+use sluice::limits::Metering;
 use sluice::policy::component::ComponentPolicy;
 use sluice::policy::engine::Engine;
 use sluice::policy::fetch::Fetcher;
 use sluice::policy::load::{self, Parts};
+use sluice::policy::settings;
 use sluice::policy::window::{Frame, Kind, Total, Window};
 use sluice::policy::world::Live;
 use sluice::policy::{Answer, Decision, Policy as _, Question};
@@ -84,7 +87,11 @@ impl Bench {
         let (config, mut diagnostics) =
             Config::parse("bench", CONFIG, Path::new(env!("CARGO_MANIFEST_DIR")))
                 .expect("it is TOML");
-        let key_sets = Arc::new(KeySets::build(&config, &mut diagnostics));
+        let key_sets = Arc::new(KeySets::build(
+            &config.key_sets,
+            &config.data_dir,
+            &mut diagnostics,
+        ));
         drop(diagnostics.finish().expect("it has no mistakes"));
         let keys = Arc::clone(key_sets.get("main").expect("it is configured"));
         let token = token::mint(&keys, &Bearer::default(), Duration::from_hours(1))
@@ -92,7 +99,11 @@ impl Bench {
         let registry = Registry::default();
         let parts = Parts {
             engine: Arc::new(Engine::new().expect("there is address space")),
-            fetcher: Arc::new(Fetcher::new(&config)),
+            fetcher: Arc::new(Fetcher::new(
+                &config.data_dir,
+                &config.credentials,
+                &config.realms,
+            )),
             world: Arc::new(Live {
                 key_sets,
                 registry: registry.clone(),
@@ -117,7 +128,7 @@ impl Bench {
         self.load(name, &self.config.policies[name])
     }
 
-    fn load(&self, name: &str, policy: &config::Policy) -> Arc<ComponentPolicy> {
+    fn load(&self, name: &str, policy: &settings::Policy) -> Arc<ComponentPolicy> {
         let mut diagnostics = Diagnostics::default();
         let loading = load::policy(name, policy, &self.parts, &mut diagnostics);
         let loaded = self.runtime.block_on(loading);
@@ -138,8 +149,8 @@ impl Bench {
             return None;
         }
         // Granted nothing, like the built-in policy that is granted nothing.
-        let settings = config::Policy {
-            component: config::Component::File(component),
+        let settings = settings::Policy {
+            component: settings::Component::File(component),
             config: [("tenants".to_owned(), TENANTS.as_slice().into())].into(),
             ..self.config.policies["sample-rate"].clone()
         };

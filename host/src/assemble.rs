@@ -6,7 +6,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, Diagnostics, Upstream};
+use crate::config::Config;
+use crate::diagnostics::Diagnostics;
 use crate::gateway::{Defects, Gateway};
 use crate::keys::KeySets;
 use crate::lanes::{self, Lanes, Room, Wanted};
@@ -15,8 +16,10 @@ use crate::session::Registry;
 use crate::shutdown::Shutdown;
 use crate::tls;
 use crate::upstream::Upstreams;
+use crate::upstream::settings::Upstream;
 
 pub mod generation;
+pub mod upstreams;
 
 use generation::Builder;
 

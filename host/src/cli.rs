@@ -8,9 +8,9 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Secret, units};
+use crate::config::units;
 use crate::policy::compile;
-use crate::token::Bearer;
+use crate::secret::Secret;
 
 pub mod policy;
 
@@ -112,6 +112,17 @@ pub struct CompileArgs {
     pub metered: bool,
 }
 
+impl CompileArgs {
+    /// What compiling may take.
+    #[must_use]
+    pub fn limits(&self) -> compile::Limits {
+        compile::Limits {
+            memory: usize::try_from(self.memory).unwrap_or(usize::MAX),
+            time: Duration::from_millis(self.time_ms),
+        }
+    }
+}
+
 /// `sluice serve`
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -184,20 +195,6 @@ pub struct TokenArgs {
     /// How long the token is valid: `90s`, `15m`, `1h`, `7days`.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = units::duration)]
     pub expires: Duration,
-}
-
-impl TokenArgs {
-    /// Whom the token is to speak for.
-    #[must_use]
-    pub fn bearer(&self) -> Bearer {
-        Bearer {
-            user_id: self.user.clone(),
-            tenant_id: self.tenant.clone(),
-            email: self.email.clone(),
-            role: self.role.clone(),
-            meeting_id: self.meeting.clone(),
-        }
-    }
 }
 
 /// `sluice stream`

@@ -5,39 +5,30 @@
 //! found out when they are built.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub mod credentials;
-pub mod diagnostics;
-pub mod limits;
-mod mask;
 mod read;
-pub mod reference;
-pub mod secret;
 pub mod units;
 
-pub use credentials::Credentials;
-pub use diagnostics::{Diagnostic, Diagnostics, Look, Place, Warnings};
-pub use limits::{Limits, Metering, PolicyLimits, TokenExpiry};
 pub(crate) use read::names::FACTS;
-pub use reference::Reference;
-pub use secret::Secret;
 
+use crate::diagnostics::{Diagnostics, Place};
 use crate::files::text::{self, TextError};
 use crate::files::{self, Content};
+use crate::handshake::HandshakeMode;
+use crate::keys::settings::KeySet;
 use crate::lanes::Shares;
+use crate::limits::{Limits, Metering};
 use crate::origin::Origins;
-use crate::policy::breaker::Quarantine;
-use crate::policy::shadow::Share;
+use crate::policy::fetch::credentials::Credentials;
+use crate::policy::settings::{Decisions, Policy};
 use crate::proxies::Proxies;
 use crate::rate_limit::Allowance;
-use crate::upstream::space::Watermark;
-use crate::upstream::wav::Recordings;
-use crate::upstream::websocket::WebSocket;
+use crate::tls::settings::Tls;
+use crate::upstream::settings::Upstream;
 
 /// The policies that are embedded in the binary.
 pub const BUILTINS: [&str; 3] = ["auth", "duplicate", "sample-rate"];
@@ -231,274 +222,6 @@ impl Server {
     }
 }
 
-/// `[server]`: `tls_certificate` and `tls_key`, which come together.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// The chain in PEM, the server's own certificate first.
-    pub certificate: PathBuf,
-    /// The private key in PEM.
-    pub key: PathBuf,
-    /// Where the certificate stands in the file.
-    pub place: Place,
-}
-
-/// `[decisions]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decisions {
-    /// Where they are recorded, relative to the data folder; nowhere without it.
-    pub file: Option<PathBuf>,
-    /// Bytes of one file.
-    pub max_size: u64,
-    /// Files that are kept, with the one that is written to.
-    pub max_files: usize,
-}
-
-/// `[key_sets.NAME]`
-#[derive(Debug)]
-pub struct KeySet {
-    /// Where the keys come from.
-    pub source: KeySource,
-    /// The file that they were read from, unless they stand in the configuration
-    /// itself.
-    pub file: Option<PathBuf>,
-    /// The algorithms that are accepted, by their JOSE names. Never empty.
-    pub algorithms: Vec<jsonwebtoken::Algorithm>,
-    /// Values of `iss` that are accepted; empty: `iss` is not looked at.
-    pub issuers: Vec<String>,
-    /// Values of `aud` that are accepted; empty: a token that has an `aud` is refused.
-    pub audiences: Vec<String>,
-    /// How far clocks may differ.
-    pub leeway: Duration,
-    /// Where it stands in the file.
-    pub place: Place,
-}
-
-/// Where the keys of a set come from.
-pub enum KeySource {
-    /// Made at first start, kept in the data folder: for development.
-    Generate,
-    /// A shared secret (HS256), from the file, another file or the environment.
-    Secret(Secret),
-    /// A public key in PEM (RS256, ES256, `EdDSA`).
-    Pem(Vec<u8>),
-    /// A JWK set, as JSON text.
-    Jwks(String),
-}
-
-/// Keys are no reading matter, and a JWK set may hold secret ones.
-impl fmt::Debug for KeySource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Generate => "Generate",
-            Self::Secret(_) => "Secret(..)",
-            Self::Pem(_) => "Pem(..)",
-            Self::Jwks(_) => "Jwks(..)",
-        })
-    }
-}
-
-/// `[policies.NAME]`
-#[derive(Clone)]
-pub struct Policy {
-    /// `builtin:auth`, a path to a `.wasm` file, or an address in a registry.
-    pub component: Component,
-    /// The one component that it may be.
-    pub sha256: Option<Pin>,
-    /// How it is tried out, where it is not simply in use.
-    pub trial: Option<Trial>,
-    /// The interfaces beyond `connection`, `config`, `log` and `clock` that it
-    /// may import, and `credentials`.
-    pub grants: Vec<Grant>,
-    /// What it may import of WASI.
-    pub wasi: Wasi,
-    /// What a failure of the policy means for the connection.
-    pub on_failure: OnFailure,
-    /// When it is left alone because it keeps failing.
-    pub quarantine: Quarantine,
-    /// What it may use.
-    pub limits: PolicyLimits,
-    /// `[policies.NAME.config]`: the policy's own section, given as JSON.
-    pub config: BTreeMap<String, serde_json::Value>,
-    /// Where it stands in the file.
-    pub place: Place,
-    /// Where `component` stands in the file.
-    pub component_place: Place,
-    /// Where `grants` stands in the file (the policy's header without it).
-    pub grants_place: Place,
-    /// Where `config` stands in the file (the policy's header without it).
-    pub config_place: Place,
-    /// Where the keys in `config` stand.
-    pub config_places: BTreeMap<String, Place>,
-}
-
-impl Policy {
-    /// The name that the attributes of the policy `name` have: its own, or that
-    /// of the policy that it may replace.
-    #[must_use]
-    pub fn speaks_as<'a>(&'a self, name: &'a str) -> &'a str {
-        let trial = self.trial.as_ref();
-        let stands_for = trial.and_then(|trial| trial.stands_for.as_deref());
-        stands_for.unwrap_or(name)
-    }
-}
-
-/// Without the values of `config`, which may hold secrets.
-impl fmt::Debug for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Policy")
-            .field("component", &self.component)
-            .field("grants", &self.grants)
-            .field("on_failure", &self.on_failure)
-            .field("config", &self.config.keys())
-            .field("place", &self.place)
-            .finish_non_exhaustive()
-    }
-}
-
-/// `shadow`, `shadow_of` and `canary`: a policy that is tried out.
-#[derive(Debug, Clone)]
-pub struct Trial {
-    /// The policy that it is to replace, and is asked beside.
-    pub stands_for: Option<String>,
-    /// The sessions that it decides about.
-    pub decides_for: Share,
-    /// Where that stands in the file.
-    pub place: Place,
-}
-
-/// `sha256`: the digest of a component.
-#[derive(Debug, Clone)]
-pub struct Pin {
-    /// In hexadecimal, lower case.
-    pub digest: String,
-    /// Where it stands in the file.
-    pub place: Place,
-}
-
-/// Where a policy's code comes from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Component {
-    /// Embedded in the binary: `auth`, `duplicate` or `sample-rate`.
-    Builtin(String),
-    /// A file, relative to the configuration file.
-    File(PathBuf),
-    /// In a registry.
-    Oci(Reference),
-}
-
-/// Something that a policy may have beyond what every policy has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Grant {
-    /// `sluice:policy/jwt`
-    Jwt,
-    /// `sluice:policy/sessions`
-    Sessions,
-    /// `sluice:policy/counters`
-    Counters,
-    /// `sluice:policy/payload`
-    Payload,
-    /// The headers and query parameters that carry credentials.
-    Credentials,
-}
-
-impl Grant {
-    /// The word for it in `grants`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Jwt => "jwt",
-            Self::Sessions => "sessions",
-            Self::Counters => "counters",
-            Self::Payload => "payload",
-            Self::Credentials => "credentials",
-        }
-    }
-}
-
-/// `wasi`: what a policy may import of WASI.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wasi {
-    /// Nothing.
-    None,
-    /// Most of it, with nothing behind it.
-    Stub,
-}
-
-/// What a policy's failure means for the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFailure {
-    /// Refuse with `policy_failed`.
-    Closed,
-    /// Go on as if the policy had accepted.
-    Open,
-}
-
-/// Whether what a policy leaves says who a client is: it is granted `jwt`, and
-/// so is whatever is tried out in its place and speaks in its name. No other
-/// policy can know.
-#[must_use]
-pub fn identifies(policies: &BTreeMap<String, Policy>, name: &str) -> bool {
-    let stands_for_it = |policy: &Policy| {
-        let trial = policy.trial.as_ref();
-        trial.and_then(|trial| trial.stands_for.as_deref()) == Some(name)
-    };
-    let verifies = |policy: &Policy| policy.grants.contains(&Grant::Jwt);
-    policies.get(name).is_some_and(verifies)
-        && policies
-            .values()
-            .filter(|policy| stands_for_it(policy))
-            .all(verifies)
-}
-
-/// `[upstreams.NAME]`
-#[derive(Debug, Clone)]
-pub enum Upstream {
-    /// Records each stream as a WAV file.
-    Wav {
-        /// Where the recordings go, and how long they stay.
-        recordings: Recordings,
-        /// Free space below which no recording begins.
-        min_free: Watermark,
-    },
-    /// Sends every message back.
-    Echo,
-    /// Counts and drops.
-    Discard,
-    /// Relays each stream to a backend.
-    WebSocket(Box<WebSocket>),
-}
-
-impl Upstream {
-    /// Descriptors that one of its streams may have open at once.
-    #[must_use]
-    pub fn descriptors(&self) -> u32 {
-        match self {
-            Self::Wav { .. } => 1,
-            Self::Echo | Self::Discard => 0,
-            Self::WebSocket(backend) => backend.descriptors(),
-        }
-    }
-
-    /// Connections that it keeps for streams to come.
-    #[must_use]
-    pub fn warm(&self) -> usize {
-        match self {
-            Self::WebSocket(backend) => backend.warm_connections * backend.addresses.len().max(1),
-            Self::Wav { .. } | Self::Echo | Self::Discard => 0,
-        }
-    }
-
-    /// What it records, where it records.
-    #[must_use]
-    pub fn recordings(&self) -> Option<&Recordings> {
-        match self {
-            Self::Wav { recordings, .. } => Some(recordings),
-            Self::WebSocket(backend) => backend.tee.as_ref(),
-            Self::Echo | Self::Discard => None,
-        }
-    }
-}
-
 /// `[routes.NAME]`
 #[derive(Debug, Clone)]
 pub struct Route {
@@ -536,13 +259,4 @@ pub struct Route {
     pub on_frames_place: Place,
     /// Where `on_close` stands.
     pub on_close_place: Place,
-}
-
-/// What the client says first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandshakeMode {
-    /// The JSON handshake, ack and control messages of `ingest.v1`.
-    IngestV1,
-    /// Nothing: messages pass as they are.
-    None,
 }

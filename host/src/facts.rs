@@ -4,13 +4,12 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use crate::credentials::{self, HIDDEN, RESUME_HEADER, RESUME_PARAMETER, TOKEN_PARAMETER};
 use crate::handshake::HandshakeError;
 use crate::headers;
-use crate::policy::record::Input;
 use crate::proxies;
 
 mod bearer;
@@ -73,17 +72,6 @@ enum Source {
 #[error("the path is not UTF-8")]
 pub struct PathError;
 
-/// Why there are no facts of what was written down.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RecordedError {
-    /// It is not a name that a header can have.
-    #[error("\"{0}\" is not the name of a header")]
-    Header(String),
-    /// It is not an address with a port.
-    #[error("\"{0}\" is not an address and port")]
-    Remote(String),
-}
-
 /// Why an attribute was not stored.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttributeError {
@@ -133,6 +121,20 @@ impl Facts {
         Self::of(session_id, route, params, Request::default(), remote)
     }
 
+    /// The facts of a request that is known by its parts alone, decoded: there is none to collect
+    /// them of.
+    #[must_use]
+    pub fn of_parts(
+        session_id: Arc<str>,
+        route: Arc<str>,
+        params: Vec<(String, String)>,
+        (path, query, headers): (&str, &[(String, String)], HeaderMap),
+        remote: SocketAddr,
+    ) -> Self {
+        let request = Request::decoded(path, query, headers.into());
+        Self::of(session_id, route, params, request, remote)
+    }
+
     fn of(
         session_id: Arc<str>,
         route: Arc<str>,
@@ -157,28 +159,6 @@ impl Facts {
     pub fn forget_request(&mut self) {
         self.request = Arc::default();
         self.params = Vec::new();
-    }
-
-    /// Facts as they were written down. There is no request to collect them of
-    /// any more.
-    pub(crate) fn recorded(
-        session_id: Arc<str>,
-        route: Arc<str>,
-        input: &Input,
-    ) -> Result<Self, RecordedError> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &input.headers {
-            let wrong = || RecordedError::Header(name.clone());
-            let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
-            headers.append(parsed, HeaderValue::from_str(value).map_err(|_| wrong())?);
-        }
-        let request = Request::decoded(&input.path, &input.query, headers.into());
-        let remote = input.remote.parse::<SocketAddr>();
-        let remote = remote.map_err(|_| RecordedError::Remote(input.remote.clone()))?;
-        Ok(Self {
-            attributes: Mutex::new(input.attributes.clone()),
-            ..Self::of(session_id, route, input.params.clone(), request, remote)
-        })
     }
 
     /// The same facts, with other attributes.

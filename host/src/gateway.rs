@@ -8,9 +8,9 @@ use std::sync::{Arc, Weak};
 use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{HandshakeMode, Limits, Metering};
-use crate::facts;
+use crate::handshake::HandshakeMode;
 use crate::lanes::Lanes;
+use crate::limits::{Limits, Metering};
 use crate::metrics;
 use crate::origin::Origins;
 use crate::parking::Parking;
@@ -21,8 +21,8 @@ use crate::rate_limit::AttemptLimit;
 use crate::session::Registry;
 use crate::shutdown::Shutdown;
 use crate::upstream::Upstream;
+use crate::{facts, paths};
 
-pub mod paths;
 #[cfg(test)]
 pub(crate) mod testing;
 

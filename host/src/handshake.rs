@@ -5,6 +5,15 @@ use serde_json::{Number, Value};
 
 use crate::text;
 
+/// What the client says first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeMode {
+    /// The JSON handshake, ack and control messages of `ingest.v1`.
+    IngestV1,
+    /// Nothing: messages pass as they are.
+    None,
+}
+
 /// The handshake as the client sent it. Unknown fields are ignored, so that
 /// newer clients can speak to this host.
 #[derive(Debug, Clone, PartialEq, Eq)]

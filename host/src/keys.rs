@@ -12,12 +12,14 @@ use std::sync::Arc;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 
-use crate::config::{self, Config, Diagnostics, KeySource, Place};
+use crate::diagnostics::{Diagnostics, Place};
+use crate::keys::settings::KeySource;
 
 mod claims;
 mod file;
 mod generated;
 mod load;
+pub mod settings;
 mod verify;
 
 #[cfg(test)]
@@ -82,10 +84,14 @@ pub struct KeySets(BTreeMap<String, Arc<KeySet>>);
 impl KeySets {
     /// Builds every key set. One that cannot be built is reported at its place
     /// in the configuration and left out.
-    pub fn build(config: &Config, diagnostics: &mut Diagnostics) -> Self {
+    pub fn build(
+        key_sets: &BTreeMap<String, settings::KeySet>,
+        data_dir: &Path,
+        diagnostics: &mut Diagnostics,
+    ) -> Self {
         let mut sets = BTreeMap::new();
-        for (name, settings) in &config.key_sets {
-            match KeySet::build(name, settings, &config.data_dir) {
+        for (name, settings) in key_sets {
+            match KeySet::build(name, settings, data_dir) {
                 Ok(set) => {
                     set.warn(name, &settings.place, diagnostics);
                     sets.insert(name.clone(), Arc::new(set));
@@ -173,7 +179,11 @@ impl KeySet {
     /// # Errors
     /// [`KeyError`] when the keys cannot be read, are not what they should be,
     /// or fit none of the allowed algorithms.
-    pub fn build(name: &str, settings: &config::KeySet, data_dir: &Path) -> Result<Self, KeyError> {
+    pub fn build(
+        name: &str,
+        settings: &settings::KeySet,
+        data_dir: &Path,
+    ) -> Result<Self, KeyError> {
         install_provider();
         if let Some(unknown) = settings.algorithms.iter().find(|a| !ALGORITHMS.contains(a)) {
             return Err(KeyError::new(

@@ -28,9 +28,15 @@
 //! message and one bounded queue for each connection. No policy in the host.
 
 pub mod credentials;
+pub mod diagnostics;
 pub mod files;
+pub mod frame;
 pub mod headers;
+pub mod limits;
+pub mod paths;
+pub mod rejection;
 mod scratch;
+pub mod secret;
 pub mod text;
 
 pub mod cli;
@@ -48,6 +54,7 @@ pub mod logs;
 pub mod metrics;
 pub mod proxies;
 pub mod reload;
+pub mod series;
 pub mod serve;
 pub mod server;
 pub mod shutdown;

@@ -3,15 +3,16 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use sluice::assemble::upstreams;
 use sluice::cli::{Cli, Command};
 use sluice::policy::compile;
-use sluice::{client, kit, logs, serve, token, upstream};
+use sluice::{client, kit, logs, serve, token};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Before there are threads that its limits would count.
     if let Command::CompileComponent(args) = &cli.command {
-        return compile::run(args);
+        return compile::run(args.limits(), args.metered);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => match logs::init() {
             Ok(logs) => {
                 logs::log_panics();
-                let served = runtime.block_on(serve::serve(&args, upstream::build));
+                let served = runtime.block_on(serve::serve(&args, upstreams::build));
                 drop(logs);
                 served
             }
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         Command::Stream(args) => {
             return ExitCode::from(runtime.block_on(client::run(&args)).exit_code());
         }
-        Command::CompileComponent(args) => return compile::run(&args),
+        Command::CompileComponent(args) => return compile::run(args.limits(), args.metered),
         Command::Policy(command) => {
             let done = runtime.block_on(kit::command(&command));
             return done.unwrap_or_else(|error| failed(&error));

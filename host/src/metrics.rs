@@ -8,15 +8,6 @@ use ::metrics::{
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-use crate::lanes::NoMemory;
-use crate::policy::{Outcome, Record};
-use crate::proxies::preamble::PreambleError;
-use crate::tls::failure::TlsFailure;
-
-mod zero;
-
-pub use zero::register_of;
-
 /// How often the exporter folds its samples, so that nothing piles up while
 /// nobody asks for them.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -27,44 +18,44 @@ const POLICY_BUCKETS: [f64; 9] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.25,
 ];
 
-const ACCEPTED: &str = "sluice_connections_accepted_total";
-const LIVE: &str = "sluice_connections_live";
-const ACCEPT_WAITS: &str = "sluice_accept_waits_total";
-const PUSHED_OUT: &str = "sluice_connections_pushed_out_total";
-const HTTP_REFUSED: &str = "sluice_http_refused_total";
-const CLOSES: &str = "sluice_closes_total";
-const DELIVERIES: &str = "sluice_close_deliveries_total";
-const DECISIONS: &str = "sluice_policy_decisions_total";
-const POLICY_SECONDS: &str = "sluice_policy_seconds";
-const QUARANTINES: &str = "sluice_policy_quarantines_total";
-const SHADOWS: &str = "sluice_shadow_decisions_total";
-const UNRECORDED: &str = "sluice_decisions_unrecorded_total";
-const RECEIVED: &str = "sluice_received_bytes_total";
-const SENT: &str = "sluice_sent_bytes_total";
-const UNKNOWN: &str = "sluice_unknown_messages_total";
-const MEMORY_HELD: &str = "sluice_memory_held_bytes";
-const MEMORY_REFUSED: &str = "sluice_memory_refused_total";
-const CLAIMS: &str = "sluice_claims";
-const TASKS: &str = "sluice_tasks";
-const INSTANCES: &str = "sluice_policy_instances";
-const GENERATION: &str = "sluice_generation";
-const UPSTREAM_LOST: &str = "sluice_upstream_lost_total";
-const UPSTREAM_RESTORED: &str = "sluice_upstream_restored_total";
-const UPSTREAM_RESTS: &str = "sluice_upstream_rests_total";
-const TEE_GIVEN_UP: &str = "sluice_tee_given_up_total";
-const UPSTREAM_HELD: &str = "sluice_upstream_held_bytes";
-const DISK_FREE: &str = "sluice_disk_free_bytes";
-const REMOVED: &str = "sluice_recordings_removed_total";
-const REMOVED_BYTES: &str = "sluice_recordings_removed_bytes_total";
-const REMOVAL_FAILURES: &str = "sluice_recordings_removal_failures_total";
-const RELOADS: &str = "sluice_reloads_total";
-const TLS_FAILURES: &str = "sluice_tls_failures_total";
-const PROXY_FAILURES: &str = "sluice_proxy_header_failures_total";
-const LOG_LINES_DROPPED: &str = "sluice_log_lines_dropped_total";
-const STALLS: &str = "sluice_worker_stalls_total";
-const LONGEST_STALL: &str = "sluice_worker_stall_seconds";
-const DROPPED: &str = "sluice_connections_dropped_total";
-const PANICS: &str = "sluice_panics_total";
+pub(crate) const ACCEPTED: &str = "sluice_connections_accepted_total";
+pub(crate) const LIVE: &str = "sluice_connections_live";
+pub(crate) const ACCEPT_WAITS: &str = "sluice_accept_waits_total";
+pub(crate) const PUSHED_OUT: &str = "sluice_connections_pushed_out_total";
+pub(crate) const HTTP_REFUSED: &str = "sluice_http_refused_total";
+pub(crate) const CLOSES: &str = "sluice_closes_total";
+pub(crate) const DELIVERIES: &str = "sluice_close_deliveries_total";
+pub(crate) const DECISIONS: &str = "sluice_policy_decisions_total";
+pub(crate) const POLICY_SECONDS: &str = "sluice_policy_seconds";
+pub(crate) const QUARANTINES: &str = "sluice_policy_quarantines_total";
+pub(crate) const SHADOWS: &str = "sluice_shadow_decisions_total";
+pub(crate) const UNRECORDED: &str = "sluice_decisions_unrecorded_total";
+pub(crate) const RECEIVED: &str = "sluice_received_bytes_total";
+pub(crate) const SENT: &str = "sluice_sent_bytes_total";
+pub(crate) const UNKNOWN: &str = "sluice_unknown_messages_total";
+pub(crate) const MEMORY_HELD: &str = "sluice_memory_held_bytes";
+pub(crate) const MEMORY_REFUSED: &str = "sluice_memory_refused_total";
+pub(crate) const CLAIMS: &str = "sluice_claims";
+pub(crate) const TASKS: &str = "sluice_tasks";
+pub(crate) const INSTANCES: &str = "sluice_policy_instances";
+pub(crate) const GENERATION: &str = "sluice_generation";
+pub(crate) const UPSTREAM_LOST: &str = "sluice_upstream_lost_total";
+pub(crate) const UPSTREAM_RESTORED: &str = "sluice_upstream_restored_total";
+pub(crate) const UPSTREAM_RESTS: &str = "sluice_upstream_rests_total";
+pub(crate) const TEE_GIVEN_UP: &str = "sluice_tee_given_up_total";
+pub(crate) const UPSTREAM_HELD: &str = "sluice_upstream_held_bytes";
+pub(crate) const DISK_FREE: &str = "sluice_disk_free_bytes";
+pub(crate) const REMOVED: &str = "sluice_recordings_removed_total";
+pub(crate) const REMOVED_BYTES: &str = "sluice_recordings_removed_bytes_total";
+pub(crate) const REMOVAL_FAILURES: &str = "sluice_recordings_removal_failures_total";
+pub(crate) const RELOADS: &str = "sluice_reloads_total";
+pub(crate) const TLS_FAILURES: &str = "sluice_tls_failures_total";
+pub(crate) const PROXY_FAILURES: &str = "sluice_proxy_header_failures_total";
+pub(crate) const LOG_LINES_DROPPED: &str = "sluice_log_lines_dropped_total";
+pub(crate) const STALLS: &str = "sluice_worker_stalls_total";
+pub(crate) const LONGEST_STALL: &str = "sluice_worker_stall_seconds";
+pub(crate) const DROPPED: &str = "sluice_connections_dropped_total";
+pub(crate) const PANICS: &str = "sluice_panics_total";
 
 /// What kind of number it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -347,7 +338,6 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
             Kind::Histogram => describe_histogram!(metric.name, metric.help),
         }
     }
-    zero::register();
     let upkeep = handle.clone();
     tokio::spawn(async move {
         let mut pause = tokio::time::interval(UPKEEP);
@@ -400,7 +390,7 @@ pub fn closed(cause: &'static str, code: u16, closed_by: &'static str, delivery:
     counter!(DELIVERIES, "delivery" => delivery).increment(1);
 }
 
-fn closes(cause: &'static str, code: u16, closed_by: &'static str) -> Counter {
+pub(crate) fn closes(cause: &'static str, code: u16, closed_by: &'static str) -> Counter {
     counter!(CLOSES, "cause" => cause, "code" => code_label(code), "closed_by" => closed_by)
 }
 
@@ -416,13 +406,13 @@ fn code_label(code: u16) -> String {
 }
 
 /// A client's TLS handshake failed.
-pub fn tls_failed(failure: TlsFailure) {
-    counter!(TLS_FAILURES, "reason" => failure.word()).increment(1);
+pub fn tls_failed(reason: &'static str) {
+    counter!(TLS_FAILURES, "reason" => reason).increment(1);
 }
 
 /// A connection had no PROXY protocol header that is taken.
-pub fn proxy_failed(error: &PreambleError) {
-    counter!(PROXY_FAILURES, "reason" => error.word()).increment(1);
+pub fn proxy_failed(reason: &'static str) {
+    counter!(PROXY_FAILURES, "reason" => reason).increment(1);
 }
 
 /// What a connection that ended had moved.
@@ -433,17 +423,9 @@ pub fn moved(received: u64, sent: u64, unknown_messages: u64) {
 }
 
 /// A policy was asked.
-pub fn decided(record: &Record) {
-    let outcome = match &record.outcome {
-        Outcome::Accepted => "accept",
-        Outcome::Rejected(_) => "reject",
-        Outcome::ClientFault(_) => "client-fault",
-        Outcome::FailedClosed(failure) | Outcome::FailedOpen(failure) => failure.word(),
-        Outcome::Abandoned => "abandoned",
-    };
-    let policy = record.policy.to_string();
-    counter!(DECISIONS, "policy" => policy.clone(), "outcome" => outcome).increment(1);
-    histogram!(POLICY_SECONDS, "policy" => policy).record(record.took);
+pub fn decided(policy: &str, outcome: &'static str, took: Duration) {
+    counter!(DECISIONS, "policy" => policy.to_owned(), "outcome" => outcome).increment(1);
+    histogram!(POLICY_SECONDS, "policy" => policy.to_owned()).record(took);
 }
 
 /// A policy was put in quarantine.
@@ -473,8 +455,8 @@ pub fn held(claims: usize, instances: u64, memory: usize) {
 }
 
 /// A connection or a parked stream would have held too much.
-pub fn memory_refused(refused: NoMemory) {
-    counter!(MEMORY_REFUSED, "reason" => refused.word()).increment(1);
+pub fn memory_refused(reason: &'static str) {
+    counter!(MEMORY_REFUSED, "reason" => reason).increment(1);
 }
 
 /// Newcomers are served with this generation.

@@ -32,6 +32,7 @@ use crate::shutdown::Shutdown;
 
 mod berth;
 mod owner;
+pub mod pace;
 mod rooms;
 mod stream;
 #[cfg(test)]

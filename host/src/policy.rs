@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::config::OnFailure;
+use crate::metrics;
+use crate::policy::settings::OnFailure;
+use crate::rejection::Rejection;
 use crate::session::Session;
 use ending::Ending;
 use window::Window;
@@ -35,6 +37,7 @@ pub mod lanes;
 pub mod load;
 mod pace;
 pub mod record;
+pub mod settings;
 pub mod shadow;
 mod shelf;
 pub mod state;
@@ -56,35 +59,6 @@ pub enum Decision {
     Accept,
     /// Refuse the connection.
     Reject(Rejection),
-}
-
-/// Why a connection is refused, within the bounds of what may reach a client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
-    /// A close code that a policy may use.
-    pub close_code: u16,
-    /// A short machine-readable word.
-    pub code: String,
-    /// A sentence for the client.
-    pub message: String,
-    /// Whether the same client may try again unchanged.
-    pub retryable: bool,
-    /// How long it should wait first.
-    pub retry_after: Option<Duration>,
-}
-
-impl Rejection {
-    /// A rejection that is final.
-    #[must_use]
-    pub fn new(close_code: u16, code: &str, message: &str) -> Self {
-        Self {
-            close_code,
-            code: code.to_owned(),
-            message: message.to_owned(),
-            retryable: false,
-            retry_after: None,
-        }
-    }
 }
 
 /// How a policy broke. The words are for the operator; the client learns only
@@ -183,6 +157,20 @@ pub struct Record {
     pub outcome: Outcome,
     /// How long it took, waiting for a slot included.
     pub took: Duration,
+}
+
+impl Record {
+    /// Counts it.
+    pub fn count(&self) {
+        let outcome = match &self.outcome {
+            Outcome::Accepted => "accept",
+            Outcome::Rejected(_) => "reject",
+            Outcome::ClientFault(_) => "client-fault",
+            Outcome::FailedClosed(failure) | Outcome::FailedOpen(failure) => failure.word(),
+            Outcome::Abandoned => "abandoned",
+        };
+        metrics::decided(&self.policy, outcome, self.took);
+    }
 }
 
 /// What came of a call.

@@ -22,11 +22,13 @@ use tokio::time::Instant;
 
 use crate::assemble::generation::{Builder, prepare_folders};
 use crate::blocking::LOADING;
-use crate::config::{self, Config, Diagnostics};
+use crate::config::{self, Config};
+use crate::diagnostics::Diagnostics;
 use crate::gateway::Gateway;
 use crate::keys::{Availability, KeySets};
+use crate::policy::settings;
 use crate::upstream::wav::retention::Retention;
-use crate::{metrics, tls};
+use crate::{metrics, series, tls};
 
 pub mod files;
 pub mod watch;
@@ -110,7 +112,7 @@ pub struct Reloader {
     gateway: Arc<Gateway>,
     /// What the process was started with.
     server: config::Server,
-    decisions: config::Decisions,
+    decisions: settings::Decisions,
     data_dir: PathBuf,
     /// Where the main listener gets its certificate, if it speaks TLS.
     tls: Option<tls::Acceptor>,
@@ -151,7 +153,7 @@ impl Reloader {
             decisions: config.decisions.clone(),
             data_dir: config.data_dir.clone(),
             tls,
-            retention: Retention::start(config),
+            retention: Retention::start(&config.upstreams, &config.data_dir),
             changed: Arc::default(),
             state: Arc::new(Mutex::new(State {
                 seen,
@@ -277,8 +279,8 @@ impl Reloader {
         let number = generation.number;
         self.gateway.generation.store(Arc::new(generation));
         state.key_sets = key_sets;
-        metrics::register_of(&config);
-        self.retention.replace(&config);
+        series::register_of(&config);
+        self.retention.replace(&config.upstreams, &config.data_dir);
         metrics::generation(number);
         Ok(Reloaded {
             generation: number,

@@ -11,12 +11,15 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind};
 
 use crate::assemble::generation::prepare_folders;
+use crate::assemble::upstreams;
 use crate::assemble::{Assembled, assemble};
 use crate::banner::invitation::{self, Invitation};
 use crate::banner::{self, Banner};
 use crate::cli::{CheckArgs, ServeArgs};
-use crate::config::diagnostics::Look;
-use crate::config::{Config, Diagnostics, KeySource, Warnings, Watch};
+use crate::config::{Config, Watch};
+use crate::diagnostics::Look;
+use crate::diagnostics::{Mistakes, Warnings};
+use crate::keys::settings::KeySource;
 use crate::lock::DataLock;
 use crate::logs::patience::print_within;
 use crate::policy::record::writer::Recorder;
@@ -25,8 +28,8 @@ use crate::reload::files::Seen;
 use crate::reload::{Reloader, Source, Trigger, watch};
 use crate::server::Listener;
 use crate::token;
-use crate::upstream::{self, Upstreams};
-use crate::{admin, config, listen, metrics, server, watchdog};
+use crate::upstream::Upstreams;
+use crate::{admin, config, listen, metrics, series, server, watchdog};
 
 mod signals;
 mod stop;
@@ -39,11 +42,6 @@ const PRINTING: Duration = Duration::from_secs(2);
 
 /// How long the token in the banner is valid.
 const BANNER_TOKEN: Duration = Duration::from_hours(12);
-
-/// A configuration with mistakes; the report is meant to be printed as it is.
-#[derive(Debug, thiserror::Error)]
-#[error("the configuration has mistakes")]
-pub struct Mistakes(pub Diagnostics);
 
 /// Runs the gateway until it is told to stop. What builds its upstreams is an
 /// argument, so that a test can put in one that fails.
@@ -65,6 +63,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     let _lock = DataLock::take(&config.data_dir)?;
     // Before anything is measured: what is free on the disks of recordings is.
     let recorder = metrics::install()?;
+    series::register();
     prepare_folders(&config, None);
     let signals = Signals::listen()?;
     let Listeners {
@@ -78,7 +77,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         let proxies_only = *preamble == Preamble::Expected;
         tracing::info!(%address, proxies_only, version = env!("CARGO_PKG_VERSION"), "listening");
     }
-    metrics::register_of(&config);
+    series::register_of(&config);
     let Assembled {
         gateway,
         tls,
@@ -171,7 +170,7 @@ pub async fn check(args: &CheckArgs) -> anyhow::Result<()> {
         file: args.config.clone(),
         ..Source::default()
     };
-    let (config, .., warnings) = load(&source, upstream::build).await?;
+    let (config, .., warnings) = load(&source, upstreams::build).await?;
     // Where standard error is closed there is nobody to tell.
     drop(std::io::stderr().write_all(warnings.render(Look::of(&std::io::stderr())).as_bytes()));
     let count =

@@ -151,7 +151,7 @@ async fn greet(
 
 /// Counts a handshake that failed, and says so.
 fn tls_failed(remote: SocketAddr, failure: TlsFailure, error: &str) {
-    metrics::tls_failed(failure);
+    metrics::tls_failed(failure.word());
     let reason = failure.word();
     let error = text::clean(error, 256);
     tracing::info!(client = %remote.ip(), reason, error, "a TLS handshake failed");
@@ -173,7 +173,7 @@ async fn introduced(
 }
 
 fn not_introduced(peer: SocketAddr, error: &PreambleError) {
-    metrics::proxy_failed(error);
+    metrics::proxy_failed(error.word());
     let reason = error.word();
     tracing::info!(peer = %peer.ip(), reason, %error, "a connection to proxy_listen was closed");
 }

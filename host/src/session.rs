@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 
 use crate::facts::Facts;
-use crate::policy::Rejection;
+use crate::rejection::Rejection;
 
 /// Claims that one session may hold: what a guest can make the host remember
 /// is bounded.

@@ -17,10 +17,10 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
-use crate::config::Limits;
 use crate::facts::Facts;
 use crate::gateway::{Gateway, Route};
 use crate::lanes::{Holder, Share};
+use crate::limits::Limits;
 use crate::metrics::Live;
 use crate::parking::Returning;
 use crate::policy::{Chain, Question, Refused as PolicyRefused};
@@ -33,10 +33,8 @@ pub mod connect;
 #[cfg(test)]
 mod document;
 
-pub mod frame;
 pub mod handshake;
 pub mod message;
-pub mod pace;
 pub mod report;
 mod resume;
 pub mod story;

@@ -6,11 +6,13 @@ use arc_swap::ArcSwap;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-use crate::config::{Diagnostics, Tls};
+use self::settings::Tls;
+use crate::diagnostics::Diagnostics;
 
 pub mod client;
 pub mod failure;
 mod files;
+pub mod settings;
 
 pub(crate) use files::certificates;
 

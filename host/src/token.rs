@@ -9,9 +9,10 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use crate::cli::TokenArgs;
-use crate::config::{Config, KeySource};
+use crate::config::Config;
+use crate::diagnostics::Mistakes;
+use crate::keys::settings::KeySource;
 use crate::keys::{KeySet, MintError};
-use crate::serve::Mistakes;
 
 /// Whom a token speaks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,18 @@ pub struct Bearer {
     pub role: String,
     /// `meeting_id`, for a token that is good for one meeting only.
     pub meeting_id: Option<String>,
+}
+
+impl From<&TokenArgs> for Bearer {
+    fn from(args: &TokenArgs) -> Self {
+        Self {
+            user_id: args.user.clone(),
+            tenant_id: args.tenant.clone(),
+            email: args.email.clone(),
+            role: args.role.clone(),
+            meeting_id: args.meeting.clone(),
+        }
+    }
 }
 
 impl Default for Bearer {
@@ -85,7 +98,7 @@ pub fn print(args: &TokenArgs) -> anyhow::Result<()> {
     drop(diagnostics.finish().map_err(Mistakes)?);
     let data_dir = args.place.data_dir.as_ref().unwrap_or(&config.data_dir);
     let keys = choose_key_set(&config, data_dir, args.key_set.as_deref())?;
-    let token = mint(&keys, &args.bearer(), args.expires)?;
+    let token = mint(&keys, &Bearer::from(args), args.expires)?;
     writeln!(std::io::stdout(), "{token}").context("the token could not be printed")
 }
 
@@ -125,12 +138,17 @@ mod tests {
     use jsonwebtoken::Algorithm;
 
     use super::*;
-    use crate::config::{self, Place, Secret, Server};
+    use crate::config::{self, Server};
+    use crate::diagnostics::Place;
+    use crate::keys::settings;
+    use crate::policy::fetch::credentials::Credentials;
+    use crate::policy::settings::Decisions;
+    use crate::secret::Secret;
 
     const HOUR: Duration = Duration::from_hours(1);
 
-    fn key_set(source: KeySource, algorithm: Algorithm) -> config::KeySet {
-        config::KeySet {
+    fn key_set(source: KeySource, algorithm: Algorithm) -> settings::KeySet {
+        settings::KeySet {
             source,
             file: None,
             algorithms: vec![algorithm],
@@ -141,14 +159,14 @@ mod tests {
         }
     }
 
-    fn secret() -> config::KeySet {
+    fn secret() -> settings::KeySet {
         key_set(KeySource::Secret(Secret::new([7; 32])), Algorithm::HS256)
     }
 
-    fn config(key_sets: Vec<(&str, config::KeySet)>) -> Config {
+    fn config(key_sets: Vec<(&str, settings::KeySet)>) -> Config {
         Config {
             data_dir: "/nonexistent".into(),
-            credentials: config::Credentials::default(),
+            credentials: Credentials::default(),
             realms: Vec::new(),
             server: Server {
                 listen: vec![([127, 0, 0, 1], 0).into()],
@@ -166,7 +184,7 @@ mod tests {
                 admin_hosts: Vec::new(),
                 watch: config::Watch::Wait,
             },
-            decisions: config::Decisions {
+            decisions: Decisions {
                 file: None,
                 max_size: 1,
                 max_files: 1,
@@ -211,7 +229,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_left_out_of_a_token() {
-        let bare = config::KeySet {
+        let bare = settings::KeySet {
             issuers: Vec::new(),
             audiences: Vec::new(),
             ..secret()

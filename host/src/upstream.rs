@@ -18,15 +18,15 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use crate::config::{self, Config};
 use crate::facts::Facts;
+use crate::frame::PeerClose;
 use crate::handshake::Handshake;
-use crate::socket::frame::PeerClose;
 
 mod counted;
 pub mod discard;
 pub mod echo;
 pub mod fact;
+pub mod settings;
 pub mod space;
 mod tee;
 pub mod wav;
@@ -39,33 +39,6 @@ pub use counted::Counted;
 
 /// Every upstream by its name in the configuration.
 pub type Upstreams = BTreeMap<String, Arc<dyn Upstream>>;
-
-/// Builds the upstreams that the configuration names.
-#[must_use]
-pub fn build(config: &Config) -> Upstreams {
-    let build = |name: &str, upstream: &config::Upstream| -> Arc<dyn Upstream> {
-        match upstream {
-            config::Upstream::Wav {
-                recordings,
-                min_free,
-            } => {
-                let wav = wav::Wav::new(config.data_dir.join(&recordings.folder));
-                let wav = wav.laid_out(&recordings.layout);
-                Arc::new(wav.watched(name, *min_free))
-            }
-            config::Upstream::Echo => Arc::new(echo::Echo),
-            config::Upstream::Discard => Arc::new(discard::Discard),
-            config::Upstream::WebSocket(backend) => {
-                let backend = backend.as_ref().clone();
-                Arc::new(websocket::Dialer::new(name, backend, &config.data_dir))
-            }
-        }
-    };
-    let upstreams = config.upstreams.iter();
-    upstreams
-        .map(|(name, upstream)| (name.clone(), build(name, upstream)))
-        .collect()
-}
 
 /// One configured destination of streams.
 pub trait Upstream: Send + Sync {

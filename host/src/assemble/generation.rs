@@ -8,9 +8,11 @@ use anyhow::Context as _;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
-use crate::config::{self, Config, Diagnostics, Grant, Metering, Place};
+use crate::config::{self, Config};
+use crate::diagnostics::{Diagnostics, Place};
 use crate::gateway::{Generation, Policies, Route, Routes};
 use crate::keys::KeySets;
+use crate::limits::Metering;
 use crate::policy::chain::Step;
 use crate::policy::component::{ComponentPolicy, Hooks};
 use crate::policy::counters::Counters;
@@ -18,6 +20,7 @@ use crate::policy::engine::Engine;
 use crate::policy::fetch::Fetcher;
 use crate::policy::load::{self, Parts};
 use crate::policy::record::writer::Recorder;
+use crate::policy::settings::{self, Grant};
 use crate::policy::shadow::{Candidate, Room};
 use crate::policy::world::Live;
 use crate::policy::{Chain, Policy};
@@ -97,10 +100,18 @@ impl Builder {
         before: Option<&Generation>,
         diagnostics: &mut Diagnostics,
     ) -> (Generation, Arc<KeySets>) {
-        let key_sets = Arc::new(KeySets::build(config, diagnostics));
+        let key_sets = Arc::new(KeySets::build(
+            &config.key_sets,
+            &config.data_dir,
+            diagnostics,
+        ));
         let parts = Parts {
             engine: Arc::clone(&self.engine),
-            fetcher: Arc::new(Fetcher::new(config)),
+            fetcher: Arc::new(Fetcher::new(
+                &config.data_dir,
+                &config.credentials,
+                &config.realms,
+            )),
             world: Arc::new(Live {
                 key_sets: Arc::clone(&key_sets),
                 registry: self.registry.clone(),
@@ -165,7 +176,7 @@ async fn policies(
 
 async fn load_policy<'a>(
     name: &'a str,
-    policy: &config::Policy,
+    policy: &settings::Policy,
     parts: &Parts,
 ) -> (&'a str, Option<ComponentPolicy>, Diagnostics) {
     let mut mistakes = Diagnostics::default();
@@ -270,7 +281,7 @@ fn add_route(
 fn identified_by(route: &config::Route, stock: &Stock<'_>) -> Arc<[String]> {
     let asked = route.on_connect.iter().chain(&route.on_handshake);
     asked
-        .filter(|name| config::identifies(&stock.config.policies, name))
+        .filter(|name| settings::identifies(&stock.config.policies, name))
         .cloned()
         .collect()
 }
@@ -337,12 +348,12 @@ fn chain(
 }
 
 impl Stock<'_> {
-    fn trial(&self, name: &str) -> Option<&config::Trial> {
+    fn trial(&self, name: &str) -> Option<&settings::Trial> {
         self.config.policies.get(name)?.trial.as_ref()
     }
 
     /// The policy that is tried out beside the one of that name.
-    fn beside(&self, name: &str) -> Option<(&str, &config::Trial)> {
+    fn beside(&self, name: &str) -> Option<(&str, &settings::Trial)> {
         self.config.policies.iter().find_map(|(next, policy)| {
             let trial = policy.trial.as_ref()?;
             let beside = trial.stands_for.as_deref() == Some(name);
@@ -350,7 +361,7 @@ impl Stock<'_> {
         })
     }
 
-    fn candidate(&self, policy: Arc<dyn Policy>, trial: &config::Trial) -> Candidate {
+    fn candidate(&self, policy: Arc<dyn Policy>, trial: &settings::Trial) -> Candidate {
         Candidate::new(policy, trial.decides_for, self.room.clone())
     }
 

@@ -8,8 +8,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::config::{Component, Config, HandshakeMode, Policy, Route, Upstream};
+use crate::config::{Config, Route};
+use crate::handshake::HandshakeMode;
+use crate::policy::settings::{Component, Policy};
 use crate::token::Bearer;
+use crate::upstream::settings::Upstream;
 
 /// What parts of a path are called that may be called anything.
 const ANYTHING: &str = "demo";

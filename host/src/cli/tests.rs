@@ -2,6 +2,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use super::*;
+use crate::token::Bearer;
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
     Cli::try_parse_from(line.split(' ')).map(|cli| cli.command)
@@ -50,7 +51,7 @@ fn a_bearer_is_what_the_options_say() {
     let Ok(Command::Token(args)) = parse(line) else {
         panic!("not understood")
     };
-    let bearer = args.bearer();
+    let bearer = Bearer::from(&args);
     assert_eq!(
         (bearer.user_id.as_str(), bearer.tenant_id.as_str()),
         ("u", "t")
@@ -68,7 +69,7 @@ fn the_defaults_of_token_are_those_of_a_bearer() {
     let Ok(Command::Token(args)) = parse("sluice token") else {
         panic!("not understood")
     };
-    assert_eq!(args.bearer(), Bearer::default());
+    assert_eq!(Bearer::from(&args), Bearer::default());
 }
 
 #[test]

@@ -15,9 +15,11 @@ use std::time::Duration;
 use toml_span::Span;
 use toml_span::value::{Value, ValueInner};
 
-use super::diagnostics::{Diagnostic, Source};
-use super::{Config, Decisions, Diagnostics, Place, Server, Tls, Watch};
+use super::{Config, Server, Watch};
+use crate::diagnostics::{Diagnostic, Diagnostics, Place, Source};
 use crate::files::{self, Content};
+use crate::policy::settings::Decisions;
+use crate::tls::settings::Tls;
 use names::Names;
 use quantity::Zero;
 use section::Section;

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::{Defects, Gateway, Generation, Policies, Route, Routes};
-use crate::config::{HandshakeMode, Limits, Metering};
+use crate::handshake::HandshakeMode;
 use crate::lanes::Lanes;
+use crate::limits::{Limits, Metering};
 use crate::origin::{Origins, Security};
 use crate::parking::Parking;
 use crate::policy::Chain;

@@ -18,7 +18,10 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
 use super::KeySet;
-use crate::config::{self, KeySource, Place, Secret};
+use crate::diagnostics::Place;
+use crate::keys::settings;
+use crate::keys::settings::KeySource;
+use crate::secret::Secret;
 
 /// The time at which tests verify, in seconds since 1970.
 pub const NOW: u64 = 1_800_000_000;
@@ -140,8 +143,8 @@ pub fn sign(header: &str, claims: &str, key: &EncodingKey, algorithm: Algorithm)
     format!("{message}.{signature}")
 }
 
-pub fn settings(source: KeySource, algorithms: &[Algorithm]) -> config::KeySet {
-    config::KeySet {
+pub fn settings(source: KeySource, algorithms: &[Algorithm]) -> settings::KeySet {
+    settings::KeySet {
         source,
         file: None,
         algorithms: algorithms.to_vec(),

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tempfile::NamedTempFile;
 
 use super::KeyError;
-use crate::config::Secret;
+use crate::secret::Secret;
 
 /// Bytes of a generated key: as many as HS256 can make use of.
 const LENGTH: usize = 32;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::fixtures::*;
 use super::{ALGORITHMS, KeySet, TokenError};
-use crate::config::KeySource;
+use crate::keys::settings::KeySource;
 
 fn claims() -> Value {
     json!({"exp": NOW + 60, "user_id": "u1"})

@@ -12,15 +12,18 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::{Map, Value};
 
 use super::fixture::{Case, Token};
-use crate::config::{self, Config, HandshakeMode, KeySource, Secret};
+use crate::config::{self, Config};
 use crate::facts::{self, Facts};
+use crate::handshake::HandshakeMode;
+use crate::keys::settings::{self, KeySource};
 use crate::keys::{Claims, KeySet, KeySets, TokenError};
-use crate::policy::Rejection;
 use crate::policy::bindings::sluice::policy::log::Level;
 use crate::policy::counters::{Account, Change, CounterError, Counters};
 use crate::policy::ending::Ending;
 use crate::policy::window::Window;
 use crate::policy::world::World;
+use crate::rejection::Rejection;
+use crate::secret::Secret;
 use crate::session::{ClaimError, Registry, Session, SessionGuard};
 
 /// Signs the tokens of cases, which no gateway ever sees.
@@ -227,7 +230,7 @@ impl World for Stage {
 fn key_sets(config: &Config) -> anyhow::Result<KeySets> {
     let mut sets = Vec::new();
     for (name, set) in &config.key_sets {
-        let stand_in = config::KeySet {
+        let stand_in = settings::KeySet {
             source: KeySource::Secret(Secret::new(SECRET)),
             file: None,
             algorithms: vec![jsonwebtoken::Algorithm::HS256],

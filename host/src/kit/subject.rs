@@ -10,13 +10,14 @@ use serde_json::{Map, Value};
 use super::build;
 use super::project::Project;
 use crate::cli::policy::SubjectArgs;
-use crate::config::{self, Config, Diagnostics};
+use crate::config::Config;
+use crate::diagnostics::{Diagnostics, Mistakes};
 use crate::policy::component::ComponentPolicy;
 use crate::policy::engine::Engine;
 use crate::policy::fetch::Fetcher;
 use crate::policy::load::{self, Compiled, LoadError, Parts};
+use crate::policy::settings;
 use crate::policy::world::World;
-use crate::serve::Mistakes;
 
 /// See the module.
 pub struct Subject {
@@ -25,7 +26,7 @@ pub struct Subject {
     /// Its name there.
     pub name: String,
     /// Its section.
-    pub settings: config::Policy,
+    pub settings: settings::Policy,
     engine: Arc<Engine>,
     fetcher: Arc<Fetcher>,
     compiled: Compiled,
@@ -58,7 +59,7 @@ impl Subject {
             .with_context(|| file.display().to_string())?;
         let mut settings = config.policies[&name].clone();
         if let Some(file) = args.component.clone() {
-            settings.component = config::Component::File(file);
+            settings.component = settings::Component::File(file);
         }
         // Where the gateway keeps them too: what a case changes compiles nothing.
         let engine = Arc::new(
@@ -67,7 +68,11 @@ impl Subject {
                 .keeping_compiled(config.data_dir.join("components")),
         );
         // The one that is being worked on is seldom the one that is pinned.
-        let fetcher = Arc::new(Fetcher::new(&config));
+        let fetcher = Arc::new(Fetcher::new(
+            &config.data_dir,
+            &config.credentials,
+            &config.realms,
+        ));
         let compiled = compiled(&engine, &fetcher, &name, &settings).await?;
         Ok(Self {
             config: Arc::new(config),
@@ -132,7 +137,7 @@ async fn compiled(
     engine: &Arc<Engine>,
     fetcher: &Fetcher,
     name: &str,
-    settings: &config::Policy,
+    settings: &settings::Policy,
 ) -> anyhow::Result<Compiled> {
     let error = match load::compile(engine, fetcher, settings, None).await {
         Ok(compiled) => return Ok(compiled),
@@ -167,7 +172,7 @@ fn choose(config: &Config, named: Option<&str>, built: Option<&Path>) -> anyhow:
         .policies
         .iter()
         .filter_map(|(name, policy)| match &policy.component {
-            config::Component::File(file) => Some((name, file.canonicalize().ok()?)),
+            settings::Component::File(file) => Some((name, file.canonicalize().ok()?)),
             _ => None,
         })
         .collect();

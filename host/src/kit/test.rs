@@ -9,8 +9,9 @@ use super::fixture::{self, Case, Expect, Verdict as Expected};
 use super::subject::Subject;
 use super::trial::{Trial, Verdict};
 use crate::cli::policy::TestArgs;
+use crate::policy::Failure;
 use crate::policy::engine::Engine;
-use crate::policy::{Failure, Rejection};
+use crate::rejection::Rejection;
 
 /// Runs `sluice policy test`, and says what differs.
 ///

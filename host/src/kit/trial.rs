@@ -8,7 +8,8 @@ use super::fixture::Case;
 use super::scene::Scene;
 use super::subject::Subject;
 use crate::policy::component::{ComponentPolicy, Usage};
-use crate::policy::{Answer, Decision, Failure, Policy as _, Question, Rejection};
+use crate::policy::{Answer, Decision, Failure, Policy as _, Question};
+use crate::rejection::Rejection;
 
 /// What came of a case.
 pub struct Trial {

@@ -178,7 +178,7 @@ impl Charge {
             ledger.shrink(&self.holders, less);
         } else if let Err(refused) = ledger.grow(&self.holders, steps - self.steps) {
             drop(ledger);
-            metrics::memory_refused(refused);
+            metrics::memory_refused(refused.word());
             return Err(refused);
         }
         drop(ledger);

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
+use crate::frame::PeerClose;
 use crate::lanes::{Charge, NoMemory};
-use crate::socket::frame::PeerClose;
-use crate::socket::pace::Pace;
+use crate::parking::pace::Pace;
 use crate::upstream::{Downward, Link, Lost};
 
 /// What goes over from one connection of a client to its next.

@@ -10,13 +10,13 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::poll;
 
 use super::*;
-use crate::config::Limits;
+use crate::frame::PeerClose;
 use crate::handshake::Handshake;
 use crate::lanes::{Holder, Memory};
+use crate::limits::Limits;
+use crate::parking::pace::{Pace, StreamLimit};
 use crate::session::Registry;
 use crate::session::tests::start;
-use crate::socket::frame::PeerClose;
-use crate::socket::pace::{Pace, StreamLimit};
 use crate::upstream::{Downward, Ending, Link, Lost, Sealed, Upward};
 
 const GRACE: Duration = Duration::from_secs(30);

@@ -10,7 +10,7 @@ use super::record::Verdict;
 use super::record::writer::Recorder;
 use super::shadow::{Beside, Candidate, Place, Shown};
 use super::{Answer, Decision, Failure, Outcome, Policy, Question, Record, Refused};
-use crate::config::OnFailure;
+use crate::policy::settings::OnFailure;
 use crate::session::{Mark, Registry, Session};
 use crate::text;
 

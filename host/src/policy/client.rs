@@ -14,7 +14,8 @@ use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
-use super::{Question, Rejection};
+use super::Question;
+use crate::rejection::Rejection;
 use crate::session::Session;
 
 /// Identity of a client where failures are counted: the user that a policy has verified, or else

@@ -25,7 +25,6 @@ use wasmtime::component::Component;
 
 use super::engine;
 use super::load::MAX_COMPONENT_BYTES;
-use crate::cli::CompileArgs;
 use crate::text;
 
 /// This program, also after its file was replaced or removed.
@@ -227,8 +226,8 @@ fn judge(status: ExitStatus, complaint: String, limits: Limits) -> Result<(), Co
 
 /// The process that compiles: limits itself, reads a component, and writes its code.
 #[must_use]
-pub fn run(args: &CompileArgs) -> ExitCode {
-    match limited(args) {
+pub fn run(limits: Limits, metered: bool) -> ExitCode {
+    match limited(limits, metered) {
         Ok(()) => ExitCode::SUCCESS,
         Err(complaint) => {
             // Whoever started it is gone if it cannot be told.
@@ -238,18 +237,15 @@ pub fn run(args: &CompileArgs) -> ExitCode {
     }
 }
 
-fn limited(args: &CompileArgs) -> Result<(), String> {
+fn limited(limits: Limits, metered: bool) -> Result<(), String> {
     let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
-    let CompileArgs {
-        memory,
-        time_ms,
-        metered,
-    } = *args;
+    let memory = limits.memory as u64;
     // What it can write to, which is what a compiler fills; that it reserves addresses costs nothing.
     Resource::DATA
         .set(memory, memory)
         .map_err(said("its memory cannot be limited"))?;
-    let seconds = time_ms.div_ceil(1000).max(1);
+    let seconds = limits.time.as_millis().div_ceil(1000).max(1);
+    let seconds = u64::try_from(seconds).unwrap_or(u64::MAX - 1);
     Resource::CPU
         .set(seconds, seconds + 1)
         .map_err(said("its processor time cannot be limited"))?;
@@ -261,7 +257,7 @@ fn limited(args: &CompileArgs) -> Result<(), String> {
     let _ = rustix::process::nice(10);
     thread::Builder::new()
         .spawn(move || {
-            thread::sleep(Duration::from_millis(time_ms) * PATIENCE);
+            thread::sleep(limits.time * PATIENCE);
             std::process::exit(LATE.into());
         })
         .map_err(said("the thread that looks at the clock cannot be started"))?;

@@ -22,7 +22,7 @@ use super::state::{State, Subject};
 use super::turns::Turns;
 use super::world::World;
 use super::{Answer, ClientFault, Failure, Limit, Policy, Question, convert};
-use crate::config::{Grant, OnFailure, PolicyLimits};
+use crate::policy::settings::{Grant, OnFailure, PolicyLimits};
 use crate::session::Session;
 
 mod call;

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use super::Decision;
 use super::bindings::sluice::policy as wit;
 use super::window::Kind;
-use super::{Decision, Rejection};
 use crate::keys::TokenError;
+use crate::rejection::Rejection;
 use crate::text;
 
 /// What a policy's own refusal is, where the policy does not say.

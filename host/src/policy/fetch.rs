@@ -17,12 +17,15 @@ use tokio::time::timeout;
 use super::load::MAX_COMPONENT_BYTES;
 use super::shelf::Shelf;
 use crate::blocking::LOADING;
-use crate::config::{Config, Credentials, Reference};
+use crate::policy::fetch::credentials::Credentials;
+use crate::policy::fetch::reference::Reference;
 use crate::text;
 
 mod challenge;
+pub mod credentials;
 mod manifest;
 mod realm;
+pub mod reference;
 mod registry;
 #[cfg(test)]
 mod tests;
@@ -199,13 +202,10 @@ struct Wanted {
 }
 
 impl Fetcher {
-    /// As a configuration says, keeping what it fetches in its data folder.
+    /// One that keeps what it fetches in a data folder, and gives registries these credentials;
+    /// `realms` are hosts beside a registry's own that may be asked for a token with them.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
-        Self::keeping(&config.data_dir, &config.credentials, &config.realms)
-    }
-
-    pub(crate) fn keeping(data: &Path, credentials: &Credentials, realms: &[String]) -> Self {
+    pub fn new(data: &Path, credentials: &Credentials, realms: &[String]) -> Self {
         Self {
             shelf: Arc::new(Shelf {
                 folder: data.join("components"),

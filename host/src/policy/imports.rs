@@ -15,9 +15,9 @@ use super::ending::Ending;
 use super::state::{LimitReached, State};
 use super::window::Window;
 use super::world::Seen;
-use crate::config::Grant;
 use crate::facts::{AttributeError, Credentials, MAX_ATTRIBUTES};
 use crate::keys::{Claims, TokenError};
+use crate::policy::settings::Grant;
 use crate::session::{ClaimError, Holder, MAX_CLAIMS, Session};
 use crate::text;
 

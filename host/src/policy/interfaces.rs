@@ -4,7 +4,7 @@ use wasmtime::component::Linker;
 
 use super::bindings::sluice::policy as wit;
 use super::state::State;
-use crate::config::Grant;
+use crate::policy::settings::Grant;
 
 /// An interface of the contract that a policy may import.
 pub struct Interface {

@@ -16,11 +16,12 @@ use super::component::{ComponentPolicy, Hooks, Settings};
 use super::engine::Engine;
 use super::fetch::{FetchError, Fetcher};
 use super::interfaces::{self, INTERFACES};
+use super::settings::{self, Grant, Wasi};
 use super::state::State;
 use super::world::World;
 use super::{builtin, cache, wasi};
 use crate::blocking::LOADING;
-use crate::config::{self, Diagnostics, Grant, Place, Wasi};
+use crate::diagnostics::{Diagnostics, Place};
 use crate::text;
 
 mod unused;
@@ -44,7 +45,7 @@ pub struct Parts {
 /// `diagnostics`, and there is no policy then.
 pub async fn policy(
     name: &str,
-    policy: &config::Policy,
+    policy: &settings::Policy,
     parts: &Parts,
     diagnostics: &mut Diagnostics,
 ) -> Option<ComponentPolicy> {
@@ -112,7 +113,7 @@ pub async fn policy(
 
 /// Where that stands which a policy dislikes: what it says of a key begins with
 /// the key in backticks.
-fn complained_about<'a>(policy: &'a config::Policy, complaint: &str) -> &'a Place {
+fn complained_about<'a>(policy: &'a settings::Policy, complaint: &str) -> &'a Place {
     let key = complaint
         .strip_prefix('`')
         .and_then(|rest| rest.split_once('`'));
@@ -124,7 +125,7 @@ fn complained_about<'a>(policy: &'a config::Policy, complaint: &str) -> &'a Plac
 /// is not granted and have a hook. Mistakes go to `diagnostics`.
 pub fn link(
     name: &str,
-    policy: &config::Policy,
+    policy: &settings::Policy,
     compiled: &Compiled,
     parts: &Parts,
     diagnostics: &mut Diagnostics,
@@ -205,8 +206,8 @@ pub enum LoadError {
 pub async fn compile(
     engine: &Arc<Engine>,
     fetcher: &Fetcher,
-    policy: &config::Policy,
-    pin: Option<&config::Pin>,
+    policy: &settings::Policy,
+    pin: Option<&settings::Pin>,
 ) -> Result<Compiled, LoadError> {
     let engine = Arc::clone(engine);
     let pin = pin.map(|pin| pin.digest.clone());
@@ -227,7 +228,7 @@ pub async fn compile(
         if !imports.iter().all(|import| may_import(&policy, import)) {
             return Err(LoadError::Imports(imports));
         }
-        let trusted = matches!(policy.component, config::Component::Builtin(_));
+        let trusted = matches!(policy.component, settings::Component::Builtin(_));
         let component = engine.compile(&bytes, &digest, trusted, policy.limits.compile)?;
         Ok(Compiled {
             component,
@@ -242,14 +243,14 @@ pub async fn compile(
 }
 
 async fn read(
-    source: &config::Component,
+    source: &settings::Component,
     fetcher: &Fetcher,
 ) -> Result<Cow<'static, [u8]>, LoadError> {
     Ok(match source {
-        config::Component::Builtin(name) => builtin::component(name)
+        settings::Component::Builtin(name) => builtin::component(name)
             .with_context(|| format!("there is no builtin:{name}"))?
             .into(),
-        config::Component::File(path) => {
+        settings::Component::File(path) => {
             let file = path.clone();
             let reading = LOADING.run(move || read_bounded(&file));
             reading
@@ -258,11 +259,11 @@ async fn read(
                 .with_context(|| path.display().to_string())?
                 .into()
         }
-        config::Component::Oci(reference) => fetcher.fetch(reference).await?.into(),
+        settings::Component::Oci(reference) => fetcher.fetch(reference).await?.into(),
     })
 }
 
-fn report_pin(name: &str, policy: &config::Policy, found: &str, diagnostics: &mut Diagnostics) {
+fn report_pin(name: &str, policy: &settings::Policy, found: &str, diagnostics: &mut Diagnostics) {
     let Some(pin) = &policy.sha256 else { return };
     diagnostics
         .error(
@@ -296,7 +297,7 @@ pub(crate) fn is_core_module(bytes: &[u8]) -> bool {
 /// to be granted is said once, for all imports together.
 fn imports_are_granted<'a>(
     name: &str,
-    policy: &config::Policy,
+    policy: &settings::Policy,
     imports: impl Iterator<Item = &'a str>,
     diagnostics: &mut Diagnostics,
 ) -> bool {
@@ -365,14 +366,14 @@ fn imports_are_granted<'a>(
 
 /// The report of imports that a policy is not granted.
 #[must_use]
-pub fn ungranted(name: &str, policy: &config::Policy, imports: &[String]) -> Diagnostics {
+pub fn ungranted(name: &str, policy: &settings::Policy, imports: &[String]) -> Diagnostics {
     let mut diagnostics = Diagnostics::default();
     let imports = imports.iter().map(String::as_str);
     imports_are_granted(name, policy, imports, &mut diagnostics);
     diagnostics
 }
 
-fn may_import(policy: &config::Policy, import: &str) -> bool {
+fn may_import(policy: &settings::Policy, import: &str) -> bool {
     match grant_needed(import) {
         Needed::Nothing => true,
         Needed::Grant(grant) => policy.grants.contains(&grant),
@@ -436,7 +437,7 @@ pub fn grant_needed(import: &str) -> Needed {
 fn hooks(
     engine: &Engine,
     component: &Component,
-    policy: &config::Policy,
+    policy: &settings::Policy,
 ) -> wasmtime::Result<Hooks> {
     let mut linker = interfaces::linker(engine.wasm(), &policy.grants)?;
     if policy.wasi == Wasi::Stub {
@@ -466,7 +467,7 @@ fn probe<T>(
     exported.then(|| hook(pre.clone())).transpose()
 }
 
-fn settings(name: &str, policy: &config::Policy, digest: &str) -> Settings {
+fn settings(name: &str, policy: &settings::Policy, digest: &str) -> Settings {
     let config: HashMap<_, _> = policy
         .config
         .iter()

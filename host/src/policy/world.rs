@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Rejection;
 use super::bindings::sluice::policy::log::Level;
 use super::counters::{Account, Change, CounterError, Counters};
 use crate::keys::{Claims, KeySets, TokenError};
+use crate::rejection::Rejection;
 use crate::session::{ClaimError, Registry, Session, unix_ms};
 
 /// See the module. No method waits.

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::frame::{PeerClose, ReadError, Violation};
-use super::pace::StreamLimit;
+use crate::frame::{PeerClose, ReadError, Violation};
 use crate::lanes::NoMemory;
-use crate::policy::Rejection;
+use crate::parking::pace::StreamLimit;
 use crate::rate_limit::TooMany;
+use crate::rejection::Rejection;
 use crate::upstream::{Lost, OpenError};
 
 /// See the module.

@@ -19,7 +19,7 @@ use super::story::{Ending, Story};
 use super::stream::Finished;
 use super::wire::Wire;
 use super::{Connection, Refused, resume};
-use crate::config::Limits;
+use crate::limits::Limits;
 use crate::parking::Remembered;
 use crate::policy::ending as policy;
 use crate::text;

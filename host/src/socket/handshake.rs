@@ -10,15 +10,15 @@ use tokio::time::timeout;
 
 use super::cause::Cause;
 use super::connect::Admitted;
-use super::frame::Message;
 use super::message::HostMessage;
-use super::pace::Pace;
 use super::wire::Wire;
 use super::{Connection, Refused, interrupted, resume};
-use crate::config::HandshakeMode;
 use crate::facts::{Credentials, source_name};
+use crate::frame::Message;
+use crate::handshake::HandshakeMode;
 use crate::handshake::{self, Handshake};
 use crate::lanes::Charge;
+use crate::parking::pace::Pace;
 use crate::parking::{Moored, Stream, Taken};
 use crate::policy::Question;
 use crate::text;

@@ -3,7 +3,7 @@
 use super::Connection;
 use super::cause::Cause;
 use super::close;
-use super::frame::Violation;
+use crate::frame::Violation;
 use crate::handshake::{ACK, Handshake, RESUME};
 use crate::parking::{Moored, Owner, Patience, Remembered, Returning, Stream, Taken};
 use crate::upstream::{Ending, Link, Receipts};

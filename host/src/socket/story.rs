@@ -84,7 +84,7 @@ impl Story {
 
     /// Policies were asked.
     pub fn decided(&mut self, records: Vec<Record>) {
-        records.iter().for_each(metrics::decided);
+        records.iter().for_each(Record::count);
         self.decisions.extend(records);
     }
 
@@ -92,7 +92,7 @@ impl Story {
     /// days, so that all went well is counted and not told.
     pub fn watched(&mut self, records: Vec<Record>) {
         self.windows += 1;
-        records.iter().for_each(metrics::decided);
+        records.iter().for_each(Record::count);
         let telling = records
             .into_iter()
             .filter(|record| record.outcome != Outcome::Accepted);

@@ -13,17 +13,17 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cause::Cause;
 use super::close::{Heard, Peer};
-use super::frame::Message;
 use super::handshake::{Course, Ready};
 use super::message::{ClientMessage, HostMessage};
-use super::pace::Pace;
 use super::resume::{self, Left};
 use super::watch::Watch;
 use super::wire::Wire;
 use super::{Connection, interrupted};
-use crate::config::{Limits, TokenExpiry};
+use crate::frame::Message;
 use crate::handshake::Handshake;
 use crate::lanes::{Charge, NoMemory};
+use crate::limits::{Limits, TokenExpiry};
+use crate::parking::pace::Pace;
 use crate::parking::{Moored, Remembered, Said, Stream};
 use crate::upstream::{Control, Downward, Link, Presence, Upward};
 

@@ -15,10 +15,10 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cause::Cause;
-use super::frame::Message;
 use super::{Connection, Story, refusal};
-use crate::config::Metering;
+use crate::frame::Message;
 use crate::gateway::Route;
+use crate::limits::Metering;
 use crate::policy::window::{Kind, Window};
 use crate::policy::{Question, Record, Refused};
 use crate::session::{Registry, Session};

@@ -6,9 +6,9 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::frame::{FrameReader, FrameWriter};
-use crate::config::Limits;
+use crate::frame::{FrameReader, FrameWriter};
 use crate::lanes::{Charge, NoMemory};
+use crate::limits::Limits;
 
 /// The byte stream under a connection: TCP, TLS or, in tests, memory.
 pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 use super::{Ending, Link, Lost, Receipts, StreamInfo, Upward};
 use crate::facts::Facts;
+use crate::frame::PeerClose;
 use crate::handshake::Handshake;
-use crate::socket::frame::PeerClose;
 
 pub(super) fn handshake(codec: &str, sample_rate: u32, channels: u16) -> Handshake {
     Handshake {

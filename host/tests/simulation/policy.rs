@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
-use sluice::config::OnFailure;
+use sluice::policy::settings::OnFailure;
 use sluice::policy::window::Window;
-use sluice::policy::{Answer, Decision, Failure, Limit, Policy, Question, Rejection};
+use sluice::policy::{Answer, Decision, Failure, Limit, Policy, Question};
+use sluice::rejection::Rejection;
 use sluice::session::Session;
 use tokio::time::sleep;
 

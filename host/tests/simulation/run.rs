@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice::config::{HandshakeMode, Limits, Metering, OnFailure};
 use sluice::gateway::{Gateway, Generation, Route, Routes};
+use sluice::handshake::HandshakeMode;
+use sluice::limits::{Limits, Metering};
 use sluice::origin::{Origins, Security};
+use sluice::policy::settings::OnFailure;
 use sluice::policy::{Chain, Policy};
 use sluice::rate_limit::{Allowance, AttemptLimit, KeyPart};
 use sluice::socket::accept::Arrival;

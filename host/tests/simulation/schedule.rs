@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use sluice::config::Limits;
+use sluice::limits::Limits;
 
 use super::item::Item;
 

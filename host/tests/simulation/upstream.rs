@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
-use sluice::socket::frame::PeerClose;
+use sluice::frame::PeerClose;
 use sluice::upstream::{
     Control, Downward, Ending, Link, Lost, OpenError, Presence, Receipts, Refusal, Sealed,
     StreamInfo, Upstream, Upward,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use futures_util::FutureExt as _;
 use sluice::facts::Facts;
 use sluice::lanes::{Lanes, Shares};
-use sluice::policy::Rejection;
+use sluice::rejection::Rejection;
 use sluice::session::{ClaimError, Registry, Session, SessionGuard};
 use tokio::task;
 

@@ -5,11 +5,12 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
+use sluice::frame::PeerClose;
 use sluice::policy::bindings::sluice::policy::types;
-use sluice::policy::{Decision, Rejection, convert};
+use sluice::policy::{Decision, convert};
+use sluice::rejection::Rejection;
 use sluice::socket::cause::Cause;
 use sluice::socket::close::Words;
-use sluice::socket::frame::PeerClose;
 use sluice::upstream::{Lost, OpenError, Refusal};
 
 /// Bytes of a close reason (RFC 6455, section 5.5: 125, of which 2 are the

@@ -6,7 +6,9 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use sluice::config::{Config, Diagnostics, KeySource, Look};
+use sluice::config::Config;
+use sluice::diagnostics::{Diagnostics, Look};
+use sluice::keys::settings::KeySource;
 
 const NAME: &str = "fuzzed.toml";
 

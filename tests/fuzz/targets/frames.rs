@@ -5,9 +5,9 @@
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
+use sluice::frame::{FrameReader, Message, ReadError, Violation};
 use sluice::socket::cause::Cause;
 use sluice::socket::close::Words;
-use sluice::socket::frame::{FrameReader, Message, ReadError, Violation};
 
 use crate::model::End;
 

@@ -1,6 +1,7 @@
 //! Hooks of policies that are asked elsewhere, and that no list of a route names.
 
-use crate::config::{Config, Diagnostics, Route};
+use crate::config::{Config, Route};
+use crate::diagnostics::Diagnostics;
 use crate::gateway::Policies;
 use crate::policy::component::Hooks;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::*;
 use crate::cli::{Cli, Command};
-use crate::config::Secret;
+use crate::secret::Secret;
 
 const WAV: WavSpec = WavSpec {
     channels: 1,

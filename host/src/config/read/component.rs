@@ -3,10 +3,13 @@
 use super::names::nearest;
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::config::credentials::Unusable;
-use crate::config::reference::is_host_name;
-use crate::config::{BUILTINS, Component, Credentials, Reference};
+use crate::config::BUILTINS;
 use crate::files::text;
+use crate::policy::fetch::credentials::Credentials;
+use crate::policy::fetch::credentials::Unusable;
+use crate::policy::fetch::reference::Reference;
+use crate::policy::fetch::reference::is_host_name;
+use crate::policy::settings::Component;
 
 /// Entries of one file that are warned of one by one.
 const MOST_WARNINGS: usize = 10;

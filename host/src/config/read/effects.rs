@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::Reader;
-use crate::config::{Component, Config, Decisions, Grant, Place, Policy, Route};
+use crate::config::{Config, Route};
+use crate::diagnostics::Place;
+use crate::policy::settings::{Component, Decisions, Grant, Policy};
 
 mod policies;
 mod routes;

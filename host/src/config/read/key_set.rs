@@ -9,8 +9,10 @@ use toml_span::value::ValueInner;
 use super::quantity::Zero;
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::config::{KeySet, KeySource, Place, Secret};
+use crate::diagnostics::Place;
 use crate::files::{pem, text};
+use crate::keys::settings::{KeySet, KeySource};
+use crate::secret::Secret;
 
 /// The algorithms that the gateway verifies (RFC 7518 section 3.1, RFC 8037).
 const ALGORITHMS: [(&str, Algorithm); 4] = [

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::Reader;
 use super::quantity::Zero;
 use super::section::Section;
-use crate::config::{Limits, Metering, TokenExpiry};
 use crate::lanes::Shares;
+use crate::limits::{Limits, Metering, TokenExpiry};
 
 const TOKEN_EXPIRY: [(&str, TokenExpiry); 2] = [
     ("close", TokenExpiry::Close),

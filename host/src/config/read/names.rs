@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::config::Place;
+use crate::diagnostics::Place;
 
 /// The sections of one kind by name: `[policies.auth]`, `[policies.duplicate]`.
 pub(super) type Sections<'de> = BTreeMap<String, Section<'de>>;

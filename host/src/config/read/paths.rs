@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use matchit::InsertError;
 
 use super::{Reader, Spanned};
-use crate::config::Place;
-use crate::gateway::paths::template;
+use crate::diagnostics::Place;
+use crate::paths::template;
 
 const SHAPE: &str = "write a path such as \"/ws/meetings/{meeting_id}\"";
 

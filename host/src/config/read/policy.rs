@@ -10,8 +10,9 @@ use super::quantity::Zero;
 use super::references::References;
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::config::{Component, Grant, OnFailure, Pin, Place, Policy, Wasi};
+use crate::diagnostics::Place;
 use crate::policy::breaker::Quarantine;
+use crate::policy::settings::{Component, Grant, OnFailure, Pin, Policy, Wasi};
 
 const GRANTS: [(&str, Grant); 5] = [
     ("jwt", Grant::Jwt),

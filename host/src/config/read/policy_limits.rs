@@ -3,9 +3,9 @@
 use super::Reader;
 use super::quantity::Zero;
 use super::section::Section;
-use crate::config::PolicyLimits;
 use crate::policy::compile::Limits;
 use crate::policy::engine::{MAX_INSTANCES, MAX_MEMORY, MAX_TABLE_ELEMENTS};
+use crate::policy::settings::PolicyLimits;
 
 /// What every connection may have to carry, many times over.
 const LARGEST_TEXT: usize = 4 << 10;

@@ -10,7 +10,11 @@ use toml_span::value::{Table, Value};
 
 use super::paths::parameters;
 use super::{Reader, Spanned};
-use crate::config::{Component, HandshakeMode, Place, Policy, Route, Upstream};
+use crate::config::Route;
+use crate::diagnostics::Place;
+use crate::handshake::HandshakeMode;
+use crate::policy::settings::{Component, Policy};
+use crate::upstream::settings::Upstream;
 use crate::upstream::websocket::OnLoss;
 
 /// The references of one policy.

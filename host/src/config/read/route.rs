@@ -7,7 +7,9 @@ use super::names::{Names, Sections};
 use super::paths::Paths;
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::config::{HandshakeMode, Place, Route};
+use crate::config::Route;
+use crate::diagnostics::Place;
+use crate::handshake::HandshakeMode;
 
 const HANDSHAKES: [(&str, HandshakeMode); 2] = [
     ("ingest.v1", HandshakeMode::IngestV1),

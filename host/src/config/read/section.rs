@@ -4,7 +4,7 @@ use toml_span::value::{Key, Table, Value, ValueInner};
 
 use super::names::{Rule, Sections, nearest};
 use super::{Reader, Spanned};
-use crate::config::Place;
+use crate::diagnostics::Place;
 
 /// A table whose keys are taken out one after the other; what is left in the
 /// end is unknown.

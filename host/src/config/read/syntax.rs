@@ -3,7 +3,7 @@
 use toml_span::{Error, ErrorKind};
 
 use super::Reader;
-use crate::config::Place;
+use crate::diagnostics::Place;
 
 impl Reader<'_> {
     /// Reports the one mistake that the parser stops at.

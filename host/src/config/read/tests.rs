@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::{Origin, Reader, read};
-use crate::config::{Config, Diagnostics};
+use crate::config::Config;
+use crate::diagnostics::Diagnostics;
 
 mod best_effort;
 mod effects;
@@ -79,7 +80,7 @@ fn warnings(text: &str) -> String {
     let warnings = diagnostics
         .finish()
         .unwrap_or_else(|report| panic!("{report}"));
-    let report = warnings.render(crate::config::Look::Plain);
+    let report = warnings.render(crate::diagnostics::Look::Plain);
     report.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -6,7 +6,8 @@ use super::Reader;
 use super::names::nearest;
 use super::quantity::Zero;
 use super::section::Section;
-use crate::config::{Policy, Route, Trial};
+use crate::config::Route;
+use crate::policy::settings::{Policy, Trial};
 use crate::policy::shadow::Share;
 
 impl Reader<'_> {

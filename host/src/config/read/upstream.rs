@@ -2,7 +2,7 @@
 
 use super::Reader;
 use super::section::Section;
-use crate::config::Upstream;
+use crate::upstream::settings::Upstream;
 use crate::upstream::space::Watermark;
 
 #[derive(Clone, Copy, PartialEq, Eq)]

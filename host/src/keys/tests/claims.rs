@@ -1,9 +1,10 @@
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
-use crate::config::{KeySource, Secret};
 use crate::keys::fixtures::*;
+use crate::keys::settings::KeySource;
 use crate::keys::{Claims, KeySet, TokenError};
+use crate::secret::Secret;
 use std::path::Path;
 
 fn set(issuers: &[&str], audiences: &[&str]) -> KeySet {

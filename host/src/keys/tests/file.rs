@@ -6,9 +6,10 @@ use std::sync::Arc;
 use jsonwebtoken::Algorithm;
 
 use super::{claims, verdict};
-use crate::config::{KeySource, Secret};
 use crate::keys::fixtures::*;
+use crate::keys::settings::KeySource;
 use crate::keys::{Availability, KeySet, KeySets, TokenError};
+use crate::secret::Secret;
 
 #[test]
 fn keys_whose_file_is_gone_say_nothing_about_a_token() {

@@ -6,8 +6,8 @@ use std::sync::Barrier;
 use jsonwebtoken::Algorithm;
 use serde_json::json;
 
-use crate::config::KeySource;
 use crate::keys::fixtures::*;
+use crate::keys::settings::KeySource;
 use crate::keys::{KeyError, KeySet};
 
 fn generate(data_dir: &Path) -> Result<KeySet, KeyError> {

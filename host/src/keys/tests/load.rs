@@ -1,9 +1,10 @@
 use jsonwebtoken::Algorithm;
 use serde_json::json;
 
-use crate::config::{KeySource, Secret};
 use crate::keys::fixtures::*;
+use crate::keys::settings::KeySource;
 use crate::keys::{ALGORITHMS, MintError};
+use crate::secret::Secret;
 
 #[track_caller]
 fn refused(source: KeySource, algorithms: &[Algorithm], words: &[&str]) {

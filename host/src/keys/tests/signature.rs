@@ -2,9 +2,10 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::json;
 
 use super::{claims, mixed_set, pem_set, verdict};
-use crate::config::{KeySource, Secret};
 use crate::keys::fixtures::*;
+use crate::keys::settings::KeySource;
 use crate::keys::{ALGORITHMS, TokenError};
+use crate::secret::Secret;
 
 #[test]
 fn every_supported_algorithm_verifies() {

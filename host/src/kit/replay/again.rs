@@ -1,8 +1,10 @@
 //! One decision, made again.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::past::{Gap, Past};
@@ -102,7 +104,37 @@ fn facts(line: &Line) -> Result<Facts, Gap> {
         pairs.push((name.to_owned(), format!("{HIDDEN} {withheld}")));
     }
     let (session, route) = (line.session.as_str().into(), line.route.as_str().into());
-    Facts::recorded(session, route, &input).map_err(|error| Gap::Connection(error.to_string()))
+    recorded(session, route, &input).map_err(|error| Gap::Connection(error.to_string()))
+}
+
+/// Facts as they were written down.
+fn recorded(
+    session_id: Arc<str>,
+    route: Arc<str>,
+    input: &record::Input,
+) -> Result<Facts, RecordedError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &input.headers {
+        let wrong = || RecordedError::Header(name.clone());
+        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+        headers.append(parsed, HeaderValue::from_str(value).map_err(|_| wrong())?);
+    }
+    let remote = input.remote.parse::<SocketAddr>();
+    let remote = remote.map_err(|_| RecordedError::Remote(input.remote.clone()))?;
+    let request = (input.path.as_str(), input.query.as_slice(), headers);
+    let facts = Facts::of_parts(session_id, route, input.params.clone(), request, remote);
+    Ok(facts.with_attributes(input.attributes.clone()))
+}
+
+/// Why there are no facts of what was written down.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum RecordedError {
+    /// It is not a name that a header can have.
+    #[error("\"{0}\" is not the name of a header")]
+    Header(String),
+    /// It is not an address with a port.
+    #[error("\"{0}\" is not an address and port")]
+    Remote(String),
 }
 
 fn asked(line: &Line) -> Result<Asked, Gap> {

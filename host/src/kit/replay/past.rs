@@ -15,11 +15,11 @@ use serde_json::Value;
 
 use crate::credentials::HIDDEN;
 use crate::keys::{Claims, TokenError};
-use crate::policy::Rejection;
 use crate::policy::bindings::sluice::policy::log::Level;
 use crate::policy::counters::{self, Change};
 use crate::policy::record::{self, Answer, Fault, HostCall, Line, Stage};
 use crate::policy::world::{Seen, World};
+use crate::rejection::Rejection;
 use crate::session::{self, ClaimError, Session};
 
 /// What a record does not have.

@@ -73,7 +73,7 @@ fn every_answer_is_given_again_once_and_in_order() {
         (Some("u"), Some(9))
     );
     assert_eq!(claim(&past, session, "k").as_deref(), Some("h"));
-    let notice = crate::policy::Rejection::new(4003, "superseded", "superseded");
+    let notice = crate::rejection::Rejection::new(4003, "superseded", "superseded");
     assert_eq!(past.evict(session, "k", "h", notice), Ok(()));
     assert_eq!(past.count(Account::of("p", 9), "c", add(1)), Ok(4));
     assert_eq!(past.gap(), None);

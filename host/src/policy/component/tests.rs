@@ -4,9 +4,11 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::{self, Credentials, Diagnostics, Place};
+use crate::diagnostics::{Diagnostics, Place};
 use crate::policy::fetch::Fetcher;
+use crate::policy::fetch::credentials::Credentials;
 use crate::policy::load::{self, Parts};
+use crate::policy::settings;
 use crate::policy::world::Live;
 use crate::policy::{Chain, Decision, Outcome, Refused};
 use crate::session::Registry;
@@ -62,9 +64,9 @@ struct Loaded {
     folder: tempfile::TempDir,
 }
 
-fn settings(file: PathBuf) -> config::Policy {
-    config::Policy {
-        component: config::Component::File(file),
+fn settings(file: PathBuf) -> settings::Policy {
+    settings::Policy {
+        component: settings::Component::File(file),
         sha256: None,
         trial: None,
         quarantine: Quarantine {
@@ -72,7 +74,7 @@ fn settings(file: PathBuf) -> config::Policy {
             lasts: Duration::ZERO,
         },
         grants: vec![],
-        wasi: config::Wasi::None,
+        wasi: settings::Wasi::None,
         on_failure: OnFailure::Closed,
         limits: PolicyLimits {
             max_memory: 1 << 20,
@@ -89,21 +91,17 @@ fn settings(file: PathBuf) -> config::Policy {
 }
 
 async fn load(bytes: &[u8]) -> Loaded {
-    load_with(bytes, config::Wasi::None).await
+    load_with(bytes, settings::Wasi::None).await
 }
 
-async fn load_with(bytes: &[u8], wasi: config::Wasi) -> Loaded {
+async fn load_with(bytes: &[u8], wasi: settings::Wasi) -> Loaded {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("guest.wasm");
     std::fs::write(&file, bytes).unwrap();
     let registry = Registry::default();
     let parts = Parts {
         engine: Arc::new(Engine::new().unwrap()),
-        fetcher: Arc::new(Fetcher::keeping(
-            folder.path(),
-            &Credentials::default(),
-            &[],
-        )),
+        fetcher: Arc::new(Fetcher::new(folder.path(), &Credentials::default(), &[])),
         world: Arc::new(Live {
             key_sets: Arc::default(),
             registry: registry.clone(),
@@ -111,7 +109,7 @@ async fn load_with(bytes: &[u8], wasi: config::Wasi) -> Loaded {
         }),
     };
     let mut diagnostics = Diagnostics::default();
-    let settings = config::Policy {
+    let settings = settings::Policy {
         wasi,
         ..settings(file)
     };

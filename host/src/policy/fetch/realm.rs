@@ -8,7 +8,7 @@
 
 use reqwest::Url;
 
-use crate::config::reference::{Reference, Scheme, is_this_machine};
+use crate::policy::fetch::reference::{Reference, Scheme, is_this_machine};
 use crate::text::clean;
 
 /// The address to ask for a token. Where there are no credentials to lose, any host will do.

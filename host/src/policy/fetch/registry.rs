@@ -27,8 +27,8 @@ use tokio_rustls::rustls::RootCertStore;
 
 use super::challenge::Challenge;
 use super::{FetchError, Wanted, realm};
-use crate::config::credentials::Login;
-use crate::config::reference::{Reference, Scheme};
+use crate::policy::fetch::credentials::Login;
+use crate::policy::fetch::reference::{Reference, Scheme};
 use crate::text;
 use crate::tls::client::{self, Authorities};
 

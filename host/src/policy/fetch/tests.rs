@@ -29,7 +29,7 @@ async fn a_registry_that_is_too_slow_is_named_with_the_time_that_it_had() {
         let digest = "0".repeat(64);
         let text = format!("oci+http://{host}/policies/mine@sha256:{digest}");
         let folder = tempfile::tempdir().unwrap();
-        let fetcher = Fetcher::keeping(folder.path(), &Credentials::default(), &[]);
+        let fetcher = Fetcher::new(folder.path(), &Credentials::default(), &[]);
         let began = Instant::now();
         let error = fetcher
             .fetch(&Reference::parse(&text).unwrap().unwrap())

@@ -1,12 +1,14 @@
 //! What an operator gives a policy, and its component does not import.
 
 use super::{Needed, grant_needed};
-use crate::config::{self, Diagnostics, Grant, Wasi};
+use crate::diagnostics::Diagnostics;
+use crate::policy::settings;
+use crate::policy::settings::{Grant, Wasi};
 
 /// Reports as warnings what is given to no purpose.
 pub(super) fn report(
     name: &str,
-    policy: &config::Policy,
+    policy: &settings::Policy,
     imports: &[String],
     diagnostics: &mut Diagnostics,
 ) {

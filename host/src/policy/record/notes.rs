@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::{Answer, Change, CounterError, Fault, Holder, HostCall};
 use crate::keys::{Claims, TokenError};
-use crate::policy::Rejection;
 use crate::policy::bindings::sluice::policy::log::Level;
 use crate::policy::counters;
 use crate::policy::world::{Seen, World};
+use crate::rejection::Rejection;
 use crate::session::{self, ClaimError, Session};
 
 /// Calls that are kept of one decision, and bytes of memory for what is in

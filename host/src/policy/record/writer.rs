@@ -17,8 +17,8 @@ use super::notes::Notes;
 use super::room::{Room, RoomPermit};
 use super::rotate::Rotated;
 use super::{Effect, Pairs, Role, Verdict};
-use crate::config;
 use crate::metrics;
+use crate::policy::settings;
 use crate::policy::shadow::Place;
 use crate::policy::{Outcome, Policy, Question};
 use crate::session::Session;
@@ -57,7 +57,7 @@ impl Recorder {
     ///
     /// # Errors
     /// Where the machine does not give a thread.
-    pub fn start(decisions: &config::Decisions) -> io::Result<Self> {
+    pub fn start(decisions: &settings::Decisions) -> io::Result<Self> {
         let Some(file) = &decisions.file else {
             return Ok(Self::default());
         };

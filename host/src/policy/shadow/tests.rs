@@ -4,9 +4,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::*;
-use crate::config::OnFailure;
 use crate::policy::chain::{Chain, Step};
-use crate::policy::{Answer, Decision, Failure, Refused, Rejection};
+use crate::policy::settings::OnFailure;
+use crate::policy::{Answer, Decision, Failure, Refused};
+use crate::rejection::Rejection;
 use crate::session::tests::start;
 use crate::session::{ClaimError, Registry};
 

@@ -7,9 +7,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::sleep;
 
 use super::*;
-use crate::config::{Config, Limits};
+use crate::config::Config;
 use crate::gateway::Routes;
 use crate::gateway::testing::{connect, gateway, generation, request, routes};
+use crate::limits::Limits;
 use crate::upstream::discard::Discard;
 use crate::upstream::{
     Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upward,

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::super::frame::{Message, ReadError};
 use super::super::wire::Wire;
 use super::within;
-use crate::config::Limits;
+use crate::frame::{Message, ReadError};
+use crate::limits::Limits;
 
 /// The code of a connection that fulfilled its purpose.
 const NORMAL: u16 = 1000;

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use super::linger::Peer;
+use crate::frame::{PeerClose, Violation};
 use crate::lanes::NoMemory;
+use crate::parking::pace::StreamLimit;
 use crate::rate_limit::TooMany;
 use crate::socket::cause::Cause;
-use crate::socket::frame::{PeerClose, Violation};
 use crate::socket::message::HostMessage;
-use crate::socket::pace::StreamLimit;
 use crate::text;
 
 mod upstream;
@@ -323,7 +323,7 @@ fn client_closed(close: Option<&PeerClose>) -> Words {
     Words::plain("client_closed", code, reason, "client").peer(Peer::Closed)
 }
 
-fn denied(name: &'static str, rejection: &crate::policy::Rejection) -> Words {
+fn denied(name: &'static str, rejection: &crate::rejection::Rejection) -> Words {
     Words {
         name,
         close_code: rejection.close_code,

@@ -12,9 +12,9 @@ use std::task::{Context, Poll};
 use tokio::time::timeout;
 
 use super::{BURST, Relay};
+use crate::frame::{Message, ReadError};
 use crate::socket::cause::Cause;
 use crate::socket::close::{Heard, Peer};
-use crate::socket::frame::{Message, ReadError};
 use crate::socket::message::{ClientMessage, HostMessage};
 use crate::socket::wire::Wire;
 

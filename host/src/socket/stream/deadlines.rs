@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep};
 
 use super::{Input, Relay};
+use crate::frame::Violation;
+use crate::parking::pace::StreamLimit;
 use crate::socket::cause::Cause;
-use crate::socket::frame::Violation;
-use crate::socket::pace::StreamLimit;
 
 impl Relay<'_> {
     /// The alarm is moved only when it would ring too late: most deadlines

@@ -3,8 +3,8 @@
 //! A sweep runs when the gateway starts, when its configuration was read again, and every five
 //! minutes. It runs on a thread of the folder's own disk, so that nobody waits for it.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 
 use self::sweep::{Swept, sweep};
 use crate::blocking::Room;
-use crate::config::Config;
 use crate::metrics;
+use crate::upstream::settings::Upstream;
 
 mod sweep;
 
@@ -52,28 +52,28 @@ struct Kept {
 pub struct Retention(watch::Sender<Vec<Kept>>);
 
 impl Retention {
-    /// Starts the task, for the folders of a configuration.
+    /// Starts the task, for the folders of these upstreams in a data folder.
     #[must_use]
-    pub fn start(config: &Config) -> Self {
-        let (told, hears) = watch::channel(kept(config));
+    pub fn start(upstreams: &BTreeMap<String, Upstream>, data_dir: &Path) -> Self {
+        let (told, hears) = watch::channel(kept(upstreams, data_dir));
         tokio::spawn(keep(hears));
         Self(told)
     }
 
-    /// Goes on with the folders of another configuration, beginning with a sweep.
-    pub fn replace(&self, config: &Config) {
-        self.0.send_replace(kept(config));
+    /// Goes on with the folders of others, beginning with a sweep.
+    pub fn replace(&self, upstreams: &BTreeMap<String, Upstream>, data_dir: &Path) {
+        self.0.send_replace(kept(upstreams, data_dir));
     }
 }
 
 /// Several upstreams may record in one folder, with the same bounds: it is swept once.
-fn kept(config: &Config) -> Vec<Kept> {
+fn kept(upstreams: &BTreeMap<String, Upstream>, data_dir: &Path) -> Vec<Kept> {
     let mut folders: Vec<Kept> = Vec::new();
-    for (name, upstream) in &config.upstreams {
+    for (name, upstream) in upstreams {
         let Some(recordings) = upstream.recordings() else {
             continue;
         };
-        let folder = config.data_dir.join(&recordings.folder);
+        let folder = data_dir.join(&recordings.folder);
         if !recordings.bounds.keep_all() && folders.iter().all(|known| known.folder != folder) {
             folders.push(Kept {
                 upstream: name.clone(),

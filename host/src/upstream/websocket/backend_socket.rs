@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use super::transport::{Reading, Writing};
-use crate::socket::frame::{FrameReader, FrameWriter, Message, PeerClose, ReadError, Violation};
+use crate::frame::{FrameReader, FrameWriter, Message, PeerClose, ReadError, Violation};
 
 /// How long a backend may take to end a connection whose Close was sent, before the connection is
 /// dropped. Nobody waits for that.

@@ -28,8 +28,8 @@ use self::tape::Tape;
 use super::dialer::Absent;
 use super::link::Relay;
 use super::{Dialer, Hold, Replay};
+use crate::frame::PeerClose;
 use crate::metrics;
-use crate::socket::frame::PeerClose;
 use crate::upstream::{
     Downward, Ending, Link, Lost, OpenError, Presence, Receipts, Sealed, StreamInfo, Upward,
 };

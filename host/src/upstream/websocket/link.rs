@@ -15,7 +15,7 @@ use super::receipts::Receipts;
 use super::reply::{self, Replies};
 use super::silence::{Quiet, Silence};
 use super::{Hold, OnLoss, Promise, Replay, WebSocket};
-use crate::socket::frame::{Message, PeerClose};
+use crate::frame::{Message, PeerClose};
 use crate::upstream::{self, Control, Downward, Ending, Link, Lost, Sealed, Upward};
 
 const PAUSE: &[u8] = br#"{"type":"pause"}"#;

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use super::backend_socket::BackendSocket;
 use super::reply::{self, Replies, Reply};
 use super::{Promise, WebSocket};
+use crate::frame::{Message, PeerClose};
 use crate::handshake::ACK;
-use crate::socket::frame::{Message, PeerClose};
 use crate::upstream::{Downward, OpenError, Refusal};
 
 /// How long a backend that refused a handshake in a message may take to close.

@@ -1,7 +1,7 @@
 //! A message that was read, written to the other side and read there.
 
 use bytes::BytesMut;
-use sluice::socket::frame::{FrameReader, FrameWriter, Message};
+use sluice::frame::{FrameReader, FrameWriter, Message};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameSocket;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 

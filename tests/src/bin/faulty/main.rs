@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         // The gateway starts its own program for that, whichever it is.
-        Command::CompileComponent(args) => Ok(compile::run(&args)),
+        Command::CompileComponent(args) => Ok(compile::run(args.limits(), args.metered)),
         _ => anyhow::bail!("this gateway can only serve"),
     }
 }

@@ -6,9 +6,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
+use sluice::assemble::upstreams;
 use sluice::config::Config;
 use sluice::upstream::{
-    self, Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upstreams, Upward,
+    Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upstreams, Upward,
 };
 
 /// When it fails.
@@ -91,7 +92,7 @@ impl Fault {
 
 /// What is configured, with faults where names ask for them.
 pub fn build(config: &Config) -> Upstreams {
-    let built = upstream::build(config).into_iter();
+    let built = upstreams::build(config).into_iter();
     let unblock: Arc<Path> = config.data_dir.join(UNBLOCK).into();
     built
         .map(|(name, real)| match Fault::named(&name) {

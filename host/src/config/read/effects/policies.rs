@@ -1,9 +1,11 @@
 //! Options of policies.
 
+use crate::config::Config;
 use crate::config::read::Reader;
-use crate::config::{Component, Config, Grant, Place, Policy, PolicyLimits};
+use crate::diagnostics::Place;
 use crate::policy::breaker::Quarantine;
 use crate::policy::engine::MAX_CALLS;
+use crate::policy::settings::{Component, Grant, Policy, PolicyLimits};
 
 impl Reader<'_> {
     pub(in crate::config::read) fn check_quarantine(

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use super::{any_is_granted, asked};
 use crate::config::read::Reader;
-use crate::config::{Config, Grant, HandshakeMode, Limits, Metering, Route, TokenExpiry, Upstream};
+use crate::config::{Config, Route};
+use crate::handshake::HandshakeMode;
+use crate::limits::{Limits, Metering, TokenExpiry};
+use crate::policy::settings::Grant;
 use crate::rate_limit::KeyPart;
+use crate::upstream::settings::Upstream;
 use crate::upstream::websocket::Promise;
 
 impl Reader<'_> {

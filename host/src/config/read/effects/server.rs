@@ -1,7 +1,8 @@
 //! Options of `[server]`.
 
+use crate::config::Config;
 use crate::config::read::Reader;
-use crate::config::{Config, identifies};
+use crate::policy::settings::identifies;
 
 const TITLE: &str = "[server]";
 

@@ -1,7 +1,9 @@
 //! Options of upstreams.
 
+use crate::config::Config;
 use crate::config::read::Reader;
-use crate::config::{Config, HandshakeMode, Upstream};
+use crate::handshake::HandshakeMode;
+use crate::upstream::settings::Upstream;
 use crate::upstream::websocket::{OnLoss, Promise};
 
 impl Reader<'_> {

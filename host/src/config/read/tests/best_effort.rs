@@ -1,7 +1,8 @@
 //! What is left of a configuration with mistakes in it.
 
 use super::*;
-use crate::config::{Limits, Place};
+use crate::diagnostics::Place;
+use crate::limits::Limits;
 
 fn load_broken(text: &str) -> (Config, Diagnostics) {
     let (config, diagnostics) = load(text).unwrap();

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::config::{BUILTINS, Component, HandshakeMode, KeySet, Policy, Route, Server};
+use crate::config::{BUILTINS, Route, Server};
+use crate::handshake::HandshakeMode;
+use crate::keys::settings::KeySet;
+use crate::policy::settings::{Component, Policy};
 
 const EXAMPLE: &str = include_str!("../../../../sluice.example.toml");
 

@@ -3,7 +3,7 @@
 use jsonwebtoken::Algorithm;
 
 use super::*;
-use crate::config::KeySource;
+use crate::keys::settings::KeySource;
 
 /// Whether it is a key is for whoever loads it.
 const PEM: &str = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
@@ -94,7 +94,7 @@ fn a_shared_secret_comes_from_anywhere_without_what_is_around_it() {
         let warnings = diagnostics
             .finish()
             .unwrap()
-            .render(crate::config::Look::Plain);
+            .render(crate::diagnostics::Look::Plain);
         let said = warnings.contains("white space or a byte order mark around the secret");
         assert_eq!(said, is_warned, "{lines}: {warnings}");
         assert!(!warnings.contains(LONG), "{warnings}");

@@ -51,7 +51,7 @@ fn credentials_that_cannot_be_used_are_warned_of_and_hide_no_other() {
     let text = format!("registry_credentials = \"auths.json\"\n{text}");
     let (config, diagnostics) = load_in(folder.path(), &text).unwrap();
     let warnings = diagnostics.finish().unwrap();
-    let warnings = warnings.render(crate::config::Look::Plain);
+    let warnings = warnings.render(crate::diagnostics::Look::Plain);
     assert!(
         warnings.contains("no credentials for b: a program keeps"),
         "{warnings}"

@@ -1,7 +1,7 @@
 //! Whole reports, as an operator sees them.
 
 use super::*;
-use crate::config::Look;
+use crate::diagnostics::Look;
 
 #[test]
 fn mistakes_of_every_kind_are_reported_together() {

@@ -1,7 +1,7 @@
 //! Guests that were built with WASI, and what they find of it.
 
 use super::*;
-use crate::config::Wasi;
+use crate::policy::settings::Wasi;
 
 fn guest(body: &str) -> Vec<u8> {
     let text = include_str!("../../../../../tests/guests/wasi.wat");

@@ -5,13 +5,14 @@ use serde_json::json;
 
 use super::super::{HostCall, Line};
 use super::*;
-use crate::config::{Decisions, OnFailure};
 use crate::facts::Facts;
 use crate::keys::{Claims, TokenError};
 use crate::policy::bindings::sluice::policy::log::Level;
 use crate::policy::counters::{Account, Change, CounterError};
+use crate::policy::settings::{Decisions, OnFailure};
 use crate::policy::world::World;
-use crate::policy::{Answer, Chain, Decision, Failure, Rejection};
+use crate::policy::{Answer, Chain, Decision, Failure};
+use crate::rejection::Rejection;
 use crate::session::{ClaimError, Registry, SessionGuard};
 
 const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJlLW9mLWl0";

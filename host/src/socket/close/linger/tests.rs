@@ -11,9 +11,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::config::Limits;
 use crate::gateway::Routes;
 use crate::gateway::testing::{connect, gateway, request, routes};
+use crate::limits::Limits;
 use crate::upstream::discard::Discard;
 
 const MAX_DISCARD: usize = 1 << 20;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::lanes::NoMemory;
-use crate::policy::Rejection;
+use crate::rejection::Rejection;
 use crate::socket::document::{document, validate};
 use crate::upstream::{Lost, OpenError, Refusal};
 

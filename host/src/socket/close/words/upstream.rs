@@ -1,8 +1,8 @@
 //! What an upstream's own end says to the client, and the client's to it.
 
 use super::{ErrorWords, Words};
+use crate::frame::PeerClose;
 use crate::socket::cause::Cause;
-use crate::socket::frame::PeerClose;
 use crate::text;
 use crate::upstream::OpenError;
 

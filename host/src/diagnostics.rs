@@ -2,7 +2,7 @@
 //!
 //! Reading the file is only the first stage that finds mistakes. A policy that
 //! does not load and a folder that cannot be written are mistakes in the same
-//! file, so the values in [`Config`](super::Config) carry their [`Place`], and
+//! file, so the values in [`Config`](crate::config::Config) carry their [`Place`], and
 //! every stage adds to the same [`Diagnostics`].
 
 use std::fmt;
@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 
-use super::mask;
+mod mask;
+
 use crate::text;
 
 /// Columns of a rendered report.
@@ -31,13 +32,13 @@ pub struct Place {
 /// A configuration file as it may be shown: everything that may be a secret is
 /// masked.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     name: String,
     shown: NamedSource<String>,
 }
 
 impl Source {
-    pub(super) fn new(name: &str, text: &str) -> Arc<Self> {
+    pub(crate) fn new(name: &str, text: &str) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
             shown: NamedSource::new(name, mask::mask(text)),
@@ -46,7 +47,7 @@ impl Source {
 }
 
 impl Place {
-    pub(super) fn new(source: &Arc<Source>, span: Range<usize>) -> Self {
+    pub(crate) fn new(source: &Arc<Source>, span: Range<usize>) -> Self {
         // The parser names the end of the file by a span that lies behind it.
         let end = source.shown.inner().len();
         let span = span.start.min(end)..span.end.min(end);
@@ -65,7 +66,7 @@ impl Place {
 
     /// The place of a part of a text, which stands here. Where it is not written as it reads, as
     /// with escapes, the whole text.
-    pub(super) fn part(&self, text: &str, part: Range<usize>) -> Self {
+    pub(crate) fn part(&self, text: &str, part: Range<usize>) -> Self {
         let quotes = self.span.len().saturating_sub(text.len());
         let is_verbatim = quotes == 0 || quotes == 2;
         let start = self.span.start + quotes / 2;
@@ -79,7 +80,7 @@ impl Place {
         }
     }
 
-    pub(super) fn span(&self) -> &Range<usize> {
+    pub(crate) fn span(&self) -> &Range<usize> {
         &self.span
     }
 
@@ -105,6 +106,11 @@ impl fmt::Debug for Place {
         write!(f, "{}:{line}", source.name)
     }
 }
+
+/// A configuration with mistakes; the report is meant to be printed as it is.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration has mistakes")]
+pub struct Mistakes(pub Diagnostics);
 
 /// What a finding means for the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -178,7 +178,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, duplex};
 
     use super::*;
-    use crate::socket::frame::{FrameReader, Message};
+    use crate::frame::{FrameReader, Message};
 
     #[tokio::test]
     async fn a_write_that_is_interrupted_goes_on_where_it_was() {

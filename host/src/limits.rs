@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::policy::compile;
-
 /// What happens to a stream whose token runs out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenExpiry {
@@ -47,63 +45,6 @@ pub struct Limits {
     pub resume_grace: Option<Duration>,
     /// How long a stream may last; for ever without it.
     pub max_duration: Option<Duration>,
-}
-
-/// What one policy may use of the gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PolicyLimits {
-    /// Wall clock of one call, host calls included.
-    pub timeout: Duration,
-    /// How long a call may wait for its turn.
-    pub queue_timeout: Duration,
-    /// Calls that may be under way at once.
-    pub max_calls: usize,
-    /// Calls that may wait for their turn; more fail at once.
-    pub max_queue: usize,
-    /// Bytes of linear memory of one call, all memories together.
-    pub max_memory: usize,
-    /// Table elements of one call, all tables together.
-    pub max_table_elements: usize,
-    /// Core instances of one call: a component may be made of several modules.
-    pub max_instances: usize,
-    /// Bytes that one call may make the host copy out of the guest.
-    pub hostcall_fuel: usize,
-    /// Lines that one call may write to the log; more are dropped.
-    pub max_log_lines: usize,
-    /// Bytes of these lines together; what is beyond is cut.
-    pub max_log_bytes: usize,
-    /// Bytes of a rejection's sentence; what is beyond is cut.
-    pub max_message: usize,
-    /// Bytes of an attribute, its name included.
-    pub max_attribute: usize,
-    /// Counters that it may have at once.
-    pub max_counters: usize,
-    /// What compiling its component may take.
-    pub compile: compile::Limits,
-}
-
-impl Default for PolicyLimits {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_millis(50),
-            queue_timeout: Duration::from_secs(1),
-            max_calls: 64,
-            max_queue: 1024,
-            max_memory: 16 << 20,
-            max_table_elements: 64 * 1024,
-            max_instances: 48,
-            hostcall_fuel: 256 << 10,
-            max_log_lines: 16,
-            max_log_bytes: 8 << 10,
-            max_message: 1 << 10,
-            max_attribute: 1 << 10,
-            max_counters: 10_000,
-            compile: compile::Limits {
-                memory: 2 << 30,
-                time: Duration::from_secs(120),
-            },
-        }
-    }
 }
 
 /// What frame policies are shown of a stream, and how often.

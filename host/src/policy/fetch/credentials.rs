@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::Secret;
+use crate::secret::Secret;
 use crate::text::clean;
 
 /// Logins by the registry's host, with its port where it has one.

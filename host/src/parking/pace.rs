@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::Limits;
 use crate::handshake::Handshake;
+use crate::limits::Limits;
 
 /// A limit that a stream has gone past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,19 +3,20 @@
 
 use ::metrics::{counter, gauge, histogram};
 
-use super::{
+use crate::config::Config;
+use crate::lanes::NoMemory;
+use crate::metrics::{
     ACCEPT_WAITS, ACCEPTED, CLAIMS, DECISIONS, DELIVERIES, DROPPED, GENERATION, HTTP_REFUSED,
     INSTANCES, LIVE, LOG_LINES_DROPPED, LONGEST_STALL, MEMORY_HELD, MEMORY_REFUSED, PANICS,
     POLICY_SECONDS, PROXY_FAILURES, PUSHED_OUT, QUARANTINES, RECEIVED, RELOADS, REMOVAL_FAILURES,
     REMOVED, REMOVED_BYTES, SENT, SHADOWS, STALLS, TASKS, TEE_GIVEN_UP, TLS_FAILURES, UNKNOWN,
     UNRECORDED, UPSTREAM_HELD, UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
 };
-use crate::config::{Config, Upstream};
-use crate::lanes::NoMemory;
 use crate::policy;
 use crate::proxies::preamble::PreambleError;
 use crate::socket::close::{Delivery, KINDS};
 use crate::tls::failure::TlsFailure;
+use crate::upstream::settings::Upstream;
 
 /// Statuses of answers to requests that are no valid upgrade.
 const STATUSES: [u16; 4] = [400, 405, 426, 431];
@@ -25,7 +26,7 @@ const LINES_DROPPED_REASONS: [&str; 3] = ["sampled", "queue-full", "error"];
 const RELOAD_RESULTS: [&str; 2] = ["swapped", "refused"];
 
 /// Series of every gateway.
-pub(super) fn register() {
+pub fn register() {
     for name in [
         ACCEPTED,
         ACCEPT_WAITS,

@@ -1,0 +1,54 @@
+//! What the platform team says about a destination of streams: `[upstreams.NAME]`.
+
+use super::space::Watermark;
+use super::wav::Recordings;
+use super::websocket::WebSocket;
+
+/// `[upstreams.NAME]`
+#[derive(Debug, Clone)]
+pub enum Upstream {
+    /// Records each stream as a WAV file.
+    Wav {
+        /// Where the recordings go, and how long they stay.
+        recordings: Recordings,
+        /// Free space below which no recording begins.
+        min_free: Watermark,
+    },
+    /// Sends every message back.
+    Echo,
+    /// Counts and drops.
+    Discard,
+    /// Relays each stream to a backend.
+    WebSocket(Box<WebSocket>),
+}
+
+impl Upstream {
+    /// Descriptors that one of its streams may have open at once.
+    #[must_use]
+    pub fn descriptors(&self) -> u32 {
+        match self {
+            Self::Wav { .. } => 1,
+            Self::Echo | Self::Discard => 0,
+            Self::WebSocket(backend) => backend.descriptors(),
+        }
+    }
+
+    /// Connections that it keeps for streams to come.
+    #[must_use]
+    pub fn warm(&self) -> usize {
+        match self {
+            Self::WebSocket(backend) => backend.warm_connections * backend.addresses.len().max(1),
+            Self::Wav { .. } | Self::Echo | Self::Discard => 0,
+        }
+    }
+
+    /// What it records, where it records.
+    #[must_use]
+    pub fn recordings(&self) -> Option<&Recordings> {
+        match self {
+            Self::Wav { recordings, .. } => Some(recordings),
+            Self::WebSocket(backend) => backend.tee.as_ref(),
+            Self::Echo | Self::Discard => None,
+        }
+    }
+}
