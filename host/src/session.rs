@@ -15,6 +15,10 @@ use tokio_util::sync::CancellationToken;
 use crate::facts::Facts;
 use crate::rejection::Rejection;
 
+mod client;
+
+pub use client::Client;
+
 /// Claims that one session may hold: what a guest can make the host remember
 /// is bounded.
 pub const MAX_CLAIMS: usize = 16;

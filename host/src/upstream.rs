@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::facts::Facts;
 use crate::frame::PeerClose;
 use crate::handshake::Handshake;
+use crate::session::Client;
 
 mod counted;
 pub mod discard;
@@ -157,6 +158,8 @@ pub struct StreamInfo {
     pub receipts: Receipts,
     /// What is known of the client, and what policies left.
     pub facts: Arc<Facts>,
+    /// Who the client is where failures are counted.
+    pub client: Client,
     /// The policies of the route that know who a client is, in the order in which they are asked.
     pub identified_by: Arc<[String]>,
 }

@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::client::Client;
 use super::{Answer, Failure};
 use crate::metrics;
+use crate::session::Client;
 
 /// When to begin, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::bindings::{close, configured, connect, frames, handshake};
 use super::breaker::{Breaker, Quarantine};
 use super::budget::Budgeted;
-use super::client::{Client, Sent};
+use super::client::Sent;
 use super::engine::Engine;
 use super::pace::Pace;
 use super::record::notes::Notes;
@@ -23,7 +23,7 @@ use super::turns::Turns;
 use super::world::World;
 use super::{Answer, ClientFault, Failure, Limit, Policy, Question, convert};
 use crate::policy::settings::{Grant, OnFailure, PolicyLimits};
-use crate::session::Session;
+use crate::session::{Client, Session};
 
 mod call;
 

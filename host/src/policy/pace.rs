@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::client::Client;
 use super::component::Ended;
 use super::engine::TICK;
 use super::{Failure, Limit};
+use crate::session::Client;
 
 /// How much of a core a call may have before it is one that takes long. Ten times what a decision of a policy in Rust takes,
 /// half of what one in JavaScript does, and about what relaying a few dozen messages costs.

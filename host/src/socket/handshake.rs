@@ -21,6 +21,7 @@ use crate::lanes::Charge;
 use crate::parking::pace::Pace;
 use crate::parking::{Moored, Stream, Taken};
 use crate::policy::Question;
+use crate::session::Client;
 use crate::text;
 use crate::upstream::{Counted, Link, Receipts, StreamInfo};
 
@@ -299,6 +300,7 @@ fn stream_info(connection: &Connection, greeting: Option<&Greeting>) -> StreamIn
             _ => Receipts::None,
         },
         facts: Arc::clone(facts),
+        client: Client::of(&connection.session),
         identified_by: connection
             .route
             .as_ref()

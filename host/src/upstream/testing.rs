@@ -11,6 +11,7 @@ use super::{Ending, Link, Lost, Receipts, StreamInfo, Upward};
 use crate::facts::Facts;
 use crate::frame::PeerClose;
 use crate::handshake::Handshake;
+use crate::session::Client;
 
 pub(super) fn handshake(codec: &str, sample_rate: u32, channels: u16) -> Handshake {
     Handshake {
@@ -63,6 +64,7 @@ pub(super) fn stream_info(meeting: &str) -> StreamInfo {
         greeting: None,
         receipts: Receipts::None,
         facts: Arc::new(facts_with("/", params, &[])),
+        client: Client::numbered(0),
         identified_by: ["auth".to_owned()].into(),
     }
 }

@@ -22,7 +22,13 @@ fn among(addresses: &[SocketAddr]) -> Config {
 }
 
 fn start(gateway: &Gateway, name: &str) -> Client {
-    let path = format!("{}&do=", meeting(name, "mic", &token::good()));
+    start_as("u-1", gateway, name, "")
+}
+
+/// A stream of this user, with an order to the backend.
+fn start_as(user: &str, gateway: &Gateway, name: &str, order: &str) -> Client {
+    let path = meeting(name, "mic", &token::of_user(user));
+    let path = format!("{path}&do={order}");
     let mut client = Client::connect(Library::Ws, gateway, &path);
     client.handshake();
     client
@@ -77,7 +83,8 @@ fn a_backend_that_keeps_failing_is_left_alone() {
         .set("server", "admin_listen", json!("127.0.0.1:0"));
     let gateway = Gateway::start(&config);
     for n in 0..8 {
-        let mut client = start(&gateway, &format!("m{n}"));
+        // It hangs up, which counts once for each user.
+        let mut client = start_as(&format!("u-{n}"), &gateway, &format!("m{n}"), "");
         client.expect_refusal(4006, "upstream_unavailable");
     }
     assert_eq!(connections.load(Ordering::SeqCst), 3, "it is hammered");
@@ -86,6 +93,29 @@ fn a_backend_that_keeps_failing_is_left_alone() {
         metrics.contains("sluice_upstream_rests_total{upstream=\"recordings\"} 1"),
         "{metrics}"
     );
+}
+
+#[test]
+fn what_a_backend_answers_to_one_client_keeps_nobody_else_out() {
+    let backend = Backend::start(Library::Websockets);
+    let config = relaying(backend.address())
+        .set("upstreams.recordings", "rest_after", json!(2))
+        .set("upstreams.recordings", "rest", json!("1h"));
+    let gateway = Gateway::start(&config);
+    let ask = |user: &str, order: &str| {
+        let mut client = start_as(user, &gateway, &format!("{user}-{order}"), order);
+        client.expect_refusal(4006, "upstream_unavailable");
+    };
+    for _ in 0..6 {
+        ask("one", "status:500");
+    }
+    drop(streaming(&gateway, "m1"));
+    for _ in 0..6 {
+        ask("one", "status:302");
+    }
+    // Two clients are enough.
+    ask("two", "status:503");
+    start(&gateway, "m2").expect_refusal(4006, "upstream_unavailable");
 }
 
 #[test]

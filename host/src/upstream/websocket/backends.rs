@@ -10,14 +10,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
+use self::health::{Health, Now, Probe};
 use crate::metrics;
+use crate::session::Client;
+
+mod health;
+
+pub(super) use health::Failed;
 
 /// When an address is left alone, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rest {
-    /// After so many failures in a row; zero is never.
+    /// After so many failures in a row; zero is never. Each connection that cannot be made is one,
+    /// and so is each client that has a bad answer, however many it has.
     pub after: usize,
     /// How long.
     pub lasts: Duration,
@@ -46,17 +51,6 @@ pub(super) struct Address {
     health: Mutex<Health>,
 }
 
-enum Health {
-    Well {
-        failures: usize,
-    },
-    Rests {
-        until: Instant,
-    },
-    /// The rest is over, and somebody finds out how it is.
-    Probed,
-}
-
 /// A session's place at an address.
 pub(super) struct Seat(Arc<Address>);
 
@@ -64,13 +58,8 @@ pub(super) struct Seat(Arc<Address>);
 pub(super) struct Attempt<'a> {
     backends: &'a Backends,
     pub(super) address: Arc<Address>,
-    is_probe: Probe,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Probe {
-    Yes,
-    No,
+    client: Client,
+    probe: Probe,
 }
 
 impl Backends {
@@ -87,7 +76,7 @@ impl Backends {
                 host: host.clone(),
                 port: *port,
                 sessions: AtomicUsize::new(0),
-                health: Mutex::new(Health::Well { failures: 0 }),
+                health: Mutex::new(Health::well()),
             })
         };
         let backends = Arc::new(Self {
@@ -115,69 +104,46 @@ impl Backends {
         order.into_iter()
     }
 
-    /// Whether the address may be tried now.
-    pub(super) fn attempt(&self, address: Arc<Address>) -> Option<Attempt<'_>> {
-        let mut health = lock(&address.health);
-        let is_probe = match *health {
-            Health::Well { .. } => Probe::No,
-            Health::Rests { until } if Instant::now() >= until => {
-                *health = Health::Probed;
-                Probe::Yes
-            }
-            Health::Rests { .. } | Health::Probed => return None,
-        };
-        drop(health);
+    /// Whether the address may be tried now for a stream of this client.
+    pub(super) fn attempt(&self, address: Arc<Address>, client: Client) -> Option<Attempt<'_>> {
+        let probe = lock(&address.health).enter(client)?;
         Some(Attempt {
             backends: self,
             address,
-            is_probe,
+            client,
+            probe,
         })
     }
 }
 
 impl Attempt<'_> {
     /// The backend is there. The session has its place until the seat is dropped.
-    pub(super) fn succeeded(self) -> Seat {
-        *lock(&self.address.health) = Health::Well { failures: 0 };
+    pub(super) fn succeeded(mut self) -> Seat {
+        *lock(&self.address.health) = Health::well();
+        self.probe = Probe::No;
         self.address.sessions.fetch_add(1, Ordering::Relaxed);
         Seat(Arc::clone(&self.address))
     }
 
     /// It is not, or does not work.
-    pub(super) fn failed(self, rest: Rest) {
-        let mut health = lock(&self.address.health);
-        let failures = match *health {
-            Health::Well { failures } => failures + 1,
-            Health::Probed if self.is_probe == Probe::Yes => rest.after,
-            // An attempt that began before the rest did.
-            Health::Probed | Health::Rests { .. } => return,
-        };
-        *health = if rest.after > 0 && failures >= rest.after {
+    pub(super) fn failed(mut self, how: Failed, rest: Rest) {
+        let now = lock(&self.address.health).failed(self.probe, self.client, how, rest);
+        self.probe = Probe::No;
+        if now == Now::Rests {
             let Address { host, port, .. } = &*self.address;
             tracing::warn!(
                 upstream = &*self.backends.upstream, backend = format!("{host}:{port}"), lasts = ?rest.lasts,
                 "a backend keeps failing, and is left alone"
             );
             metrics::upstream_rests(&self.backends.upstream);
-            Health::Rests {
-                until: Instant::now() + rest.lasts,
-            }
-        } else {
-            Health::Well { failures }
-        };
+        }
     }
 }
 
 impl Drop for Attempt<'_> {
-    /// A probe that nobody waited for is made again.
     fn drop(&mut self) {
-        if self.is_probe == Probe::Yes {
-            let mut health = lock(&self.address.health);
-            if matches!(*health, Health::Probed) {
-                *health = Health::Rests {
-                    until: Instant::now(),
-                };
-            }
+        if self.probe == Probe::Yes {
+            lock(&self.address.health).abandoned();
         }
     }
 }
@@ -213,19 +179,23 @@ mod tests {
         backends.in_order().next().expect("an address")
     }
 
+    fn attempt(backends: &Backends, address: Arc<Address>) -> Option<Attempt<'_>> {
+        backends.attempt(address, Client::numbered(0))
+    }
+
     fn seat(backends: &Backends) -> (u16, Seat) {
         let address = first(backends);
         let port = address.port;
         (
             port,
-            backends.attempt(address).expect("it is well").succeeded(),
+            attempt(backends, address).expect("it is well").succeeded(),
         )
     }
 
     fn fail(backends: &Backends) -> bool {
-        match backends.attempt(first(backends)) {
+        match attempt(backends, first(backends)) {
             Some(attempt) => {
-                attempt.failed(REST);
+                attempt.failed(Failed::Unreached, REST);
                 true
             }
             None => false,
@@ -250,9 +220,7 @@ mod tests {
         assert!((0..3).all(|_| fail(&backends)));
         assert!(!fail(&backends), "it rests");
         tokio::time::advance(REST.lasts).await;
-        let probe = backends
-            .attempt(first(&backends))
-            .expect("its rest is over");
+        let probe = attempt(&backends, first(&backends)).expect("its rest is over");
         assert!(!fail(&backends), "one is enough");
         // Nobody waited for it.
         drop(probe);
@@ -271,8 +239,8 @@ mod tests {
             drop(seat(&backends));
         }
         for _ in 0..10 {
-            let attempt = backends.attempt(first(&backends)).expect("never");
-            attempt.failed(Rest { after: 0, ..REST });
+            let attempt = attempt(&backends, first(&backends)).expect("never");
+            attempt.failed(Failed::Unreached, Rest { after: 0, ..REST });
         }
     }
 

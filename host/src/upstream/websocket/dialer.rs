@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use self::failure::{Failure, Fault};
 use super::backend_socket::BackendSocket;
-use super::backends::{Address, Backends, Seat};
+use super::backends::{Address, Backends, Failed, Seat};
 use super::hold::Held;
 use super::link::Relay;
 use super::opening::Opening;
@@ -162,7 +162,7 @@ impl Dialer {
         let rest = self.backend.rest;
         let mut why = None;
         for address in self.backends.in_order() {
-            let Some(attempt) = self.backends.attempt(address) else {
+            let Some(attempt) = self.backends.attempt(address, stream.client) else {
                 continue;
             };
             match self.upgrade_at(&attempt.address, target, stream).await {
@@ -184,7 +184,8 @@ impl Dialer {
                             drop(attempt.succeeded());
                             return Err(OpenError::unavailable(REFUSED, detail));
                         }
-                        Fault::Address => attempt.failed(rest),
+                        Fault::Address => attempt.failed(Failed::Unreached, rest),
+                        Fault::Answer => attempt.failed(Failed::Answer, rest),
                         Fault::Gateway => drop(attempt),
                     }
                     tracing::debug!(
@@ -198,11 +199,7 @@ impl Dialer {
             }
         }
         Err(why.unwrap_or_else(|| {
-            let detail = anyhow!(
-                "it failed {} times in a row, and is left alone for {:?}",
-                rest.after,
-                rest.lasts
-            );
+            let detail = anyhow!("it keeps failing, and is left alone for {:?}", rest.lasts);
             OpenError::unavailable(UNREACHABLE, self.at(detail))
         }))
     }
@@ -228,13 +225,13 @@ impl Dialer {
         let connecting = self.bounded(self.connect(address));
         let mut transport = connecting.await.map_err(|error| Failure {
             public: UNREACHABLE,
-            fault: Fault::of(&error),
+            fault: Fault::of_connecting(&error),
             detail: at(error),
         })?;
         let received = self.bounded(request().upgrade(&mut transport)).await;
         let received = received.map_err(|error| Failure {
             public: REFUSED,
-            fault: Fault::of(&error),
+            fault: Fault::of_asking(&error),
             detail: at(error),
         })?;
         Ok((transport, received))

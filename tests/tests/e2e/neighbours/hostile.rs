@@ -150,6 +150,7 @@ impl Hostile {
             // The backend fails at what it asks for, or ends its streams in any way.
             18 => {
                 let orders = [
+                    "status:500",
                     "status:403",
                     "status:404",
                     "close-after:1,close:1011",
