@@ -325,6 +325,28 @@ async fn a_complete_stream_is_remembered_for_its_owner_and_for_the_grace() {
     assert!(scene.parking.find(&token).is_none());
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_parked_stream_holds_is_charged_until_it_is_over_and_bounded() {
+    const KIB: usize = 1024;
+    // What others hold leaves room for it, and then does not.
+    for (others, fits) in [(0, true), (800 * KIB, false)] {
+        let mut scene = Scene::with_room(1);
+        scene.memory = Memory::new(KIB * KIB);
+        scene.held = 300 * KIB;
+        let mut beside = scene.memory.charge(Holder::Address([192, 0, 2, 2].into()));
+        beside.hold(others).expect("there is room");
+        let (moored, stream, guard) = scene.stream(vec![Ok(text(&"x".repeat(100 * KIB)))]);
+        let token = moored.token().to_owned();
+        scene.park(moored, stream, guard).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(scene.parking.find(&token).is_some(), fits);
+        let own = if fits { 400 * KIB } else { 0 };
+        assert_eq!(scene.memory.held(), others + own);
+        tokio::time::sleep(GRACE * 2).await;
+        assert_eq!(scene.memory.held(), others);
+    }
+}
+
 #[test]
 fn who_a_client_is_is_known_from_all_that_policies_left_which_can_know() {
     let registry = Registry::default();
