@@ -35,10 +35,11 @@ impl Walk<'_> {
                 Cause::Finalized | Cause::Done if *earliest <= begins => *latest = ends,
                 Cause::Draining
                 | Cause::Evicted
-                | Cause::Resumed
                 | Cause::Internal
                 | Cause::Upstream
                 | Cause::UpstreamEnded(_) => {}
+                // Nobody comes back for a stream that is being completed.
+                Cause::Resumed => (*earliest, *latest) = (NEVER, NEVER),
                 _ if *earliest >= begins => (*earliest, *latest) = (NEVER, NEVER),
                 _ => {}
             }
