@@ -110,6 +110,39 @@ fn a_swap_under_500_live_streams_loses_no_frame_and_drops_no_socket() {
 }
 
 #[test]
+fn reloads_leave_no_memory_behind() {
+    const FIRST: usize = 10;
+    const MORE: usize = 20;
+    // Large enough for one that stays behind to show.
+    const DATA: usize = 1 << 20;
+    let policies = ["a", "b"].map(|letter| {
+        let data = format!("(data (i32.const 65536) \"{}\")", letter.repeat(DATA));
+        let memory = format!("(memory (export \"memory\") 18) {data}");
+        let text = GUEST
+            .replace("(memory (export \"memory\") 1)", &memory)
+            .replace("BODY", ACCEPTS);
+        wat::parse_str(text).expect("a component")
+    });
+    let config = config().set("server", "watch", json!(false));
+    let gateway = Gateway::start_with_files(&config, &[("guest.wasm", &policies[1])]);
+    let reload = |round: usize| {
+        gateway.replace("guest.wasm", &policies[round % 2]);
+        let (status, answer) = gateway.admin("POST /reload");
+        assert_eq!(status, 200, "{answer}");
+        let answer = newcomer(&gateway, 1);
+        assert_eq!(answer["ok"], true, "{answer}");
+        // No connection keeps the generation that it began in.
+        gateway.story(answer["session_id"].as_str().expect("a session"));
+        gateway.memory()
+    };
+    // What a first time costs is not counted.
+    let first: Vec<u64> = (0..FIRST).map(reload).collect();
+    let more: Vec<u64> = (FIRST..FIRST + MORE).map(reload).collect();
+    let most = first.iter().max().expect("rounds") + (MORE * DATA / 2) as u64;
+    assert!(more.last() < Some(&most), "{first:?} bytes, then {more:?}");
+}
+
+#[test]
 fn a_bad_new_set_changes_nothing_and_says_why() {
     let good = config();
     let gateway = start(&good);
