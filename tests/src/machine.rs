@@ -10,10 +10,8 @@ use crate::command;
 use crate::gateway::Gateway;
 
 mod failing_writes;
-mod little_memory;
 
 pub use failing_writes::FailingWrites;
-pub use little_memory::LittleMemory;
 
 /// Whether a command works on this machine. Where it does not, says that the test is skipped, past
 /// whatever captures the output of tests.

@@ -60,7 +60,6 @@ mod seed;
 mod shadow;
 mod shutdown;
 mod signals;
-mod swap;
 mod tls;
 mod upgrade;
 mod uvicorn;
