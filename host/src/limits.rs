@@ -39,6 +39,9 @@ pub struct Limits {
     pub max_discard: u64,
     /// What happens to a stream whose token runs out.
     pub token_expiry: TokenExpiry,
+    /// Bytes of messages that are taken of a client in a second, over time; as many as the upstream
+    /// takes without it. Who sends more is not read for a while.
+    pub max_rate: Option<u64>,
     /// How far audio may be ahead of real time; any distance without it.
     pub max_ahead: Option<Duration>,
     /// How long a stream waits for a client that was cut off; not without it.
@@ -84,6 +87,7 @@ impl Default for Limits {
             close_timeout: Duration::from_secs(2),
             max_discard: 16 * 1024 * 1024,
             token_expiry: TokenExpiry::Close,
+            max_rate: Some(16 << 20),
             max_ahead: None,
             resume_grace: Some(Duration::from_secs(30)),
             max_duration: None,

@@ -15,7 +15,7 @@ pub struct Stream {
     /// Bytes of audio that the upstream was given.
     pub bytes: u64,
     /// Its length and speed: what is limited is the stream.
-    pub pace: Pace,
+    pub pace: Box<Pace>,
     /// What its client has not been told.
     pub said: Box<Said>,
     /// What it makes the gateway hold.
@@ -56,7 +56,7 @@ impl Stream {
         Self {
             link,
             bytes: 0,
-            pace,
+            pace: Box::new(pace),
             said: Box::default(),
             charge,
         }

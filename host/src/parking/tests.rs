@@ -172,7 +172,7 @@ async fn how_long_and_how_fast_a_stream_may_be_does_not_begin_again() {
         max_ahead: Some(Duration::from_secs(10)),
         ..Limits::default()
     };
-    parked.pace = Pace::begin(&limits, Some(&handshake()));
+    parked.pace = Box::new(Pace::begin(&limits, Some(&handshake())));
     let began = tokio::time::Instant::now();
     parked.pace.takes(10 * SECOND).unwrap();
     let token = moored.token().to_owned();

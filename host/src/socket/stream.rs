@@ -201,7 +201,7 @@ enum Input {
     /// It is, and the deadlines on input run.
     Read,
     /// It is not, because the upstream or the client is not taking what it is
-    /// given.
+    /// given, or the client has sent more than its rate.
     Held {
         /// Since when.
         since: Instant,
@@ -330,7 +330,7 @@ impl Relay<'_> {
         } else {
             self.upstream_busy_since.get_or_insert_with(Instant::now);
         }
-        if ready.is_pending() || !self.wire.has_room() {
+        if ready.is_pending() || !self.wire.has_room() || self.pace.rests() {
             if self.input == Input::Read {
                 self.input = Input::Held {
                     since: Instant::now(),
@@ -364,6 +364,9 @@ impl Relay<'_> {
     fn handle(&mut self, message: Message) -> Result<(), Cause> {
         if let Some(watch) = &mut self.watch {
             watch.saw(&message);
+        }
+        if let Message::Binary(payload) | Message::Text(payload) = &message {
+            self.pace.spend(payload.len());
         }
         match message {
             Message::Binary(payload) => {
@@ -420,3 +423,6 @@ impl Relay<'_> {
         self.wire.writer.text(&message.to_json());
     }
 }
+
+#[cfg(test)]
+mod tests;

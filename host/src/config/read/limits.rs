@@ -56,6 +56,12 @@ impl Reader<'_> {
             token_expiry: section
                 .choice(self, "token_expiry", &TOKEN_EXPIRY)
                 .map_or(default.token_expiry, |choice| choice.value),
+            max_rate: Some(section.size_or_none(
+                self,
+                "max_rate",
+                default.max_rate.unwrap_or_default(),
+            ))
+            .filter(|rate| *rate > 0),
             max_ahead: self.optional(section, "max_ahead", default.max_ahead),
             resume_grace: self.optional(section, "resume_grace", default.resume_grace),
             max_duration: self.optional(section, "max_duration", default.max_duration),

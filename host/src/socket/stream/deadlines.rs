@@ -36,6 +36,10 @@ impl Relay<'_> {
                 return Poll::Ready(cause);
             }
             self.wire.write_some(cx);
+            if self.pace.rests_until().is_some() && !self.pace.rests() {
+                // The client may be read again, and its bytes may be here already.
+                cx.waker().wake_by_ref();
+            }
             let next = self.next_deadline();
             alarm.as_mut().reset(next);
         }
@@ -78,6 +82,7 @@ impl Relay<'_> {
             Some(self.pings_at()),
             self.token_ends,
             self.pace.ends_at(),
+            self.pace.rests_until(),
             self.stalls_at(),
             self.upstream_stalls_at(),
             reading.then(|| self.idles_at()),

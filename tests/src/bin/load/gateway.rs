@@ -227,11 +227,13 @@ paths = ["/ws/ingest/meetings/{{meeting_id}}", "/api/v1/ws/ingest/meetings/{{mee
 on_connect = ["auth", "duplicate"]
 on_handshake = ["sample-rate"]
 upstream = "streams"
+max_rate = "0B"
 
 [routes.echo]
 paths = ["/echo"]
 handshake = "none"
 upstream = "echo"
+max_rate = "0B"
 {attacks}"#
     )
 }
