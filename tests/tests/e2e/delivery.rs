@@ -83,7 +83,7 @@ fn over_tls_all_causes_reach_every_client() {
 fn a_refusal_reaches_every_client_by_default(authority: Option<&Authority>) {
     let world = World::by_default(authority);
     // Two seconds are for a machine that does not fight for its processor.
-    every_client_reads_it(&world, &[cases::by_default()], AT_ONCE / 8);
+    every_client_reads_it(&world, &cases::by_default(), AT_ONCE / 8);
 }
 
 #[test]

@@ -114,11 +114,15 @@ const fn violated(name: &'static str, code: u16, path: fn(usize) -> String, end:
     }
 }
 
-/// A refusal of the main job's own route.
-pub fn by_default() -> Case {
-    refused("auth_failed", 4001, |number| {
-        meeting(&format!("m{number}"), "mic", "nonsense")
-    })
+/// Refusals whose timings nobody can set, or nobody did: where there is no route, and of the main
+/// job's own.
+pub fn by_default() -> [Case; 2] {
+    [
+        refused("not_found", 4004, |_| "/nowhere".to_owned()),
+        refused("auth_failed", 4001, |number| {
+            meeting(&format!("m{number}"), "mic", "nonsense")
+        }),
+    ]
 }
 
 pub fn overloaded() -> Case {
@@ -201,7 +205,6 @@ pub fn usual() -> Vec<Case> {
             format!("/open/m{number}?resume=leads-nowhere")
         }),
         refused("no", 4321, |number| format!("/own/m{number}")),
-        refused("not_found", 4004, |_| "/nowhere".to_owned()),
         refused("auth_failed", 4001, |number| {
             format!("/auth/m{number}?token=nonsense")
         }),
