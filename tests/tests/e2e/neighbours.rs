@@ -125,6 +125,9 @@ fn gateway(backend: &Backend) -> Gateway {
         .set("policies.fragile", "quarantine_after", json!(2))
         .set("policies.fragile", "quarantine", json!("1h"))
         .set("upstreams.plain", "rest", json!("1h"))
+        // Many addresses are many clients where nobody says who is behind them.
+        .set("routes.relay", "on_connect", json!(["auth"]))
+        .set("routes.relay", "admission_timeout", json!("60s"))
         .set("upstreams.recordings", "kind", json!("wav"))
         .without("upstreams.recordings", "url")
         .set("routes.ingest", "rate_attempts", json!(EACH))
@@ -167,7 +170,11 @@ fn honest(gateway: &Gateway, clips: &[Clip]) -> BTreeMap<&'static str, String> {
         ("6 comes back", Box::new(|| comes_back(gateway))),
         (
             "7 relays",
-            Box::new(|| echoes(gateway, "/relay?do=echo").replace("echoed", "relayed")),
+            Box::new(|| {
+                let token = token::of_user("relaying");
+                let path = format!("/relay?do=echo&token={token}");
+                echoes(gateway, &path).replace("echoed", "relayed")
+            }),
         ),
     ];
     std::thread::scope(|scope| {

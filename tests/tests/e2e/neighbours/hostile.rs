@@ -158,7 +158,7 @@ impl Hostile {
                 ];
                 let orders = orders[self.rng.usize(..orders.len())];
                 for _ in 0..6 {
-                    let path = format!("/relay?do={orders}");
+                    let path = format!("/relay?do={orders}&token={mine}");
                     self.leaves(&path, "", &raw::binary(&[1; 100]));
                 }
             }
