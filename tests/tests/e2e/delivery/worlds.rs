@@ -192,4 +192,8 @@ fn route(config: Config, name: &str, upstream: &str, policies: &[&str]) -> Confi
         .set(&section, "on_connect", json!(policies))
         .set(&section, "upstream", json!(upstream))
         .set(&section, "close_timeout", json!("10min"))
+        .set(&section, "write_timeout", json!("10min"))
+        .set(&section, "message_timeout", json!("10min"))
+        .set(&section, "handshake_timeout", json!("10min"))
+        .set(&section, "idle_timeout", json!("10min"))
 }
