@@ -70,6 +70,7 @@ mod tests {
     use axum::http::{HeaderMap, HeaderValue};
 
     use super::*;
+    use crate::facts::tests::with_headers;
 
     fn facts(uri: &str, authorization: Option<&[u8]>) -> Facts {
         let mut headers = HeaderMap::new();
@@ -79,15 +80,7 @@ mod tests {
                 HeaderValue::from_bytes(value).unwrap(),
             );
         }
-        let remote = "127.0.0.1:9".parse().unwrap();
-        Facts::new(
-            "s".into(),
-            "r".into(),
-            &uri.parse().unwrap(),
-            vec![],
-            headers,
-            remote,
-        )
+        with_headers(uri, headers)
     }
 
     #[test]

@@ -9,6 +9,11 @@ fn facts(uri: &str, headers: &[(&'static str, &'static str)]) -> Facts {
         .iter()
         .map(|(k, v)| ((*k).parse().unwrap(), (*v).parse().unwrap()))
         .collect();
+    with_headers(uri, headers)
+}
+
+/// The facts of a request with these headers.
+pub(super) fn with_headers(uri: &str, headers: HeaderMap) -> Facts {
     let remote = "127.0.0.1:9".parse().unwrap();
     Facts::new(
         "s".into(),
