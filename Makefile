@@ -1,10 +1,10 @@
 # Thin: each target is a line or two over cargo. Set-up is quick when it is done, and never needs root.
-# `run` and `test` build the same way, so that dependencies are compiled once.
+# `run` builds only what runs; `test` builds that the same way, so that dependencies are compiled once.
 
 .PHONY: run test bench fuzz lint fmt audit setup wasm
 
 run: wasm
-	cargo build --workspace --locked
+	cargo build --workspace --bin sluice --locked
 	target/debug/sluice serve
 
 test: setup
