@@ -217,7 +217,7 @@ pub fn finalize(client: &mut Client, bytes: usize) -> Vec<Value> {
 /// As a backend says what it heard.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
-    sluice::text::hex(digest(&SHA256, bytes).as_ref())
+    base::text::hex(digest(&SHA256, bytes).as_ref())
 }
 
 /// The main job with a backend at this address instead of recordings; what the

@@ -207,7 +207,7 @@ impl Gateway {
     /// When there is no metric of that name.
     pub fn metric(&self, sample: &str) -> f64 {
         let (name, _) = sample.split_once('{').unwrap_or((sample, ""));
-        let mut known = sluice::metrics::ALL.iter();
+        let mut known = base::metrics::ALL.iter();
         assert!(known.any(|metric| metric.name == name), "no metric {name}");
         let (_, metrics) = self.admin("GET /metrics");
         find_metric(&metrics, sample).unwrap_or_default()

@@ -7,13 +7,6 @@ use serde_json::json;
 
 use crate::config::Config;
 
-#[path = "../../host/src/kit/guest.rs"]
-#[allow(
-    dead_code,
-    reason = "it is the gateway's own file; not all of it is needed here"
-)]
-mod build;
-
 /// The gateway's own policies. All are named in every build, so that what they
 /// share is built once.
 const BUILT_IN: [&str; 3] = ["sluice-auth", "sluice-duplicate", "sluice-sample-rate"];
@@ -40,9 +33,9 @@ pub fn example(name: &str) -> PathBuf {
     let package = format!("sluice-example-{name}");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let packages = BUILT_IN.iter().copied().chain([package.as_str()]);
-    let output = build::cargo(&cargo, workspace)
+    let output = ::guest::cargo(&cargo, workspace)
         .args(["build", "--locked", "--profile", "guest"])
-        .args(["--target", build::TARGET, "--target-dir"])
+        .args(["--target", ::guest::TARGET, "--target-dir"])
         .arg(&folder)
         .args(packages.flat_map(|package| ["--package", package]))
         .output()
@@ -53,9 +46,9 @@ pub fn example(name: &str) -> PathBuf {
         String::from_utf8_lossy(&output.stderr)
     );
     let file = package.replace('-', "_");
-    let module = folder.join(build::TARGET).join("guest").join(file);
+    let module = folder.join(::guest::TARGET).join("guest").join(file);
     let module = std::fs::read(module.with_extension("wasm")).expect("what cargo built");
-    let encoded = build::encode(&module).expect("a component");
+    let encoded = ::guest::encode(&module).expect("a component");
     let components = folder.join("components");
     std::fs::create_dir_all(&components).expect("a folder");
     let component = components.join(&package).with_extension("wasm");

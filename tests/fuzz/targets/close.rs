@@ -3,15 +3,15 @@
 //! nothing that is for the operator reaches the peer.
 #![no_main]
 
+use base::rejection::Rejection;
+use gateway::socket::cause::Cause;
+use gateway::socket::close::Words;
 use libfuzzer_sys::fuzz_target;
+use policy::bindings::sluice::policy::types;
+use policy::{Decision, convert};
 use serde_json::Value;
-use sluice::frame::PeerClose;
-use sluice::policy::bindings::sluice::policy::types;
-use sluice::policy::{Decision, convert};
-use sluice::rejection::Rejection;
-use sluice::socket::cause::Cause;
-use sluice::socket::close::Words;
-use sluice::upstream::{Lost, OpenError, Refusal};
+use upstream::{Lost, OpenError, Refusal};
+use wire::frame::PeerClose;
 
 /// Bytes of a close reason (RFC 6455, section 5.5: 125, of which 2 are the
 /// code's).

@@ -5,10 +5,10 @@
 
 use std::path::Path;
 
+use base::diagnostics::{Diagnostics, Look};
+use config::Config;
+use keys::settings::KeySource;
 use libfuzzer_sys::fuzz_target;
-use sluice::config::Config;
-use sluice::diagnostics::{Diagnostics, Look};
-use sluice::keys::settings::KeySource;
 
 const NAME: &str = "fuzzed.toml";
 

@@ -4,10 +4,10 @@
 #![no_main]
 
 use bytes::BytesMut;
+use gateway::socket::cause::Cause;
+use gateway::socket::close::Words;
 use libfuzzer_sys::fuzz_target;
-use sluice::frame::{FrameReader, Message, ReadError, Violation};
-use sluice::socket::cause::Cause;
-use sluice::socket::close::Words;
+use wire::frame::{FrameReader, Message, ReadError, Violation};
 
 use crate::model::End;
 

@@ -2,14 +2,14 @@
 //! another reader of JSON makes of them, and a refusal is short.
 #![no_main]
 
+use gateway::socket::cause::Cause;
+use gateway::socket::close::Words;
+use gateway::socket::message::ClientMessage;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
-use sluice::facts::source_name;
-use sluice::handshake::Handshake;
-use sluice::socket::cause::Cause;
-use sluice::socket::close::Words;
-use sluice::socket::message::ClientMessage;
-use sluice::upstream::duration_of;
+use session::facts::source_name;
+use session::handshake::Handshake;
+use upstream::duration_of;
 
 /// Bytes of a message that names what was wrong with a client's.
 const LONGEST_REFUSAL: usize = 512;

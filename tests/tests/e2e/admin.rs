@@ -205,7 +205,7 @@ fn every_metric_is_there_before_anything_has_happened() {
         };
         samples.keys().filter(of_it).count()
     };
-    for metric in &sluice::metrics::ALL {
+    for metric in &base::metrics::ALL {
         assert!(named(metric.name) > 0, "no {} in {samples:#?}", metric.name);
     }
     for sample in [

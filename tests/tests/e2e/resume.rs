@@ -197,7 +197,7 @@ with_both_clients! {
         assert_eq!(said(&mut client)["text"], "the last words");
         assert_eq!(said(&mut client)["bytes"], clip.pcm.len());
         let end = backend.event("end");
-        assert_eq!(end["sha256"], sluice::text::hex(digest(&SHA256, &clip.pcm).as_ref()));
+        assert_eq!(end["sha256"], base::text::hex(digest(&SHA256, &clip.pcm).as_ref()));
         assert_eq!(backend.events("open").len(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! RFC 6455 read plainly: all bytes are there, and nothing has to be fast.
 
 use bytes::Bytes;
-use sluice::frame::{Message, PeerClose};
+use wire::frame::{Message, PeerClose};
 
 /// How the bytes end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

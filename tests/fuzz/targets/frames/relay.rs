@@ -1,9 +1,9 @@
 //! A message that was read, written to the other side and read there.
 
 use bytes::BytesMut;
-use sluice::frame::{FrameReader, FrameWriter, Message};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameSocket;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use wire::frame::{FrameReader, FrameWriter, Message};
 
 use crate::pipe::{Pieces, Sink, finish};
 

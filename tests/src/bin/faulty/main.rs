@@ -11,9 +11,10 @@ mod upstream;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use policy::compile;
 use sluice::cli::{Cli, Command};
-use sluice::policy::compile;
-use sluice::{logs, serve};
+use sluice::logs;
+use sluice::serve;
 
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {

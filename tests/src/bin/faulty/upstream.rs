@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use config::Config;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use sluice::assemble::upstreams;
-use sluice::config::Config;
-use sluice::upstream::{
+use upstream::{
     Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upstreams, Upward,
 };
 

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::token::{AUDIENCE, ISSUER};
 
 /// What a stream goes through, as in the gateway's own bench.
-const POLICIES: &str = include_str!("../../../../host/benches/policies.toml");
+const POLICIES: &str = include_str!("../../../../host/sluice/benches/policies.toml");
 
 /// A policy that does what it is told to.
 const GUEST: &str = include_str!("../../../guests/connect.wat");

@@ -52,5 +52,5 @@ pub fn fresh_secret() -> anyhow::Result<String> {
     std::fs::File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut bytes))
         .context("no random bytes for a secret")?;
-    Ok(sluice::text::hex(&bytes))
+    Ok(base::text::hex(&bytes))
 }

@@ -1,0 +1,65 @@
+//! TLS: on the main listener, and in `client` towards others.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+
+use self::settings::Tls;
+use crate::diagnostics::Diagnostics;
+
+pub mod client;
+pub mod failure;
+mod files;
+pub mod settings;
+
+pub use files::certificates;
+
+/// A certificate chain with its key, ready to be shown to clients.
+pub struct Certificate(Arc<ServerConfig>);
+
+impl Certificate {
+    /// Reads certificate and key. Mistakes go to `diagnostics`, and there is
+    /// nothing to show then. Blocks as files do.
+    pub fn read(tls: &Tls, diagnostics: &mut Diagnostics) -> Option<Self> {
+        match files::read(&tls.certificate, &tls.key) {
+            Ok((config, doubts)) => {
+                for doubt in doubts {
+                    let help = "give the server's own certificate first, then each behind the one \
+                                that it has signed; the root may be left out";
+                    diagnostics.warning(&tls.place, doubt, help);
+                }
+                Some(Self(Arc::new(config)))
+            }
+            Err(problem) => {
+                let message = format!("TLS cannot be served: {:#}", problem.error);
+                diagnostics.error(&tls.place, message, problem.help);
+                None
+            }
+        }
+    }
+}
+
+/// Does the server's part of TLS, with the certificate of the moment.
+#[derive(Clone)]
+pub struct Acceptor(Arc<ArcSwap<ServerConfig>>);
+
+impl Acceptor {
+    /// Begins with this certificate.
+    #[must_use]
+    pub fn new(Certificate(config): Certificate) -> Self {
+        Self(Arc::new(ArcSwap::new(config)))
+    }
+
+    /// Shows newcomers another certificate. Connections that are there keep their keys.
+    pub fn replace(&self, Certificate(config): Certificate) {
+        self.0.store(config);
+    }
+
+    /// For one connection.
+    #[must_use]
+    pub fn current(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.0.load_full())
+    }
+}

@@ -1,0 +1,224 @@
+//! What is said on the socket, in order: handshake, ack, audio, finalize,
+//! finalized, Close.
+//!
+//! The gateway may refuse at any moment, so it is listened to all the while
+//! that audio is sent.
+
+use std::time::Duration;
+
+use futures_util::{Sink, SinkExt, Stream};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{self, Message};
+
+use super::course::{Course, Tally};
+use super::peer::{Heard, Peer, Welcome, lost};
+use super::{Confirmation, Features, Outcome, Progress, Receipt};
+use session::handshake::{ACK, RESUME};
+
+mod speak;
+
+use speak::{Clock, Fault, speak};
+
+/// The host promises an answer within four seconds.
+const ACK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a Close may take when everything is said, or when sending failed
+/// and the gateway may have said why.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pongs that may wait to be sent.
+const PONGS: usize = 16;
+
+/// Holds the conversation of one connection. What it brings stays in `course`.
+pub async fn run<W, R>(
+    mut sink: W,
+    stream: R,
+    course: &mut Course,
+    progress: &mut Progress,
+) -> Outcome
+where
+    W: Sink<Message, Error = tungstenite::Error> + Unpin,
+    R: Stream<Item = tungstenite::Result<Message>> + Unpin,
+{
+    let mut peer = Peer::new(stream);
+    let welcomed = match shake_hands(&mut sink, &mut peer, course).await {
+        Ok(welcome) => course.welcomed(welcome, progress),
+        Err(outcome) => return outcome,
+    };
+    let outcome = match welcomed {
+        Ok(()) => stream_all(&mut sink, &mut peer, course, progress).await,
+        Err(outcome) => outcome,
+    };
+    let closes = match &outcome {
+        Outcome::Local(_) => true,
+        // A Close would end a stream that may still go on.
+        Outcome::Lost(_) => course.token().is_none(),
+        Outcome::Finished(_) | Outcome::Refused(_) | Outcome::Usage(_) => false,
+    };
+    if closes {
+        // The gateway has not closed, so we do; whether that still works is of
+        // no interest.
+        let _ = timeout(CLOSE_TIMEOUT, sink.close()).await;
+    }
+    outcome
+}
+
+/// Says everything, and listens all the while.
+async fn stream_all<W, R>(
+    sink: &mut W,
+    peer: &mut Peer<R>,
+    course: &mut Course,
+    progress: &Progress,
+) -> Outcome
+where
+    W: Sink<Message, Error = tungstenite::Error> + Unpin,
+    R: Stream<Item = tungstenite::Result<Message>> + Unpin,
+{
+    let clock = Clock::new(course.manner.pace, course.started);
+    let Course { audio, tally, .. } = course;
+    let (pongs, owed) = mpsc::channel(PONGS);
+    let mut listening = std::pin::pin!(listen(peer, pongs, tally, progress));
+    let speaking = speak(sink, audio, tally, &clock, owed, progress);
+    tokio::select! {
+        biased;
+        outcome = &mut listening => outcome,
+        fault = speaking => match fault {
+            Ok(never) => match never {},
+            Err(Fault::Local(error)) => Outcome::Local(error),
+            // What the gateway said before it went is worth more than how the
+            // socket broke.
+            Err(Fault::Broken(error)) => timeout(CLOSE_TIMEOUT, listening).await.unwrap_or(Outcome::Lost(error)),
+        },
+    }
+}
+
+/// Sends the handshake and waits for its ack.
+async fn shake_hands<W, R>(
+    sink: &mut W,
+    peer: &mut Peer<R>,
+    course: &Course,
+) -> Result<Welcome, Outcome>
+where
+    W: Sink<Message, Error = tungstenite::Error> + Unpin,
+    R: Stream<Item = tungstenite::Result<Message>> + Unpin,
+{
+    let audio = &course.audio;
+    let mut handshake = json!({
+        "type": "handshake",
+        "sample_rate": audio.sample_rate(),
+        "channels": audio.channels(),
+        "codec": audio.codec(),
+        "device_id": uuid::Uuid::now_v7().to_string(),
+        "client": "sluice-stream",
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    if course.manner.features == Features::Asked {
+        handshake["features"] = json!([ACK, RESUME]);
+    }
+    // A gateway that has refused by now may not take it, but will have said why.
+    let sent = say(sink, &handshake).await;
+    let answer = async {
+        loop {
+            match peer.next().await {
+                Heard::Ack(welcome) => return Ok(welcome),
+                Heard::Ping => {
+                    // A failure shows at the next thing that is heard.
+                    let _ = say(sink, &json!({"type": "pong"})).await;
+                }
+                Heard::Finalized { .. }
+                | Heard::Kept(_)
+                | Heard::UpstreamLost
+                | Heard::UpstreamRestored => {}
+                Heard::Closed(refusal) => return Err(Outcome::Refused(refusal)),
+                Heard::Lost(error) => return Err(Outcome::Lost(sent.err().unwrap_or(error))),
+            }
+        }
+    };
+    timeout(ACK_TIMEOUT, answer).await.unwrap_or_else(|_| {
+        let waited = ACK_TIMEOUT.as_secs();
+        Err(Outcome::Lost(anyhow::anyhow!(
+            "no answer to the handshake within {waited} s"
+        )))
+    })
+}
+
+/// Listens until it is over.
+async fn listen<R>(
+    peer: &mut Peer<R>,
+    pongs: mpsc::Sender<()>,
+    tally: &Tally,
+    progress: &Progress,
+) -> Outcome
+where
+    R: Stream<Item = tungstenite::Result<Message>> + Unpin,
+{
+    loop {
+        match peer.next().await {
+            Heard::Ack(_) => {}
+            Heard::Kept(bytes) => {
+                tally.kept(bytes);
+                progress.acked(tally.acked());
+            }
+            Heard::UpstreamLost => {
+                progress.note("the gateway's upstream is not there: it holds the audio");
+            }
+            Heard::UpstreamRestored => progress.note("the gateway's upstream is there again"),
+            // A gateway that pings faster than its pongs can be written has
+            // enough of them coming.
+            Heard::Ping => drop(pongs.try_send(())),
+            Heard::Finalized { bytes, duration } => {
+                let confirmation = Confirmation::Finalized;
+                let receipt = Receipt {
+                    bytes,
+                    duration,
+                    confirmation,
+                };
+                return part(peer, receipt).await;
+            }
+            Heard::Closed(refusal) => return Outcome::Refused(refusal),
+            Heard::Lost(error) => return Outcome::Lost(error),
+        }
+    }
+}
+
+/// Waits for the Close that follows `finalized`. The audio is safe whether or
+/// not it comes; but a refusal that comes instead is one.
+async fn part<R>(peer: &mut Peer<R>, receipt: Receipt) -> Outcome
+where
+    R: Stream<Item = tungstenite::Result<Message>> + Unpin,
+{
+    let close = async {
+        loop {
+            match peer.next().await {
+                Heard::Closed(refusal) => return Some(refusal),
+                Heard::Lost(_) => return None,
+                Heard::Ack(_)
+                | Heard::Kept(_)
+                | Heard::UpstreamLost
+                | Heard::UpstreamRestored
+                | Heard::Finalized { .. }
+                | Heard::Ping => {}
+            }
+        }
+    };
+    match timeout(CLOSE_TIMEOUT, close).await {
+        Ok(Some(refusal)) if !refusal.is_plain_close() => Outcome::Refused(refusal),
+        _ => Outcome::Finished(receipt),
+    }
+}
+
+async fn say<W>(sink: &mut W, message: &serde_json::Value) -> anyhow::Result<()>
+where
+    W: Sink<Message, Error = tungstenite::Error> + Unpin,
+{
+    send(sink, Message::text(message.to_string())).await
+}
+
+async fn send<W>(sink: &mut W, message: Message) -> anyhow::Result<()>
+where
+    W: Sink<Message, Error = tungstenite::Error> + Unpin,
+{
+    sink.send(message).await.map_err(lost)
+}

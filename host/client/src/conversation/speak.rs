@@ -1,0 +1,123 @@
+//! The client's side of the conversation: audio when it is due, and pongs.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use futures_util::Sink;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, interval_at, sleep, sleep_until};
+use tokio_tungstenite::tungstenite::{self, Message};
+
+use super::{say, send};
+use crate::course::Tally;
+use crate::{Audio, Pace, Progress};
+
+/// Sealing a long recording on a slow disk takes a while.
+const FINALIZED_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How often the gateway is asked whether it is there, as by the Mac app.
+const PING: Duration = Duration::from_secs(30);
+
+/// Why nothing more can be said.
+pub enum Fault {
+    /// The file.
+    Local(anyhow::Error),
+    /// The connection, or a gateway that does not confirm.
+    Broken(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Fault {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// When audio is due.
+pub enum Clock {
+    /// When it was spoken, if the first of it was at this moment. Like a
+    /// recording device: what was late is made up for.
+    RealTime(Instant),
+    /// At once.
+    Unbounded,
+}
+
+impl Clock {
+    pub fn new(pace: Pace, started: Option<Instant>) -> Self {
+        match pace {
+            Pace::RealTime => Self::RealTime(started.unwrap_or_else(Instant::now)),
+            Pace::Unbounded => Self::Unbounded,
+        }
+    }
+
+    async fn due(&self, after: Duration) {
+        if let Self::RealTime(started) = self {
+            sleep_until(*started + after).await;
+        }
+        // Gives the listening half its turn between two chunks.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Sends everything, then only pongs, for as long as that is possible.
+pub async fn speak<W>(
+    sink: &mut W,
+    audio: &mut Audio,
+    tally: &Tally,
+    clock: &Clock,
+    owed: mpsc::Receiver<()>,
+    progress: &Progress,
+) -> Result<Infallible, Fault>
+where
+    W: Sink<Message, Error = tungstenite::Error> + Unpin,
+{
+    let mut manners = Manners {
+        owed,
+        pings: interval_at(Instant::now() + PING, PING),
+    };
+    loop {
+        let after = audio.duration_of(audio.position());
+        audio.forget(tally.acked());
+        let chunk = manners.keep(sink, audio.next_chunk()).await?;
+        let Some(chunk) = chunk.map_err(Fault::Local)? else {
+            break;
+        };
+        manners.keep(sink, clock.due(after)).await?;
+        // Some of it may arrive, even where sending it fails.
+        tally.sent(audio.position());
+        let length = chunk.len() as u64;
+        send(sink, Message::Binary(chunk)).await?;
+        progress.sent(audio.position(), length, audio);
+    }
+    say(sink, &json!({"type": "finalize"})).await?;
+    manners.keep(sink, sleep(FINALIZED_TIMEOUT)).await?;
+    let waited = FINALIZED_TIMEOUT.as_secs();
+    Err(Fault::Broken(anyhow::anyhow!(
+        "the gateway did not confirm within {waited} s that it has everything"
+    )))
+}
+
+/// What is to be said beside the audio.
+struct Manners {
+    /// Pings that are to be answered.
+    owed: mpsc::Receiver<()>,
+    pings: Interval,
+}
+
+impl Manners {
+    /// Pings, and answers pings, until `done`.
+    async fn keep<W, T>(&mut self, sink: &mut W, done: impl Future<Output = T>) -> anyhow::Result<T>
+    where
+        W: Sink<Message, Error = tungstenite::Error> + Unpin,
+    {
+        let mut done = std::pin::pin!(done);
+        loop {
+            tokio::select! {
+                biased;
+                it = &mut done => return Ok(it),
+                Some(()) = self.owed.recv() => say(sink, &json!({"type": "pong"})).await?,
+                _ = self.pings.tick() => say(sink, &json!({"type": "ping"})).await?,
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Where to stream, and with which token.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::Context;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, InvalidHeaderValue};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri};
+
+use base::credentials::RESUME_HEADER;
+use base::tls::client::Authorities;
+
+/// The address of an ingest endpoint. Shown without its query, which may hold
+/// a token.
+#[derive(Clone)]
+pub struct Target {
+    uri: Uri,
+    security: Security,
+}
+
+/// How the connection is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Security {
+    /// `ws:`
+    Plain,
+    /// `wss:`
+    Tls(Authorities),
+}
+
+/// Why a URL is none to stream to.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// It cannot be read at all.
+    #[error("it is not a URL; one looks like ws://127.0.0.1:8080/ws/ingest/meetings/demo")]
+    Unreadable,
+    /// Some other scheme, or none.
+    #[error("a WebSocket URL starts with ws:// or wss://")]
+    Scheme,
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let uri: Uri = text.trim().parse().map_err(|_| TargetError::Unreadable)?;
+        let security = match uri.scheme_str() {
+            Some("ws") => Security::Plain,
+            Some("wss") => Security::Tls(Authorities::Platform),
+            _ => return Err(TargetError::Scheme),
+        };
+        Ok(Self { uri, security })
+    }
+}
+
+impl Target {
+    /// This address, whose certificate must come from an authority in `file`.
+    ///
+    /// # Errors
+    /// Where the address is no `wss:` one: whoever names an authority wants
+    /// the connection to be safe, and it would not be.
+    pub fn trusting_only(mut self, file: PathBuf) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            self.security != Security::Plain,
+            "a certificate authority is for wss:// URLs, and this one is ws://"
+        );
+        self.security = Security::Tls(Authorities::File(file));
+        Ok(self)
+    }
+
+    /// This address, with `source` in its query unless it is there already.
+    #[must_use]
+    pub fn with_source(&self, source: &str) -> Self {
+        let query = self.uri.query().unwrap_or_default();
+        if form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "source") {
+            return self.clone();
+        }
+        let joint = if query.is_empty() { "" } else { "&" };
+        let mut parts = self.uri.clone().into_parts();
+        let changed = format!("{}?{query}{joint}source={source}", self.uri.path());
+        parts.path_and_query = changed.parse().ok();
+        let uri = Uri::from_parts(parts).unwrap_or_else(|_| self.uri.clone());
+        let security = self.security.clone();
+        Self { uri, security }
+    }
+
+    /// How to connect.
+    pub(super) fn security(&self) -> &Security {
+        &self.security
+    }
+
+    /// The name or address of the host, as it stands in a certificate.
+    pub(super) fn host(&self) -> &str {
+        let host = self.uri.host().unwrap_or_default();
+        // An IPv6 address stands in brackets in a URL, and nowhere else.
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// The port, or that of the scheme.
+    pub(super) fn port(&self) -> u16 {
+        self.uri.port_u16().unwrap_or(match self.security {
+            Security::Plain => 80,
+            Security::Tls(_) => 443,
+        })
+    }
+
+    /// The upgrade request, of a client that comes back where it has a token
+    /// for that.
+    pub(super) fn request(
+        &self,
+        token: Option<&Token>,
+        resume: Option<&ResumeToken>,
+    ) -> anyhow::Result<Request> {
+        let mut request = self
+            .uri
+            .clone()
+            .into_client_request()
+            .with_context(|| format!("the URL {self}"))?;
+        if let Some(token) = token {
+            request.headers_mut().insert(AUTHORIZATION, token.0.clone());
+        }
+        if let Some(ResumeToken(token)) = resume {
+            request.headers_mut().insert(RESUME_HEADER, token.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither the query nor `user:password@` is shown.
+        let scheme = self.uri.scheme_str().unwrap_or_default();
+        let host = self.uri.host().unwrap_or_default();
+        let port = self.uri.port_u16();
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        write!(f, "{scheme}://{host}{port}{}", self.uri.path())
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({self})")
+    }
+}
+
+/// A token, ready to be sent. Never shown.
+#[derive(Clone)]
+pub struct Token(HeaderValue);
+
+/// What leads back to a stream that was cut. Never shown, and never in a URL.
+#[derive(Clone)]
+pub struct ResumeToken(HeaderValue);
+
+impl FromStr for ResumeToken {
+    type Err = InvalidHeaderValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHeaderValue> {
+        let mut value = HeaderValue::from_str(text)?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+}
+
+impl fmt::Debug for ResumeToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResumeToken(..)")
+    }
+}
+
+/// Why a text is no token.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenTextError {
+    /// Nothing but white space.
+    #[error("it is empty; `sluice token` makes one")]
+    Empty,
+    /// Something that no HTTP header can hold.
+    #[error("it has characters that no token has; was something else pasted?")]
+    Characters,
+}
+
+impl FromStr for Token {
+    type Err = TokenTextError;
+
+    fn from_str(text: &str) -> Result<Self, TokenTextError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(TokenTextError::Empty);
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(TokenTextError::Characters);
+        }
+        let mut value = HeaderValue::try_from(format!("Bearer {text}"))
+            .map_err(|_| TokenTextError::Characters)?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}

@@ -1,0 +1,124 @@
+use super::*;
+use crate::course::{Course, Next};
+use crate::peer::{Receipts, Welcome};
+
+const ASKING: Manner = Manner {
+    features: Features::Asked,
+    ..PLAIN
+};
+
+fn welcome(receipts: Receipts, token: Option<&str>, from_bytes: Option<u64>) -> Welcome {
+    Welcome {
+        session_id: "s-1".to_owned(),
+        receipts,
+        token: token.map(|token| token.parse().unwrap()),
+        from_bytes,
+    }
+}
+
+/// A course that was taken with these, and of which this much was sent.
+fn taken(receipts: Receipts, token: Option<&str>, sent: u64) -> Course {
+    let mut course = Course::new(Recording::new(SAMPLES).audio(), ASKING);
+    let welcomed = course.welcomed(welcome(receipts, token, None), &mut Progress::Silent);
+    assert!(welcomed.is_ok());
+    course.tally.sent(sent);
+    course
+}
+
+fn lost() -> Outcome {
+    Outcome::Lost(anyhow::anyhow!("gone"))
+}
+
+fn refused(code: u16, error: Option<&str>) -> Outcome {
+    Outcome::Refused(Refusal {
+        error: error.map(str::to_owned),
+        close: Some(Close {
+            code: Some(code),
+            reason: String::new(),
+        }),
+    })
+}
+
+fn goes_on(course: &mut Course, outcome: Outcome) -> bool {
+    matches!(course.after(outcome), Next::Again(_))
+}
+
+#[test]
+fn a_gateway_has_no_more_than_it_was_sent_and_takes_nothing_back() {
+    let course = taken(Receipts::Given, None, 1000);
+    for (said, safe) in [(600, 600), (500, 600), (u64::MAX, 1000)] {
+        course.tally.kept(said);
+        assert_eq!(course.tally.acked(), safe);
+    }
+}
+
+#[test]
+fn only_where_it_is_known_what_arrived_does_a_stream_go_on() {
+    assert!(goes_on(&mut taken(Receipts::Given, Some("t"), 100), lost()));
+    assert!(goes_on(&mut taken(Receipts::Given, None, 100), lost()));
+    assert!(!goes_on(&mut taken(Receipts::None, None, 100), lost()));
+}
+
+#[test]
+fn a_refusal_is_tried_again_where_the_gateway_says_so() {
+    let retryable = r#"{"type":"error","close_code":4006,"retryable":true}"#;
+    let not = r#"{"type":"error","close_code":4001,"retryable":false}"#;
+    for (code, error, again) in [
+        (4006, Some(retryable), true),
+        (4001, Some(not), false),
+        // Its words count more than its code.
+        (1013, Some(not), false),
+        (1001, None, true),
+        (1013, None, true),
+        (1000, None, false),
+        (1009, None, false),
+        (4100, None, false),
+        (4006, Some("not JSON"), false),
+        // Nothing is to be resumed here.
+        (4011, Some(not), false),
+    ] {
+        let mut course = Course::new(Recording::new(SAMPLES).audio(), ASKING);
+        let goes = goes_on(&mut course, refused(code, error));
+        assert_eq!(goes, again, "{code} {error:?}");
+    }
+}
+
+#[test]
+fn a_stream_that_cannot_be_resumed_begins_anew_with_the_first_sample_that_is_not_safe() {
+    let mut course = taken(Receipts::Given, Some("t"), 3200);
+    course.tally.kept(1601);
+    assert!(goes_on(&mut course, refused(4011, None)));
+    assert!(course.token().is_none());
+    let again = welcome(Receipts::Given, Some("u"), None);
+    assert!(course.welcomed(again, &mut Progress::Silent).is_ok());
+    assert_eq!(course.audio.position(), 1600);
+    // What it says now counts from there, and of what it was sent since.
+    course.tally.kept(1000);
+    assert_eq!(course.tally.acked(), 1601);
+    course.tally.sent(3200);
+    course.tally.kept(1000);
+    assert_eq!(course.tally.acked(), 2600);
+}
+
+#[test]
+fn a_stream_of_which_all_is_safe_has_nothing_to_begin_anew_with() {
+    let mut course = taken(Receipts::Given, Some("t"), 4000);
+    course.tally.kept(4000);
+    let Next::Stop(outcome) = course.after(refused(4011, None)) else {
+        panic!("it begins anew")
+    };
+    assert_eq!(outcome.exit_code(), 0);
+    let shown = outcome.to_string();
+    assert!(
+        shown.starts_with("acknowledged: 4000 bytes, 0.1 s"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_gateway_that_wants_what_is_not_there_is_told_apart() {
+    let mut course = taken(Receipts::Given, Some("t"), 100);
+    let wants = welcome(Receipts::Given, Some("u"), Some(4001));
+    let outcome = course.welcomed(wants, &mut Progress::Silent).unwrap_err();
+    assert!(outcome.to_string().contains("past the end"), "{outcome}");
+}

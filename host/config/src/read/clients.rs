@@ -1,0 +1,141 @@
+//! What `[routes.NAME]` says about who may connect, and how often.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use axum::http::HeaderName;
+
+use super::paths::parameters;
+use super::quantity::Zero;
+use super::section::Section;
+use super::{Reader, Spanned};
+use base::credentials;
+use session::facts;
+use session::origin::Origins;
+use session::rate_limit::{Allowance, KeyPart};
+
+impl Reader<'_> {
+    /// What could never match is a mistake.
+    pub(super) fn origins(&mut self, section: &mut Section<'_>) -> Origins {
+        let mut origins = Vec::new();
+        for origin in section.distinct(self, "origins") {
+            match origin.value.parse() {
+                Ok(listed) => origins.push(listed),
+                Err(error) => {
+                    let message = format!("\"{}\" is not an origin: {error}", origin.value);
+                    let help = "write scheme, host and port as browsers send them: \
+                                \"https://app.example.com\", or \"https://*.example.com\" for all \
+                                hosts below it; \"*\" is any";
+                    self.error(&origin.place, message, help).label("no origin");
+                }
+            }
+        }
+        Origins::new(origins)
+    }
+
+    /// A subprotocol is a token (RFC 6455, section 4.1): anything else would
+    /// break the header that it is sent in.
+    pub(super) fn subprotocols(&mut self, section: &mut Section<'_>) -> Vec<String> {
+        let mut subprotocols = Vec::new();
+        for subprotocol in section.distinct(self, "subprotocols") {
+            if facts::is_entry(&subprotocol.value) {
+                let message = format!(
+                    "\"{}\" would be taken for a token, and never agreed on",
+                    subprotocol.value
+                );
+                let help = "use a name that does not begin with \"sluice.bearer.\"";
+                self.error(&subprotocol.place, message, help)
+                    .label("a token");
+            } else if subprotocol.value.bytes().all(is_token_byte) {
+                subprotocols.push(subprotocol.value);
+            } else {
+                let message = format!("\"{}\" is not the name of a subprotocol", subprotocol.value);
+                let help = "use letters, digits and any of !#$%&'*+-.^_`|~ only";
+                self.error(&subprotocol.place, message, help)
+                    .label("no token");
+            }
+        }
+        subprotocols
+    }
+
+    /// Off without `rate_attempts`.
+    pub(super) fn rate_limit(
+        &mut self,
+        section: &mut Section<'_>,
+        paths: &[String],
+    ) -> Option<Allowance> {
+        let attempts = section.count(self, "rate_attempts", 0, Zero::Refused);
+        let per = section.duration(self, "rate_per", Duration::from_secs(60), Zero::Refused);
+        let key = if section.has("rate_key") {
+            section
+                .distinct(self, "rate_key")
+                .iter()
+                .filter_map(|part| self.key_part(part, paths))
+                .collect()
+        } else {
+            section.texts(self, "rate_key");
+            // What a client may choose does not belong here: each choice would be
+            // another client.
+            vec![KeyPart::Remote]
+        };
+        let attempts = NonZeroU32::new(u32::try_from(attempts).unwrap_or(u32::MAX));
+        let Some(attempts) = attempts else {
+            self.check_rate(&section.title, per, &key);
+            return None;
+        };
+        Some(Allowance { attempts, per, key })
+    }
+
+    fn key_part(&mut self, part: &Spanned<String>, paths: &[String]) -> Option<KeyPart> {
+        let named = match part.value.split_once('.') {
+            None if part.value == "remote" => Some(KeyPart::Remote),
+            Some(("param", name)) => Some(KeyPart::Param(name.to_owned())),
+            Some(("query", name)) => Some(KeyPart::Query(name.to_owned())),
+            Some(("header", name)) => Some(KeyPart::Header(name.to_owned())),
+            _ => None,
+        };
+        let is_withheld = match &named {
+            Some(KeyPart::Query(name)) => credentials::is_parameter(name),
+            Some(KeyPart::Header(name)) => {
+                HeaderName::try_from(name.as_str()).is_ok_and(|name| credentials::is_header(&name))
+            }
+            Some(KeyPart::Remote | KeyPart::Param(_)) | None => false,
+        };
+        if is_withheld {
+            let message = format!(
+                "\"{}\" is a credential, which is never looked at here",
+                part.value
+            );
+            let help = "use \"remote\", or a parameter or header that is no secret";
+            self.error(&part.place, message, help).label("withheld");
+            return None;
+        }
+        let leads_nowhere = match &named {
+            Some(KeyPart::Param(wanted)) => {
+                !paths.is_empty()
+                    && !paths
+                        .iter()
+                        .any(|path| parameters(path).any(|name| name == wanted))
+            }
+            Some(KeyPart::Header(name)) => HeaderName::try_from(name.as_str()).is_err(),
+            Some(_) | None => false,
+        };
+        if leads_nowhere {
+            let message = format!("no client has \"{}\" on this route", part.value);
+            let help = "name a parameter that a path of the route has, or the name of a header";
+            self.error(&part.place, message, help).label("never there");
+            return None;
+        }
+        if named.is_none() {
+            let message = format!("\"{}\" does not tell clients apart", part.value);
+            let help = "use \"remote\", \"param.NAME\", \"query.NAME\" or \"header.NAME\"";
+            self.error(&part.place, message, help).label("no fact");
+        }
+        named
+    }
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

@@ -1,0 +1,136 @@
+//! What can be read, and has no effect: sections that nobody names, and options that something
+//! else makes meaningless.
+//!
+//! Each is a warning. The gateway serves such a configuration, but whoever wrote it meant
+//! something by it. An option at its default says nothing, and nothing is said of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::Reader;
+use crate::{Config, Route};
+use base::diagnostics::Place;
+use policy::settings::{Component, Decisions, Grant, Policy};
+
+mod policies;
+mod routes;
+mod server;
+mod upstreams;
+
+impl Reader<'_> {
+    /// An option of a section, if the file has it there.
+    fn ineffective(&mut self, title: &str, key: &str, why: &str, help: &str) {
+        let written = self.written.get(title).and_then(|keys| keys.get(key));
+        if let Some(place) = written.cloned() {
+            let message = format!("`{key}` has no effect: {why}");
+            self.warning(&place, message, help).label("no effect");
+        }
+    }
+
+    pub(super) fn check_decisions(&mut self, place: &Place, decisions: &Decisions) {
+        if decisions.file.is_none() && (decisions.max_size != 64 << 20 || decisions.max_files != 8)
+        {
+            let message = "[decisions] records nothing: it names no `file`";
+            let help = "write `file = \"decisions.jsonl\"`, or leave the section out";
+            self.warning(place, message, help).label("no effect");
+        }
+    }
+
+    /// Sections and options that nothing else in the file leads to.
+    pub(super) fn check_effects(&mut self, config: &Config, upstreams: &BTreeMap<String, Place>) {
+        for (name, set) in &config.key_sets {
+            let verifiers = config.policies.values();
+            let mut verifiers = verifiers.filter(|policy| policy.grants.contains(&Grant::Jwt));
+            if !verifiers.any(|policy| policy.config.values().any(|value| says(value, name))) {
+                let message = format!("no policy verifies tokens with the key set `{name}`");
+                let help = "name it in the section of a policy that is granted `jwt`, or remove it";
+                self.warning(&set.place, message, help).label("not used");
+            }
+        }
+        let asked: BTreeSet<&str> = config.routes.values().flat_map(asked).collect();
+        for (name, policy) in &config.policies {
+            if asked.contains(policy.speaks_as(name)) {
+                self.check_policy(name, policy, config);
+            } else {
+                let message = format!("policy `{name}` is never asked: no route leads to it");
+                let help = "name it in a route, or remove its section";
+                self.warning(&policy.place, message, help).label("not used");
+            }
+        }
+        for (name, place) in upstreams {
+            let mut routes = config.routes.values();
+            if !routes.any(|route| route.upstream == *name) {
+                let message = format!("no route streams to the upstream `{name}`");
+                let help = "name it as the `upstream` of a route, or remove its section";
+                self.warning(place, message, help).label("not used");
+            }
+        }
+        for (name, upstream) in &config.upstreams {
+            self.check_upstream_options(name, upstream, config);
+        }
+        self.check_known(config, upstreams);
+        self.check_registries(config);
+        self.check_server(config);
+        for (name, route) in &config.routes {
+            self.check_route(name, route, config);
+        }
+    }
+
+    fn check_registries(&mut self, config: &Config) {
+        let mut policies = config.policies.values();
+        let options = ["registry_credentials", "registry_realms"];
+        if !policies.any(|policy| matches!(policy.component, Component::Oci(_))) {
+            let why = "no component comes from a registry, so that nobody asks for credentials";
+            for key in options {
+                self.ineffective("the file", key, why, "leave it out");
+            }
+            return;
+        }
+        let [credentials, realms] = options;
+        let written = self.written.get("the file");
+        if !written.is_some_and(|keys| keys.contains_key(credentials)) {
+            let why = "there are no credentials that anybody could ask for";
+            let help = "leave it out, or write `registry_credentials` too";
+            self.ineffective("the file", realms, why, help);
+        }
+    }
+}
+
+/// The lists of a route that name policies.
+fn lists(route: &Route) -> [&[String]; 4] {
+    [
+        &route.on_connect,
+        &route.on_handshake,
+        &route.on_frames,
+        &route.on_close,
+    ]
+}
+
+fn asked(route: &Route) -> impl Iterator<Item = &str> {
+    lists(route).into_iter().flatten().map(String::as_str)
+}
+
+/// Whether any of these policies has a grant, or what is tried out in its place.
+fn any_is_granted(
+    policies: &BTreeMap<String, Policy>,
+    mut names: impl FnMut(&str) -> bool,
+    grant: Grant,
+) -> bool {
+    policies
+        .iter()
+        .any(|(name, policy)| policy.grants.contains(&grant) && names(policy.speaks_as(name)))
+}
+
+/// Whether a policy's configuration has a name anywhere in it: what its keys mean, the policy
+/// alone knows.
+fn says(value: &Value, name: &str) -> bool {
+    match value {
+        Value::String(text) => text == name,
+        Value::Array(values) => values.iter().any(|value| says(value, name)),
+        Value::Object(values) => values
+            .iter()
+            .any(|(key, value)| key == name || says(value, name)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}

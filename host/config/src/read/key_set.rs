@@ -1,0 +1,315 @@
+//! `[key_sets.NAME]`. Whether a public key is one is found out when it is
+//! loaded.
+
+use std::time::Duration;
+
+use jsonwebtoken::Algorithm;
+use toml_span::value::ValueInner;
+
+use super::quantity::Zero;
+use super::section::Section;
+use super::{Reader, Spanned};
+use base::diagnostics::Place;
+use base::files::{pem, text};
+use base::secret::Secret;
+use keys::settings::{KeySet, KeySource};
+
+/// The algorithms that the gateway verifies (RFC 7518 section 3.1, RFC 8037).
+const ALGORITHMS: [(&str, Algorithm); 4] = [
+    ("HS256", Algorithm::HS256),
+    ("RS256", Algorithm::RS256),
+    ("ES256", Algorithm::ES256),
+    ("EdDSA", Algorithm::EdDSA),
+];
+
+const SOURCES: &str = "set one of: `generate = true`, `secret`, `secret_env`, `secret_file`, `pem`, \
+                       `pem_file`, `jwks`, `jwks_file`";
+
+/// What kind of key a source holds, and so which algorithms fit it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Shared,
+    Pem,
+    Jwks,
+}
+
+/// A source as the file names it.
+struct Named {
+    key: &'static str,
+    place: Place,
+    kind: Kind,
+    from: From,
+}
+
+enum From {
+    Generated,
+    Inline(Spanned<String>),
+    Environment(Spanned<String>),
+    File(Spanned<String>),
+}
+
+impl Reader<'_> {
+    pub(super) fn key_set(&mut self, mut section: Section<'_>) -> Option<KeySet> {
+        let named = self.sources(&mut section);
+        let kind = named.first().map(|source| source.kind);
+        let algorithms = self.algorithms(&mut section, kind);
+        let issuers = section.distinct(self, "issuers");
+        let audiences = section.distinct(self, "audiences");
+        let leeway = section.duration(self, "leeway", Duration::from_secs(30), Zero::Allowed);
+        let place = section.place.clone();
+        section.finish(self);
+        let [source] = <[Named; 1]>::try_from(named).ok()?;
+        let file = match &source.from {
+            From::File(path) => Some(self.relative(&path.value)),
+            From::Generated | From::Inline(_) | From::Environment(_) => None,
+        };
+        let source = self.key_source(source)?;
+        if algorithms.is_empty() {
+            return None;
+        }
+        Some(KeySet {
+            source,
+            file,
+            algorithms: algorithms
+                .into_iter()
+                .map(|algorithm| algorithm.value)
+                .collect(),
+            issuers: values(issuers),
+            audiences: values(audiences),
+            leeway,
+            place,
+        })
+    }
+
+    /// The sources that the section names. Anything but one is reported.
+    fn sources(&mut self, section: &mut Section<'_>) -> Vec<Named> {
+        let before = self.diagnostics.len();
+        let mut named = Vec::new();
+        if let Some((place, mut value)) = section.take(self, "generate") {
+            match value.take() {
+                ValueInner::Boolean(true) => named.push(Named {
+                    key: "generate",
+                    place,
+                    kind: Kind::Shared,
+                    from: From::Generated,
+                }),
+                ValueInner::Boolean(false) => {
+                    let message = "`generate = false` says nothing about where the key comes from";
+                    self.error(&place, message, format!("leave it out, and {SOURCES}"));
+                }
+                other => self.wrong_type(
+                    &place,
+                    "generate",
+                    "true",
+                    &other,
+                    "write `generate = true`",
+                ),
+            }
+        }
+        let inline: fn(Spanned<String>) -> From = From::Inline;
+        for (key, kind, from) in [
+            ("secret", Kind::Shared, inline),
+            ("secret_env", Kind::Shared, From::Environment),
+            ("secret_file", Kind::Shared, From::File),
+            ("pem", Kind::Pem, From::Inline),
+            ("pem_file", Kind::Pem, From::File),
+            ("jwks", Kind::Jwks, From::Inline),
+            ("jwks_file", Kind::Jwks, From::File),
+        ] {
+            let place = section.place_of(self, key);
+            if let Some(text) = section.text(self, key) {
+                named.push(Named {
+                    key,
+                    place,
+                    kind,
+                    from: from(text),
+                });
+            }
+        }
+        if let [first, second, ..] = named.as_slice() {
+            let message = format!(
+                "{} has two sources of keys: `{}` and `{}`",
+                section.title, first.key, second.key
+            );
+            let help = "keep one; for two keys make two key sets, or one JWK set";
+            let (first, second) = (first.place.clone(), second.place.clone());
+            self.error(&second, message, help)
+                .label("the second source")
+                .also(&first, "the first source");
+        }
+        if named.is_empty() && self.diagnostics.len() == before {
+            let message = format!("{} does not say where its keys come from", section.title);
+            self.error(&section.place, message, SOURCES);
+        }
+        named
+    }
+
+    /// Empty only if that is reported, or if there is no source.
+    fn algorithms(
+        &mut self,
+        section: &mut Section<'_>,
+        kind: Option<Kind>,
+    ) -> Vec<Spanned<Algorithm>> {
+        let place = section.place_of(self, "algorithms");
+        let given = section.has("algorithms");
+        let before = self.diagnostics.len();
+        let named = section.distinct(self, "algorithms");
+        let mut algorithms: Vec<Spanned<Algorithm>> = named
+            .into_iter()
+            .filter_map(|name| self.choose("algorithms", name, &ALGORITHMS))
+            .collect();
+        if algorithms.is_empty() && self.diagnostics.len() == before {
+            match kind {
+                Some(Kind::Shared) if !given => {}
+                Some(Kind::Shared) => {
+                    let help = "write [\"HS256\"], or leave `algorithms` out";
+                    self.error(
+                        &place,
+                        "`algorithms` is empty, so no token could be accepted",
+                        help,
+                    )
+                    .label("empty");
+                }
+                Some(Kind::Pem | Kind::Jwks) => {
+                    let help = "write what your tokens are signed with: \
+                                `algorithms = [\"RS256\"]`, or \"ES256\" or \"EdDSA\"";
+                    let message =
+                        format!("{} does not say which algorithms it accepts", section.title);
+                    self.error(&place, message, help);
+                }
+                None => {}
+            }
+        }
+        if kind == Some(Kind::Shared) && algorithms.is_empty() {
+            algorithms.push(Spanned {
+                value: Algorithm::HS256,
+                place,
+            });
+        }
+        algorithms.retain(|algorithm| match kind {
+            Some(kind) => self.fits(kind, algorithm),
+            None => true,
+        });
+        algorithms
+    }
+
+    /// Reports an algorithm that a kind of key is not for. A public key that
+    /// is taken for a shared secret lets anybody sign (RFC 8725 section 2.1).
+    fn fits(&mut self, kind: Kind, algorithm: &Spanned<Algorithm>) -> bool {
+        let shared = algorithm.value == Algorithm::HS256;
+        let (message, help) = match kind {
+            Kind::Shared if !shared => (
+                format!(
+                    "{:?} needs a public key, and this key set has a shared secret",
+                    algorithm.value
+                ),
+                "write \"HS256\", or give the public key as `pem`, `pem_file`, `jwks` or `jwks_file`",
+            ),
+            Kind::Pem if shared => (
+                "HS256 needs a shared secret, and this key set has a public key".to_owned(),
+                "write \"RS256\", \"ES256\" or \"EdDSA\", whichever fits the key; anybody who knows \
+                 the public key could sign HS256 tokens with it",
+            ),
+            Kind::Shared | Kind::Pem | Kind::Jwks => return true,
+        };
+        self.error(&algorithm.place, message, help)
+            .label("does not fit the key");
+        false
+    }
+
+    fn key_source(&mut self, named: Named) -> Option<KeySource> {
+        let key = named.key;
+        let (bytes, place) = match named.from {
+            From::Generated => return Some(KeySource::Generate),
+            From::Inline(text) => (text.value.into_bytes(), text.place),
+            From::Environment(name) => (self.variable(&name)?, name.place),
+            From::File(path) => (self.key_file(key, &path)?, path.place),
+        };
+        match named.kind {
+            Kind::Shared => self.shared_secret(&place, bytes).map(KeySource::Secret),
+            Kind::Pem => {
+                let text = self.key_text(&place, key, bytes)?;
+                Some(KeySource::Pem(text.into_bytes()))
+            }
+            Kind::Jwks => self.key_text(&place, key, bytes).map(KeySource::Jwks),
+        }
+    }
+
+    fn key_text(&mut self, place: &Place, key: &str, bytes: Vec<u8>) -> Option<String> {
+        if pem::is_der(&bytes) {
+            let message = format!("`{key}` is DER, and not PEM");
+            let help = "convert it: `openssl pkey -pubin -inform der -in FILE -out FILE.pem`";
+            self.error(place, message, help).label("no text");
+            return None;
+        }
+        match text::decode(bytes) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                let help = "PEM and JWK sets are text in UTF-8 (RFC 8259 section 8.1)";
+                self.error(place, format!("`{key}` cannot be read: {error}"), help)
+                    .label("no text");
+                None
+            }
+        }
+    }
+
+    fn variable(&mut self, name: &Spanned<String>) -> Option<Vec<u8>> {
+        let value = (self.origin.environment)(&name.value);
+        if value.is_none() {
+            let message = format!("the environment variable {} is not set", name.value);
+            let help = "set it for the gateway's process, or use `secret_file`";
+            self.error(&name.place, message, help).label("not set");
+        }
+        value.map(std::ffi::OsString::into_encoded_bytes)
+    }
+
+    fn key_file(&mut self, key: &str, path: &Spanned<String>) -> Option<Vec<u8>> {
+        let (file, bytes) = self.read_file(&path.value);
+        match bytes {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                let message = format!("`{key}` cannot be read: {}: {error}", file.display());
+                let help = "correct the path (it is relative to this configuration file), \
+                            or let the gateway's user read it";
+                self.error(&path.place, message, help)
+                    .label("cannot be read");
+                None
+            }
+        }
+    }
+
+    fn shared_secret(&mut self, place: &Place, written: Vec<u8>) -> Option<Secret> {
+        // Editors and `echo` end a file with a newline that is not meant.
+        let line = written.strip_suffix(b"\n").unwrap_or(&written);
+        let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+        let bytes = match text::secret(written) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let message = format!("the secret cannot be read: {error}");
+                let help = "write it in the encoding that its other users have it in";
+                self.error(place, message, help).label("not UTF-8");
+                return None;
+            }
+        };
+        if bytes.len() < line.len() {
+            let message = "there is white space or a byte order mark around the secret";
+            let help = "remove it where the secret is written; it is not part of the secret";
+            self.warning(place, message, help).label("left out");
+        }
+        if bytes.len() < Secret::SHORTEST {
+            let message = format!(
+                "the secret has {} bytes, and HS256 needs at least {} (RFC 7518 section 3.2)",
+                bytes.len(),
+                Secret::SHORTEST
+            );
+            self.error(place, message, "make one with `openssl rand -base64 48`")
+                .label("too short");
+            return None;
+        }
+        Some(Secret::new(bytes))
+    }
+}
+
+fn values<T>(spanned: Vec<Spanned<T>>) -> Vec<T> {
+    spanned.into_iter().map(|entry| entry.value).collect()
+}

@@ -1,0 +1,107 @@
+//! Names that the file gives to its parts, and references to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::section::Section;
+use super::{Reader, Spanned};
+use base::diagnostics::Place;
+
+/// The sections of one kind by name: `[policies.auth]`, `[policies.duplicate]`.
+pub(super) type Sections<'de> = BTreeMap<String, Section<'de>>;
+
+/// What a route may refer to.
+pub(super) struct Names {
+    pub(super) policies: BTreeSet<String>,
+    pub(super) upstreams: BTreeSet<String>,
+}
+
+/// What a name may look like.
+#[derive(Clone, Copy)]
+pub(super) enum Rule {
+    /// Lowercase letters, digits, hyphens and underscores: a name becomes part
+    /// of file names, log fields and metrics.
+    Name,
+    /// The same without underscores: attributes are called `policy.attribute`.
+    Policy,
+}
+
+/// Policies and the gateway name a fact of a connection `param.meeting_id` and
+/// an attribute `auth.user_id`: a policy of such a name could speak for the URL.
+pub const FACTS: [&str; 3] = ["param", "query", "header"];
+
+impl Reader<'_> {
+    pub(super) fn check_name(&mut self, name: &str, place: &Place, rule: Rule) {
+        let (allowed, also) = match rule {
+            Rule::Name => ("lowercase letters, digits, hyphens and underscores", "-_"),
+            Rule::Policy => ("lowercase letters, digits and hyphens", "-"),
+        };
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || also.contains(c);
+        if name.is_empty() || !name.chars().all(fits) {
+            let help = format!("use {allowed}");
+            self.error(
+                place,
+                format!("\"{name}\" cannot be used as a name here"),
+                help,
+            );
+        }
+        if matches!(rule, Rule::Policy) && FACTS.contains(&name) {
+            let message = format!("a policy cannot be called \"{name}\"");
+            let help = format!(
+                "take another name: what it leaves for later policies would look like `{name}.NAME`, \
+                 which comes from the client"
+            );
+            self.error(place, message, help);
+        }
+    }
+
+    /// Reports a reference that leads nowhere.
+    pub(super) fn check_reference(
+        &mut self,
+        reference: &Spanned<String>,
+        kind: &str,
+        section: &str,
+        declared: &BTreeSet<String>,
+    ) {
+        let name = &reference.value;
+        if declared.contains(name) {
+            return;
+        }
+        let help = match nearest(name, declared.iter().map(String::as_str)) {
+            Some(near) => {
+                format!("did you mean \"{near}\"? If not, add a section [{section}.{name}]")
+            }
+            None => format!("add a section [{section}.{name}], or correct the name"),
+        };
+        self.error(
+            &reference.place,
+            format!("there is no {kind} called \"{name}\""),
+            help,
+        )
+        .label(format!("no [{section}.{name}]"));
+    }
+}
+
+/// The known word that `word` was probably meant to be.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::osa_distance(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()) / 3)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_slip_of_the_finger_is_recognised_and_another_word_is_not() {
+        let known = ["timeout", "queue_timeout", "grants"];
+        assert_eq!(nearest("timeuot", known), Some("timeout"));
+        assert_eq!(nearest("time_out", known), Some("timeout"));
+        assert_eq!(nearest("grant", known), Some("grants"));
+        assert_eq!(nearest("colour", known), None);
+        assert_eq!(nearest("x", known), None);
+    }
+}

@@ -1,0 +1,90 @@
+//! The parts of `[server]` that say who may speak for others, and to whom.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::section::Section;
+use super::{Reader, Spanned};
+use wire::proxies::{Field, Proxies};
+
+const FIELDS: [(&str, Field); 2] = [
+    ("x-forwarded-for", Field::XForwardedFor),
+    ("forwarded", Field::Forwarded),
+];
+
+impl Reader<'_> {
+    /// Whom to believe where a client is.
+    pub(super) fn proxies(&mut self, section: &mut Section<'_>) -> Proxies {
+        let mut trusted = Vec::new();
+        for network in section.distinct(self, "trusted_proxies") {
+            trusted.extend(self.network(&network));
+        }
+        let field = section.choice(self, "client_address_header", &FIELDS);
+        if let (Some(field), true) = (&field, trusted.is_empty()) {
+            let message = "`client_address_header` is read from trusted proxies only";
+            let help = "name them in `trusted_proxies`, or leave this line out";
+            self.error(&field.place, message, help)
+                .label("no meaning here");
+        }
+        Proxies {
+            trusted,
+            field: field.map_or_else(Field::default, |field| field.value),
+        }
+    }
+
+    fn network(&mut self, text: &Spanned<String>) -> Option<IpNet> {
+        let one = text.value.parse::<IpAddr>().map(IpNet::from);
+        let Some(network) = text.value.parse().or(one).ok() else {
+            let message = format!("\"{}\" is not an address or a network", text.value);
+            let help = "write one proxy or all of a network: \"10.0.0.1\", \"10.0.0.0/8\" or \
+                        \"2001:db8::/32\"";
+            self.error(&text.place, message, help).label("no network");
+            return None;
+        };
+        // Addresses that are compared with it are written as IPv4.
+        if let IpNet::V6(six) = &network
+            && six.addr().to_ipv4_mapped().is_some()
+        {
+            let message = format!("\"{}\" is IPv4, written as IPv6", text.value);
+            self.error(&text.place, message, "write it as IPv4: \"10.0.0.0/8\"")
+                .label("never compared");
+            return None;
+        }
+        Some(network)
+    }
+
+    /// Listeners that only trusted proxies connect to.
+    pub(super) fn proxy_listeners(
+        &mut self,
+        section: &mut Section<'_>,
+        proxies: &Proxies,
+    ) -> Vec<SocketAddr> {
+        let place = section.place_of(self, "proxy_listen");
+        let listeners = self.listeners(section, "proxy_listen");
+        if !listeners.is_empty() && proxies.trusted.is_empty() {
+            let message = "`proxy_listen` is for trusted proxies, and there are none";
+            let help = "name them in `trusted_proxies`: whoever else connects could be anybody";
+            self.error(&place, message, help)
+                .label("nobody may connect");
+        }
+        listeners
+    }
+
+    /// Names by which the admin listener may be asked, beside loopback's own.
+    pub(super) fn admin_hosts(&mut self, section: &mut Section<'_>) -> Vec<String> {
+        let mut hosts = Vec::new();
+        for host in section.distinct(self, "admin_hosts") {
+            let name = host.value.trim_start_matches('[').trim_end_matches(']');
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            if name.parse::<IpAddr>().is_ok() || name.bytes().all(is_name) {
+                hosts.push(name.to_ascii_lowercase());
+            } else {
+                let message = format!("\"{}\" is not the name of a host", host.value);
+                let help = "write a name or an address without a port: \"metrics.internal\"";
+                self.error(&host.place, message, help).label("no host");
+            }
+        }
+        hosts
+    }
+}

@@ -1,0 +1,175 @@
+//! Durations and sizes in a section.
+
+use std::time::Duration;
+
+use toml_span::value::ValueInner;
+
+use super::Reader;
+use super::section::Section;
+use base::units::{self, UnitError};
+
+/// Whether nothing at all is a sensible amount.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Zero {
+    Allowed,
+    Refused,
+}
+
+/// A kind of text with a unit.
+struct Quantity<T> {
+    wanted: &'static str,
+    /// A small one and a large one, for examples.
+    units: [&'static str; 2],
+    parse: fn(&str) -> Result<T, UnitError>,
+}
+
+const DURATION: Quantity<Duration> = Quantity {
+    wanted: "a duration",
+    units: ["ms", "s"],
+    parse: units::duration,
+};
+
+const AGE: Quantity<Duration> = Quantity {
+    wanted: "a duration",
+    units: ["h", "d"],
+    parse: units::age,
+};
+
+const SIZE: Quantity<u64> = Quantity {
+    wanted: "a size",
+    units: ["KiB", "MiB"],
+    parse: units::size,
+};
+
+impl Section<'_> {
+    pub(super) fn duration(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        default: Duration,
+        zero: Zero,
+    ) -> Duration {
+        self.quantity(reader, key, default, zero, &DURATION)
+    }
+
+    /// How old something may become; zero is no bound, and the default.
+    pub(super) fn age(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<Duration> {
+        let age = self.quantity(reader, key, Duration::ZERO, Zero::Allowed, &AGE);
+        (!age.is_zero()).then_some(age)
+    }
+
+    pub(super) fn size(&mut self, reader: &mut Reader<'_>, key: &'static str, default: u64) -> u64 {
+        self.quantity(reader, key, default, Zero::Refused, &SIZE)
+    }
+
+    /// A size that may be nothing.
+    pub(super) fn size_or_none(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        default: u64,
+    ) -> u64 {
+        self.quantity(reader, key, default, Zero::Allowed, &SIZE)
+    }
+
+    /// A size of something in memory.
+    pub(super) fn memory(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        default: usize,
+    ) -> usize {
+        let bytes = self.size(reader, key, default as u64);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// A whole number.
+    pub(super) fn count(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        default: usize,
+        zero: Zero,
+    ) -> usize {
+        let Some((_, mut value)) = self.take(reader, key) else {
+            return default;
+        };
+        let place = reader.place(value.span);
+        let help = "write a whole number without quotes, such as 100";
+        match value.take() {
+            ValueInner::Integer(number) => match usize::try_from(number) {
+                Ok(count) if count > 0 || zero == Zero::Allowed => count,
+                _ => {
+                    let message = format!("`{key}` cannot be {number}");
+                    reader.error(&place, message, help).label("out of range");
+                    default
+                }
+            },
+            other => {
+                reader.wrong_type(&place, key, "a whole number", &other, help);
+                default
+            }
+        }
+    }
+
+    fn quantity<T: Default + PartialEq>(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        default: T,
+        zero: Zero,
+        quantity: &Quantity<T>,
+    ) -> T {
+        let Quantity {
+            wanted,
+            units: [small, large],
+            parse,
+        } = quantity;
+        let Some((_, mut value)) = self.take(reader, key) else {
+            return default;
+        };
+        let place = reader.place(value.span);
+        let text = match value.take() {
+            ValueInner::String(text) => text.into_owned(),
+            ValueInner::Integer(number) => number.to_string(),
+            ValueInner::Float(number) => number.to_string(),
+            other => {
+                let help = format!("write a number with a unit, in quotes: \"50{small}\"");
+                reader.wrong_type(&place, key, wanted, &other, &help);
+                return default;
+            }
+        };
+        match parse(&text) {
+            Ok(quantity) if zero == Zero::Refused && quantity == T::default() => {
+                let help =
+                    format!("write {wanted} above zero, or leave `{key}` out for its default");
+                reader
+                    .error(&place, format!("`{key}` cannot be zero"), help)
+                    .label("zero");
+                default
+            }
+            Ok(quantity) => quantity,
+            Err(error) => {
+                let help = match error {
+                    UnitError::NoUnit => {
+                        let number = text.trim();
+                        format!("write \"{number}{small}\" or \"{number}{large}\", with the quotes")
+                    }
+                    UnitError::Unreadable(_) => {
+                        format!("write a number and a unit, such as \"50{small}\" or \"5{large}\"")
+                    }
+                    UnitError::TooMuch(_) => format!("write a smaller one, such as \"50{large}\""),
+                };
+                let label = match error {
+                    UnitError::NoUnit => "a number alone".to_owned(),
+                    UnitError::Unreadable(_) => format!("not {wanted}"),
+                    UnitError::TooMuch(_) => "too much".to_owned(),
+                };
+                reader
+                    .error(&place, format!("`{key}` {error}"), help)
+                    .label(label);
+                default
+            }
+        }
+    }
+}

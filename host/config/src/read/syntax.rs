@@ -1,0 +1,56 @@
+//! Files that are no TOML.
+
+use toml_span::{Error, ErrorKind};
+
+use super::Reader;
+use base::diagnostics::Place;
+
+impl Reader<'_> {
+    /// Reports the one mistake that the parser stops at.
+    pub(super) fn not_toml(&mut self, error: &Error) {
+        // Where the parser wanted another token it guesses the length of the
+        // one that it found, and may point past the line.
+        let mut span: std::ops::Range<usize> = error.span.into();
+        let rest = self.origin.text.get(span.start..).unwrap_or_default();
+        let line = rest.lines().next().unwrap_or_default().trim_end().len();
+        span.end = span.end.min(span.start + line);
+        if rest.is_empty() {
+            // Nothing can be underlined at the end of the file.
+            let text = self.origin.text.trim_end();
+            let last = text.chars().next_back().map_or(0, char::len_utf8);
+            span = text.len() - last..text.len();
+        }
+        let place = Place::new(&self.source, span);
+        let help = match &error.kind {
+            ErrorKind::DuplicateKey { .. } | ErrorKind::DuplicateTable { .. } => {
+                "keep one of the two; nothing else was checked yet"
+            }
+            ErrorKind::UnquotedString => "put text in quotes: \"…\"; nothing else was checked yet",
+            ErrorKind::InvalidNumber => {
+                "put text, dates and quantities with a unit in quotes, such as \"50ms\"; \
+                 nothing else was checked yet"
+            }
+            _ => "correct the TOML here (https://toml.io); nothing else was checked yet",
+        };
+        let message = match &error.kind {
+            ErrorKind::DuplicateKey { key, .. } => format!("`{key}` is set twice"),
+            ErrorKind::DuplicateTable { name, .. } => format!("`{name}` is defined twice"),
+            ErrorKind::UnexpectedEof => "the file ends in the middle of something".to_owned(),
+            ErrorKind::UnterminatedString => "a text has no closing quote".to_owned(),
+            ErrorKind::UnquotedString => {
+                "a value is neither a number, `true`, `false` nor quoted".to_owned()
+            }
+            _ => format!("this is not TOML: {error}"),
+        };
+        let first = match &error.kind {
+            ErrorKind::DuplicateKey { first, .. } | ErrorKind::DuplicateTable { first, .. } => {
+                Some(self.place(*first))
+            }
+            _ => None,
+        };
+        let diagnostic = self.error(&place, message, help);
+        if let Some(first) = first {
+            diagnostic.label("again here").also(&first, "first here");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Accept: an HTTP request that is a valid upgrade becomes a connection.
+//!
+//! Whatever is wrong with a *valid* upgrade is said after the 101, where the
+//! client can read it. Only a request that is no upgrade gets an HTTP answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::http::header;
+use bytes::BytesMut;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::cause::Cause;
+use super::story::Story;
+use super::wire::{Transport, Wire};
+use super::{Budget, Connection};
+use crate::parking::Returning;
+use crate::routes::{Gateway, Route};
+use base::lanes::{Holder, Seat, network};
+use base::metrics::Live;
+use session::facts::{Facts, Headers};
+use session::handshake::HandshakeMode;
+use session::origin::Security;
+use session::registry::{Session, SessionGuard};
+use wire::http1::{Answer, Head};
+
+mod request;
+
+/// Where a request came from.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// How it is spoken to.
+    pub security: Security,
+}
+
+/// A valid upgrade, whose 101 is still to be written.
+pub struct Accepting {
+    facts: Facts,
+    verdict: Result<(), Cause>,
+    route: Option<Arc<Route>>,
+    generation: u64,
+    gateway: Arc<Gateway>,
+    response: Vec<u8>,
+}
+
+/// A connection whose 101 has been written.
+pub struct Accepted {
+    pub(super) connection: Box<Connection>,
+    /// What is already known to be wrong.
+    pub(super) verdict: Result<(), Cause>,
+}
+
+/// Checks that a request is a valid upgrade (RFC 6455, section 4.2.1), and
+/// decides what can be decided of it at the door.
+///
+/// # Errors
+/// The answer to a request that is none.
+pub fn begin(
+    head: &Head<'_>,
+    arrival: Arrival,
+    seat: &Seat,
+    gateway: &Arc<Gateway>,
+) -> Result<Accepting, Answer> {
+    let upgrade = request::check(head)?;
+    let generation = gateway.generation.load();
+    let (route, params) = match generation.routes.find(head.uri.path()) {
+        Some(matched) => (Some(matched.route), matched.params),
+        None => (None, Vec::new()),
+    };
+    let subprotocols = route.as_ref().map_or(&[][..], |route| &route.subprotocols);
+    let subprotocol = request::subprotocol(head, subprotocols);
+    let accept = derive_accept_key(upgrade.key);
+    let response = request::switching_protocols(&accept, subprotocol);
+    let session_id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+    let name = route.as_ref().map(|route| Arc::clone(&route.name));
+    let name = name.unwrap_or_else(|| "".into());
+    let field = gateway.proxies.field.name();
+    let lines = head.values(&field);
+    let remote = gateway.proxies.client(arrival.remote, lines);
+    // What a client is refused for without a look at what it sent is decided
+    // before anything is made of that.
+    let welcome = match (seat.has_place(), &route) {
+        (false, _) => Err(Cause::Overloaded),
+        (_, None) => Err(Cause::NotFound),
+        (true, Some(route)) => request::check_size(head).map(|()| Arc::clone(route)),
+    };
+    let (facts, verdict) = match welcome {
+        Ok(route) => {
+            let (uri, headers) = (&head.uri, Headers::from(head));
+            let mut facts = Facts::new(session_id, name, uri, params, headers, remote);
+            let verdict = at_the_door(&route, &mut facts, upgrade.host, arrival.security);
+            (facts, verdict)
+        }
+        Err(cause) => {
+            let facts = Facts::without_request(session_id, name, params, remote);
+            (facts, Err(cause))
+        }
+    };
+    Ok(Accepting {
+        facts,
+        verdict,
+        route,
+        generation: generation.number,
+        gateway: Arc::clone(gateway),
+        response,
+    })
+}
+
+/// What the host itself asks before any policy is, the cheapest first.
+fn at_the_door(
+    route: &Route,
+    facts: &mut Facts,
+    host: &str,
+    security: Security,
+) -> Result<(), Cause> {
+    // Before attempts are counted: every other way to write a source would be
+    // another client.
+    let source = match route.handshake {
+        HandshakeMode::None => Ok(()),
+        HandshakeMode::IngestV1 => facts.normalise_source(),
+    };
+    if let Some(attempts) = &route.attempts {
+        attempts.attempt(facts).map_err(Cause::RateLimited)?;
+    }
+    // Browsers always send an Origin, and nothing else has to (section 10.2).
+    let origins = facts.header_lines(&header::ORIGIN);
+    if !route.origins.allow(origins, host, security) {
+        return Err(Cause::OriginDenied);
+    }
+    source.map_err(|error| Cause::HandshakeInvalid(error.0))
+}
+
+/// The stream that the client came back for, if it did. Its policies are asked
+/// all the same.
+fn comes_back(
+    route: Option<&Route>,
+    session: &Session,
+    gateway: &Gateway,
+) -> Result<Option<Returning>, Cause> {
+    let speaks = route.is_some_and(|route| route.handshake == HandshakeMode::IngestV1);
+    let Some(token) = session.facts.resume().filter(|_| speaks) else {
+        return Ok(None);
+    };
+    let returning = gateway.parking.find(&token).ok_or(Cause::ResumeRefused)?;
+    session.resumes(returning.stream());
+    Ok(Some(returning))
+}
+
+impl Accepting {
+    /// The span in which everything about this connection is logged. Its level
+    /// is the highest, so that a line of any level that is asked for has it.
+    #[must_use]
+    pub fn span(&self) -> tracing::Span {
+        tracing::error_span!(
+            "connection",
+            session_id = &*self.facts.session_id,
+            route = &*self.facts.route,
+            client = %self.facts.remote.ip(),
+            meeting = self
+                .facts
+                .param("meeting_id")
+                .map(|id| base::text::clean(&self.facts.presentable(id), 128)),
+            user = tracing::field::Empty,
+        )
+    }
+
+    /// The 101.
+    #[must_use]
+    pub fn response(&self) -> &[u8] {
+        &self.response
+    }
+
+    /// Takes the connection over, once the 101 is written. `received` came
+    /// behind the request.
+    #[must_use]
+    pub fn complete(self, io: Box<dyn Transport>, received: BytesMut, seat: Seat) -> Accepted {
+        let Self {
+            mut facts,
+            verdict,
+            route,
+            generation,
+            gateway,
+            response: _,
+        } = self;
+        if verdict.is_err() {
+            facts.forget_request();
+        }
+        let limits = route.as_ref().map_or_else(
+            || Arc::clone(&gateway.default_limits),
+            |route| Arc::clone(&route.limits),
+        );
+        let address = Holder::Address(network(facts.remote.ip()));
+        let charge = gateway.lanes.memory.charge(address);
+        let guard = SessionGuard::new(facts, gateway.registry.clone());
+        let mut resuming = None;
+        let verdict = verdict.and_then(|()| {
+            resuming = comes_back(route.as_deref(), guard.session(), &gateway)?;
+            Ok(())
+        });
+        let connection = Box::new(Connection {
+            session: Arc::clone(guard.session()),
+            guard: Some(guard),
+            place: seat.place,
+            shares: Vec::new(),
+            wire: Some(Wire::new(io, received, &limits, charge, seat.socket)),
+            route,
+            budget: Budget::new(limits.admission_timeout),
+            limits,
+            gateway,
+            story: Story::begin(generation),
+            report: None,
+            resuming,
+            live: Some(Live::begin()),
+        });
+        Accepted {
+            connection,
+            verdict,
+        }
+    }
+}

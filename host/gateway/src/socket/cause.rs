@@ -1,0 +1,102 @@
+//! Why a connection ends. What the peer is told of it is decided in one place,
+//! the close stage.
+
+use std::sync::Arc;
+
+use crate::parking::pace::StreamLimit;
+use base::lanes::NoMemory;
+use base::rejection::Rejection;
+use session::rate_limit::TooMany;
+use upstream::{Lost, OpenError};
+use wire::frame::{PeerClose, ReadError, Violation};
+
+/// See the module.
+#[derive(Debug)]
+pub enum Cause {
+    /// The client said `finalize`.
+    Finalized,
+    /// The client said `close`.
+    ClientDone,
+    /// The client sent a Close.
+    ClientClosed(Option<PeerClose>),
+    /// No route has this path.
+    NotFound,
+    /// The first message was no handshake, or contradicts the URL.
+    HandshakeInvalid(String),
+    /// No handshake came in time.
+    HandshakeTimeout,
+    /// A policy said no.
+    Denied(Rejection),
+    /// A policy broke, and fails closed.
+    PolicyFailed {
+        /// Which one, if it is known.
+        policy: Option<Arc<str>>,
+        /// For the operator.
+        detail: String,
+    },
+    /// The keys to check the token could not be had.
+    AuthUnavailable,
+    /// The connection that this one takes over from did not end in time.
+    PredecessorStays,
+    /// The upstream could not be opened.
+    UpstreamClosed(OpenError),
+    /// The upstream did not open in time.
+    UpstreamSlow,
+    /// The upstream took nothing for too long.
+    UpstreamStalled,
+    /// The upstream closed the stream.
+    UpstreamEnded(PeerClose),
+    /// The upstream was lost.
+    UpstreamLost(Lost),
+    /// Another connection took over.
+    Evicted(Rejection),
+    /// Nothing was received for too long.
+    Idle,
+    /// There is no stream to go on with.
+    ResumeRefused,
+    /// The client came back over another connection.
+    Resumed,
+    /// The stream went past a limit of its route.
+    StreamLimit(StreamLimit),
+    /// What admitted the connection ran out.
+    TokenExpired,
+    /// The gateway is shutting down.
+    Draining,
+    /// The gateway has all the connections that it can have.
+    Overloaded,
+    /// The client's address, user or tenant has all the connections that it can
+    /// have.
+    ShareUsedUp,
+    /// The connection would make the gateway hold too much memory.
+    NoMemory(NoMemory),
+    /// The same client tries too often.
+    RateLimited(TooMany),
+    /// A web page that may not connect.
+    OriginDenied,
+    /// A bug of ours.
+    Internal,
+    /// The client broke the protocol.
+    Violation(Violation),
+    /// The client does not read what it is sent.
+    Stalled,
+    /// The transport ended without a Close.
+    Eof,
+    /// The transport broke.
+    Gone(std::io::Error),
+}
+
+impl From<NoMemory> for Cause {
+    fn from(refused: NoMemory) -> Self {
+        Self::NoMemory(refused)
+    }
+}
+
+impl From<ReadError> for Cause {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Violation(violation) => Self::Violation(violation),
+            ReadError::Eof => Self::Eof,
+            ReadError::Io(error) => Self::Gone(error),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Delivering the last message and the Close, and staying until the client has
+//! them.
+
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::super::wire::Wire;
+use super::within;
+use base::limits::Limits;
+use wire::frame::{Message, ReadError};
+
+/// The code of a connection that fulfilled its purpose.
+const NORMAL: u16 = 1000;
+
+/// What a client is sent at last.
+pub struct Last {
+    /// A TEXT message: an error frame, or the confirmation of a finalize.
+    pub message: Option<Vec<u8>>,
+    /// The close code.
+    pub code: u16,
+    /// The close reason, cut to size.
+    pub reason: String,
+    /// What is known of the other side.
+    pub heard: Heard,
+}
+
+/// What a connection has heard from its client since it stopped listening to its stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard {
+    /// What is known of the other side.
+    pub peer: Peer,
+    /// The Close that came meanwhile, and its code if it has one.
+    pub close: Option<Option<u16>>,
+    /// Bytes that were read and thrown away.
+    pub discarded: u64,
+}
+
+impl Heard {
+    /// Nothing but what is known of the other side.
+    #[must_use]
+    pub const fn of(peer: Peer) -> Self {
+        Self {
+            peer,
+            close: None,
+            discarded: 0,
+        }
+    }
+}
+
+/// What is known of the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// It may still be sending.
+    Speaking,
+    /// It has sent its Close.
+    Closed,
+    /// It broke the framing: what it sends means nothing any more.
+    Lost,
+    /// It does not read.
+    Stalled,
+    /// Its side of the transport has ended.
+    Gone,
+}
+
+/// What became of the last words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// The client answered the Close with its own.
+    Confirmed,
+    /// They were handed to the transport, and the client ended it or was given
+    /// the time to.
+    Sent,
+    /// The client did not read them in time.
+    NotRead,
+    /// The transport was gone.
+    Failed,
+}
+
+impl Delivery {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Confirmed, Self::Sent, Self::NotRead, Self::Failed];
+
+    /// For the log.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Sent => "sent",
+            Self::NotRead => "not-read",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Sends the last words and stays until they have been received, or until the
+/// bounds of the route are reached.
+pub async fn deliver(wire: &mut Wire, last: Last, limits: &Limits) -> Delivery {
+    let mut line = Line {
+        wire,
+        peer: last.heard.peer,
+        their_close: last.heard.close,
+        discarded: last.heard.discarded,
+        max_discard: limits.max_discard,
+    };
+    if let Some(message) = &last.message {
+        line.wire.writer.text(message);
+        // Apple's clients can drop a message that is followed at once by Close.
+        if let Err(undelivered) = line.flush(limits).await {
+            return undelivered;
+        }
+        line.settle(limits.settle).await;
+    }
+    // A client that closed meanwhile gets its own code back, as long as ours
+    // would have said no more than that all is well.
+    let code = match line.their_close {
+        Some(Some(theirs)) if last.code == NORMAL => theirs,
+        _ => last.code,
+    };
+    line.wire.writer.close(code, &last.reason);
+    if let Err(undelivered) = line.flush(limits).await {
+        return undelivered;
+    }
+    let deadline = within(limits.close_timeout);
+    if line.peer == Peer::Speaking {
+        line.until_closed(deadline).await;
+    }
+    // It may have ended its side right behind its Close.
+    let confirmed = last.heard.peer == Peer::Closed || line.their_close.is_some();
+    if line.shutdown(deadline).await.is_err() {
+        return if confirmed {
+            Delivery::Confirmed
+        } else {
+            Delivery::Failed
+        };
+    }
+    line.until_eof(deadline).await;
+    if confirmed {
+        Delivery::Confirmed
+    } else {
+        Delivery::Sent
+    }
+}
+
+struct Line<'a> {
+    wire: &'a mut Wire,
+    peer: Peer,
+    /// The Close that came meanwhile, and its code if it has one.
+    their_close: Option<Option<u16>>,
+    discarded: u64,
+    max_discard: u64,
+}
+
+impl Line<'_> {
+    /// Writes everything that is queued, and discards what arrives meanwhile:
+    /// a client that is busy sending reads only when somebody takes it.
+    async fn flush(&mut self, limits: &Limits) -> Result<(), Delivery> {
+        let last_chance = within(limits.write_timeout);
+        loop {
+            let stalled = self.wire.writer.last_progress() + limits.close_timeout;
+            // What was queued long ago gets a moment of its own all the same.
+            let deadline = stalled.max(within(limits.settle)).min(last_chance);
+            let before = self.wire.writer.queued();
+            let flushed = timeout_at(
+                deadline,
+                std::future::poll_fn(|cx| {
+                    let written = self.wire.writer.poll_flush(cx);
+                    if written.is_pending() {
+                        self.discard(cx);
+                    }
+                    written
+                }),
+            )
+            .await;
+            match flushed {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(_)) => return Err(Delivery::Failed),
+                Err(_) if self.wire.writer.queued() == before || Instant::now() >= last_chance => {
+                    return Err(Delivery::NotRead);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Waits a little, unless the client has nothing more to say.
+    async fn settle(&mut self, pause: Duration) {
+        self.discard_until(within(pause), |peer| {
+            matches!(peer, Peer::Closed | Peer::Gone)
+        })
+        .await;
+    }
+
+    /// Waits for the client's own Close.
+    async fn until_closed(&mut self, deadline: Instant) {
+        self.discard_until(deadline, |peer| peer != Peer::Speaking)
+            .await;
+    }
+
+    /// Waits for the end of the transport: whoever conforms waits for ours,
+    /// and then ends its side.
+    async fn until_eof(&mut self, deadline: Instant) {
+        self.discard_until(deadline, |peer| peer == Peer::Gone)
+            .await;
+    }
+
+    async fn shutdown(&mut self, deadline: Instant) -> io::Result<()> {
+        let shutdown = std::future::poll_fn(|cx| self.wire.writer.poll_shutdown(cx));
+        timeout_at(deadline, shutdown)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn discard_until(&mut self, deadline: Instant, done: impl Fn(Peer) -> bool) {
+        let discarding = std::future::poll_fn(|cx| {
+            if done(self.peer) {
+                return Poll::Ready(());
+            }
+            self.discard(cx);
+            if done(self.peer) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        tokio::select! {
+            biased;
+            () = discarding => {}
+            () = sleep_until(deadline) => {}
+        }
+    }
+
+    /// Reads and throws away what has arrived, up to the bound. While framing
+    /// is intact the frames are understood, to see the client's Close.
+    fn discard(&mut self, cx: &mut Context<'_>) {
+        while self.discarded < self.max_discard && self.peer != Peer::Gone {
+            let before = self.wire.reader.total();
+            let ready = match self.peer {
+                Peer::Speaking => self.wire.reader.poll_next(cx).map(|next| match next {
+                    Ok(Message::Close(close)) => {
+                        self.their_close = Some(close.map(|close| close.code));
+                        self.peer = Peer::Closed;
+                    }
+                    Ok(_) => {}
+                    Err(ReadError::Violation(_)) => self.peer = Peer::Lost,
+                    Err(ReadError::Eof | ReadError::Io(_)) => self.peer = Peer::Gone,
+                }),
+                Peer::Closed | Peer::Lost | Peer::Stalled => {
+                    self.wire.reader.poll_discard(cx).map(|read| match read {
+                        Ok(0) | Err(_) => self.peer = Peer::Gone,
+                        Ok(_) => {}
+                    })
+                }
+                Peer::Gone => return,
+            };
+            self.discarded += self.wire.reader.total() - before;
+            if ready.is_pending() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,368 @@
+//! What is said at the end: the only map from why a connection ends to what
+//! its peer is told.
+
+use std::time::Duration;
+
+use super::linger::Peer;
+use crate::parking::pace::StreamLimit;
+use crate::socket::cause::Cause;
+use crate::socket::message::HostMessage;
+use base::lanes::NoMemory;
+use base::text;
+use session::rate_limit::TooMany;
+use wire::frame::{PeerClose, Violation};
+
+mod upstream;
+
+pub(in crate::socket) use upstream::farewell;
+
+/// Bytes of a close reason: a control frame has 125, and 2 are the code's.
+const MAX_REASON: usize = 123;
+/// A gateway that cannot serve now asks its clients to come back after so many
+/// milliseconds, spread out so that they do not all come at once.
+const RETRY_AFTER: std::ops::Range<u64> = 1_000..5_000;
+
+/// How connections end: the name of the cause, the close code, and who closed. Of codes that a client, a
+/// policy or an upstream chooses, some.
+pub const KINDS: &[(&str, u16, &str)] = &[
+    ("finalized", 1000, "client"),
+    ("closed", 1000, "client"),
+    ("client_closed", 1000, "client"),
+    ("client_closed", 1001, "client"),
+    ("draining", 1001, "gateway"),
+    ("stalled", 1001, "gateway"),
+    ("protocol_error", 1002, "gateway"),
+    ("message_unfinished", 1002, "gateway"),
+    ("eof", 1002, "transport"),
+    ("gone", 1002, "transport"),
+    ("not_utf8", 1007, "gateway"),
+    ("message_too_big", 1009, "gateway"),
+    ("overloaded", 1013, "gateway"),
+    ("rate_limited", 1013, "gateway"),
+    ("handshake_invalid", 4000, "gateway"),
+    ("handshake_timeout", 4000, "gateway"),
+    ("internal_error", 4000, "gateway"),
+    ("denied", 4000, "gateway"),
+    ("denied", 4001, "gateway"),
+    ("denied", 4002, "gateway"),
+    ("denied", 4005, "gateway"),
+    ("denied", 4100, "gateway"),
+    ("ingest_exists", 4002, "gateway"),
+    ("superseded", 4003, "gateway"),
+    ("not_found", 4004, "gateway"),
+    ("policy_denied", 4005, "gateway"),
+    ("upstream_unavailable", 4006, "gateway"),
+    ("policy_failed", 4007, "gateway"),
+    ("idle_timeout", 4008, "gateway"),
+    ("stream_limit", 4009, "gateway"),
+    ("token_expired", 4010, "gateway"),
+    ("resume_refused", 4011, "gateway"),
+    ("auth_unavailable", 4012, "gateway"),
+    ("upstream_closed", 1000, "upstream"),
+    ("upstream_closed", 3000, "upstream"),
+    ("upstream_closed", 4100, "upstream"),
+    ("upstream_refused", 3000, "upstream"),
+    ("upstream_refused", 4100, "upstream"),
+];
+
+/// What a peer is told when its connection ends, and what the log says.
+///
+/// [`Words::of`] is the only map from a cause to these. Only the close stage
+/// can put them on the wire.
+#[derive(Debug)]
+pub struct Words {
+    /// Names the cause in the log; the word of the error frame where there is
+    /// one.
+    pub(super) name: &'static str,
+    close_code: u16,
+    /// The error frame's word, message and advice.
+    error: Option<ErrorWords>,
+    /// The close reason of an end without an error frame.
+    plain: String,
+    /// For the operator only.
+    pub(super) detail: String,
+    /// `client`, `gateway`, `upstream` or `transport`.
+    pub(super) closed_by: &'static str,
+    pub(super) peer: Peer,
+}
+
+#[derive(Debug)]
+struct ErrorWords {
+    code: String,
+    message: String,
+    retryable: bool,
+    retry_after: Option<Duration>,
+}
+
+impl Words {
+    /// The close codes of `ingest.v1`, in the order of its table.
+    #[must_use]
+    pub fn of(cause: &Cause) -> Self {
+        match cause {
+            Cause::Finalized => Self::plain("finalized", 1000, "finalized", "client"),
+            Cause::ClientDone => Self::plain("closed", 1000, "closed", "client"),
+            Cause::ClientClosed(close) => client_closed(close.as_ref()),
+            Cause::Draining => Self::error(1001, "draining", "the gateway is shutting down", true)
+                .retry_after(jittered(RETRY_AFTER)),
+            Cause::Violation(violation) => violated(*violation),
+            Cause::Overloaded => Self::error(1013, "overloaded", "the gateway is overloaded", true)
+                .retry_after(jittered(RETRY_AFTER)),
+            Cause::ShareUsedUp => Self::error(
+                1013,
+                "overloaded",
+                "this client has as many connections as it may have",
+                true,
+            )
+            .retry_after(jittered(RETRY_AFTER)),
+            Cause::NoMemory(refused) => {
+                let message = match refused {
+                    NoMemory::Full => "the gateway is overloaded",
+                    NoMemory::Share => "this client makes the gateway hold too much",
+                };
+                Self::error(1013, "overloaded", message, true)
+                    .retry_after(jittered(RETRY_AFTER))
+                    .detail(refused.to_string())
+            }
+            Cause::RateLimited(TooMany(wait)) => {
+                Self::error(1013, "rate_limited", "too many attempts", true).retry_after(*wait)
+            }
+            Cause::HandshakeInvalid(why) => Self::error(
+                4000,
+                "handshake_invalid",
+                format!("Handshake invalid: {why}"),
+                false,
+            ),
+            Cause::HandshakeTimeout => Self::error(
+                4000,
+                "handshake_timeout",
+                "no handshake was received in time",
+                false,
+            ),
+            Cause::Internal => Self::error(4000, "internal_error", "Internal error", true),
+            Cause::PredecessorStays => {
+                Self::error(4002, "ingest_exists", "Ingest already active", true).detail(
+                    "the connection that was evicted did not end within the admission timeout",
+                )
+            }
+            Cause::Evicted(rejection) => denied("superseded", rejection),
+            Cause::NotFound => Self::error(4004, "not_found", "no such route", false),
+            Cause::Denied(rejection) => denied("denied", rejection),
+            Cause::UpstreamClosed(error) => upstream::closed(error),
+            Cause::UpstreamEnded(close) => upstream::ended(close),
+            Cause::UpstreamSlow => Self::error(
+                4006,
+                "upstream_unavailable",
+                "the upstream did not open in time",
+                true,
+            ),
+            Cause::UpstreamStalled => Self::error(
+                4006,
+                "upstream_unavailable",
+                "the upstream takes nothing any more",
+                true,
+            ),
+            Cause::UpstreamLost(lost) => {
+                Self::error(4006, "upstream_unavailable", lost.public.clone(), true)
+                    .detail(format!("{:#}", lost.detail))
+            }
+            Cause::OriginDenied => Self::error(
+                4005,
+                "policy_denied",
+                "web pages of this origin may not connect",
+                false,
+            ),
+            Cause::PolicyFailed { policy, detail } => {
+                let message = match policy {
+                    Some(policy) => format!("policy {policy} failed"),
+                    None => "admission took too long".to_owned(),
+                };
+                Self::error(4007, "policy_failed", message, true).detail(detail.clone())
+            }
+            Cause::Idle => Self::error(
+                4008,
+                "idle_timeout",
+                "nothing was received for too long",
+                true,
+            ),
+            Cause::ResumeRefused => Self::error(
+                4011,
+                "resume_refused",
+                "this stream cannot be resumed: start afresh",
+                false,
+            ),
+            Cause::Resumed => Self::error(
+                4003,
+                "superseded",
+                "the stream goes on over another connection",
+                false,
+            ),
+            Cause::StreamLimit(limit) => stream_limit(*limit),
+            Cause::TokenExpired => Self::error(4010, "token_expired", "the token expired", false),
+            Cause::AuthUnavailable => Self::error(
+                4012,
+                "auth_unavailable",
+                "the token cannot be checked at the moment",
+                true,
+            ),
+            // The client does not read: there is no use in an error frame that
+            // would have to wait behind what it has not read.
+            Cause::Stalled => Self::plain("stalled", 1001, "the client does not read", "gateway")
+                .peer(Peer::Stalled),
+            Cause::Eof => Self::plain(
+                "eof",
+                1002,
+                "the connection ended without a Close",
+                "transport",
+            )
+            .peer(Peer::Gone),
+            Cause::Gone(error) => Self::plain("gone", 1002, "the transport broke", "transport")
+                .detail(error.to_string())
+                .peer(Peer::Gone),
+        }
+    }
+
+    /// The close code: one that RFC 6455, section 7.4, lets onto the wire.
+    #[must_use]
+    pub fn close_code(&self) -> u16 {
+        self.close_code
+    }
+
+    /// The TEXT message that comes before the Close; `None` where the Close
+    /// comes alone.
+    #[must_use]
+    pub fn error_frame(&self, session_id: &str) -> Option<Vec<u8>> {
+        let ErrorWords {
+            code,
+            message,
+            retryable,
+            retry_after,
+        } = self.error.as_ref()?;
+        let message = HostMessage::error(
+            code,
+            message,
+            self.close_code,
+            *retryable,
+            *retry_after,
+            session_id,
+        );
+        Some(message.to_json())
+    }
+
+    /// The close reason, cut at a character to what a control frame holds.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let reason = self
+            .error
+            .as_ref()
+            .map_or(&self.plain, |error| &error.message);
+        text::clip(reason, MAX_REASON)
+    }
+
+    /// A refusal or failure of the gateway's own.
+    fn error(
+        close_code: u16,
+        code: &'static str,
+        message: impl Into<String>,
+        retryable: bool,
+    ) -> Self {
+        Self {
+            name: code,
+            close_code,
+            error: Some(ErrorWords {
+                code: code.to_owned(),
+                message: message.into(),
+                retryable,
+                retry_after: None,
+            }),
+            plain: String::new(),
+            detail: String::new(),
+            closed_by: "gateway",
+            peer: Peer::Speaking,
+        }
+    }
+
+    /// An end without an error frame.
+    fn plain(
+        name: &'static str,
+        close_code: u16,
+        reason: impl Into<String>,
+        closed_by: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            close_code,
+            error: None,
+            plain: reason.into(),
+            detail: String::new(),
+            closed_by,
+            peer: Peer::Speaking,
+        }
+    }
+
+    fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    fn retry_after(mut self, after: Duration) -> Self {
+        if let Some(error) = &mut self.error {
+            error.retry_after = Some(after);
+        }
+        self
+    }
+
+    fn peer(mut self, peer: Peer) -> Self {
+        self.peer = peer;
+        self
+    }
+}
+
+/// The client's code goes back to it; a Close without one is answered 1000.
+fn client_closed(close: Option<&PeerClose>) -> Words {
+    let (code, reason) = close.map_or((1000, ""), |close| (close.code, close.reason.as_str()));
+    Words::plain("client_closed", code, reason, "client").peer(Peer::Closed)
+}
+
+fn denied(name: &'static str, rejection: &base::rejection::Rejection) -> Words {
+    Words {
+        name,
+        close_code: rejection.close_code,
+        error: Some(ErrorWords {
+            code: rejection.code.clone(),
+            message: rejection.message.clone(),
+            retryable: rejection.retryable,
+            retry_after: rejection.retry_after,
+        }),
+        plain: String::new(),
+        detail: rejection.code.clone(),
+        closed_by: "gateway",
+        peer: Peer::Speaking,
+    }
+}
+
+fn stream_limit(limit: StreamLimit) -> Words {
+    let (message, retryable) = match limit {
+        StreamLimit::TooFast => ("audio comes faster than this route allows", false),
+        // A new stream may go on where this one ended.
+        StreamLimit::TooLong => ("the stream is longer than this route allows", true),
+    };
+    Words::error(4009, "stream_limit", message, retryable)
+}
+
+fn violated(violation: Violation) -> Words {
+    let name = match violation {
+        Violation::Protocol(_) => "protocol_error",
+        Violation::Unfinished => "message_unfinished",
+        Violation::NotUtf8 => "not_utf8",
+        Violation::TooBig => "message_too_big",
+    };
+    let code = violation.close_code();
+    Words::plain(name, code, violation.to_string(), "gateway").peer(Peer::Lost)
+}
+
+fn jittered(milliseconds: std::ops::Range<u64>) -> Duration {
+    Duration::from_millis(fastrand::u64(milliseconds))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,32 @@
+//! Telling the policies how a connection ended.
+
+use std::sync::Arc;
+
+use crate::routes::Route;
+use policy::Record;
+use policy::ending::Ending;
+use session::registry::Session;
+
+/// What is owed to the policies of a route once one of their kind was asked
+/// about a connection. A connection that is turned away at the door owes none.
+pub struct Report {
+    route: Arc<Route>,
+    session: Arc<Session>,
+}
+
+impl Report {
+    /// What is owed from now on, if anybody wants to know.
+    pub(super) fn owed(route: Option<&Arc<Route>>, session: &Arc<Session>) -> Option<Self> {
+        let route = route.filter(|route| !route.on_close.is_empty())?;
+        Some(Self {
+            route: Arc::clone(route),
+            session: Arc::clone(session),
+        })
+    }
+
+    /// Tells them all, whatever becomes of each.
+    pub(super) async fn send(self, ending: Ending) -> Vec<Record> {
+        let ending = Arc::new(ending);
+        self.route.on_close.tell(&self.session, &ending).await
+    }
+}

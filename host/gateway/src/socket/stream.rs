@@ -1,0 +1,428 @@
+//! Stream: frames go up, messages come down, until something ends it.
+//!
+//! One task drives everything of a connection by polling. The host reads the
+//! client's next frame only when the upstream is ready for it and when there
+//! is room for an answer, so both sides are held back by TCP and neither can
+//! make the host buffer without bound.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::cause::Cause;
+use super::close::{Heard, Peer};
+use super::handshake::{Course, Ready};
+use super::message::{ClientMessage, HostMessage};
+use super::resume::{self, Left};
+use super::watch::Watch;
+use super::wire::Wire;
+use super::{Connection, interrupted};
+use crate::parking::pace::Pace;
+use crate::parking::{Moored, Remembered, Said, Stream};
+use base::lanes::{Charge, NoMemory};
+use base::limits::{Limits, TokenExpiry};
+use session::handshake::Handshake;
+use upstream::{Control, Downward, Link, Presence, Upward};
+use wire::frame::Message;
+
+mod complete;
+mod deadlines;
+mod seal;
+
+use complete::Client;
+use seal::{confirmation, outcome, seal};
+
+/// Messages that are moved before other connections of the thread get a turn.
+const BURST: usize = 64;
+
+/// A connection whose upstream is sealed.
+pub struct Finished {
+    pub(super) connection: Box<Connection>,
+    pub(super) cause: Cause,
+    /// What the client said while its stream was completed.
+    pub(super) heard: Heard,
+    /// What is confirmed to a client that finalized.
+    pub(super) finalized: Option<Vec<u8>>,
+    /// There where the client may come back to ask for that.
+    pub(super) remembered: Option<Remembered>,
+}
+
+/// Relays until the stream ends, and seals its upstream.
+///
+/// In a box, because what a future is given stays in it beside what becomes of that.
+pub async fn relay(ready: Box<Ready>) -> Finished {
+    let Ready {
+        mut connection,
+        handshake,
+        course,
+    } = *ready;
+    let (mut stream, moored) = match course {
+        Course::Runs(stream, moored) => (stream, moored),
+        Course::Complete(bytes) => {
+            return Finished {
+                connection,
+                cause: Cause::Finalized,
+                heard: Heard::of(Peer::Speaking),
+                finalized: Some(confirmation(bytes, handshake.as_ref())),
+                remembered: None,
+            };
+        }
+    };
+    let mut heard = Heard::of(Peer::Speaking);
+    let running = run(
+        &mut connection,
+        handshake.as_ref(),
+        &mut stream,
+        moored.as_ref(),
+        &mut heard,
+    );
+    let cause = running.await;
+    connection.story.stage_ended("stream");
+    stream.bytes += connection.story.bytes_up;
+    let (stream, moored) = match resume::park(&mut connection, stream, moored, &cause) {
+        Left::Ends(stream, moored) => (stream, moored),
+        Left::Parked => {
+            return Finished {
+                connection,
+                cause,
+                heard,
+                finalized: None,
+                remembered: None,
+            };
+        }
+    };
+    let limits = Arc::clone(&connection.limits);
+    let sealing = seal(stream.link, stream.charge, &cause, limits.write_timeout);
+    let sealed = match (&cause, connection.wire()) {
+        (Cause::Finalized | Cause::ClientDone, Some(wire)) => {
+            let client = Client::of(wire, handshake.is_some(), limits.max_discard);
+            Box::pin(client.attend(&mut heard, sealing)).await
+        }
+        _ => sealing.await,
+    };
+    connection.story.stage_ended("seal");
+    let (cause, complete) = outcome(cause, sealed);
+    Finished {
+        connection,
+        cause,
+        heard,
+        finalized: complete.map(|bytes| confirmation(bytes, handshake.as_ref())),
+        remembered: complete.and_then(|bytes| moored?.complete(bytes)),
+    }
+}
+
+/// Waits until the client came back over another connection.
+async fn wanted(moored: Option<&Moored>) {
+    match moored {
+        // In a box, so that a stream which nobody can come back for holds no
+        // memory for it.
+        Some(moored) => Box::pin(moored.wanted()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn run(
+    connection: &mut Connection,
+    handshake: Option<&Handshake>,
+    stream: &mut Stream,
+    moored: Option<&Moored>,
+    heard: &mut Heard,
+) -> Cause {
+    let session = connection.session.clone();
+    let gateway = connection.gateway.clone();
+    let watch = Watch::begin(connection);
+    let Connection {
+        wire,
+        limits,
+        story,
+        ..
+    } = connection;
+    story.streamed = true;
+    let Some(wire) = wire.as_mut() else {
+        return Cause::Internal;
+    };
+    let token_ends = match limits.token_expiry {
+        TokenExpiry::Close => session.expires_in().map(|left| Instant::now() + left),
+        TokenExpiry::Ignore => None,
+    };
+    // Nothing was read while the upstream opened.
+    let held = Input::Held {
+        since: wire.reader.last_received(),
+    };
+    let Stream {
+        link,
+        pace,
+        said,
+        charge,
+        ..
+    } = stream;
+    let mut relay = Relay {
+        wire,
+        link: &mut **link,
+        said,
+        returned: moored,
+        limits,
+        story,
+        json: handshake.is_some(),
+        input: held,
+        upstream_busy_since: None,
+        token_ends,
+        last_ping: Instant::now(),
+        watch,
+        pace,
+        charge,
+        request: session.facts.weight(),
+    };
+    let alarm = sleep_until(relay.next_deadline());
+    let relaying = async {
+        let cause = tokio::select! {
+            biased;
+            cause = relay.run(alarm) => cause,
+            () = wanted(moored) => return Cause::Resumed,
+        };
+        match cause {
+            // In a box, so that a stream which runs holds no memory for its end.
+            Cause::Finalized | Cause::ClientDone => Box::pin(relay.complete(cause, heard)).await,
+            cause => cause,
+        }
+    };
+    tokio::select! {
+        biased;
+        cause = interrupted(&session, &gateway) => cause,
+        cause = relaying => cause,
+    }
+}
+
+/// Whether the host is reading from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    /// It is, and the deadlines on input run.
+    Read,
+    /// It is not, because the upstream or the client is not taking what it is
+    /// given, or the client has sent more than its rate.
+    Held {
+        /// Since when.
+        since: Instant,
+    },
+}
+
+struct Relay<'a> {
+    wire: &'a mut Wire,
+    link: &'a mut dyn Link,
+    /// What the upstream said before this connection had it.
+    said: &'a mut Said,
+    /// A client that sends audio knows from where, and what leads back to its
+    /// stream from now on. There until it does.
+    returned: Option<&'a Moored>,
+    limits: &'a Limits,
+    story: &'a mut super::Story,
+    /// Whether TEXT is a message of `ingest.v1`.
+    json: bool,
+    input: Input,
+    /// Since when the upstream takes nothing, where it does not.
+    upstream_busy_since: Option<Instant>,
+    token_ends: Option<Instant>,
+    last_ping: Instant,
+    /// There only where policies look at frames.
+    watch: Option<Box<Watch>>,
+    pace: &'a mut Pace,
+    /// What the stream makes the gateway hold.
+    charge: &'a mut Charge,
+    /// Bytes of what the client asked with, which is kept.
+    request: usize,
+}
+
+impl Relay<'_> {
+    async fn run(&mut self, alarm: Sleep) -> Cause {
+        tokio::pin!(alarm);
+        std::future::poll_fn(|cx| self.poll(cx, alarm.as_mut())).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, alarm: Pin<&mut Sleep>) -> Poll<Cause> {
+        if let Some(watch) = &mut self.watch
+            && let Poll::Ready(cause) = watch.poll(cx, self.story)
+        {
+            return Poll::Ready(cause);
+        }
+        let moved = self.burst(cx);
+        if let Poll::Ready(Err(cause)) = moved {
+            return Poll::Ready(cause);
+        }
+        let was_full = !self.wire.has_room();
+        if let Err(cause) = self.flush(cx) {
+            return Poll::Ready(cause);
+        }
+        if let Err(refused) = self.weigh() {
+            return Poll::Ready(refused.into());
+        }
+        // Whoever always has more to say waits behind its neighbours. And while
+        // there was no room neither the upstream nor the client was asked for
+        // more, so neither will wake us.
+        if moved.is_ready() || was_full && self.wire.has_room() {
+            cx.waker().wake_by_ref();
+        }
+        self.poll_alarm(cx, alarm)
+    }
+
+    /// Charges what waits in memory.
+    fn weigh(&mut self) -> Result<(), NoMemory> {
+        self.wire.weigh(self.request)?;
+        let watched = self.watch.as_ref().map_or(0, |watch| watch.held());
+        let held = self.link.held() + self.said.bytes() + watched;
+        self.charge.hold(held)
+    }
+
+    /// Moves messages both ways until there are no more; ready where there are
+    /// more than one turn moves.
+    fn burst(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        for _ in 0..BURST {
+            self.pull(cx)?;
+            ready!(self.push(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes what the upstream has for the client, while there is room.
+    fn pull(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
+        while self.wire.has_room() {
+            let next = match self.said.pop() {
+                Some(message) => Poll::Ready(Ok(message)),
+                None => self.link.poll_event(cx),
+            };
+            match next {
+                Poll::Pending => break,
+                Poll::Ready(Err(lost)) => return Err(Cause::UpstreamLost(lost)),
+                Poll::Ready(Ok(Downward::Kept(bytes))) => {
+                    self.wire.writer.text(&HostMessage::kept(bytes).to_json());
+                }
+                Poll::Ready(Ok(Downward::Upstream(presence))) => {
+                    if self.json {
+                        let status = HostMessage::status(match presence {
+                            Presence::Here => "upstream_restored",
+                            Presence::Away => "upstream_lost",
+                        });
+                        self.wire.writer.text(&status.to_json());
+                    }
+                }
+                Poll::Ready(Ok(Downward::Close(close))) => {
+                    return Err(Cause::UpstreamEnded(close));
+                }
+                Poll::Ready(Ok(Downward::Binary(payload))) => {
+                    self.story.bytes_down += payload.len() as u64;
+                    self.wire.writer.binary(&payload);
+                }
+                Poll::Ready(Ok(Downward::Text(text))) => {
+                    self.story.bytes_down += text.len() as u64;
+                    self.wire.writer.text(&text);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one message from the client, if the upstream can take one.
+    fn push(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        let ready = self.link.poll_ready(cx).map_err(Cause::UpstreamLost)?;
+        if ready.is_ready() {
+            self.upstream_busy_since = None;
+        } else {
+            self.upstream_busy_since.get_or_insert_with(Instant::now);
+        }
+        if ready.is_pending() || !self.wire.has_room() || self.pace.rests() {
+            if self.input == Input::Read {
+                self.input = Input::Held {
+                    since: Instant::now(),
+                };
+                if let Some(watch) = &mut self.watch {
+                    watch.holds();
+                }
+            }
+            return Poll::Pending;
+        }
+        if let Input::Held { since } = self.input {
+            self.input = Input::Read;
+            self.wire.reader.resume(since.elapsed());
+            if let Some(watch) = &mut self.watch {
+                watch.reads();
+            }
+        }
+        let message = ready!(self.wire.reader.poll_next(cx)).map_err(Cause::from)?;
+        Poll::Ready(self.handle(message))
+    }
+
+    /// Passes on what was gathered for either side, before waiting for more.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
+        if let Poll::Ready(Err(lost)) = self.link.poll_flush(cx) {
+            return Err(Cause::UpstreamLost(lost));
+        }
+        self.wire.write_some(cx);
+        Ok(())
+    }
+
+    fn handle(&mut self, message: Message) -> Result<(), Cause> {
+        if let Some(watch) = &mut self.watch {
+            watch.saw(&message);
+        }
+        if let Message::Binary(payload) | Message::Text(payload) = &message {
+            self.pace.spend(payload.len());
+        }
+        match message {
+            Message::Binary(payload) => {
+                if let Some(moored) = self.returned.take() {
+                    moored.token_is_known();
+                }
+                self.story.bytes_up += payload.len() as u64;
+                let pace = self.pace.takes(payload.len());
+                // What came in time is taken all the same.
+                self.link.start_send(Upward::Binary(payload));
+                pace.map_err(Cause::StreamLimit)?;
+            }
+            Message::Text(text) if self.json => return self.handle_json(text),
+            Message::Text(text) => self.link.start_send(Upward::Text(text)),
+            Message::Ping(payload) => self.wire.writer.pong(&payload),
+            Message::Pong(_) => {}
+            Message::Close(close) => return Err(Cause::ClientClosed(close)),
+        }
+        Ok(())
+    }
+
+    fn handle_json(&mut self, text: bytes::Bytes) -> Result<(), Cause> {
+        match ClientMessage::parse(&text) {
+            ClientMessage::Ping => self.answer(&HostMessage::pong()),
+            ClientMessage::Pong => {}
+            ClientMessage::Pause => {
+                self.story.pauses += 1;
+                self.pauses(true);
+                self.link.start_send(Upward::Control(Control::Pause));
+                self.answer(&HostMessage::status("paused"));
+            }
+            ClientMessage::Resume => {
+                self.pauses(false);
+                self.link.start_send(Upward::Control(Control::Resume));
+                self.answer(&HostMessage::status("resumed"));
+            }
+            ClientMessage::Finalize => return Err(Cause::Finalized),
+            ClientMessage::Close => return Err(Cause::ClientDone),
+            ClientMessage::Unknown => {
+                self.story.unknown_messages += 1;
+                self.link.start_send(Upward::Text(text));
+            }
+        }
+        Ok(())
+    }
+
+    fn pauses(&mut self, paused: bool) {
+        if let Some(watch) = &mut self.watch {
+            watch.paused(paused);
+        }
+    }
+
+    fn answer(&mut self, message: &HostMessage<'_>) {
+        self.wire.writer.text(&message.to_json());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! Verifying a token: RFC 7515 (JWS), RFC 7519 (JWT) and the advice of RFC 8725.
+//!
+//! Signatures are `jsonwebtoken`'s business. Header and claims are read here,
+//! once each, because its own validation lets an `aud` or `iss` of the wrong
+//! JSON type pass as if it were absent.
+
+use std::time::SystemTime;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::claims::ClaimsSet;
+use super::load::MOST_TRIED;
+use super::{Claims, Key, KeyFile, KeySet, Keys};
+
+/// Bytes of a token at most. The longest that are in use carry a certificate
+/// or some dozens of groups, and stay under half of it.
+const MAX_TOKEN: usize = 16 * 1024;
+
+/// Why a token is refused. The cases are those of the policy contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenError {
+    /// The client sent no token.
+    #[error("token missing")]
+    Missing,
+    /// It is not a JWT, or one that has no `exp`, or names extensions that
+    /// must be understood and are not.
+    #[error("token malformed")]
+    Malformed,
+    /// The signature does not fit, or the algorithm is not the key's.
+    #[error("token signature invalid")]
+    BadSignature,
+    /// `exp` is past, leeway included.
+    #[error("token expired")]
+    Expired,
+    /// `nbf` lies ahead, leeway included.
+    #[error("token not valid yet")]
+    NotYetValid,
+    /// `iss` is absent or not one that the key set allows.
+    #[error("token issuer not accepted")]
+    WrongIssuer,
+    /// `aud` is absent or not one that the key set allows, or there although
+    /// the key set allows none.
+    #[error("token audience not accepted")]
+    WrongAudience,
+    /// The token names a key that the set does not have.
+    #[error("token signed with an unknown key")]
+    UnknownKey,
+    /// The keys could not be had. Says nothing about the token.
+    #[error("keys to verify tokens unavailable")]
+    Unavailable,
+}
+
+/// What matters of a token's header (RFC 7515 section 4.1). Whatever else is
+/// there is ignored: keys that a token brings along (`jwk`, `x5c`) or points
+/// to (`jku`, `x5u`) above all. A member that is there twice is an error.
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    #[serde(default, deserialize_with = "present")]
+    kid: Option<String>,
+    /// Extensions that must be understood. None is.
+    #[serde(default, deserialize_with = "present")]
+    crit: Option<IgnoredAny>,
+}
+
+/// Unlike a plain `Option`, takes an explicit `null` for a value of the wrong
+/// type.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+impl KeySet {
+    /// Verifies a token, which must be free of surrounding white space.
+    ///
+    /// # Errors
+    /// [`TokenError`] for every token that is not in order in all respects.
+    pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        self.verify_at(token, now.as_secs())
+    }
+
+    /// [`KeySet::verify`] at a given time, in seconds since 1970.
+    pub fn verify_at(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
+        if token.is_empty() {
+            return Err(TokenError::Missing);
+        }
+        if self.file.as_ref().is_some_and(KeyFile::is_gone) {
+            return Err(TokenError::Unavailable);
+        }
+        if token.len() > MAX_TOKEN {
+            return Err(TokenError::Malformed);
+        }
+        let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
+        let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed)?;
+        if payload.contains('.') {
+            return Err(TokenError::Malformed);
+        }
+        let header: Header = read(header)?;
+        if header.crit.is_some() {
+            return Err(TokenError::Malformed);
+        }
+        let algorithm = algorithm(&header.alg).ok_or(TokenError::BadSignature)?;
+        self.check_signature(header.kid.as_deref(), algorithm, message, signature)?;
+        self.check_claims(read(payload)?, now)
+    }
+
+    /// The algorithm must be the one that the key is for. It is then one that
+    /// the operator allows, because keys for any other were not taken into the
+    /// set.
+    ///
+    /// `kid` is compared with the names of the keys and is used for nothing
+    /// else. A token without one may be signed by any key of the set that is
+    /// made for its algorithm: issuers of a single key often leave it out.
+    fn check_signature(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+        message: &str,
+        signature: &str,
+    ) -> Result<(), TokenError> {
+        let of_its_kind = |key: &&Key| key.algorithm() == algorithm;
+        let signed_by = |key: &Key| key.signed(message, signature);
+        let fits = match (&self.keys, kid) {
+            (Keys::Unnamed(keys), _) => {
+                let mut keys = keys.iter().filter(of_its_kind).take(MOST_TRIED);
+                keys.any(signed_by)
+            }
+            (Keys::Set(keys), None) => {
+                let keys = keys.iter().map(|named| &named.key);
+                keys.filter(of_its_kind).take(MOST_TRIED).any(signed_by)
+            }
+            (Keys::Set(keys), Some(kid)) => {
+                let mut named = keys
+                    .iter()
+                    .filter(|named| named.id.as_deref() == Some(kid))
+                    .map(|named| &named.key)
+                    .peekable();
+                if named.peek().is_none() {
+                    return Err(TokenError::UnknownKey);
+                }
+                named.filter(of_its_kind).take(MOST_TRIED).any(signed_by)
+            }
+        };
+        if fits {
+            Ok(())
+        } else {
+            Err(TokenError::BadSignature)
+        }
+    }
+
+    fn check_claims(&self, claims: ClaimsSet, now: u64) -> Result<Claims, TokenError> {
+        let claim = |name: &str| claims.0.get(name);
+        let expires_at = claim("exp")
+            .and_then(seconds)
+            .ok_or(TokenError::Malformed)?;
+        let accepted_until = expires_at.saturating_add(self.leeway_seconds);
+        if now >= accepted_until {
+            return Err(TokenError::Expired);
+        }
+        if let Some(not_before) = claim("nbf") {
+            let not_before = seconds(not_before).ok_or(TokenError::Malformed)?;
+            if now.saturating_add(self.leeway_seconds) < not_before {
+                return Err(TokenError::NotYetValid);
+            }
+        }
+        let issuer = claim("iss").and_then(Value::as_str);
+        if !self.issuers.is_empty()
+            && !issuer.is_some_and(|iss| self.issuers.iter().any(|i| i == iss))
+        {
+            return Err(TokenError::WrongIssuer);
+        }
+        match claim("aud") {
+            None if self.audiences.is_empty() => {}
+            // RFC 7519 section 4.1.3: who does not find itself in a token's
+            // audience must refuse it. A key set without audiences finds
+            // itself in none.
+            Some(audience) if names_one_of(audience, &self.audiences) => {}
+            _ => return Err(TokenError::WrongAudience),
+        }
+        Ok(Claims::new(claims, expires_at, accepted_until))
+    }
+}
+
+/// The algorithm of that exact name. `none` is not a name that exists here, in
+/// any spelling.
+fn algorithm(name: &str) -> Option<Algorithm> {
+    match name {
+        "HS256" => Some(Algorithm::HS256),
+        "RS256" => Some(Algorithm::RS256),
+        "ES256" => Some(Algorithm::ES256),
+        "EdDSA" => Some(Algorithm::EdDSA),
+        _ => None,
+    }
+}
+
+fn read<T: DeserializeOwned>(part: &str) -> Result<T, TokenError> {
+    let json = URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| TokenError::Malformed)?;
+    // Serde would take an array, too, for a struct: its values in order.
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err(TokenError::Malformed);
+    }
+    serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)
+}
+
+/// A `NumericDate` (RFC 7519 section 2) in whole seconds: any JSON number, and
+/// nothing but a number. One before 1970 is as past as 1970 itself.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a date out of range is clamped, and parts of a second are cut"
+)]
+pub(super) fn seconds(value: &Value) -> Option<u64> {
+    value
+        .as_u64()
+        .or_else(|| value.as_f64().map(|date| date as u64))
+}
+
+/// `aud` is one string, or a list of strings.
+fn names_one_of(audience: &Value, accepted: &[String]) -> bool {
+    match audience {
+        Value::String(one) => accepted.contains(one),
+        Value::Array(list) => {
+            list.iter().all(Value::is_string)
+                && list
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .any(|one| accepted.iter().any(|a| a == one))
+        }
+        _ => false,
+    }
+}

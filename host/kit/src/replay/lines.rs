@@ -1,0 +1,63 @@
+//! Reading a record, one line at a time: a record is as long as its disk lets
+//! it be.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::iter::Enumerate;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use policy::record::{Line, VERSION};
+
+/// The lines of one file, in order.
+pub(super) struct Lines {
+    file: PathBuf,
+    lines: Enumerate<std::io::Lines<BufReader<File>>>,
+}
+
+/// All that lines of every version have.
+#[derive(Deserialize)]
+struct Versioned {
+    v: u32,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LineError {
+    #[error("it has the form {0}, and this sluice reads {VERSION}: use the one that wrote it")]
+    Version(u32),
+    #[error("it is not a decision: {0}")]
+    Form(serde_json::Error),
+    #[error("it cannot be read: {0}")]
+    Disk(std::io::Error),
+}
+
+impl Lines {
+    pub(super) fn of(file: &Path) -> anyhow::Result<Self> {
+        let opened =
+            File::open(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        Ok(Self {
+            file: file.to_owned(),
+            lines: BufReader::new(opened).lines().enumerate(),
+        })
+    }
+}
+
+impl Iterator for Lines {
+    type Item = anyhow::Result<Line>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (before, text) = self.lines.next()?;
+        let line = text.map_err(LineError::Disk).and_then(|text| read(&text));
+        Some(line.with_context(|| format!("{}:{}", self.file.display(), before + 1)))
+    }
+}
+
+fn read(text: &str) -> Result<Line, LineError> {
+    let Versioned { v } = serde_json::from_str(text).map_err(LineError::Form)?;
+    if v != VERSION {
+        return Err(LineError::Version(v));
+    }
+    serde_json::from_str(text).map_err(LineError::Form)
+}

@@ -1,0 +1,201 @@
+//! `sluice policy test`: every case of a project's fixtures.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, ensure};
+
+use super::fixture::{self, Case, Expect, Verdict as Expected};
+use super::subject::Subject;
+use super::trial::{Trial, Verdict};
+use crate::arguments::TestArgs;
+use base::rejection::Rejection;
+use policy::Failure;
+use policy::engine::Engine;
+
+/// Runs `sluice policy test`, and says what differs.
+///
+/// # Errors
+/// Where nothing can be tried: the policy does not build or load, a file of
+/// cases has mistakes.
+pub async fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
+    let files = files(args)?;
+    let fixtures = files
+        .into_iter()
+        .map(|file| Ok((fixture::load(&file)?, file)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let subject = Subject::load(&args.subject, Engine::new()?).await?;
+    let (mut passed, mut failed) = (0, 0);
+    for (cases, file) in fixtures {
+        println!("{}", file.display());
+        for case in &cases {
+            let differences = differences(&subject, case)
+                .await
+                .with_context(|| format!("{}: case \"{}\"", file.display(), case.name))?;
+            if differences.is_empty() {
+                passed += 1;
+                println!("  ok    {}", case.name);
+            } else {
+                failed += 1;
+                println!("  FAIL  {}", case.name);
+                for line in differences {
+                    println!("          {line}");
+                }
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The files that are named, or those in the project's folder `tests`.
+fn files(args: &TestArgs) -> anyhow::Result<Vec<PathBuf>> {
+    if !args.files.is_empty() {
+        return Ok(args.files.clone());
+    }
+    let folder = args.subject.project.join("tests");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .with_context(|| format!("there are no cases: {} cannot be read", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| is_toml(path))
+        .collect();
+    files.sort();
+    ensure!(
+        !files.is_empty(),
+        "there are no cases: {} has no .toml file",
+        folder.display()
+    );
+    Ok(files)
+}
+
+fn is_toml(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "toml")
+}
+
+/// How what came of a case differs from what it expects, in lines.
+async fn differences(subject: &Subject, case: &Case) -> anyhow::Result<Vec<String>> {
+    let trial = Trial::of(subject, case).await?;
+    let mut lines = compare(&case.expect, &trial, &subject.name);
+    if !lines.is_empty() {
+        lines.extend(trial.log.iter().map(|line| format!("log: {line}")));
+    }
+    if let Verdict::Failed(Failure::Limit(limit)) = &trial.verdict {
+        lines.push(format!(
+            "the limit of {limit} is in [policies.{}] of the configuration",
+            subject.name
+        ));
+    }
+    Ok(lines)
+}
+
+fn compare(expect: &Expect, trial: &Trial, policy: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !is_met(&expect.verdict, &trial.verdict) {
+        lines.push(format!("expected {}", shown(&expect.verdict)));
+        lines.push(format!("but was  {}", trial.verdict));
+    }
+    let connection = &trial.scene.connection;
+    for (name, wanted) in &expect.attributes {
+        let left = connection.session().facts.attribute(name);
+        if left.as_ref() != Some(wanted) {
+            let left = left.map_or_else(|| "not there".to_owned(), |left| format!("\"{left}\""));
+            lines.push(format!("the attribute {name} is {left}, not \"{wanted}\""));
+        }
+    }
+    for key in &expect.holds {
+        if !trial.scene.world.holds(connection, key) {
+            lines.push(format!("the connection does not hold the key \"{key}\""));
+        }
+    }
+    for (key, wanted) in &expect.counters {
+        let stands = trial.scene.world.counter(policy, key);
+        if stands != *wanted {
+            lines.push(format!(
+                "the counter {key} stands at {stands}, not at {wanted}"
+            ));
+        }
+    }
+    for id in &expect.evicts {
+        let evicted =
+            trial.scene.others.iter().any(|other| {
+                *other.session().facts.session_id == **id && other.session().is_evicted()
+            });
+        if !evicted {
+            lines.push(format!("the session {id} was not evicted"));
+        }
+    }
+    for text in &expect.log {
+        if !trial.log.iter().any(|line| line.contains(text)) {
+            lines.push(format!("nothing in the log says \"{text}\""));
+        }
+    }
+    lines
+}
+
+fn is_met(expected: &Expected, verdict: &Verdict) -> bool {
+    match (expected, verdict) {
+        (Expected::Accept, Verdict::Accept) => true,
+        (Expected::Reject { code, .. }, Verdict::AuthUnavailable) => code == "auth_unavailable",
+        (Expected::ConfigError(text), Verdict::ConfigError(complaint)) => complaint.contains(text),
+        (
+            Expected::Reject {
+                code,
+                close_code,
+                message,
+                retryable,
+                retry_after_ms,
+            },
+            Verdict::Reject(rejection),
+        ) => {
+            let Rejection { retry_after, .. } = rejection;
+            *code == rejection.code
+                && close_code.is_none_or(|wanted| wanted == rejection.close_code)
+                && message
+                    .as_ref()
+                    .is_none_or(|wanted| *wanted == rejection.message)
+                && retryable.is_none_or(|wanted| wanted == rejection.retryable)
+                && retry_after_ms.is_none_or(|wanted| {
+                    retry_after.is_some_and(|after| after.as_millis() == u128::from(wanted))
+                })
+        }
+        _ => false,
+    }
+}
+
+fn shown(expected: &Expected) -> String {
+    match expected {
+        Expected::Accept => "accept".to_owned(),
+        Expected::ConfigError(text) => format!("config error: …{text}…"),
+        Expected::Reject {
+            code,
+            close_code,
+            message,
+            retryable,
+            retry_after_ms,
+        } => {
+            let mut shown = format!("reject {code}");
+            if let Some(close_code) = close_code {
+                shown.push_str(&format!(" ({close_code})"));
+            }
+            if let Some(message) = message {
+                shown.push_str(&format!(" \"{message}\""));
+            }
+            if let Some(retryable) = retryable {
+                shown.push_str(if *retryable {
+                    ", may be tried again"
+                } else {
+                    ", final"
+                });
+            }
+            if let Some(after) = retry_after_ms {
+                shown.push_str(&format!(", retry after {after} ms"));
+            }
+            shown
+        }
+    }
+}

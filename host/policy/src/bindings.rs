@@ -1,0 +1,74 @@
+//! Generated from `wit/policy.wit`; nothing else is in this file.
+//!
+//! The imports are generated once; each exported hook has a small world of its
+//! own and shares the types of the imports.
+
+#![allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    reason = "generated code answers to its generator"
+)]
+
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "imports",
+    with: {
+        "sluice:policy/connection.facts": crate::imports::FactsHandle,
+        "sluice:policy/jwt.claims": keys::Claims,
+        "sluice:policy/sessions.holder": session::registry::Holder,
+        "sluice:policy/frames.window": crate::imports::WindowHandle,
+        "sluice:policy/endings.ending": crate::imports::EndingHandle,
+    },
+    imports: { default: trappable },
+});
+
+/// The hook `on-connect`.
+pub mod connect {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "connect-policy",
+        with: { "sluice:policy": crate::bindings::sluice::policy },
+        exports: { default: async },
+    });
+}
+
+/// The hook `on-handshake`.
+pub mod handshake {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "handshake-policy",
+        with: { "sluice:policy": crate::bindings::sluice::policy },
+        exports: { default: async },
+    });
+}
+
+/// The hook `on-frames`.
+pub mod frames {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "frames-policy",
+        with: { "sluice:policy": crate::bindings::sluice::policy },
+        exports: { default: async },
+    });
+}
+
+/// The hook `on-close`.
+pub mod close {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "close-policy",
+        with: { "sluice:policy": crate::bindings::sluice::policy },
+        exports: { default: async },
+    });
+}
+
+/// The hook `lifecycle`.
+pub mod configured {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "configured-policy",
+        with: { "sluice:policy": crate::bindings::sluice::policy },
+        exports: { default: async },
+    });
+}

@@ -1,0 +1,352 @@
+//! Quarantine: a policy that keeps breaking is left alone for a while, so that it does not cost
+//! every connection its whole time limit.
+//!
+//! Quarantine is one more way to fail, and means what every failure of the policy means: where it
+//! fails closed the connection is refused. So it must never be one client's doing. It begins when
+//! the calls of so many *different clients* have failed one after the other, and nobody else had an
+//! answer in between. A client counts once, however many connections it opens and whatever it sends
+//! on them; [`Client`] says how clients are told apart. One good answer starts the count again.
+//!
+//! When the time is over, one call after the other finds out how the policy is, each for another
+//! client. A client whose call fails then, or is its own fault, is not asked for again, so that it
+//! cannot keep the policy away either.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Answer, Failure};
+use base::metrics;
+use session::registry::Client;
+
+/// When to begin, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quarantine {
+    /// Different clients in a row whose calls fail.
+    pub after: usize,
+    /// How long; zero is never.
+    pub lasts: Duration,
+}
+
+/// Counts the failures of one policy.
+pub struct Breaker {
+    policy: Arc<str>,
+    quarantine: Quarantine,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// It is asked.
+    Well {
+        /// The clients whose calls failed since it last answered.
+        failed: Vec<Client>,
+    },
+    /// It is not, until then.
+    Away { until: Instant },
+    /// The time is over.
+    Probed(Probes),
+}
+
+/// How finding out goes.
+struct Probes {
+    /// A call is under way; others are not made.
+    under_way: bool,
+    /// The clients whose calls failed.
+    failed: Vec<Client>,
+    /// Clients whose calls said nothing about the policy, the last ones.
+    excused: VecDeque<Client>,
+}
+
+/// Clients that are remembered whose probes said nothing.
+const MAX_EXCUSED: usize = 64;
+
+/// A call that may be made. Dropping it says nothing about the policy.
+pub struct Try<'a> {
+    breaker: &'a Breaker,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Ordinary,
+    Probe,
+}
+
+impl Breaker {
+    /// For a policy that is well.
+    #[must_use]
+    pub fn new(policy: Arc<str>, quarantine: Quarantine) -> Self {
+        Self {
+            policy,
+            quarantine,
+            state: Mutex::new(State::Well { failed: Vec::new() }),
+        }
+    }
+
+    /// Asks whether a call may be made for this client now.
+    ///
+    /// # Errors
+    /// [`Failure::Quarantined`]
+    pub fn enter(&self, client: impl FnOnce() -> Client) -> Result<Try<'_>, Failure> {
+        let mut state = self.lock();
+        let kind = match &mut *state {
+            State::Well { .. } => Kind::Ordinary,
+            State::Away { until } if Instant::now() >= *until => {
+                *state = State::Probed(Probes {
+                    under_way: true,
+                    failed: Vec::new(),
+                    excused: VecDeque::new(),
+                });
+                Kind::Probe
+            }
+            State::Probed(probes) if !probes.under_way && probes.may_be_for(client()) => {
+                probes.under_way = true;
+                Kind::Probe
+            }
+            State::Away { .. } | State::Probed(_) => return Err(Failure::Quarantined),
+        };
+        Ok(Try {
+            breaker: self,
+            kind,
+        })
+    }
+
+    fn failed(&self, kind: Kind, client: Client, failure: &Failure) {
+        let Quarantine { after, lasts } = self.quarantine;
+        if lasts.is_zero() {
+            return;
+        }
+        let mut state = self.lock();
+        let failed = match &mut *state {
+            State::Well { failed } => failed,
+            State::Probed(probes) if kind == Kind::Probe => {
+                probes.under_way = false;
+                &mut probes.failed
+            }
+            // A call that began before the quarantine did.
+            State::Probed(_) | State::Away { .. } => return,
+        };
+        if !failed.contains(&client) {
+            failed.push(client);
+        }
+        let clients = failed.len();
+        if clients >= after {
+            *state = State::Away {
+                until: Instant::now() + lasts,
+            };
+            drop(state);
+            metrics::quarantined(&self.policy);
+            tracing::warn!(
+                policy = &*self.policy,
+                ?lasts,
+                clients,
+                cause = %failure,
+                "quarantined: it fails for one client after the other"
+            );
+        }
+    }
+
+    fn answered(&self, kind: Kind) {
+        let mut state = self.lock();
+        match &mut *state {
+            State::Well { failed } => failed.clear(),
+            State::Probed(_) if kind == Kind::Probe => {
+                *state = State::Well { failed: Vec::new() };
+                drop(state);
+                tracing::info!(policy = &*self.policy, "out of quarantine: it answered");
+            }
+            State::Probed(_) | State::Away { .. } => {}
+        }
+    }
+
+    /// The call was ended by what its client sent.
+    fn excused(&self, kind: Kind, client: impl FnOnce() -> Client) {
+        if kind == Kind::Ordinary {
+            return;
+        }
+        if let State::Probed(probes) = &mut *self.lock() {
+            probes.under_way = false;
+            if probes.excused.len() >= MAX_EXCUSED {
+                probes.excused.pop_front();
+            }
+            probes.excused.push_back(client());
+        }
+    }
+
+    // No state is half changed, so poisoning carries no news.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Probes {
+    fn may_be_for(&self, client: Client) -> bool {
+        !self.failed.contains(&client) && !self.excused.contains(&client)
+    }
+}
+
+impl Try<'_> {
+    /// Says what came of the call for this client. That there was no room for
+    /// it is not the policy's fault.
+    pub fn report(self, result: &Result<Answer, Failure>, client: impl FnOnce() -> Client) {
+        match result {
+            Ok(Answer::Decided(_) | Answer::KeysUnavailable(_)) => self.breaker.answered(self.kind),
+            Ok(Answer::ClientFault(_)) => self.breaker.excused(self.kind, client),
+            Err(failure @ (Failure::Trap(_) | Failure::Limit(_))) => {
+                self.breaker.failed(self.kind, client(), failure);
+            }
+            Err(Failure::Busy | Failure::Quarantined) => {}
+        }
+    }
+}
+
+impl Drop for Try<'_> {
+    /// A probe that nobody waited for is made again.
+    fn drop(&mut self) {
+        if self.kind == Kind::Probe
+            && let State::Probed(probes) = &mut *self.breaker.lock()
+        {
+            probes.under_way = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{ClientFault, Excess, Sent};
+    use crate::{Decision, Limit};
+
+    const LASTS: Duration = Duration::from_secs(10);
+
+    fn breaker(lasts: Duration) -> Breaker {
+        Breaker::new("p".into(), Quarantine { after: 3, lasts })
+    }
+
+    /// A call of the client with this number.
+    fn call(
+        breaker: &Breaker,
+        client: u8,
+        result: &Result<Answer, Failure>,
+    ) -> Result<(), Failure> {
+        let client = || Client::numbered(client);
+        breaker
+            .enter(client)
+            .map(|attempt| attempt.report(result, client))
+    }
+
+    fn trap() -> Result<Answer, Failure> {
+        Err(Failure::Trap("unreachable".to_owned()))
+    }
+
+    fn good() -> Result<Answer, Failure> {
+        Ok(Answer::Decided(Decision::Accept))
+    }
+
+    fn clients_fault() -> Result<Answer, Failure> {
+        Ok(Answer::ClientFault(ClientFault {
+            excess: Excess::Copied,
+            sent: Sent::Request,
+        }))
+    }
+
+    fn put_away(breaker: &Breaker) {
+        for client in 0..3 {
+            call(breaker, client, &trap()).unwrap();
+        }
+        assert_eq!(call(breaker, 9, &good()), Err(Failure::Quarantined));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn different_clients_in_a_row_put_it_away_and_one_good_answer_brings_it_back() {
+        let breaker = breaker(LASTS);
+        put_away(&breaker);
+        tokio::time::advance(LASTS).await;
+        let probe = breaker.enter(|| Client::numbered(9)).unwrap();
+        assert_eq!(call(&breaker, 8, &good()), Err(Failure::Quarantined));
+        probe.report(&good(), || Client::numbered(9));
+        for client in 0..2 {
+            call(&breaker, client, &trap()).unwrap();
+        }
+        call(&breaker, 0, &good()).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_client_never_puts_it_away_nor_do_a_few() {
+        let breaker = breaker(LASTS);
+        for round in 0..100 {
+            call(&breaker, round % 2, &trap()).unwrap();
+            call(&breaker, 0, &Err(Failure::Limit(Limit::Memory))).unwrap();
+        }
+        call(&breaker, 9, &good()).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_a_clients_fault_neither_counts_nor_starts_the_count_again() {
+        let breaker = breaker(LASTS);
+        for client in 0..100 {
+            call(&breaker, client, &clients_fault()).unwrap();
+        }
+        for client in 0..3 {
+            call(&breaker, client, &clients_fault()).unwrap();
+            call(&breaker, client, &trap()).unwrap();
+        }
+        assert_eq!(call(&breaker, 9, &good()), Err(Failure::Quarantined));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probes_that_fail_for_different_clients_put_it_away_again() {
+        let breaker = breaker(LASTS);
+        put_away(&breaker);
+        tokio::time::advance(LASTS).await;
+        put_away(&breaker);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_client_cannot_keep_it_away_by_being_the_one_that_is_probed() {
+        for its_own in [trap(), clients_fault()] {
+            let breaker = breaker(LASTS);
+            put_away(&breaker);
+            tokio::time::advance(LASTS).await;
+            call(&breaker, 0, &its_own).unwrap();
+            for _ in 0..100 {
+                assert_eq!(call(&breaker, 0, &its_own), Err(Failure::Quarantined));
+            }
+            call(&breaker, 9, &good()).unwrap();
+            call(&breaker, 0, &its_own).unwrap();
+            call(&breaker, 9, &good()).unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_nobody_waited_for_is_made_again() {
+        let breaker = breaker(LASTS);
+        put_away(&breaker);
+        tokio::time::advance(LASTS).await;
+        drop(breaker.enter(|| Client::numbered(0)).unwrap());
+        call(&breaker, 0, &good()).unwrap();
+        call(&breaker, 0, &good()).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn good_answers_between_failures_keep_it_in_use() {
+        let breaker = breaker(LASTS);
+        for client in 0..20 {
+            call(&breaker, client, &trap()).unwrap();
+            call(&breaker, client + 100, &trap()).unwrap();
+            call(&breaker, 0, &good()).unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_room_is_not_its_fault_and_no_time_is_no_quarantine() {
+        let busy = breaker(LASTS);
+        let never = breaker(Duration::ZERO);
+        for client in 0..20 {
+            call(&busy, client, &Err(Failure::Busy)).unwrap();
+            call(&never, client, &trap()).unwrap();
+        }
+    }
+}

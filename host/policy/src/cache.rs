@@ -1,0 +1,345 @@
+//! Compiled components on disk, so that a start does not compile again what an
+//! earlier one did.
+//!
+//! # What is trusted, and why
+//!
+//! A compiled component is machine code: whoever can choose its bytes runs
+//! code in the gateway. So an entry is loaded only if the gateway wrote it
+//! itself. Each begins with a keyed digest (HMAC-SHA-256) over its content, the
+//! digest of the component that it was compiled from, and everything about the
+//! engine that matters to the code. The key is made at random, and lies in the
+//! folder; key and folder must belong to the user that the gateway runs as, and
+//! nobody else may even read them. Who can read that key is that user, or root,
+//! and could replace the gateway's own binary or its keys for tokens as well.
+//!
+//! A damaged entry, one of another engine, one that was put there by somebody
+//! else or renamed is removed, and the component is compiled.
+
+use std::fs::{self, File};
+use std::hash::{Hash as _, Hasher};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::hmac;
+use sha2::{Digest as _, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::compile;
+use super::shelf::{Shelf, private_folder};
+use base::text;
+
+/// Entries that are kept.
+const MAX_ENTRIES: usize = 64;
+/// What is signed begins with this, so that the key is good for nothing else.
+const PURPOSE: &[u8] = b"sluice compiled component 1\0";
+const TAG_BYTES: usize = 32;
+const KEY_BYTES: usize = 32;
+
+/// The digest of a component's own bytes.
+pub type Digest = [u8; 32];
+
+/// See the module.
+pub struct Cache {
+    shelf: Shelf,
+    key: hmac::Key,
+    /// Everything about the engine that compiled code depends on.
+    engine: Digest,
+}
+
+impl Cache {
+    /// Opens the cache in a folder, which is made where it is not there.
+    ///
+    /// # Errors
+    /// Where the folder or the key is not the gateway's alone, or cannot be
+    /// made.
+    pub fn open(folder: PathBuf, engine: &Engine) -> io::Result<Self> {
+        private_folder(&folder)?;
+        owned_alone(&folder, &fs::symlink_metadata(&folder)?)?;
+        let key = load_or_make_key(&folder.join("key"))?;
+        let mut hasher = Collect(Sha256::new());
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Ok(Self {
+            shelf: Shelf {
+                folder,
+                extension: "cwasm",
+                most: MAX_ENTRIES,
+            },
+            key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+            engine: hasher.0.finalize().into(),
+        })
+    }
+
+    /// The compiled component, if it is there and the gateway's own.
+    #[must_use]
+    pub fn load(&self, engine: &Engine, component: &Digest) -> Option<Component> {
+        let name = self.entry(component);
+        let entry = self.shelf.read(&name)?;
+        // The keyed digest says that this gateway made it for this engine; the module's
+        // documentation says who else could have.
+        let loaded = self
+            .verified(&entry, component)
+            .map(|code| compile::load(engine, code));
+        let problem = match loaded {
+            Some(Ok(component)) => {
+                self.shelf.used(&name);
+                return Some(component);
+            }
+            Some(Err(error)) => error.to_string(),
+            None => "it is damaged, or not this gateway's".to_owned(),
+        };
+        self.shelf.reject(&name, &problem);
+        None
+    }
+
+    /// Keeps a compiled component, in one step. Where that fails it is compiled
+    /// again another time.
+    pub fn store(&self, component: &Digest, code: &[u8]) {
+        let tag = self.tag(code, component);
+        self.shelf
+            .put(&self.entry(component), &[tag.as_ref(), code]);
+    }
+
+    fn entry(&self, component: &Digest) -> String {
+        let (component, engine) = (text::hex(component), text::hex(&self.engine[..8]));
+        format!("{component}-{engine}")
+    }
+
+    /// The code of an entry, if the gateway wrote it for this component.
+    fn verified<'a>(&self, entry: &'a [u8], component: &Digest) -> Option<&'a [u8]> {
+        let (tag, code) = entry.split_at_checked(TAG_BYTES)?;
+        // In constant time.
+        hmac::verify(&self.key, &self.signed(code, component), tag).ok()?;
+        Some(code)
+    }
+
+    fn tag(&self, code: &[u8], component: &Digest) -> hmac::Tag {
+        hmac::sign(&self.key, &self.signed(code, component))
+    }
+
+    /// All parts but the last have a fixed length.
+    fn signed(&self, code: &[u8], component: &Digest) -> Vec<u8> {
+        let code = Sha256::digest(code);
+        [PURPOSE, &self.engine, component, &code].concat()
+    }
+}
+
+/// A key that is cut short is replaced. A power cut can leave one where the file system had its
+/// name and not its content, and it is good for nothing: all that it had signed is made again.
+fn load_or_make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    match File::open(path) {
+        Ok(file) => {
+            owned_alone(path, &file.metadata()?)?;
+            let mut key = Vec::with_capacity(KEY_BYTES);
+            file.take(KEY_BYTES as u64).read_to_end(&mut key)?;
+            if let Ok(key) = key.try_into() {
+                return Ok(key);
+            }
+            tracing::warn!(
+                key = %path.display(),
+                "the key of compiled components is cut short: a new one is made, and components are compiled again"
+            );
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(_) => {}
+    }
+    make_key(path)
+}
+
+/// Makes a key that is there as a whole or not at all, whatever becomes of the machine.
+fn make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    let mut key = [0; KEY_BYTES];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| io::Error::other("no randomness to be had"))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // Readable by its owner only.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(&key)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    File::open(folder)?.sync_all()?;
+    Ok(key)
+}
+
+fn owned_alone(path: &Path, metadata: &fs::Metadata) -> io::Result<()> {
+    let others = metadata.mode() & 0o077;
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    if ours && others == 0 && !metadata.is_symlink() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} must belong to the gateway's user, and to nobody else: chmod go= it, or remove it",
+        path.display()
+    );
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+}
+
+/// Hashes what is fed to it with SHA-256.
+struct Collect(Sha256);
+
+impl Hasher for Collect {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    const DIGEST: Digest = [7; 32];
+
+    fn compiled(engine: &Engine) -> Vec<u8> {
+        let component = wat::parse_str("(component)").unwrap();
+        engine.precompile_component(&component).unwrap()
+    }
+
+    struct Fixture {
+        folder: tempfile::TempDir,
+        engine: Engine,
+        cache: Cache,
+    }
+
+    fn fixture() -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::default();
+        let cache = Cache::open(folder.path().join("components"), &engine).unwrap();
+        let component = compiled(&engine);
+        cache.store(&DIGEST, &component);
+        Fixture {
+            folder,
+            engine,
+            cache,
+        }
+    }
+
+    impl Cache {
+        fn path(&self, component: &Digest) -> PathBuf {
+            self.shelf.path(&self.entry(component))
+        }
+    }
+
+    impl Fixture {
+        fn loads(&self) -> bool {
+            self.cache.load(&self.engine, &DIGEST).is_some()
+        }
+    }
+
+    #[test]
+    fn what_was_stored_is_loaded_by_a_later_start() {
+        let Fixture { folder, engine, .. } = fixture();
+        let cache = Cache::open(folder.path().join("components"), &engine).unwrap();
+        assert!(cache.load(&engine, &DIGEST).is_some());
+        assert!(cache.load(&engine, &[8; 32]).is_none());
+    }
+
+    #[test]
+    fn a_single_bit_that_changed_is_found_and_the_entry_is_gone() {
+        for at in [0, TAG_BYTES + 1, usize::MAX] {
+            let fixture = fixture();
+            let path = fixture.cache.path(&DIGEST);
+            let mut entry = fs::read(&path).unwrap();
+            let at = at.min(entry.len() - 1);
+            entry[at] ^= 1;
+            fs::write(&path, entry).unwrap();
+            assert!(!fixture.loads() && !path.exists());
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_cut_is_not_loaded() {
+        let fixture = fixture();
+        let path = fixture.cache.path(&DIGEST);
+        for keep in [0, 1, TAG_BYTES, TAG_BYTES + 1] {
+            fixture.cache.store(&DIGEST, &compiled(&fixture.engine));
+            let entry = fs::read(&path).unwrap();
+            fs::write(&path, &entry[..keep]).unwrap();
+            assert!(!fixture.loads());
+        }
+    }
+
+    #[test]
+    fn the_code_of_another_component_is_not_loaded_in_its_place() {
+        let fixture = fixture();
+        let other = fixture.cache.path(&[8; 32]);
+        fs::rename(fixture.cache.path(&DIGEST), &other).unwrap();
+        assert!(fixture.cache.load(&fixture.engine, &[8; 32]).is_none());
+    }
+
+    #[test]
+    fn what_another_gateway_compiled_is_not_loaded() {
+        let (mine, theirs) = (fixture(), fixture());
+        fs::copy(theirs.cache.path(&DIGEST), mine.cache.path(&DIGEST)).unwrap();
+        assert!(!mine.loads());
+    }
+
+    #[test]
+    fn the_code_of_another_engine_has_another_name_and_is_not_loaded() {
+        let fixture = fixture();
+        let mut config = wasmtime::Config::new();
+        config.epoch_interruption(true);
+        let engine = Engine::new(&config).unwrap();
+        let cache = Cache::open(fixture.folder.path().join("components"), &engine).unwrap();
+        assert!(cache.load(&engine, &DIGEST).is_none());
+        fs::copy(fixture.cache.path(&DIGEST), cache.path(&DIGEST)).unwrap();
+        assert!(cache.load(&engine, &DIGEST).is_none());
+    }
+
+    #[test]
+    fn a_folder_or_key_that_others_can_read_is_not_used() {
+        for (name, mode) in [("components", 0o750), ("components/key", 0o640)] {
+            let fixture = fixture();
+            let path = fixture.folder.path().join(name);
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let folder = fixture.folder.path().join("components");
+            let error = Cache::open(folder, &fixture.engine).map(drop).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_a_power_cut_left_short_is_replaced() {
+        for left in [0, 1, KEY_BYTES - 1] {
+            let fixture = fixture();
+            let folder = fixture.folder.path().join("components");
+            let key = fs::read(folder.join("key")).unwrap();
+            fs::write(folder.join("key"), &key[..left]).unwrap();
+            let cache = Cache::open(folder.clone(), &fixture.engine).unwrap();
+            assert!(cache.load(&fixture.engine, &DIGEST).is_none());
+            cache.store(&DIGEST, &compiled(&fixture.engine));
+            let later = Cache::open(folder.clone(), &fixture.engine).unwrap();
+            assert!(later.load(&fixture.engine, &DIGEST).is_some());
+            let mode = fs::metadata(folder.join("key")).unwrap().mode();
+            assert_eq!(mode & 0o077, 0);
+        }
+    }
+
+    #[test]
+    fn what_is_made_is_the_owners_alone() {
+        let fixture = fixture();
+        let folder = fixture.folder.path().join("components");
+        for path in [folder.join("key"), fixture.cache.path(&DIGEST), folder] {
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o077, 0, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn the_entries_are_bounded_in_number() {
+        let fixture = fixture();
+        let component = compiled(&fixture.engine);
+        for n in 0..MAX_ENTRIES + 3 {
+            let mut digest = DIGEST;
+            digest[0] = u8::try_from(n).unwrap();
+            fixture.cache.store(&digest, &component);
+        }
+        let left = fs::read_dir(fixture.folder.path().join("components")).unwrap();
+        // And the key.
+        assert_eq!(left.count(), MAX_ENTRIES + 1);
+    }
+}

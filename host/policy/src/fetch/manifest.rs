@@ -1,0 +1,131 @@
+//! The manifest of an artifact, as far as a policy needs it (OCI image
+//! specification, "Image Manifest"; for the types of layers the "Wasm OCI
+//! Artifact layout" of CNCF's runtime group, and what was in use before it).
+
+use serde::Deserialize;
+
+use base::text;
+
+/// The types of a layer that is a WebAssembly component.
+const LAYERS: [&str; 2] = [
+    "application/wasm",
+    "application/vnd.wasm.content.layer.v1+wasm",
+];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    media_type: String,
+    digest: String,
+    size: u64,
+}
+
+/// Where the component is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Layer {
+    /// SHA-256 in hexadecimal.
+    pub digest: String,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// The one layer of a manifest that is a component.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn layer(manifest: &[u8]) -> Result<Layer, String> {
+    let manifest: Manifest = serde_json::from_slice(manifest)
+        .map_err(|error| format!("its manifest is none: {error}"))?;
+    if manifest.manifests.is_some() {
+        return Err("it is an index of several manifests; one of them is to be named".to_owned());
+    }
+    let layers = manifest.layers.unwrap_or_default();
+    let components: Vec<&Descriptor> = layers
+        .iter()
+        .filter(|layer| LAYERS.contains(&layer.media_type.as_str()))
+        .collect();
+    let [component] = components[..] else {
+        let types: Vec<&str> = layers
+            .iter()
+            .map(|layer| layer.media_type.as_str())
+            .collect();
+        return Err(match components.len() {
+            0 if types.is_empty() => "it has no layers".to_owned(),
+            0 => format!(
+                "its layers are of the types {}",
+                text::clip(&types.join(", "), 300)
+            ),
+            several => format!("it has {several} components"),
+        });
+    };
+    let digest = component.digest.strip_prefix("sha256:").filter(|digest| {
+        digest.len() == 64
+            && digest
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    });
+    let digest = digest.ok_or("its layer has no SHA-256 digest")?;
+    Ok(Layer {
+        digest: digest.to_owned(),
+        size: component.size,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn descriptor(media_type: &str) -> Value {
+        json!({"mediaType": media_type, "digest": format!("sha256:{}", "a".repeat(64)), "size": 7})
+    }
+
+    fn layer_of(layers: &[&str]) -> Result<Layer, String> {
+        let layers: Vec<Value> = layers.iter().map(|layer| descriptor(layer)).collect();
+        layer(&serde_json::to_vec(&json!({"schemaVersion": 2, "layers": layers})).unwrap())
+    }
+
+    #[test]
+    fn the_one_component_among_the_layers_is_found() {
+        for types in [
+            &["application/wasm"][..],
+            &[
+                "text/markdown",
+                "application/vnd.wasm.content.layer.v1+wasm",
+            ],
+        ] {
+            let found = layer_of(types).unwrap();
+            assert_eq!((found.digest, found.size), ("a".repeat(64), 7));
+        }
+    }
+
+    #[test]
+    fn what_has_no_component_or_several_is_told_apart() {
+        for (found, said) in [
+            (layer_of(&[]), "no layers"),
+            (
+                layer_of(&["application/vnd.oci.image.layer.v1.tar+gzip"]),
+                "types application/vnd.oci.image.layer.v1.tar+gzip",
+            ),
+            (layer_of(&["application/wasm"; 2]), "2 components"),
+            (layer(br#"{"manifests": []}"#), "an index"),
+            (layer(b"{}"), "no layers"),
+            (layer(b"[1"), "its manifest is none"),
+            (
+                layer(br#"{"layers": [{"mediaType": "application/wasm", "digest": "sha256:../a", "size": 1}]}"#),
+                "no SHA-256 digest",
+            ),
+        ] {
+            let why = found.unwrap_err();
+            assert!(why.contains(said), "{why}");
+        }
+    }
+}

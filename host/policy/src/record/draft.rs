@@ -1,0 +1,328 @@
+//! From a decision to its line. A draft is made where the decision is; the
+//! line is made of it elsewhere, so that no connection waits for that.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use super::notes::Taken;
+use super::redact::{Redactor, Secrets};
+use super::room::Standing;
+use super::{
+    Comparison, Effect, Ending, FrameKind, Input, Line, Pairs, Role, Stage, VERSION, Verdict,
+    Window,
+};
+use crate::ending;
+use crate::window::{self, Total};
+use crate::{Failure, Question};
+use base::credentials::is_sensitive;
+use session::facts::Facts;
+use session::registry::Session;
+
+/// What is known when a decision is made.
+pub struct Draft {
+    /// The connection.
+    pub session: Arc<Session>,
+    /// The generation of policies that it was accepted with.
+    pub generation: u64,
+    /// The policy's name.
+    pub policy: Arc<str>,
+    /// The digest of its component.
+    pub digest: Option<Arc<str>>,
+    /// What was asked.
+    pub asked: Asked,
+    /// The attributes before the call.
+    pub attributes: Pairs,
+    /// Whether the answer counts.
+    pub role: Role,
+    /// What was answered.
+    pub verdict: Verdict,
+    /// Of a shadow: whether it said the same as who decided.
+    pub compared: Option<Comparison>,
+    /// What was done.
+    pub effect: Effect,
+    /// When it was decided.
+    pub at: SystemTime,
+    /// How long it took.
+    pub took: Duration,
+    /// What the policy asked the gateway.
+    pub taken: Taken,
+}
+
+/// A question that outlives its connection.
+pub enum Asked {
+    /// `on-connect`
+    Connect,
+    /// `on-handshake`
+    Handshake(String),
+    /// `on-frames`
+    Frames(Arc<window::Window>),
+    /// `on-close`
+    Close(Arc<ending::Ending>),
+}
+
+impl From<Question<'_>> for Asked {
+    fn from(question: Question<'_>) -> Self {
+        match question {
+            Question::Connect => Self::Connect,
+            Question::Handshake(text) => Self::Handshake(text.to_owned()),
+            Question::Frames(window) => Self::Frames(Arc::clone(window)),
+            Question::Close(ending) => Self::Close(Arc::clone(ending)),
+        }
+    }
+}
+
+impl Asked {
+    /// The question, to ask it again.
+    #[must_use]
+    pub fn question(&self) -> Question<'_> {
+        match self {
+            Self::Connect => Question::Connect,
+            Self::Handshake(text) => Question::Handshake(text),
+            Self::Frames(window) => Question::Frames(window),
+            Self::Close(ending) => Question::Close(ending),
+        }
+    }
+}
+
+impl From<&Result<crate::Answer, Failure>> for Verdict {
+    fn from(answer: &Result<crate::Answer, Failure>) -> Self {
+        let (decision, keys_unavailable) = match answer {
+            Ok(crate::Answer::Decided(decision)) => (decision, false),
+            Ok(crate::Answer::KeysUnavailable(decision)) => (decision, true),
+            Ok(crate::Answer::ClientFault(fault)) => {
+                let decision = crate::Decision::Reject(fault.rejection());
+                return Self::from(&Ok(crate::Answer::Decided(decision)));
+            }
+            Err(failure) => {
+                return Self::Failed {
+                    failure: failure.word().to_owned(),
+                    detail: failure.to_string(),
+                };
+            }
+        };
+        match decision {
+            crate::Decision::Accept => Self::Accept,
+            crate::Decision::Reject(rejection) => Self::Reject {
+                close_code: rejection.close_code,
+                code: rejection.code.clone(),
+                message: rejection.message.clone(),
+                retryable: rejection.retryable,
+                retry_after_ms: rejection
+                    .retry_after
+                    .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+                keys_unavailable,
+            },
+        }
+    }
+}
+
+impl Draft {
+    /// The line, without a secret in it.
+    #[must_use]
+    pub fn line(self) -> Value {
+        let facts = &self.session.facts;
+        let mut secrets = Secrets::default();
+        // Without the white space that it came with, which no header's or
+        // parameter's own value is.
+        if let Some(token) = facts.token() {
+            secrets.add(&token);
+        }
+        let mut input = input(facts, &self.attributes, &mut secrets);
+        let stage = match self.asked {
+            Asked::Connect => Stage::Connect,
+            Asked::Handshake(text) => {
+                // It was JSON when it was let through; otherwise it is text.
+                let parsed = serde_json::from_str(&text);
+                input.handshake = Some(parsed.unwrap_or(Value::String(text)));
+                Stage::Handshake
+            }
+            Asked::Frames(window) => {
+                input.window = Some(Window::from(&*window));
+                Stage::Frames
+            }
+            Asked::Close(ending) => {
+                input.ending = Some(Ending::from(&*ending));
+                Stage::Close
+            }
+        };
+        let line = Line {
+            v: VERSION,
+            time: jiff::Timestamp::try_from(self.at)
+                .map(|time| time.to_string())
+                .unwrap_or_default(),
+            session: facts.session_id.to_string(),
+            route: facts.route.to_string(),
+            generation: self.generation,
+            policy: self.policy.to_string(),
+            digest: self.digest.map(|digest| digest.to_string()),
+            stage,
+            role: self.role,
+            verdict: self.verdict,
+            compared: self.compared,
+            effect: self.effect,
+            duration_us: micros(self.took),
+            input,
+            calls: self.taken.calls,
+            left_out: self.taken.left_out,
+        };
+        let mut line = serde_json::to_value(line).unwrap_or_default();
+        // The names of what is recorded are our own, and so are the texts that
+        // are not looked through; `key` is such a name, so that the line itself
+        // is not looked through by name.
+        let redactor = secrets.settle();
+        if let Value::Object(members) = &mut line {
+            for (name, value) in members {
+                match name.as_str() {
+                    "calls" => hide_in_calls(&redactor, value),
+                    "input" => hide_in_input(&redactor, value),
+                    "code" | "message" | "detail" => redactor.hide_in(value),
+                    _ => {}
+                }
+            }
+        }
+        line
+    }
+
+    /// Whether the session was let in by then, as far as this decision shows: a
+    /// policy accepted it, or has left what it knows of it.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let streams = match &self.asked {
+            Asked::Connect | Asked::Handshake(_) => false,
+            Asked::Frames(_) => true,
+            Asked::Close(ending) => ending.streamed,
+        };
+        let accepted = self.verdict == Verdict::Accept && self.role != Role::Shadow;
+        if accepted || streams || !self.attributes.is_empty() {
+            Standing::Admitted
+        } else {
+            Standing::Newcomer
+        }
+    }
+
+    /// Bytes of memory that this keeps, about.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let asked = match &self.asked {
+            Asked::Connect | Asked::Close(_) => 0,
+            Asked::Handshake(text) => text.len(),
+            Asked::Frames(window) => window.weight(),
+        };
+        let attribute = |(name, value): &(String, String)| name.len() + value.len();
+        size_of::<Self>()
+            + asked
+            + self.session.facts.weight()
+            + self.attributes.iter().map(attribute).sum::<usize>()
+            + self.taken.bytes()
+    }
+}
+
+/// What is withheld is named there by names of secrets, two of which are no name
+/// with its value. The address is the gateway's own text.
+fn hide_in_input(redactor: &Redactor, input: &mut Value) {
+    const OURS: [&str; 2] = ["remote", "ending"];
+    const WITHHELD: &str = "withheld";
+    let Value::Object(input) = input else { return };
+    for (name, value) in input {
+        match value {
+            _ if OURS.contains(&name.as_str()) => {}
+            Value::Array(names) if name == WITHHELD => {
+                names.iter_mut().for_each(|name| redactor.hide_in(name));
+            }
+            value => redactor.hide_in(value),
+        }
+    }
+}
+
+/// Members of calls are ours; those of claims and attributes are not.
+fn hide_in_calls(redactor: &Redactor, calls: &mut Value) {
+    for call in calls.as_array_mut().into_iter().flatten() {
+        for (name, value) in call.as_object_mut().into_iter().flatten() {
+            if !matches!(name.as_str(), "call" | "change" | "key_set") {
+                redactor.hide_in(value);
+            }
+        }
+    }
+}
+
+/// Adds to `secrets` what is withheld.
+fn input(facts: &Facts, attributes: &Pairs, secrets: &mut Secrets) -> Input {
+    let mut withheld = Vec::new();
+    let mut shown = |kind: &str, pairs: &mut dyn Iterator<Item = (&str, &str)>| -> Pairs {
+        let mut kept = Pairs::new();
+        for (name, value) in pairs {
+            if is_sensitive(name) {
+                withheld.push(format!("{kind} {name}"));
+                secrets.add(value);
+            } else {
+                kept.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        kept
+    };
+    let params = shown("param", &mut pairs(&facts.params));
+    let query = facts.all_queries();
+    let query = shown("query", &mut pairs(&query));
+    let headers = facts.all_headers();
+    let headers = shown("header", &mut pairs(&headers));
+    let attributes = shown("attribute", &mut pairs(attributes));
+    for token in facts.offered_tokens() {
+        secrets.add(token);
+    }
+    Input {
+        path: facts.path().into_owned(),
+        remote: facts.remote.to_string(),
+        params,
+        query,
+        headers,
+        attributes,
+        withheld,
+        ..Input::default()
+    }
+}
+
+fn pairs(pairs: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    pairs.iter().map(|(name, value)| (&**name, &**value))
+}
+
+impl From<&window::Window> for Window {
+    fn from(window: &window::Window) -> Self {
+        let total = |total: Total| (total.count, total.bytes);
+        let frame = |frame: &window::Frame| {
+            let kind = match frame.kind {
+                window::Kind::Text => FrameKind::Text,
+                window::Kind::Binary => FrameKind::Binary,
+            };
+            (kind, frame.size, frame.at_us)
+        };
+        Self {
+            index: window.index,
+            length_us: micros(window.length),
+            held_us: micros(window.held),
+            paused: window.paused,
+            text: total(window.text),
+            binary: total(window.binary),
+            frames: window.frames.iter().map(frame).collect(),
+        }
+    }
+}
+
+impl From<&ending::Ending> for Ending {
+    fn from(ending: &ending::Ending) -> Self {
+        Self {
+            cause: ending.cause.to_string(),
+            close_code: ending.close_code,
+            closed_by: ending.closed_by.to_string(),
+            streamed: ending.streamed,
+            lasted_us: micros(ending.lasted),
+            received_bytes: ending.received_bytes,
+            sent_bytes: ending.sent_bytes,
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

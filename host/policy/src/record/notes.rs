@@ -1,0 +1,256 @@
+//! Taking down what a policy asks the gateway, and what it is told.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::{Answer, Change, CounterError, Fault, Holder, HostCall};
+use crate::bindings::sluice::policy::log::Level;
+use crate::counters;
+use crate::world::{Seen, World};
+use base::rejection::Rejection;
+use keys::{Claims, TokenError};
+use session::registry::{self, ClaimError, Session};
+
+/// Calls that are kept of one decision, and bytes of memory for what is in
+/// them. A guest decides how often it asks; what that costs is bounded.
+const MAX_CALLS: usize = 128;
+const MAX_BYTES: usize = 32 * 1024;
+
+/// The notes of one decision. Nothing is taken down where nobody records.
+#[derive(Debug, Clone, Default)]
+pub struct Notes(Option<Arc<Mutex<Taken>>>);
+
+/// What was taken down.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// The calls, in order.
+    pub calls: Vec<HostCall>,
+    /// How many came after these. Once one was too much all are, so that what
+    /// is kept is the beginning and has no hole in it.
+    pub left_out: u64,
+    bytes: usize,
+}
+
+impl Taken {
+    /// Bytes of memory that it takes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes + size_of_val(&*self.calls)
+    }
+}
+
+impl Notes {
+    /// Notes that are taken.
+    #[must_use]
+    pub fn kept() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// Notes that nobody wants.
+    #[must_use]
+    pub fn unwanted() -> Self {
+        Self(None)
+    }
+
+    /// `world`, with what is asked of it taken down.
+    #[must_use]
+    pub fn of(&self, world: &Arc<dyn World>) -> Arc<dyn World> {
+        match &self.0 {
+            None => Arc::clone(world),
+            Some(notes) => Arc::new(Noting {
+                world: Arc::clone(world),
+                notes: Arc::clone(notes),
+            }),
+        }
+    }
+
+    /// What was taken down until now.
+    #[must_use]
+    pub fn take(&self) -> Taken {
+        self.0.as_ref().map_or_else(Taken::default, |notes| {
+            std::mem::take(&mut notes.lock().unwrap_or_else(PoisonError::into_inner))
+        })
+    }
+}
+
+struct Noting {
+    world: Arc<dyn World>,
+    notes: Arc<Mutex<Taken>>,
+}
+
+impl Noting {
+    /// `bytes` is about what the call takes; nothing is copied for one that
+    /// there is no room for.
+    fn note(&self, bytes: usize, call: impl FnOnce() -> HostCall) {
+        let mut taken = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let together = taken.bytes.saturating_add(bytes);
+        if taken.left_out > 0 || taken.calls.len() >= MAX_CALLS || together > MAX_BYTES {
+            taken.left_out += 1;
+            return;
+        }
+        taken.bytes = together;
+        taken.calls.push(call());
+    }
+}
+
+impl World for Noting {
+    fn now_ms(&self) -> u64 {
+        let answer = self.world.now_ms();
+        self.note(0, || HostCall::NowMs { answer });
+        answer
+    }
+
+    fn monotonic_ns(&self, began: Instant) -> u64 {
+        let answer = self.world.monotonic_ns(began);
+        self.note(0, || HostCall::MonotonicNs { answer });
+        answer
+    }
+
+    fn verify(&self, session: &Session, key_set: &str) -> Option<Result<Claims, TokenError>> {
+        let verified = self.world.verify(session, key_set);
+        let claims = verified
+            .as_ref()
+            .and_then(|verified| verified.as_ref().ok());
+        let bytes = claims.map_or(0, |claims| weight(claims.value()));
+        self.note(key_set.len() + bytes, || HostCall::Verify {
+            key_set: key_set.to_owned(),
+            answer: match &verified {
+                Some(Ok(claims)) => Answer::Ok(claims.value().clone()),
+                Some(Err(error)) => Answer::Err(*error),
+                None => Answer::Trap(Fault::NoKeySet),
+            },
+        });
+        verified
+    }
+
+    fn claim(&self, session: &Arc<Session>, key: &str) -> Result<(), ClaimError> {
+        let claimed = self.world.claim(session, key);
+        self.note(key.len() + told(&claimed), || HostCall::Claim {
+            key: key.to_owned(),
+            answer: Answer::from(&claimed),
+        });
+        claimed
+    }
+
+    fn evict(
+        &self,
+        session: &Arc<Session>,
+        key: &str,
+        holder: &str,
+        notice: Rejection,
+    ) -> Result<(), ClaimError> {
+        let evicted = self.world.evict(session, key, holder, notice);
+        let bytes = key.len() + holder.len() + told(&evicted);
+        self.note(bytes, || HostCall::Evict {
+            key: key.to_owned(),
+            holder: holder.to_owned(),
+            answer: Answer::from(&evicted),
+        });
+        evicted
+    }
+
+    fn count(
+        &self,
+        account: counters::Account<'_>,
+        key: &str,
+        change: counters::Change,
+    ) -> Result<i64, counters::CounterError> {
+        let counted = self.world.count(account, key, change);
+        self.note(key.len(), || HostCall::Count {
+            key: key.to_owned(),
+            change: change.into(),
+            answer: match counted {
+                Ok(value) => Answer::Ok(value),
+                Err(error) => Answer::Err(error.into()),
+            },
+        });
+        counted
+    }
+
+    fn log(&self, policy: &str, level: Level, line: &str) {
+        self.world.log(policy, level, line);
+    }
+
+    fn looked_at(&self, seen: Seen<'_>) {
+        self.world.looked_at(seen);
+    }
+}
+
+/// Bytes of memory that a JSON value takes, about. As text it is a fraction of
+/// that where it is a list of small numbers.
+fn weight(value: &Value) -> usize {
+    let inside: usize = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(weight).sum(),
+        Value::Object(members) => {
+            let member =
+                |(name, value): (&String, &Value)| size_of::<String>() + name.len() + weight(value);
+            members.iter().map(member).sum()
+        }
+    };
+    size_of::<Value>() + inside
+}
+
+/// Bytes of what a policy is told of the holder of a key.
+fn told(result: &Result<(), ClaimError>) -> usize {
+    let Err(ClaimError::Held(holder)) = result else {
+        return 0;
+    };
+    let pair =
+        |(name, value): &(String, String)| size_of::<(String, String)>() + name.len() + value.len();
+    holder.attributes.iter().map(pair).sum()
+}
+
+impl From<&Result<(), ClaimError>> for Answer<(), Holder> {
+    fn from(result: &Result<(), ClaimError>) -> Self {
+        match result {
+            Ok(()) => Self::Ok(()),
+            Err(ClaimError::Held(holder)) => Self::Err(holder.into()),
+            Err(ClaimError::TooMany) => Self::Trap(Fault::TooMany),
+            Err(ClaimError::TooLarge) => Self::Trap(Fault::TooLarge),
+            Err(ClaimError::Ended) => Self::Trap(Fault::Ended),
+        }
+    }
+}
+
+impl From<&registry::Holder> for Holder {
+    fn from(holder: &registry::Holder) -> Self {
+        Self {
+            session_id: holder.session_id.clone(),
+            since_ms: holder.since_ms,
+            attributes: holder.attributes.clone(),
+        }
+    }
+}
+
+impl From<counters::Change> for Change {
+    fn from(change: counters::Change) -> Self {
+        let ms = |life: std::time::Duration| u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
+        match change {
+            counters::Change::None => Self::None,
+            counters::Change::Add { amount, life } => Self::Add {
+                amount,
+                life_ms: ms(life),
+            },
+            counters::Change::Replace { value, life } => Self::Replace {
+                value,
+                life_ms: ms(life),
+            },
+        }
+    }
+}
+
+impl From<counters::CounterError> for CounterError {
+    fn from(error: counters::CounterError) -> Self {
+        match error {
+            counters::CounterError::Full => Self::Full,
+            counters::CounterError::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

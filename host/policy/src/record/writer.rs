@@ -1,0 +1,306 @@
+//! Writing the record. A thread of its own makes lines of drafts and writes
+//! them; what waits for it is bounded in bytes. Nobody ever waits for the
+//! record: what finds no room, or none on the disk, is counted and gone.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize as _;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::draft::{Asked, Draft};
+use super::notes::Notes;
+use super::room::{Room, RoomPermit};
+use super::rotate::Rotated;
+use super::{Effect, Pairs, Role, Verdict};
+use crate::settings;
+use crate::shadow::Place;
+use crate::{Outcome, Policy, Question};
+use base::metrics;
+use session::registry::Session;
+
+/// How long the gateway's end waits for what is left.
+const LAST: Duration = Duration::from_secs(2);
+/// Bytes that are gathered before they are written.
+const BATCH: usize = 64 * 1024;
+
+/// Where decisions are handed in. Cheap to clone; off by default.
+#[derive(Clone, Default)]
+pub struct Recorder {
+    queue: Option<Queue>,
+    /// Whether the file is to be opened again before anything else is written.
+    reopens: Arc<AtomicBool>,
+    generation: u64,
+}
+
+/// What waits for the writer. The room bounds it.
+#[derive(Clone)]
+struct Queue {
+    jobs: Sender<Job>,
+    room: Room,
+}
+
+enum Job {
+    Write(Box<Draft>, RoomPermit),
+    /// Everything before this is to be on the disk.
+    Flush(oneshot::Sender<()>),
+    /// Nothing: it is time to look whether the file is to be opened again.
+    Look,
+}
+
+impl Recorder {
+    /// Starts the writer.
+    ///
+    /// # Errors
+    /// Where the machine does not give a thread.
+    pub fn start(decisions: &settings::Decisions) -> io::Result<Self> {
+        let Some(file) = &decisions.file else {
+            return Ok(Self::default());
+        };
+        let rotated = Rotated::new(file.clone(), decisions.max_size, decisions.max_files);
+        let (sender, jobs) = channel();
+        let reopens = Arc::<AtomicBool>::default();
+        let told = Arc::clone(&reopens);
+        std::thread::Builder::new()
+            .name("decisions".to_owned())
+            .spawn(move || write_all(&jobs, rotated, &told))?;
+        Ok(Self {
+            queue: Some(Queue {
+                jobs: sender,
+                room: Room::default(),
+            }),
+            reopens,
+            generation: 0,
+        })
+    }
+
+    /// The same, for decisions of that generation.
+    #[must_use]
+    pub fn of(&self, generation: u64) -> Self {
+        Self {
+            generation,
+            ..self.clone()
+        }
+    }
+
+    /// Notes for a decision that begins.
+    #[must_use]
+    pub fn notes(&self) -> Notes {
+        match self.queue {
+            Some(_) => Notes::kept(),
+            None => Notes::unwanted(),
+        }
+    }
+
+    /// A decision begins. What comes of it is recorded, even if that is that
+    /// nobody waited for it.
+    pub fn begin<'a>(
+        &'a self,
+        policy: &'a dyn Policy,
+        session: &'a Arc<Session>,
+        question: Question<'a>,
+        place: Place,
+        notes: Notes,
+    ) -> Pending<'a> {
+        Pending {
+            recorder: self,
+            open: self.queue.as_ref().map(|_| Open {
+                policy,
+                session,
+                question,
+                place,
+                notes,
+                attributes: session.facts.attributes(),
+                began: Instant::now(),
+            }),
+        }
+    }
+
+    /// Has the file closed, and opened by its name: somebody has put it aside.
+    pub fn reopen(&self) {
+        self.reopens.store(true, Ordering::Relaxed);
+        if let Some(queue) = &self.queue {
+            // Where the writer is gone, there is no file to open.
+            drop(queue.jobs.send(Job::Look));
+        }
+    }
+
+    /// Waits until what was handed in is on the disk, for a while.
+    pub async fn flush(&self) {
+        let Some(queue) = &self.queue else {
+            return;
+        };
+        let (written, told) = oneshot::channel();
+        // Where the writer is gone, nobody tells, at once.
+        drop(queue.jobs.send(Job::Flush(written)));
+        if !matches!(timeout(LAST, told).await, Ok(Ok(()))) {
+            tracing::warn!("the last decisions may not have been recorded");
+        }
+    }
+
+    /// Hands in what `draft` makes of the generation's number, if anybody
+    /// records.
+    pub fn hand_in(&self, draft: impl FnOnce(u64) -> Draft) {
+        let Some(queue) = &self.queue else { return };
+        let draft = draft(self.generation);
+        let client = draft.session.facts.remote.ip();
+        match queue.room.take(client, draft.standing(), draft.weight()) {
+            Err(no_room) => metrics::unrecorded(no_room.word(), 1),
+            Ok(room) => {
+                let job = Job::Write(Box::new(draft), room);
+                if queue.jobs.send(job).is_err() {
+                    metrics::unrecorded("writer-gone", 1);
+                }
+            }
+        }
+    }
+}
+
+/// A decision that is not recorded yet.
+#[must_use]
+pub struct Pending<'a> {
+    recorder: &'a Recorder,
+    open: Option<Open<'a>>,
+}
+
+struct Open<'a> {
+    policy: &'a dyn Policy,
+    session: &'a Arc<Session>,
+    question: Question<'a>,
+    place: Place,
+    notes: Notes,
+    attributes: Pairs,
+    began: Instant,
+}
+
+impl Pending<'_> {
+    /// Records what came of it.
+    pub fn finish(mut self, verdict: Verdict, outcome: &Outcome) {
+        let effect = match outcome {
+            Outcome::Accepted => Effect::Accepted,
+            Outcome::Rejected(_) | Outcome::ClientFault(_) => Effect::Refused,
+            Outcome::FailedClosed(_) => Effect::FailedClosed,
+            Outcome::FailedOpen(_) => Effect::FailedOpen,
+            Outcome::Abandoned => Effect::None,
+        };
+        self.hand_in(verdict, effect);
+    }
+
+    fn hand_in(&mut self, verdict: Verdict, effect: Effect) {
+        let Some(open) = self.open.take() else { return };
+        self.recorder.hand_in(|generation| Draft {
+            session: Arc::clone(open.session),
+            generation,
+            policy: Arc::clone(open.policy.name()),
+            digest: open.policy.digest().cloned(),
+            asked: Asked::from(open.question),
+            attributes: open.attributes,
+            role: match open.place {
+                Place::Enforced => Role::Enforced,
+                Place::Canary => Role::Canary,
+            },
+            verdict,
+            compared: None,
+            effect,
+            at: SystemTime::now(),
+            took: open.began.elapsed(),
+            taken: open.notes.take(),
+        });
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.hand_in(Verdict::Abandoned, Effect::None);
+    }
+}
+
+/// Until the last recorder is gone.
+fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated, reopens: &AtomicBool) {
+    let mut batch = Vec::new();
+    let mut broken = false;
+    while let Ok(first) = jobs.recv() {
+        let mut flushed = Vec::new();
+        // What has come meanwhile is written together.
+        for job in std::iter::once(first).chain(jobs.try_iter()) {
+            match job {
+                Job::Write(draft, room) => {
+                    add(&mut batch, *draft);
+                    drop(room);
+                }
+                Job::Flush(written) => {
+                    flushed.push(written);
+                    break;
+                }
+                Job::Look => {}
+            }
+            if batch.len() >= BATCH {
+                break;
+            }
+        }
+        if reopens.swap(false, Ordering::Relaxed)
+            && let Err(error) = rotated.reopen()
+        {
+            tracing::error!(%error, "the decision record cannot be opened again");
+        }
+        for part in rotated.parts(&batch) {
+            match rotated.write(part) {
+                Ok(()) => broken = false,
+                Err(error) => {
+                    let lines = part.iter().filter(|byte| **byte == b'\n').count();
+                    metrics::unrecorded("disk", lines as u64);
+                    // Once: a disk that is full stays full for a while.
+                    if !std::mem::replace(&mut broken, true) {
+                        tracing::error!(%error, "decisions cannot be recorded; they are made all the same");
+                    }
+                }
+            }
+        }
+        batch.clear();
+        for written in flushed {
+            // Whoever asked may have stopped waiting.
+            let _ = written.send(());
+        }
+    }
+}
+
+fn add(lines: &mut Vec<u8>, draft: Draft) {
+    let before = lines.len();
+    let mut ascii = serde_json::Serializer::with_formatter(&mut *lines, Ascii);
+    match draft.line().serialize(&mut ascii) {
+        Ok(()) => lines.push(b'\n'),
+        // A vector takes everything, so this is a bug; half a line must not
+        // spoil the file.
+        Err(_) => lines.truncate(before),
+    }
+}
+
+/// Escapes all that is not ASCII: no text in the file can do anything to a
+/// terminal, or be taken for another one.
+struct Ascii;
+
+impl serde_json::ser::Formatter for Ascii {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        for c in fragment.chars() {
+            if c.is_ascii() && c != '\u{7f}' {
+                write!(writer, "{c}")?;
+            } else {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

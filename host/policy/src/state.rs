@@ -1,0 +1,176 @@
+//! What the host keeps for one call of one policy. Fresh for every call, gone
+//! after it.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmtime::ResourceLimiter;
+use wasmtime::component::ResourceTable;
+
+use super::Limit;
+use super::client::Excess;
+use super::component::Settings;
+use super::ending::Ending;
+use super::window::Window;
+use super::world::World;
+use session::registry::Session;
+
+/// Component-model handles that one call may hold.
+pub const MAX_HANDLES: usize = 1000;
+
+/// How much longer a text can become by being escaped: JSON makes six bytes of a control character.
+const MOST_ESCAPED: usize = 8;
+
+/// The store's data: what the imports of one call work on.
+pub struct State {
+    /// The policy that is being asked.
+    pub settings: Arc<Settings>,
+    /// What its calls to the host work on.
+    pub world: Arc<dyn World>,
+    /// What the call is about.
+    pub subject: Subject,
+    /// What the guest was given and holds: claims of tokens, holders of keys.
+    pub resources: ResourceTable,
+    /// Log lines that are left.
+    pub log_lines: usize,
+    /// Bytes of log lines that are left.
+    pub log_bytes: usize,
+    /// The last error that the guest wrote to the log: what it said before it crashed.
+    pub last_words: Option<String>,
+    /// The last line that it printed.
+    pub last_printed: Option<String>,
+    /// What it printed after that.
+    pub printed: Vec<u8>,
+    /// When the call began.
+    pub started: Instant,
+    /// Whether the guest was told that keys could not be had.
+    pub keys_unavailable: bool,
+    /// Until when the tokens that were verified are taken: the earliest counts.
+    pub accepted_until: Option<u64>,
+    /// Bytes of the client's input that the guest has seen.
+    seen: Cell<usize>,
+    memory: usize,
+    table: usize,
+}
+
+/// What a call is about. A guest has a handle for what is there, and no other.
+#[derive(Default)]
+pub struct Subject {
+    /// The connection; absent while a policy validates its configuration.
+    pub session: Option<Arc<Session>>,
+    /// What came lately, for `on-frames`.
+    pub window: Option<Arc<Window>>,
+    /// How the connection ended, for `on-close`.
+    pub ending: Option<Arc<Ending>>,
+    /// Bytes of the client's input that the guest is given with the call.
+    pub given: usize,
+}
+
+impl State {
+    /// The state of a call that begins now.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, world: Arc<dyn World>, subject: Subject) -> Self {
+        let limits = &settings.limits;
+        Self {
+            log_lines: limits.max_log_lines,
+            log_bytes: limits.max_log_bytes,
+            world,
+            resources: ResourceTable::new(),
+            last_words: None,
+            last_printed: None,
+            printed: Vec::new(),
+            started: Instant::now(),
+            keys_unavailable: false,
+            accepted_until: None,
+            seen: Cell::new(subject.given),
+            subject,
+            memory: 0,
+            table: 0,
+            settings,
+        }
+    }
+
+    /// The guest sees so many bytes of the client's input.
+    pub fn sees(&self, bytes: usize) {
+        self.seen.set(self.seen.get().saturating_add(bytes));
+    }
+
+    /// Whether something of this size can have been made of what the guest saw of the client's
+    /// input. What cannot is the guest's own.
+    #[must_use]
+    pub fn may_be_the_clients(&self, size: usize) -> bool {
+        size <= self.seen.get().saturating_mul(MOST_ESCAPED)
+    }
+
+    /// The error that ends a call which handed over `size` bytes too many: the client's fault where
+    /// these can be its own, or else `failure`.
+    pub fn too_long(
+        &self,
+        size: usize,
+        excess: Excess,
+        failure: impl FnOnce() -> wasmtime::Error,
+    ) -> wasmtime::Error {
+        if self.may_be_the_clients(size) {
+            wasmtime::Error::new(excess)
+        } else {
+            failure()
+        }
+    }
+
+    /// The same for `count` things too many, each of which takes a byte of input at the least.
+    pub fn too_many(
+        &self,
+        count: usize,
+        excess: Excess,
+        failure: impl FnOnce() -> wasmtime::Error,
+    ) -> wasmtime::Error {
+        self.too_long(count.saturating_mul(MOST_ESCAPED), excess, failure)
+    }
+
+    /// Bytes of linear memory so far.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+}
+
+// Going past a limit traps at once, and the error says which limit it was. A
+// guest that could go on after a failed `memory.grow` would mostly abort a
+// moment later, in a way that looks like a bug of its own.
+impl ResourceLimiter for State {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.memory += desired.saturating_sub(current);
+        if self.memory > self.settings.limits.max_memory {
+            return Err(wasmtime::Error::new(LimitReached(Limit::Memory)));
+        }
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.table += desired.saturating_sub(current);
+        if self.table > self.settings.limits.max_table_elements {
+            return Err(wasmtime::Error::new(LimitReached(Limit::Table)));
+        }
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        self.settings.limits.max_instances
+    }
+}
+
+/// Carries the limit through a trap.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the policy exceeded its limit of {0}")]
+pub struct LimitReached(pub Limit);

@@ -1,0 +1,71 @@
+//! A token that comes as a subprotocol, because web pages cannot send headers.
+//!
+//! The client offers `sluice.bearer.TOKEN` beside a subprotocol that the server may choose:
+//! [`COMPANION`], where the application has none of its own. The entry itself is a credential. It
+//! is never chosen, and nobody is shown it who is not shown `Authorization`.
+
+use std::borrow::Cow;
+
+use base::credentials::BEARER_PREFIX;
+
+/// The subprotocol that is agreed on with a client that offers it beside a token, and nothing that
+/// its route has: browsers fail a connection that agrees on none of what was offered.
+pub const COMPANION: &str = "sluice";
+
+/// Whether an operator's name for a subprotocol would be taken for a token.
+#[must_use]
+pub fn is_entry(subprotocol: &str) -> bool {
+    token(subprotocol).is_some()
+}
+
+/// The token of an entry.
+pub(super) fn token(entry: &str) -> Option<&str> {
+    let (prefix, token) = entry.trim().split_at_checked(BEARER_PREFIX.len())?;
+    prefix.eq_ignore_ascii_case(BEARER_PREFIX).then_some(token)
+}
+
+/// A `Sec-WebSocket-Protocol` without tokens; `None` where there was nothing else.
+pub(super) fn without_tokens(offered: &str) -> Option<Cow<'_, str>> {
+    if !offered.split(',').any(is_entry) {
+        return Some(offered.into());
+    }
+    let others = offered.split(',').map(str::trim);
+    let others: Vec<_> = others
+        .filter(|entry| !entry.is_empty() && !is_entry(entry))
+        .collect();
+    (!others.is_empty()).then(|| others.join(", ").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_has_its_prefix_in_any_case() {
+        assert_eq!(token("sluice.bearer.a.b"), Some("a.b"));
+        assert_eq!(token(" Sluice.Bearer.a "), Some("a"));
+        assert_eq!(token("sluice.bearer."), Some(""));
+        for other in [
+            "sluice.bearer",
+            "sluice",
+            "",
+            "sluice.bearér.x",
+            "xsluice.bearer.y",
+        ] {
+            assert_eq!(token(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_list_keeps_what_is_no_token() {
+        for (offered, shown) in [
+            ("v1,v2", Some("v1,v2")),
+            ("v1, sluice.bearer.x,v2", Some("v1, v2")),
+            ("sluice.bearer.x, v1", Some("v1")),
+            ("sluice.bearer.x", None),
+            ("SLUICE.BEARER.x,,sluice.bearer.y", None),
+        ] {
+            assert_eq!(without_tokens(offered).as_deref(), shown, "{offered}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What a client sent to ask for its upgrade, kept for as long as the connection lasts.
+//!
+//! It is kept as it came, in two allocations of exact size, and looked through when somebody asks:
+//! most of it nobody ever asks for, and a connection that is idle should cost what it sent and no
+//! more. How many parts there are to look through is bounded at the door.
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderMap, Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use wire::http1::Head;
+
+/// What a path keeps as it is when it is written down again.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// The path and query of a request, and its headers.
+#[derive(Default)]
+pub(super) struct Request {
+    target: Box<str>,
+    pub(super) headers: Headers,
+}
+
+impl Request {
+    pub(super) fn new(uri: &Uri, headers: Headers) -> Self {
+        let target = uri.path_and_query().map_or("", |target| target.as_str());
+        Self {
+            target: target.into(),
+            headers,
+        }
+    }
+
+    /// The request that has this path and these parameters once they are decoded.
+    pub(super) fn decoded(path: &str, query: &[(String, String)], headers: Headers) -> Self {
+        let path = utf8_percent_encode(path, IN_PATH);
+        let mut parameters = form_urlencoded::Serializer::new(String::new());
+        let query = parameters.extend_pairs(query).finish();
+        Self {
+            target: format!("{path}?{query}").into(),
+            headers,
+        }
+    }
+
+    /// The path, encoded.
+    pub(super) fn path(&self) -> &str {
+        self.parts().0
+    }
+
+    /// The parameters of the query, in their order.
+    pub(super) fn query(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        form_urlencoded::parse(self.parts().1.as_bytes())
+    }
+
+    /// Memory that it takes, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        let Headers { text, ends } = &self.headers;
+        self.target.len() + text.len() + size_of_val(&**ends)
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        self.target.split_once('?').unwrap_or((&self.target, ""))
+    }
+}
+
+/// The fields of a request's head, in their order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// Names in lower case, and values, without anything between.
+    text: Box<[u8]>,
+    /// Where the name and the value of each field end.
+    ends: Box<[(usize, usize)]>,
+}
+
+impl Headers {
+    /// Of names, in any case, and values.
+    fn collect(fields: &[(&str, &[u8])]) -> Self {
+        let size = fields.iter().map(|(name, value)| name.len() + value.len());
+        let mut text = Vec::with_capacity(size.sum());
+        let mut ends = Vec::with_capacity(fields.len());
+        for (name, value) in fields {
+            text.extend(name.bytes().map(|byte| byte.to_ascii_lowercase()));
+            let name_end = text.len();
+            text.extend_from_slice(value);
+            ends.push((name_end, text.len()));
+        }
+        Self {
+            text: text.into(),
+            ends: ends.into(),
+        }
+    }
+
+    /// All fields, with their names in lower case.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let begins = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        begins.zip(&self.ends).map(|(begin, (name, end))| {
+            // Names are tokens, which are ASCII.
+            let text = std::str::from_utf8(&self.text[begin..*name]).unwrap_or_default();
+            (text, &self.text[*name..*end])
+        })
+    }
+
+    /// The values of all fields of that name, which is given in lower case.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.iter()
+            .filter(move |(field, _)| *field == name)
+            .map(|(_, value)| value)
+    }
+}
+
+impl From<&Head<'_>> for Headers {
+    fn from(head: &Head<'_>) -> Self {
+        let fields: Vec<_> = head.fields().collect();
+        Self::collect(&fields)
+    }
+}
+
+impl From<HeaderMap> for Headers {
+    fn from(headers: HeaderMap) -> Self {
+        let fields = headers.iter();
+        let fields: Vec<_> = fields
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        Self::collect(&fields)
+    }
+}

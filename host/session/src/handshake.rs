@@ -1,0 +1,196 @@
+//! The client's first message on an `ingest.v1` route.
+
+use serde::Deserialize;
+use serde_json::{Number, Value};
+
+use base::text;
+
+/// What the client says first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeMode {
+    /// The JSON handshake, ack and control messages of `ingest.v1`.
+    IngestV1,
+    /// Nothing: messages pass as they are.
+    None,
+}
+
+/// The handshake as the client sent it. Unknown fields are ignored, so that
+/// newer clients can speak to this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handshake {
+    /// `mic` or `sys` (or `system`), where the client names it.
+    pub source: Option<String>,
+    /// Samples a second and channel. Never zero.
+    pub sample_rate: u32,
+    /// Interleaved channels. Never zero.
+    pub channels: u16,
+    /// How a sample is encoded.
+    pub codec: String,
+    /// Random for every connection of the deployed client: it identifies
+    /// nothing across a reconnect.
+    pub device_id: String,
+    /// The spoken language, as the client names it.
+    pub language: Option<String>,
+    /// The client's name.
+    pub client: Option<String>,
+    /// The client's version.
+    pub version: Option<String>,
+    /// What the client can do beyond the protocol's first version.
+    pub features: Vec<String>,
+}
+
+/// Why a handshake is not one. The message is meant for the client.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct HandshakeError(pub String);
+
+/// The largest fraction that is taken for a whole number: up to it they are
+/// exact, and nothing that a handshake counts comes near it.
+const MAX_WHOLE: f64 = u32::MAX as f64;
+
+/// The client wants to be told how much of its audio is safe.
+pub const ACK: &str = "ack";
+/// The client wants to go on where it was, should it be cut off. It has to ask
+/// for [`ACK`] as well.
+pub const RESUME: &str = "resume";
+
+/// What of the message is read, of whatever type it came: what is wrong with it
+/// is said in words for the client, who does not know the host's types. One that
+/// is null is not there.
+#[derive(Deserialize)]
+struct Members {
+    r#type: Option<Value>,
+    source: Option<Value>,
+    sample_rate: Option<Value>,
+    channels: Option<Value>,
+    codec: Option<Value>,
+    device_id: Option<Value>,
+    language: Option<Value>,
+    client: Option<Value>,
+    version: Option<Value>,
+    features: Option<Value>,
+}
+
+impl Handshake {
+    /// Reads a handshake message.
+    ///
+    /// # Errors
+    /// Says what is wrong with the message, in words for the client.
+    pub fn parse(json: &str) -> Result<Self, HandshakeError> {
+        // Serde would take an array, too, for a struct: its values in order.
+        if !json.trim_ascii_start().starts_with('{') {
+            return Err(HandshakeError("expected a JSON object".to_owned()));
+        }
+        let members: Members = serde_json::from_str(json)
+            .map_err(|error| HandshakeError(text::clip(&error.to_string(), 200)))?;
+        match members.r#type {
+            Some(Value::String(named)) if named == "handshake" => {}
+            Some(Value::String(other)) => {
+                let found = text::clip(&other, 40);
+                return Err(HandshakeError(format!(
+                    "expected a message of type \"handshake\", got \"{found}\""
+                )));
+            }
+            _ => {
+                return Err(HandshakeError(
+                    "expected a message with \"type\": \"handshake\"".to_owned(),
+                ));
+            }
+        }
+        Ok(Self {
+            source: string("source", members.source)?,
+            sample_rate: count("sample_rate", members.sample_rate)?
+                .ok_or_else(|| missing("sample_rate"))?,
+            channels: count("channels", members.channels)?.unwrap_or(1),
+            codec: string("codec", members.codec)?.unwrap_or_else(|| "pcm_s16le".to_owned()),
+            device_id: string("device_id", members.device_id)?
+                .ok_or_else(|| missing("device_id"))?,
+            language: string("language", members.language)?,
+            client: string("client", members.client)?,
+            version: string("version", members.version)?,
+            features: strings("features", members.features)?,
+        })
+    }
+
+    /// Whether the client can do something.
+    #[must_use]
+    pub fn has(&self, feature: &str) -> bool {
+        self.features.iter().any(|named| named == feature)
+    }
+
+    /// Bytes of one sample of one channel; 0 for a codec that is not PCM of a
+    /// fixed width.
+    #[must_use]
+    pub fn sample_width(&self) -> u16 {
+        match self.codec.as_str() {
+            "pcm_u8" => 1,
+            "pcm_s16le" => 2,
+            "pcm_s24le" => 3,
+            "pcm_s32le" | "pcm_f32le" => 4,
+            _ => 0,
+        }
+    }
+
+    /// Bytes of one second of audio; 0 for a codec that is not PCM of a fixed
+    /// width.
+    #[must_use]
+    pub fn bytes_per_second(&self) -> u64 {
+        u64::from(self.sample_rate) * u64::from(self.channels) * u64::from(self.sample_width())
+    }
+}
+
+fn missing(name: &str) -> HandshakeError {
+    HandshakeError(format!("{name} is missing"))
+}
+
+fn string(name: &str, value: Option<Value>) -> Result<Option<String>, HandshakeError> {
+    match value {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(unfit(name, "text", &other)),
+    }
+}
+
+fn strings(name: &str, value: Option<Value>) -> Result<Vec<String>, HandshakeError> {
+    let Some(value) = value else {
+        return Ok(Vec::new());
+    };
+    let texts = value.as_array().and_then(|values| {
+        let texts = values.iter().map(|value| value.as_str().map(str::to_owned));
+        texts.collect()
+    });
+    texts.ok_or_else(|| unfit(name, "a list of texts", &value))
+}
+
+/// A number that counts something, so never zero.
+fn count<T: TryFrom<u64>>(name: &str, value: Option<Value>) -> Result<Option<T>, HandshakeError> {
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    let whole = value.as_number().and_then(whole).filter(|count| *count > 0);
+    match whole.and_then(|count| T::try_from(count).ok()) {
+        Some(count) => Ok(Some(count)),
+        None => Err(unfit(name, "a whole number above 0", &value)),
+    }
+}
+
+/// Some clients write all their numbers with a fraction: 16000.0.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it has no fraction and is in range"
+)]
+fn whole(number: &Number) -> Option<u64> {
+    let fits = |number: &f64| number.fract() == 0.0 && (0.0..=MAX_WHOLE).contains(number);
+    number
+        .as_u64()
+        .or_else(|| number.as_f64().filter(fits).map(|number| number as u64))
+}
+
+fn unfit(name: &str, wanted: &str, found: &Value) -> HandshakeError {
+    let found = text::clean(&found.to_string(), 40);
+    HandshakeError(format!("{name} must be {wanted}, not {found}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! The thread that writes log lines to standard error.
+//!
+//! Between it and whoever logs is a queue of [`MAX`] bytes. Its lock is only ever held for a copy
+//! in memory, never while something is written. A line that finds the queue full is lost: it is
+//! counted in a metric, and the log says how many were lost once standard error takes lines again.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::sampler::Sampler;
+use base::metrics;
+
+/// Bytes of lines that may wait. As many may be on their way to standard error.
+const MAX: usize = 1 << 20;
+/// How often the thread looks for lines that were left out.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long it waits for a standard error that was opened not to block.
+const PAUSE: Duration = Duration::from_millis(10);
+
+thread_local! {
+    /// Whether this is the thread that writes. What it has to say itself always fits.
+    static IS_WRITER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Where lines are handed in. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Lines(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// There are lines to be written.
+    news: Condvar,
+    /// Everything was written.
+    quiet: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<u8>,
+    /// Lines that found no room since the thread last looked.
+    lost: u64,
+    is_writing: bool,
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// Where the machine does not give a thread or a file descriptor.
+pub(super) fn start(sampler: Arc<Sampler>) -> io::Result<Lines> {
+    // Not through `io::stderr`: its lock would be held while writing waits, and whoever else has
+    // something to say there, such as a panic in a panic, would wait for the lock.
+    let to = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let lines = Lines::default();
+    let writing = lines.clone();
+    std::thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || writing.write_all_to(to, &sampler))?;
+    Ok(lines)
+}
+
+impl Lines {
+    fn hand_in(&self, line: &[u8]) {
+        let mut queue = self.queue();
+        if queue.waiting.len() + line.len() > MAX && !IS_WRITER.get() {
+            queue.lost += 1;
+            drop(queue);
+            metrics::log_lines_dropped("queue-full", 1);
+            return;
+        }
+        queue.waiting.extend_from_slice(line);
+        drop(queue);
+        self.0.news.notify_one();
+    }
+
+    /// Waits until everything is written, for a while.
+    pub(super) fn flush(&self, limit: Duration) {
+        let end = Instant::now() + limit;
+        let mut queue = self.queue();
+        while queue.is_writing || !queue.waiting.is_empty() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let waited = self.0.quiet.wait_timeout(queue, left);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn write_all_to(&self, to: impl Write, sampler: &Sampler) {
+        IS_WRITER.set(true);
+        let mut to = Patient {
+            to,
+            begins_a_line: true,
+        };
+        let mut unwritten = 0;
+        loop {
+            let Batch { lines, lost } = self.next();
+            unwritten += lost;
+            if !lines.is_empty() {
+                match to.write_lines(&lines) {
+                    Ok(()) if unwritten > 0 => {
+                        tracing::warn!(
+                            lines = std::mem::take(&mut unwritten),
+                            "log lines were lost, because standard error did not take them"
+                        );
+                    }
+                    Ok(()) => {}
+                    Err(lost) => {
+                        unwritten += lost;
+                        metrics::log_lines_dropped("error", lost);
+                    }
+                }
+            }
+            sampler.tell_when_due();
+        }
+    }
+
+    /// The lines that wait. None when it is time to look for other work.
+    fn next(&self) -> Batch {
+        let mut queue = self.queue();
+        if queue.waiting.is_empty() {
+            queue.is_writing = false;
+            self.0.quiet.notify_all();
+            let waited = self.0.news.wait_timeout(queue, LOOK);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        queue.is_writing = !queue.waiting.is_empty();
+        Batch {
+            lines: std::mem::take(&mut queue.waiting),
+            lost: std::mem::take(&mut queue.lost),
+        }
+    }
+
+    // A queue is whole at every step, so poisoning carries no news.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The formatter writes each event at once.
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.hand_in(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Batch {
+    lines: Vec<u8>,
+    lost: u64,
+}
+
+/// A standard error that may be interrupted, may not block, and may fail in the middle of a line.
+struct Patient<W> {
+    to: W,
+    begins_a_line: bool,
+}
+
+impl<W: Write> Patient<W> {
+    /// Writes whole lines; otherwise says how many were not, or not wholly, written.
+    fn write_lines(&mut self, lines: &[u8]) -> Result<(), u64> {
+        if !self.begins_a_line && self.write(b"\n").is_err() {
+            return Err(count(lines));
+        }
+        self.begins_a_line = true;
+        self.write(lines).map_err(|written| {
+            self.begins_a_line = written == 0 || lines[written - 1] == b'\n';
+            count(&lines[written..])
+        })
+    }
+
+    /// Writes everything; otherwise says how much was written.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), usize> {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.to.write(&bytes[written..]) {
+                Ok(0) => return Err(written),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(_) => return Err(written),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn count(lines: &[u8]) -> u64 {
+    lines.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    /// Takes what each order says, of bytes or of trouble, and then everything.
+    struct Scripted {
+        orders: VecDeque<Result<usize, ErrorKind>>,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Scripted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = self.orders.pop_front().unwrap_or(Ok(bytes.len()))?;
+            let taken = taken.min(bytes.len());
+            self.taken.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn scripted(orders: &[Result<usize, ErrorKind>]) -> Patient<Scripted> {
+        Patient {
+            to: Scripted {
+                orders: orders.iter().copied().collect(),
+                taken: Vec::new(),
+            },
+            begins_a_line: true,
+        }
+    }
+
+    #[test]
+    fn a_line_arrives_whole_over_interruptions_and_a_pipe_that_does_not_block() {
+        let trouble = [
+            Err(ErrorKind::Interrupted),
+            Ok(1),
+            Err(ErrorKind::WouldBlock),
+        ];
+        let mut to = scripted(&trouble);
+        assert_eq!(to.write_lines(b"one\ntwo\n"), Ok(()));
+        assert_eq!(to.to.taken, b"one\ntwo\n");
+    }
+
+    #[test]
+    fn lines_after_one_that_was_cut_off_begin_anew_and_what_is_lost_is_counted() {
+        let mut to = scripted(&[Ok(5), Err(ErrorKind::StorageFull)]);
+        assert_eq!(to.write_lines(b"one\ntwo\nthree\n"), Err(2));
+        assert_eq!(to.write_lines(b"four\n"), Ok(()));
+        assert_eq!(to.to.taken, b"one\nt\nfour\n");
+    }
+
+    #[test]
+    fn lines_that_find_the_queue_full_are_counted_and_nobody_waits() {
+        let lines = Lines::default();
+        let line = vec![b'a'; MAX / 2];
+        for _ in 0..5 {
+            lines.hand_in(&line);
+        }
+        let Batch { lines: taken, lost } = lines.next();
+        assert_eq!((taken.len(), lost), (MAX, 3));
+        // Nothing is written, and nobody waits for it for ever.
+        lines.flush(Duration::ZERO);
+    }
+}

@@ -1,0 +1,57 @@
+//! The binary: arguments, then one of the commands.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use policy::compile;
+use sluice::assemble::upstreams;
+use sluice::cli::{Cli, Command};
+use sluice::logs;
+use sluice::serve;
+use sluice::token;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Before there are threads that its limits would count.
+    if let Command::CompileComponent(args) = &cli.command {
+        return compile::run(args.limits(), args.metered);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return failed(&anyhow::Error::new(error).context("the runtime could not start"));
+        }
+    };
+    let done = match cli.command {
+        Command::Serve(args) => match logs::init() {
+            Ok(logs) => {
+                logs::log_panics();
+                let served = runtime.block_on(serve::serve(&args, upstreams::build));
+                drop(logs);
+                served
+            }
+            Err(error) => Err(error),
+        },
+        Command::Check(args) => runtime.block_on(serve::check(&args)),
+        Command::Token(args) => token::print(&args),
+        Command::Stream(args) => {
+            return ExitCode::from(runtime.block_on(client::run(&args)).exit_code());
+        }
+        Command::CompileComponent(args) => return compile::run(args.limits(), args.metered),
+        Command::Policy(command) => {
+            let done = runtime.block_on(kit::command(&command));
+            return done.unwrap_or_else(|error| failed(&error));
+        }
+    };
+    // Whatever still runs was given its time.
+    runtime.shutdown_background();
+    done.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    serve::report(error);
+    ExitCode::FAILURE
+}

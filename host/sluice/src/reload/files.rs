@@ -1,0 +1,194 @@
+//! The files that a configuration is made from, and whether they changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base::blocking::LOADING;
+use base::files::Content;
+use config::Config;
+
+/// How long a file must have been at rest for its inode to tell of every change: file systems
+/// count time in steps, and two writes within one step look like one.
+const STEP: Duration = Duration::from_secs(2);
+
+/// The files, with what was in them when somebody looked.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    contents: Arc<BTreeMap<PathBuf, Content>>,
+    inodes: Arc<Vec<Option<Inode>>>,
+    /// When the inodes were looked at.
+    at: Duration,
+}
+
+/// Another content is a change; another inode with the same content is none.
+impl PartialEq for Seen {
+    fn eq(&self, other: &Self) -> bool {
+        self.contents == other.contents
+    }
+}
+
+/// What the file system says of a file, links followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Inode {
+    device: u64,
+    number: u64,
+    size: u64,
+    /// Seconds and nanoseconds of the last change, which cannot be set back as `mtime` can.
+    changed: (i64, i64),
+}
+
+impl Inode {
+    fn of(path: &Path) -> Option<Self> {
+        let found = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: found.dev(),
+            number: found.ino(),
+            size: found.size(),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    }
+
+    fn is_at_rest(&self, at: Duration) -> bool {
+        let changed = u64::try_from(self.changed.0).unwrap_or_default();
+        Duration::from_secs(changed) + STEP < at
+    }
+}
+
+impl Seen {
+    /// The files of a configuration, as they were when it was read.
+    pub async fn of(config: &Config) -> Self {
+        let files = config.files.clone();
+        let empty = Self {
+            contents: Arc::default(),
+            inodes: Arc::default(),
+            at: Duration::ZERO,
+        };
+        off_the_async_threads(move || Self::look(files))
+            .await
+            .unwrap_or(empty)
+    }
+
+    /// The same files as they are now.
+    pub async fn again(&self) -> Self {
+        let files = self.contents.keys().cloned();
+        let files = files.map(|path| (path, None)).collect();
+        let looked = off_the_async_threads(move || Self::look(files)).await;
+        looked.unwrap_or_else(|| self.clone())
+    }
+
+    /// Their paths.
+    #[must_use]
+    pub fn files(&self) -> BTreeSet<PathBuf> {
+        self.contents.keys().cloned().collect()
+    }
+
+    /// Whether their content may have changed, without reading them: what a look costs that is
+    /// taken every few seconds.
+    pub async fn may_have_changed(&self) -> bool {
+        let seen = self.clone();
+        let looked = off_the_async_threads(move || {
+            let now = inodes(&seen.contents);
+            let mut files = now.iter().flatten();
+            now != *seen.inodes || !files.all(|inode| inode.is_at_rest(seen.at))
+        });
+        looked.await.unwrap_or(true)
+    }
+
+    fn look(files: BTreeMap<PathBuf, Option<Content>>) -> Self {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH);
+        // Before they are read: what changes after this is another change.
+        let inodes = inodes(&files);
+        let look = |(path, content): (PathBuf, Option<Content>)| {
+            let content = content.unwrap_or_else(|| Content::look(&path));
+            (path, content)
+        };
+        Self {
+            inodes: Arc::new(inodes),
+            contents: Arc::new(files.into_iter().map(look).collect()),
+            at: at.unwrap_or_default(),
+        }
+    }
+}
+
+fn inodes<T>(files: &BTreeMap<PathBuf, T>) -> Vec<Option<Inode>> {
+    files.keys().map(|path| Inode::of(path)).collect()
+}
+
+/// `None` where it panicked, which was logged where it happened.
+async fn off_the_async_threads<T: Send + 'static>(
+    look: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    LOADING.run(look).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(file: &Path) -> Seen {
+        Seen::look([(file.to_owned(), None)].into())
+    }
+
+    #[tokio::test]
+    async fn only_another_content_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        let missing = look(&file);
+        std::fs::write(&file, "one").unwrap();
+        let one = missing.again().await;
+        std::fs::write(&file, "two").unwrap();
+        let two = one.again().await;
+        assert!(missing != one && one != two && missing != two);
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, "one").unwrap();
+        assert_eq!(two.again().await, one);
+    }
+
+    #[tokio::test]
+    async fn a_link_that_points_elsewhere_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("..data");
+        for version in ["1", "2"] {
+            std::fs::create_dir(folder.path().join(version)).unwrap();
+            std::fs::write(folder.path().join(version).join("a"), version).unwrap();
+        }
+        std::os::unix::fs::symlink("1", &data).unwrap();
+        std::os::unix::fs::symlink("..data/a", folder.path().join("a")).unwrap();
+        let one = look(&folder.path().join("a"));
+        std::fs::remove_file(&data).unwrap();
+        std::os::unix::fs::symlink("2", &data).unwrap();
+        assert!(one.may_have_changed().await);
+        assert_ne!(one.again().await, one);
+    }
+
+    #[tokio::test]
+    async fn a_quick_look_sees_every_change_and_rests_with_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        std::fs::write(&file, "one").unwrap();
+        let mut seen = look(&file);
+        // Nobody can tell whether it was written to a second time within one step.
+        assert!(seen.may_have_changed().await);
+        seen.at += 10 * STEP;
+        assert!(!seen.may_have_changed().await);
+        std::fs::write(&file, "two").unwrap();
+        assert!(seen.may_have_changed().await);
+        std::fs::remove_file(&file).unwrap();
+        assert!(seen.may_have_changed().await);
+        assert!(!look(&file).may_have_changed().await);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_with_the_configuration_is_what_was_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        std::fs::write(&file, "one").unwrap();
+        let (_, content) = base::files::read(&file);
+        std::fs::write(&file, "two").unwrap();
+        let seen = Seen::look([(file.clone(), Some(content))].into());
+        assert_ne!(seen.again().await, seen);
+    }
+}

@@ -1,0 +1,91 @@
+//! Watches the configuration's files, however they are deployed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::Reloader;
+use base::blocking::LOADING;
+use keys::Availability;
+
+mod events;
+mod places;
+#[cfg(test)]
+mod tests;
+
+use events::{Coverage, Events};
+
+/// A file that is copied, or a volume that is swapped, is many events: they
+/// are over when none has come for this long.
+const QUIET: Duration = Duration::from_millis(300);
+/// In a folder where something happens all the time, how often to wait for
+/// quiet before looking anyway.
+const PATIENCE: u32 = 10;
+/// How often to look where not every change has an event, or where keys cannot be had.
+const POLL: Duration = Duration::from_secs(2);
+/// How often to look where every change should have an event: network file systems and some
+/// container volumes tell nothing of what others write to them.
+const POLL_ANYWAY: Duration = Duration::from_secs(30);
+
+/// Reloads whenever a file of the configuration has another content, for as
+/// long as the gateway runs.
+pub async fn watch(reloader: Arc<Reloader>) {
+    let changed = reloader.changed();
+    let events = Events::new(notify::recommended_watcher, Arc::clone(&changed));
+    let events = Arc::new(Mutex::new(events));
+    let mut coverage = Coverage::Events;
+    loop {
+        // Each time: a link may point elsewhere, and a folder may be another one of its name.
+        let now = arm(&events, &reloader).await;
+        say(&coverage, &now);
+        coverage = now;
+        // What changed before they were watched had no event.
+        reloader.reload_if_changed().await;
+        loop {
+            let wait = match (&coverage, reloader.keys().await) {
+                (Coverage::Events, Availability::Whole) => POLL_ANYWAY,
+                _ => POLL,
+            };
+            if timeout(wait, changed.notified()).await.is_ok() {
+                break;
+            }
+            if reloader.files_may_have_changed().await {
+                sleep(QUIET).await;
+                break;
+            }
+        }
+        for _ in 0..PATIENCE {
+            if timeout(QUIET, changed.notified()).await.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// [`Events::arm`], off the async threads.
+async fn arm(events: &Arc<Mutex<Events>>, reloader: &Reloader) -> Coverage {
+    let (events, files) = (Arc::clone(events), reloader.files().await);
+    let arming = LOADING.run(move || {
+        let mut events = events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.arm(&files)
+    });
+    arming.await.unwrap_or_else(|panicked| Coverage::Gaps {
+        why: panicked.to_string(),
+    })
+}
+
+/// Says in the log how changes are noticed, when that changes.
+fn say(before: &Coverage, now: &Coverage) {
+    match (before, now) {
+        (Coverage::Events, Coverage::Gaps { why }) => tracing::warn!(
+            error = why,
+            every = ?POLL,
+            "not every change of the configuration's files has an event; they are polled"
+        ),
+        (Coverage::Gaps { .. }, Coverage::Events) => {
+            tracing::info!("changes of the configuration's files have events again");
+        }
+        (Coverage::Gaps { .. }, Coverage::Gaps { .. }) | (Coverage::Events, Coverage::Events) => {}
+    }
+}

@@ -1,0 +1,118 @@
+//! Every series whose labels are known beforehand, at zero: an alert has something to look at from
+//! the start, and the first event of a kind shows as an increase.
+
+use ::metrics::{counter, gauge, histogram};
+
+use base::lanes::NoMemory;
+use base::metrics::{
+    ACCEPT_WAITS, ACCEPTED, CLAIMS, DECISIONS, DELIVERIES, DROPPED, GENERATION, HTTP_REFUSED,
+    INSTANCES, LIVE, LOG_LINES_DROPPED, LONGEST_STALL, MEMORY_HELD, MEMORY_REFUSED, PANICS,
+    POLICY_SECONDS, PROXY_FAILURES, PUSHED_OUT, QUARANTINES, RECEIVED, RELOADS, REMOVAL_FAILURES,
+    REMOVED, REMOVED_BYTES, SENT, SHADOWS, STALLS, TASKS, TEE_GIVEN_UP, TLS_FAILURES, UNKNOWN,
+    UNRECORDED, UPSTREAM_HELD, UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
+};
+use base::tls::failure::TlsFailure;
+use config::Config;
+use gateway::socket::close::{Delivery, KINDS};
+use policy;
+use upstream::settings::Upstream;
+use wire::proxies::preamble::PreambleError;
+
+/// Statuses of answers to requests that are no valid upgrade.
+const STATUSES: [u16; 4] = [400, 405, 426, 431];
+const UNRECORDED_REASONS: [&str; 4] = ["queue-full", "source-quota", "disk", "writer-gone"];
+const SHADOW_RESULTS: [&str; 4] = ["agree", "differ", "failed", "skipped"];
+const LINES_DROPPED_REASONS: [&str; 3] = ["sampled", "queue-full", "error"];
+const RELOAD_RESULTS: [&str; 2] = ["swapped", "refused"];
+
+/// Series of every gateway.
+pub fn register() {
+    for name in [
+        ACCEPTED,
+        ACCEPT_WAITS,
+        PUSHED_OUT,
+        RECEIVED,
+        SENT,
+        UNKNOWN,
+        DROPPED,
+        PANICS,
+        STALLS,
+    ] {
+        counter!(name).absolute(0);
+    }
+    for name in [
+        LIVE,
+        CLAIMS,
+        TASKS,
+        INSTANCES,
+        MEMORY_HELD,
+        GENERATION,
+        LONGEST_STALL,
+    ] {
+        gauge!(name).set(0.0);
+    }
+    for status in STATUSES {
+        counter!(HTTP_REFUSED, "status" => status.to_string()).absolute(0);
+    }
+    for (cause, code, closed_by) in KINDS {
+        closes(cause, *code, closed_by).absolute(0);
+    }
+    let labelled: [(_, _, &[&'static str]); 7] = [
+        (DELIVERIES, "delivery", &Delivery::ALL.map(Delivery::word)),
+        (
+            TLS_FAILURES,
+            "reason",
+            &TlsFailure::ALL.map(TlsFailure::word),
+        ),
+        (PROXY_FAILURES, "reason", &PreambleError::WORDS),
+        (UNRECORDED, "reason", &UNRECORDED_REASONS),
+        (
+            MEMORY_REFUSED,
+            "reason",
+            &[NoMemory::Full.word(), NoMemory::Share.word()],
+        ),
+        (RELOADS, "result", &RELOAD_RESULTS),
+        (LOG_LINES_DROPPED, "reason", &LINES_DROPPED_REASONS),
+    ];
+    for (name, label, values) in labelled {
+        for value in values {
+            counter!(name, label => *value).absolute(0);
+        }
+    }
+}
+
+/// Series of a configuration that is served from now on. Those of one before stay.
+pub fn register_of(config: &Config) {
+    for (name, policy) in &config.policies {
+        for outcome in policy::OUTCOMES {
+            counter!(DECISIONS, "policy" => name.clone(), "outcome" => outcome).absolute(0);
+        }
+        counter!(QUARANTINES, "policy" => name.clone()).absolute(0);
+        // It has no samples, and is shown.
+        drop(histogram!(POLICY_SECONDS, "policy" => name.clone()));
+        if policy.trial.is_some() {
+            for result in SHADOW_RESULTS {
+                counter!(SHADOWS, "policy" => name.clone(), "result" => result).absolute(0);
+            }
+        }
+    }
+    for (name, upstream) in &config.upstreams {
+        if upstream.recordings().is_some() {
+            for metric in [REMOVED, REMOVED_BYTES, REMOVAL_FAILURES] {
+                counter!(metric, "upstream" => name.clone()).absolute(0);
+            }
+        }
+    }
+    let upstreams = config.upstreams.iter();
+    let backends = upstreams.filter(|(_, upstream)| matches!(upstream, Upstream::WebSocket(_)));
+    for (name, _) in backends {
+        for metric in [UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS] {
+            counter!(metric, "upstream" => name.clone()).absolute(0);
+        }
+        for half in ["recording", "backend"] {
+            counter!(TEE_GIVEN_UP, "upstream" => name.clone(), "half" => half).absolute(0);
+        }
+        // Streams of the configuration before may hold something.
+        gauge!(UPSTREAM_HELD, "upstream" => name.clone()).increment(0.0);
+    }
+}

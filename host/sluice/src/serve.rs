@@ -1,0 +1,301 @@
+//! `sluice serve`: from the command line to a clean exit.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind};
+
+use crate::admin;
+use crate::assemble::generation::prepare_folders;
+use crate::assemble::upstreams;
+use crate::assemble::{Assembled, assemble};
+use crate::banner::invitation::{self, Invitation};
+use crate::banner::{self, Banner};
+use crate::cli::{CheckArgs, ServeArgs};
+use crate::listen;
+use crate::lock::DataLock;
+use crate::logs::patience::print_within;
+use crate::reload::files::Seen;
+use crate::reload::{Reloader, Source, Trigger, watch};
+use crate::series;
+use crate::token;
+use base::diagnostics::Look;
+use base::diagnostics::{Mistakes, Warnings};
+use base::metrics;
+use config;
+use config::{Config, Watch};
+use gateway::server;
+use gateway::server::Listener;
+use gateway::watchdog;
+use keys::settings::KeySource;
+use policy::record::writer::Recorder;
+use upstream::Upstreams;
+use wire::proxies::preamble::Preamble;
+
+mod signals;
+mod stop;
+
+use stop::Signals;
+
+/// How long the banner, or the reason why the gateway does not run, may take to be printed. Nobody
+/// may be reading it.
+const PRINTING: Duration = Duration::from_secs(2);
+
+/// How long the token in the banner is valid.
+const BANNER_TOKEN: Duration = Duration::from_hours(12);
+
+/// Runs the gateway until it is told to stop. What builds its upstreams is an
+/// argument, so that a test can put in one that fails.
+///
+/// # Errors
+/// [`Mistakes`], or what the machine did not give.
+pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> anyhow::Result<()> {
+    let source = Source {
+        file: args.place.config.clone(),
+        data_dir: args.place.data_dir.clone(),
+        listen: args.listen,
+    };
+    // Whoever sends one early must not end the process.
+    let hangups = signals::listen(SignalKind::hangup())?;
+    let reopenings = signals::listen(SignalKind::user_defined1())?;
+    signals::survive()?;
+    let (config, seen, assembled, warnings) = load(&source, upstreams).await?;
+    warnings.log();
+    let _lock = DataLock::take(&config.data_dir)?;
+    // Before anything is measured: what is free on the disks of recordings is.
+    let recorder = metrics::install()?;
+    series::register();
+    prepare_folders(&config, None);
+    let signals = Signals::listen()?;
+    let Listeners {
+        clients,
+        admin,
+        addresses,
+    } = Listeners::bind(&config.server)?;
+    watchdog::start().context("the watchdog's thread could not be started")?;
+    greet(&config, &source, &assembled, &addresses)?;
+    for (address, (_, preamble)) in addresses.iter().zip(&clients) {
+        let proxies_only = *preamble == Preamble::Expected;
+        tracing::info!(%address, proxies_only, version = env!("CARGO_PKG_VERSION"), "listening");
+    }
+    series::register_of(&config);
+    let Assembled {
+        gateway,
+        tls,
+        builder,
+        key_sets,
+    } = assembled;
+    let decisions = builder.recorder().clone();
+    let reloader = Reloader::new(
+        source,
+        builder,
+        Arc::clone(&gateway),
+        &config,
+        key_sets,
+        tls.clone(),
+        seen,
+    );
+    let reloader = Arc::new(reloader);
+    tokio::spawn(reload_on_signal(hangups, Arc::clone(&reloader)));
+    tokio::spawn(reopen_on_signal(reopenings, decisions.clone()));
+    if config.server.watch == Watch::Reload {
+        tokio::spawn(watch::watch(Arc::clone(&reloader)));
+    }
+    let header_timeout = config.server.header_timeout;
+    if let Some(admin) = admin {
+        tracing::info!(address = %admin.local_addr()?, "admin listening");
+        tokio::spawn(admin::serve(
+            admin,
+            Arc::clone(&gateway),
+            reloader,
+            recorder,
+            config.server.admin_hosts.clone(),
+            header_timeout,
+        ));
+    }
+    let serving = clients.into_iter().map(|(socket, preamble)| {
+        let listener = Listener {
+            socket,
+            tls: tls.clone(),
+            preamble,
+        };
+        let serve = server::serve(listener, Arc::clone(&gateway), header_timeout);
+        tokio::spawn(serve)
+    });
+    stop::stop(&gateway, signals, serving.collect(), &config.server).await?;
+    decisions.flush().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Every socket that the gateway listens on.
+struct Listeners {
+    clients: Vec<(TcpListener, Preamble)>,
+    /// Of `clients`.
+    addresses: Vec<SocketAddr>,
+    admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    fn bind(server: &config::Server) -> anyhow::Result<Self> {
+        let named = |addresses: &[SocketAddr], option: &'static str| -> Vec<_> {
+            let addresses = addresses.iter();
+            addresses.map(|address| (*address, option)).collect()
+        };
+        let mut wanted = named(&server.listen, "--listen or listen in [server]");
+        wanted.extend(named(&server.proxy_listen, "proxy_listen in [server]"));
+        wanted.extend(
+            server
+                .admin
+                .map(|admin| (admin, "admin_listen in [server]")),
+        );
+        let mut bound = listen::all(&wanted)?;
+        let admin = server.admin.and_then(|_| bound.pop());
+        let plain = std::iter::repeat_n(Preamble::None, server.listen.len());
+        let preambles = plain.chain(std::iter::repeat(Preamble::Expected));
+        let addresses = bound.iter().map(TcpListener::local_addr);
+        Ok(Self {
+            addresses: addresses.collect::<Result<_, _>>()?,
+            clients: bound.into_iter().zip(preambles).collect(),
+            admin,
+        })
+    }
+}
+
+/// Reads the configuration and builds everything, and reports all mistakes.
+///
+/// # Errors
+/// [`Mistakes`], or what the machine did not give.
+pub async fn check(args: &CheckArgs) -> anyhow::Result<()> {
+    let source = Source {
+        file: args.config.clone(),
+        ..Source::default()
+    };
+    let (config, .., warnings) = load(&source, upstreams::build).await?;
+    // Where standard error is closed there is nobody to tell.
+    drop(std::io::stderr().write_all(warnings.render(Look::of(&std::io::stderr())).as_bytes()));
+    let count =
+        |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
+        "fine: {}, {}, {}",
+        count(config.routes.len(), "route", "routes"),
+        count(config.policies.len(), "policy", "policies"),
+        count(config.upstreams.len(), "upstream", "upstreams"),
+    )?;
+    Ok(())
+}
+
+async fn load(
+    source: &Source,
+    upstreams: fn(&Config) -> Upstreams,
+) -> anyhow::Result<(Config, Seen, Assembled, Warnings)> {
+    let (config, mut diagnostics) = source.read().map_err(Mistakes)?;
+    let seen = Seen::of(&config).await;
+    let assembled = assemble(&config, upstreams, &mut diagnostics).await?;
+    let warnings = diagnostics.finish().map_err(Mistakes)?;
+    Ok((config, seen, assembled, warnings))
+}
+
+async fn reload_on_signal(mut hangups: Signal, reloader: Arc<Reloader>) {
+    while hangups.recv().await.is_some() {
+        // What came of it is in the log, and there is nobody else to tell.
+        drop(reloader.reload(Trigger::Signal).await);
+    }
+}
+
+/// Lets whatever rotates files (logrotate) have the record begun anew where its name is.
+async fn reopen_on_signal(mut reopenings: Signal, decisions: Recorder) {
+    while reopenings.recv().await.is_some() {
+        tracing::info!("SIGUSR1: the decision record is opened again");
+        decisions.reopen();
+    }
+}
+
+/// Prints the report of [`Mistakes`], or the error with its causes.
+pub fn report(error: &anyhow::Error) {
+    let text = match error.downcast_ref::<Mistakes>() {
+        Some(Mistakes(diagnostics)) => diagnostics.render(Look::of(&std::io::stderr())).to_string(),
+        None => format!("sluice: {error:#}\n"),
+    };
+    let printed = print_within(PRINTING, move || {
+        std::io::stderr().write_all(text.as_bytes())
+    });
+    // Where standard error is closed, or nobody reads it, there is nobody to tell.
+    drop(printed);
+}
+
+/// For development: with a generated key, says how to stream at once, or how to
+/// make a token where that depends on more than is known here.
+fn greet(
+    config: &Config,
+    source: &Source,
+    assembled: &Assembled,
+    listen: &[SocketAddr],
+) -> anyhow::Result<()> {
+    let generated = || {
+        let sets = config.key_sets.iter();
+        sets.filter(|(_, set)| matches!(set.source, KeySource::Generate))
+            .map(|(name, _)| name.as_str())
+    };
+    let named = generated().find(|name| invitation::is_asked_for(config, name));
+    let Some(named) = named.or_else(|| generated().next()) else {
+        return Ok(());
+    };
+    let invitation = generated().find_map(|name| Invitation::find(config, name));
+    let minted = invitation.as_ref().and_then(|invitation| {
+        let keys = assembled.key_sets.get(invitation.key_set)?;
+        Some(token::mint(keys, &invitation.bearer, BANNER_TOKEN))
+    });
+    let minted = minted.transpose()?;
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "sluice".to_owned());
+    let scheme = match config.server.tls {
+        Some(_) => "wss",
+        None => "ws",
+    };
+    let banner = match (&invitation, &minted) {
+        (Some(invitation), Some(token)) => Banner {
+            listen,
+            scheme,
+            path: &invitation.path,
+            program: &program,
+            token,
+            valid_for: "12 h",
+            recordings: invitation.recordings.as_deref().unwrap_or("none"),
+        }
+        .render(),
+        _ => banner::without_a_line(listen, &token_command(&program, source, named)),
+    };
+    let printed = print_within(PRINTING, move || {
+        let mut out = std::io::stdout();
+        out.write_all(banner.as_bytes())?;
+        out.flush()
+    });
+    if let Err(error) = printed {
+        // Clients can be served all the same.
+        tracing::warn!(%error, "the banner was not printed");
+    }
+    Ok(())
+}
+
+/// The words that make a token with a key set of this configuration.
+fn token_command(program: &str, source: &Source, key_set: &str) -> Vec<String> {
+    let mut words = vec![program.to_owned(), "token".to_owned()];
+    let mut option = |name: &str, path: &Option<PathBuf>| {
+        if let Some(path) = path {
+            words.extend([name.to_owned(), path.display().to_string()]);
+        }
+    };
+    option("--config", &source.file);
+    option("--data-dir", &source.data_dir);
+    words.extend(["--key-set".to_owned(), key_set.to_owned()]);
+    words
+}

@@ -1,0 +1,108 @@
+//! The way out: draining, closing what is left, and waiting for its end.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::signals::listen;
+use config::Server;
+use gateway::routes::Gateway;
+use gateway::socket::close;
+
+/// What tells the gateway to stop.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+}
+
+impl Signals {
+    /// From now on they do not end the process.
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            quit: listen(SignalKind::quit())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
+        }
+    }
+}
+
+/// Waits for a signal, then for an orderly end. A second signal ends that at
+/// once; recordings are valid at every moment.
+///
+/// # Errors
+/// Where the listener has panicked.
+pub(super) async fn stop(
+    gateway: &Gateway,
+    mut signals: Signals,
+    listeners: Vec<JoinHandle<()>>,
+    server: &Server,
+) -> anyhow::Result<()> {
+    signals.next().await;
+    tokio::select! {
+        biased;
+        () = signals.next() => {
+            tracing::warn!("a second signal: stopping at once");
+            gateway.shutdown.abandon();
+            Ok(())
+        }
+        ended = wind_down(gateway, listeners, server) => ended,
+    }
+}
+
+/// Lets live streams finish, closes what is left, and waits for that.
+async fn wind_down(
+    gateway: &Gateway,
+    listeners: Vec<JoinHandle<()>>,
+    server: &Server,
+) -> anyhow::Result<()> {
+    tracing::info!(live = gateway.tasks.len(), deadline = ?server.drain_timeout, "draining");
+    gateway.shutdown.drain();
+    gateway.tasks.close();
+    if timeout(server.drain_timeout, gateway.tasks.wait())
+        .await
+        .is_err()
+    {
+        tracing::info!(live = gateway.tasks.len(), "closing what is left");
+    }
+    gateway.shutdown.close();
+    // Whoever came at the last moment is there once the listeners have ended.
+    let mut listened = Ok(());
+    for listener in listeners {
+        listened = listened.and(listener.await.context("a listener failed"));
+    }
+    let patience = patience(gateway, server.header_timeout);
+    if timeout(patience, gateway.tasks.wait()).await.is_err() {
+        tracing::warn!(
+            live = gateway.tasks.len(),
+            "connections did not end in time"
+        );
+    }
+    listened
+}
+
+/// How long it may take until every connection has ended, of this generation
+/// and of those before it: a newcomer may have just begun its request.
+fn patience(gateway: &Gateway, header_timeout: Duration) -> Duration {
+    let generation = gateway.generation.load();
+    let ends = generation.routes.in_use().map(|route| {
+        // Completing and sealing each wait for a backend that is away.
+        let upstream = route.upstream.outage() * 2;
+        close::longest(&route.limits) + upstream + route.on_close.longest()
+    });
+    header_timeout + ends.fold(close::longest(&gateway.default_limits), Duration::max)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! The link of one recording: gathers audio, and has it written in the
+//! background.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt, poll_fn};
+use tokio::task::JoinHandle;
+use tokio::time::{Sleep, sleep};
+
+use super::failure::Failure;
+use super::format::MAX_DATA;
+use super::shared::Shared;
+use crate::{Downward, Ending, Link, Lost, Receipts, Sealed, Upward};
+use base::blocking::{Kept, Room};
+
+/// How old audio may get in memory.
+const MAX_AGE: Duration = Duration::from_millis(500);
+
+/// Bytes that are written at once, at most, however fast the samples come.
+const MAX_BATCH: usize = 64 * 1024;
+
+/// Memory is bounded: `batch` bytes and a message are gathered; while those are
+/// written, more is taken until `bound` bytes and a message are in memory; then
+/// the link is not ready. A stream that is silent holds no buffer and no timer.
+pub(super) struct Recording {
+    file: Kept<Shared>,
+    room: &'static Room,
+    path: Arc<Path>,
+    gathered: Vec<u8>,
+    /// When the oldest gathered byte must be written. Present while there is one.
+    due: Option<Pin<Box<Sleep>>>,
+    writer: Writer,
+    failure: Option<Failure>,
+    /// Whoever must start to watch `due` once there is something to watch.
+    idle: Option<Waker>,
+    taken: u64,
+    receipts: Receipts,
+    /// Bytes that were written, and how many of them were told of.
+    kept: u64,
+    told: u64,
+    batch: usize,
+    bound: usize,
+    limit: u64,
+}
+
+enum Writer {
+    Idle,
+    Writing {
+        bytes: usize,
+        done: JoinHandle<Result<(), Failure>>,
+    },
+}
+
+impl Recording {
+    /// The link of a file whose disk has this room.
+    pub(super) fn new(file: Kept<Shared>, room: &'static Room, receipts: Receipts) -> Self {
+        let path = Arc::clone(file.path());
+        let second = usize::try_from(file.format().bytes_per_second()).unwrap_or(usize::MAX);
+        // Half a second is written at once, and three quarters are held at
+        // most: with one message of a usual size that is less than a second.
+        let batch = (second / 2).clamp(1, MAX_BATCH);
+        Self {
+            file,
+            room,
+            path,
+            gathered: Vec::new(),
+            due: None,
+            writer: Writer::Idle,
+            failure: None,
+            idle: None,
+            taken: 0,
+            receipts,
+            kept: 0,
+            told: 0,
+            batch,
+            bound: batch + batch / 2,
+            limit: MAX_DATA,
+        }
+    }
+
+    /// Does what can be done now: notes a write that is done, and starts the
+    /// next one when it is time.
+    fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Lost> {
+        while self.poll_writer(cx).is_ready() && self.failure.is_none() && self.is_time(cx) {
+            self.start_write();
+        }
+        match &self.failure {
+            Some(failure) => Err(failure.clone().lost()),
+            None => Ok(()),
+        }
+    }
+
+    /// Ready when nothing is being written.
+    fn poll_writer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Writer::Writing { bytes, done } = &mut self.writer {
+            let bytes = *bytes as u64;
+            let result = ready!(done.poll_unpin(cx)).unwrap_or_else(|_| {
+                Err(Failure::Cancelled {
+                    path: Arc::clone(&self.path),
+                })
+            });
+            self.writer = Writer::Idle;
+            match result {
+                Ok(()) => {
+                    self.kept += bytes;
+                    if self.receipts == Receipts::Given {
+                        // Whoever asked may not be about to ask for events.
+                        cx.waker().wake_by_ref();
+                    }
+                }
+                Err(failure) => {
+                    self.failure.get_or_insert(failure);
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn is_time(&mut self, cx: &mut Context<'_>) -> bool {
+        self.gathered.len() >= self.batch
+            || self
+                .due
+                .as_mut()
+                .is_some_and(|due| due.poll_unpin(cx).is_ready())
+    }
+
+    fn start_write(&mut self) {
+        self.due = None;
+        let audio = std::mem::take(&mut self.gathered);
+        let bytes = audio.len();
+        self.file.push(audio);
+        let file = self.file.clone();
+        let receipts = self.receipts;
+        let done = self.room.run(move || match receipts {
+            Receipts::Given => file.seal(),
+            Receipts::None => file.flush(),
+        });
+        self.writer = Writer::Writing { bytes, done };
+    }
+
+    fn take(&mut self, audio: &[u8]) {
+        if self.failure.is_some() || audio.is_empty() {
+            return;
+        }
+        let taken = self.taken + audio.len() as u64;
+        if taken > self.limit {
+            self.failure = Some(Failure::Full {
+                path: Arc::clone(&self.path),
+            });
+            return;
+        }
+        self.taken = taken;
+        if self.gathered.is_empty() {
+            self.gathered.reserve_exact(self.batch + audio.len());
+            self.due = Some(Box::pin(sleep(MAX_AGE)));
+            if let Some(waker) = self.idle.take() {
+                waker.wake();
+            }
+        }
+        self.gathered.extend_from_slice(audio);
+    }
+}
+
+impl Link for Recording {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        self.drive(cx)?;
+        match self.writer {
+            Writer::Writing { bytes, .. } if bytes + self.gathered.len() >= self.bound => {
+                Poll::Pending
+            }
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn start_send(&mut self, message: Upward) {
+        match message {
+            Upward::Binary(audio) => self.take(&audio),
+            // A WAV file has no place for words.
+            Upward::Text(_) | Upward::Control(_) => {}
+        }
+    }
+
+    fn held(&self) -> usize {
+        let writing = match self.writer {
+            Writer::Idle => 0,
+            Writer::Writing { bytes, .. } => bytes,
+        };
+        self.gathered.len() + writing
+    }
+
+    fn receipts(&self) -> Receipts {
+        self.receipts
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Downward, Lost>> {
+        self.drive(cx)?;
+        if self.receipts == Receipts::Given && self.told < self.kept {
+            self.told = self.kept;
+            return Poll::Ready(Ok(Downward::Kept(self.kept)));
+        }
+        if self.gathered.is_empty() {
+            self.idle = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn seal(mut self: Box<Self>, _: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+        async move {
+            poll_fn(|cx| self.poll_writer(cx)).await;
+            let sealed = Sealed { bytes: self.taken };
+            let path = Arc::clone(&self.path);
+            let failure = self.failure.take();
+            let (file, room) = (self.file.clone(), self.room);
+            // This pushes what is gathered, and leaves the task below the only
+            // owner of the file, whatever becomes of this future.
+            drop(self);
+            let written = room
+                .run(move || file.seal())
+                .await
+                .unwrap_or(Err(Failure::Cancelled { path }));
+            match failure.map_or(written, Err) {
+                Ok(()) => Ok(sealed),
+                Err(failure) => Err(failure.lost()),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A recording that was not sealed leaves its audio to the file's last owner, who writes it where
+/// waiting for the disk keeps nobody: this may be a worker thread.
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if !self.gathered.is_empty() {
+            self.file.push(std::mem::take(&mut self.gathered));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! How an address is: whether it is in use, rests, or is being found out about.
+//!
+//! Everybody is refused while an address rests, so that must never be one client's doing. What a
+//! backend answers can depend on what the client asked for: a bad answer counts once for each
+//! client, until a stream succeeds. Nobody's request has a part in a connection that cannot be
+//! made: each one counts.
+
+use tokio::time::Instant;
+
+use super::Rest;
+use session::registry::Client;
+
+/// How an address is.
+pub(super) enum Health {
+    /// In use.
+    Well(Failures),
+    /// Left alone.
+    Rests { until: Instant },
+    /// The rest is over, and one stream after the other finds out how it is.
+    Probed(Probes),
+}
+
+/// How an address failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Failed {
+    /// It could not be reached, or said nothing in time.
+    Unreached,
+    /// It answered with an error, or with no valid answer.
+    Answer,
+}
+
+/// Failures in a row.
+#[derive(Default)]
+pub(super) struct Failures {
+    unreached: usize,
+    /// The clients that had a bad answer.
+    answered: Vec<Client>,
+}
+
+/// How finding out goes.
+pub(super) struct Probes {
+    /// A probe is under way; others are not made.
+    under_way: bool,
+    /// The clients whose probes had a bad answer, and when each may probe again.
+    answered: Vec<(Client, Instant)>,
+}
+
+/// Whether an attempt finds out how an address is after its rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Probe {
+    Yes,
+    No,
+}
+
+/// What became of an address that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Now {
+    /// It may be tried again.
+    InUse,
+    /// Its rest begins.
+    Rests,
+}
+
+impl Health {
+    pub(super) fn well() -> Self {
+        Self::Well(Failures::default())
+    }
+
+    /// Asks whether this client's stream may try the address now.
+    pub(super) fn enter(&mut self, client: Client) -> Option<Probe> {
+        match self {
+            Self::Well(_) => Some(Probe::No),
+            Self::Rests { until } if Instant::now() >= *until => {
+                *self = Self::Probed(Probes {
+                    under_way: true,
+                    answered: Vec::new(),
+                });
+                Some(Probe::Yes)
+            }
+            Self::Probed(probes) if !probes.under_way && probes.may_be_for(client) => {
+                probes.under_way = true;
+                Some(Probe::Yes)
+            }
+            Self::Rests { .. } | Self::Probed(_) => None,
+        }
+    }
+
+    /// Takes note of an attempt that failed.
+    pub(super) fn failed(
+        &mut self,
+        probe: Probe,
+        client: Client,
+        how: Failed,
+        Rest { after, lasts }: Rest,
+    ) -> Now {
+        let count = match self {
+            Self::Well(failures) => failures.count(client, how),
+            Self::Probed(probes) if probe == Probe::Yes => {
+                probes.under_way = false;
+                match how {
+                    Failed::Unreached => after,
+                    Failed::Answer => probes.count(client, Instant::now() + lasts),
+                }
+            }
+            // An attempt that began before the rest did.
+            Self::Probed(_) | Self::Rests { .. } => return Now::InUse,
+        };
+        if after == 0 {
+            *self = Self::well();
+        } else if count >= after {
+            let until = Instant::now() + lasts;
+            *self = Self::Rests { until };
+            return Now::Rests;
+        }
+        Now::InUse
+    }
+
+    /// Makes a probe again that nobody waited for.
+    pub(super) fn abandoned(&mut self) {
+        if let Self::Probed(probes) = self {
+            probes.under_way = false;
+        }
+    }
+}
+
+impl Failures {
+    /// How many there are with this one.
+    fn count(&mut self, client: Client, how: Failed) -> usize {
+        match how {
+            Failed::Unreached => self.unreached += 1,
+            Failed::Answer if self.answered.contains(&client) => {}
+            Failed::Answer => self.answered.push(client),
+        }
+        self.unreached + self.answered.len()
+    }
+}
+
+impl Probes {
+    fn may_be_for(&self, client: Client) -> bool {
+        let now = Instant::now();
+        let mut answered = self.answered.iter();
+        answered.all(|(other, until)| *other != client || now >= *until)
+    }
+
+    /// How many clients had a bad answer with this one.
+    fn count(&mut self, client: Client, until: Instant) -> usize {
+        self.answered.retain(|(other, _)| *other != client);
+        self.answered.push((client, until));
+        self.answered.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const REST: Rest = Rest {
+        after: 5,
+        lasts: Duration::from_secs(5),
+    };
+
+    /// Fails for the client with this number, if it may try the address.
+    fn fail(health: &mut Health, client: u8, how: Failed) -> Option<Now> {
+        let client = Client::numbered(client);
+        let probe = health.enter(client)?;
+        Some(health.failed(probe, client, how, REST))
+    }
+
+    fn rests() -> Health {
+        let mut health = Health::well();
+        for client in 1..5 {
+            assert_eq!(fail(&mut health, client, Failed::Answer), Some(Now::InUse));
+        }
+        assert_eq!(fail(&mut health, 5, Failed::Answer), Some(Now::Rests));
+        assert_eq!(fail(&mut health, 6, Failed::Answer), None);
+        health
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bad_answers_to_one_client_never_put_an_address_to_rest_and_those_to_several_do() {
+        let mut health = Health::well();
+        for _ in 0..20 {
+            assert_eq!(fail(&mut health, 1, Failed::Answer), Some(Now::InUse));
+        }
+        // It counted once.
+        for client in 2..5 {
+            assert_eq!(fail(&mut health, client, Failed::Answer), Some(Now::InUse));
+        }
+        assert_eq!(fail(&mut health, 5, Failed::Answer), Some(Now::Rests));
+        rests();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_connection_that_cannot_be_made_counts_whoever_wanted_it() {
+        let mut health = Health::well();
+        fail(&mut health, 1, Failed::Answer);
+        for _ in 0..3 {
+            assert_eq!(fail(&mut health, 1, Failed::Unreached), Some(Now::InUse));
+        }
+        assert_eq!(fail(&mut health, 1, Failed::Unreached), Some(Now::Rests));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_client_cannot_keep_an_address_at_rest_by_being_the_one_that_probes() {
+        let mut health = rests();
+        tokio::time::advance(REST.lasts).await;
+        assert_eq!(fail(&mut health, 1, Failed::Answer), Some(Now::InUse));
+        for _ in 0..20 {
+            assert_eq!(fail(&mut health, 1, Failed::Answer), None);
+        }
+        // Another one may, and only one at a time.
+        let probe = health.enter(Client::numbered(2));
+        assert_eq!(probe, Some(Probe::Yes));
+        assert_eq!(health.enter(Client::numbered(3)), None);
+        health.abandoned();
+        // With nobody else about, the same one may after a while, and counts once all the same.
+        for _ in 0..10 {
+            tokio::time::advance(REST.lasts).await;
+            assert_eq!(fail(&mut health, 1, Failed::Answer), Some(Now::InUse));
+        }
+        for client in 2..5 {
+            assert_eq!(fail(&mut health, client, Failed::Answer), Some(Now::InUse));
+        }
+        assert_eq!(fail(&mut health, 5, Failed::Answer), Some(Now::Rests));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_probe_that_cannot_connect_is_enough() {
+        let mut health = rests();
+        tokio::time::advance(REST.lasts).await;
+        assert_eq!(fail(&mut health, 1, Failed::Unreached), Some(Now::Rests));
+    }
+}

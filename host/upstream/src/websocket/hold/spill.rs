@@ -1,0 +1,206 @@
+//! The file that a tape goes on in when there is no more room in memory.
+//!
+//! It has no name, so that nothing is left of it however the process ends. It
+//! is written and read in the background, one segment at a time.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use tokio::task::JoinHandle;
+
+use super::room::{Lease, Room};
+use crate::space::{self, Watermark};
+use base::blocking::{HELD, Kept};
+
+/// A file of bounded size, made when it is needed.
+pub(super) struct Spill {
+    folder: Arc<Path>,
+    bounds: Bounds,
+    file: Option<Kept<Leased>>,
+    /// What the file takes of the room that all files have.
+    lease: Arc<Lease>,
+    room: Arc<Room>,
+    /// Where the next segment goes.
+    end: u64,
+    work: Work,
+}
+
+/// How large files may become, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// This one.
+    pub(super) file: u64,
+    /// All files of the room together.
+    pub(super) all: u64,
+    /// What their disk keeps free.
+    pub(super) min_free: Watermark,
+}
+
+/// A file, and its part of the room: it is given back once the file is closed, and the disk has
+/// its space again.
+struct Leased {
+    file: File,
+    _lease: Arc<Lease>,
+}
+
+enum Work {
+    None,
+    Writing {
+        number: u64,
+        at: u64,
+        done: JoinHandle<io::Result<Kept<Leased>>>,
+    },
+    Reading {
+        number: u64,
+        done: JoinHandle<io::Result<Bytes>>,
+    },
+}
+
+/// Work that was done.
+pub(super) enum Done {
+    /// This segment is in the file, from this byte on.
+    Written { number: u64, at: u64 },
+    /// This segment is back.
+    Read { number: u64, bytes: Bytes },
+    /// Nothing was done.
+    Failed(io::Error),
+}
+
+impl Spill {
+    /// A file in a folder, within these bounds.
+    pub(super) fn new(folder: Arc<Path>, bounds: Bounds, room: Arc<Room>) -> Self {
+        Self {
+            folder,
+            bounds,
+            file: None,
+            lease: room.lease(),
+            room,
+            end: 0,
+            work: Work::None,
+        }
+    }
+
+    /// What was done; `None` where there is nothing to do.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Done>> {
+        let done = match &mut self.work {
+            Work::None => return Poll::Ready(None),
+            Work::Writing { number, at, done } => {
+                match ready!(done.poll_unpin(cx)).unwrap_or_else(|_| Err(stopped())) {
+                    Ok(file) => {
+                        self.file = Some(file);
+                        Done::Written {
+                            number: *number,
+                            at: *at,
+                        }
+                    }
+                    Err(error) => {
+                        // A disk that is full stays so for a while: the tape has
+                        // to do with what it has.
+                        self.bounds.file = 0;
+                        if self.file.is_none() {
+                            self.lease = self.room.lease();
+                        }
+                        Done::Failed(error)
+                    }
+                }
+            }
+            Work::Reading { number, done } => {
+                match ready!(done.poll_unpin(cx)).unwrap_or_else(|_| Err(stopped())) {
+                    Ok(bytes) => Done::Read {
+                        number: *number,
+                        bytes,
+                    },
+                    Err(error) => Done::Failed(error),
+                }
+            }
+        };
+        self.work = Work::None;
+        Poll::Ready(Some(done))
+    }
+
+    /// Starts to write a segment, if there is room for it.
+    pub(super) fn write(&mut self, number: u64, bytes: Bytes) -> bool {
+        let at = self.end;
+        let end = at + bytes.len() as u64;
+        if end > self.bounds.file || !matches!(self.work, Work::None) {
+            return false;
+        }
+        if !self.lease.grow(bytes.len() as u64, self.bounds.all) {
+            return false;
+        }
+        self.end = end;
+        let (file, folder) = (self.file.clone(), Arc::clone(&self.folder));
+        let (lease, min_free) = (Arc::clone(&self.lease), self.bounds.min_free);
+        let done = HELD.run(move || {
+            let file = match file {
+                Some(file) => file,
+                None => {
+                    let file = create(&folder)?;
+                    Kept::new(
+                        &HELD,
+                        Leased {
+                            file,
+                            _lease: lease,
+                        },
+                    )
+                }
+            };
+            min_free
+                .check(&folder, space::free(&folder)?)
+                .map_err(|scarce| io::Error::new(io::ErrorKind::StorageFull, scarce))?;
+            file.file.write_all_at(&bytes, at)?;
+            Ok(file)
+        });
+        self.work = Work::Writing { number, at, done };
+        true
+    }
+
+    /// Starts to read a segment back.
+    ///
+    /// # Errors
+    /// Where there is no file.
+    pub(super) fn read(&mut self, number: u64, at: u64, length: usize) -> io::Result<()> {
+        let Some(file) = self.file.clone() else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let done = HELD.run(move || {
+            let mut bytes = vec![0; length];
+            file.file.read_exact_at(&mut bytes, at)?;
+            Ok(bytes.into())
+        });
+        self.work = Work::Reading { number, done };
+        Ok(())
+    }
+
+    /// Whether nothing is in the file.
+    pub(super) fn is_empty(&self) -> bool {
+        self.end == 0
+    }
+
+    /// Nothing that is in the file is needed any more: its space is given back.
+    pub(super) fn clear(&mut self) {
+        if self.end > 0 && matches!(self.work, Work::None) {
+            self.end = 0;
+            self.file = None;
+            self.lease = self.room.lease();
+        }
+    }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("the runtime is shutting down")
+}
+
+fn create(folder: &Path) -> io::Result<File> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    tempfile::tempfile_in(folder)
+}
