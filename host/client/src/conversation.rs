@@ -14,7 +14,8 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::course::{Course, Tally};
 use super::peer::{Heard, Peer, Welcome, lost};
-use super::{Confirmation, Features, Outcome, Progress, Receipt};
+use crate::outcome::{Confirmation, Features, Outcome, Receipt};
+use crate::progress::Progress;
 use session::handshake::{ACK, RESUME};
 
 mod speak;

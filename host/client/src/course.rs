@@ -7,7 +7,9 @@ use tokio::time::Instant;
 
 use super::peer::{Receipts, Welcome};
 use super::target::ResumeToken;
-use super::{Audio, Confirmation, Manner, Outcome, Progress, Receipt};
+use crate::audio::Audio;
+use crate::outcome::{Confirmation, Manner, Outcome, Receipt};
+use crate::progress::Progress;
 
 /// A recording on its way, and how far it has come.
 pub struct Course {

@@ -8,7 +8,9 @@ use super::conversation;
 use super::course::{Course, Next};
 use super::patience::Patience;
 use super::target::ResumeToken;
-use super::{Audio, Manner, Outcome, Progress};
+use crate::audio::Audio;
+use crate::outcome::{Manner, Outcome};
+use crate::progress::Progress;
 
 /// Streams over as many connections as it takes. `dial` opens one, with what
 /// leads back to the stream.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Audio;
+use crate::audio::Audio;
 
 /// How much audio there is between two lines, where no bar can be drawn.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);

@@ -9,6 +9,7 @@ mod waves;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
@@ -20,6 +21,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::*;
+use crate::arguments::StreamArgs;
+use crate::run::{choose_token, prepare};
 
 const ACK: &str = r#"{"type":"handshake-ack","ok":true,"status":"ready","session_id":"s-1"}"#;
 const ERROR: &str =

@@ -15,7 +15,7 @@ use std::time::Duration;
 use toml_span::Span;
 use toml_span::value::{Value, ValueInner};
 
-use super::{Config, Server, Watch};
+use crate::settings::{Config, Server, Watch};
 use ::policy::settings::Decisions;
 use base::diagnostics::{Diagnostic, Diagnostics, Place, Source};
 use base::files::{self, Content};

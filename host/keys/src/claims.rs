@@ -6,8 +6,6 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::verify::seconds;
-
 /// The claims of a verified token: whoever has one knows that the signature,
 /// the times, the issuer and the audience were in order.
 pub struct Claims {
@@ -117,4 +115,17 @@ impl<'de> Visitor<'de> for UniqueMembers {
         }
         Ok(ClaimsSet(claims))
     }
+}
+
+/// A `NumericDate` (RFC 7519 section 2) in whole seconds: any JSON number, and
+/// nothing but a number. One before 1970 is as past as 1970 itself.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a date out of range is clamped, and parts of a second are cut"
+)]
+pub(super) fn seconds(value: &Value) -> Option<u64> {
+    value
+        .as_u64()
+        .or_else(|| value.as_f64().map(|date| date as u64))
 }

@@ -24,7 +24,7 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
-use super::KeySet;
+use crate::KeySet;
 use crate::settings;
 use crate::settings::KeySource;
 use base::diagnostics::Place;
@@ -57,7 +57,7 @@ impl Issuer {
 
     /// The public half as a JWK, with `members` added.
     pub fn jwk(&self, members: &Value) -> Value {
-        super::install_provider();
+        crate::install_provider();
         let mut jwk = json!(Jwk::from_encoding_key(&self.signing, self.algorithm).unwrap());
         jwk.as_object_mut().unwrap().remove("alg");
         jwk.as_object_mut()
@@ -140,7 +140,7 @@ pub fn hs256(header: &str, claims: &str) -> String {
 
 /// Signs any two texts, JSON or not.
 pub fn sign(header: &str, claims: &str, key: &EncodingKey, algorithm: Algorithm) -> String {
-    super::install_provider();
+    crate::install_provider();
     let message = format!(
         "{}.{}",
         URL_SAFE_NO_PAD.encode(header),
@@ -163,7 +163,7 @@ pub fn settings(source: KeySource, algorithms: &[Algorithm]) -> settings::KeySet
 }
 
 /// A key set that needs no folder.
-pub fn build(source: KeySource, algorithms: &[Algorithm]) -> Result<KeySet, super::KeyError> {
+pub fn build(source: KeySource, algorithms: &[Algorithm]) -> Result<KeySet, crate::KeyError> {
     KeySet::build(
         "test",
         &settings(source, algorithms),

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tempfile::NamedTempFile;
 
-use super::KeyError;
+use crate::errors::KeyError;
 use base::secret::Secret;
 
 /// Bytes of a generated key: as many as HS256 can make use of.

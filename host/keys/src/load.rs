@@ -15,8 +15,17 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::KeyError;
+use crate::errors::KeyError;
 use base::files::pem::{self, Block};
+
+/// The algorithms that a key set may allow. Each belongs to one type of key,
+/// so that no key can ever be used with an algorithm that it was not made for.
+pub const ALGORITHMS: [Algorithm; 4] = [
+    Algorithm::HS256,
+    Algorithm::RS256,
+    Algorithm::ES256,
+    Algorithm::EdDSA,
+];
 
 /// RFC 7518 section 3.2: an HS256 key is at least as long as its hash.
 const SHORTEST_SECRET: usize = 32;
@@ -300,7 +309,7 @@ pub(super) fn jwks(json: &str, allowed: &[Algorithm]) -> Result<Loaded<NamedKey>
 
 /// Says so where not every key of a type is tried.
 fn bounded<T: AsRef<Key>>(mut loaded: Loaded<T>) -> Loaded<T> {
-    for algorithm in super::ALGORITHMS {
+    for algorithm in ALGORITHMS {
         let of_one = |key: &&T| (*key).as_ref().algorithm == algorithm;
         let count = loaded.keys.iter().filter(of_one).count();
         if count > MOST_TRIED {

@@ -7,9 +7,10 @@ mod signature;
 
 use serde_json::{Value, json};
 
+use super::TokenError;
 use super::fixtures::*;
-use super::{ALGORITHMS, KeySet, TokenError};
 use crate::settings::KeySource;
+use crate::{ALGORITHMS, KeySet};
 
 fn claims() -> Value {
     json!({"exp": NOW + 60, "user_id": "u1"})

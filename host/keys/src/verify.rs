@@ -10,51 +10,20 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::claims::ClaimsSet;
-use super::load::MOST_TRIED;
-use super::{Claims, Key, KeyFile, KeySet, Keys};
+use crate::claims::ClaimsSet;
+use crate::claims::{Claims, seconds};
+use crate::errors::TokenError;
+use crate::file::KeyFile;
+use crate::key_set::{KeySet, Keys};
+use crate::load::Key;
+use crate::load::MOST_TRIED;
 
 /// Bytes of a token at most. The longest that are in use carry a certificate
 /// or some dozens of groups, and stay under half of it.
 const MAX_TOKEN: usize = 16 * 1024;
-
-/// Why a token is refused. The cases are those of the policy contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "kebab-case")]
-pub enum TokenError {
-    /// The client sent no token.
-    #[error("token missing")]
-    Missing,
-    /// It is not a JWT, or one that has no `exp`, or names extensions that
-    /// must be understood and are not.
-    #[error("token malformed")]
-    Malformed,
-    /// The signature does not fit, or the algorithm is not the key's.
-    #[error("token signature invalid")]
-    BadSignature,
-    /// `exp` is past, leeway included.
-    #[error("token expired")]
-    Expired,
-    /// `nbf` lies ahead, leeway included.
-    #[error("token not valid yet")]
-    NotYetValid,
-    /// `iss` is absent or not one that the key set allows.
-    #[error("token issuer not accepted")]
-    WrongIssuer,
-    /// `aud` is absent or not one that the key set allows, or there although
-    /// the key set allows none.
-    #[error("token audience not accepted")]
-    WrongAudience,
-    /// The token names a key that the set does not have.
-    #[error("token signed with an unknown key")]
-    UnknownKey,
-    /// The keys could not be had. Says nothing about the token.
-    #[error("keys to verify tokens unavailable")]
-    Unavailable,
-}
 
 /// What matters of a token's header (RFC 7515 section 4.1). Whatever else is
 /// there is ignored: keys that a token brings along (`jwk`, `x5c`) or points
@@ -208,19 +177,6 @@ fn read<T: DeserializeOwned>(part: &str) -> Result<T, TokenError> {
         return Err(TokenError::Malformed);
     }
     serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)
-}
-
-/// A `NumericDate` (RFC 7519 section 2) in whole seconds: any JSON number, and
-/// nothing but a number. One before 1970 is as past as 1970 itself.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a date out of range is clamped, and parts of a second are cut"
-)]
-pub(super) fn seconds(value: &Value) -> Option<u64> {
-    value
-        .as_u64()
-        .or_else(|| value.as_f64().map(|date| date as u64))
 }
 
 /// `aud` is one string, or a list of strings.

@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_examples_tell_what_breaks_them_as_new_projects_do() {
-        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/examples");
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/examples");
         for (files, example, telling, policy, tells) in [
             (
                 js::files(),

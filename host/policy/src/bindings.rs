@@ -14,11 +14,11 @@ wasmtime::component::bindgen!({
     path: "../../wit",
     world: "imports",
     with: {
-        "sluice:policy/connection.facts": crate::imports::FactsHandle,
+        "sluice:policy/connection.facts": crate::handles::FactsHandle,
         "sluice:policy/jwt.claims": keys::Claims,
         "sluice:policy/sessions.holder": session::registry::Holder,
-        "sluice:policy/frames.window": crate::imports::WindowHandle,
-        "sluice:policy/endings.ending": crate::imports::EndingHandle,
+        "sluice:policy/frames.window": crate::handles::WindowHandle,
+        "sluice:policy/endings.ending": crate::handles::EndingHandle,
     },
     imports: { default: trappable },
 });

@@ -13,22 +13,13 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Answer, Failure};
+use crate::question::{Answer, Failure};
+use crate::settings::Quarantine;
 use base::metrics;
 use session::registry::Client;
-
-/// When to begin, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quarantine {
-    /// Different clients in a row whose calls fail.
-    pub after: usize,
-    /// How long; zero is never.
-    pub lasts: Duration,
-}
 
 /// Counts the failures of one policy.
 pub struct Breaker {
@@ -215,9 +206,11 @@ impl Drop for Try<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::client::{ClientFault, Excess, Sent};
-    use crate::{Decision, Limit};
+    use crate::question::{Decision, Limit};
 
     const LASTS: Duration = Duration::from_secs(10);
 

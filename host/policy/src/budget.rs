@@ -9,7 +9,9 @@ use futures_util::future::BoxFuture;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::engine::TICK;
+/// How often a running guest yields to its neighbours on the same thread. Few
+/// calls last that long, and those go on in a slow lane.
+pub(super) const TICK: Duration = Duration::from_millis(1);
 
 /// What every call gets of a core, however late it is.
 ///

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ending::Ending;
+use super::record::Place;
 use super::record::Verdict;
-use super::record::writer::Recorder;
-use super::shadow::{Beside, Candidate, Place, Shown};
-use super::{Answer, Decision, Failure, Outcome, Policy, Question, Record, Refused};
-use crate::settings::OnFailure;
+use super::shadow::{Beside, Candidate, Shown};
+use crate::question::OnFailure;
+use crate::question::{Answer, Decision, Failure, Outcome, Policy, Question, Record, Refused};
+use crate::recorder::Recorder;
 use base::text;
 use session::registry::{Mark, Registry, Session};
 

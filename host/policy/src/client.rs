@@ -1,7 +1,7 @@
 //! What only a client is to be blamed for.
 //!
 //! A call of a policy can end without an answer for two reasons, which are different types. A
-//! [`Failure`](super::Failure) is the policy's: it counts toward quarantine. A [`ClientFault`] is
+//! `Failure` is the policy's: it counts toward quarantine. A [`ClientFault`] is
 //! the client's: what it sent is larger than the gateway lets a policy hand on. It refuses that
 //! connection, whatever the policy's `on_failure` says, and counts for nothing.
 //!
@@ -9,7 +9,6 @@
 //! out of memory on a message. No gateway can tell that from the outside, so failures are counted
 //! by client. See [`Client`](session::registry::Client) for how clients are told apart.
 
-use super::Question;
 use base::rejection::Rejection;
 
 /// What of a client's input was too much for a policy to hand on.
@@ -53,16 +52,6 @@ pub enum Sent {
     Handshake,
     /// The stream.
     Stream,
-}
-
-impl From<Question<'_>> for Sent {
-    fn from(question: Question<'_>) -> Self {
-        match question {
-            Question::Connect => Self::Request,
-            Question::Handshake(_) => Self::Handshake,
-            Question::Frames(_) | Question::Close(_) => Self::Stream,
-        }
-    }
 }
 
 impl ClientFault {

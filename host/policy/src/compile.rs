@@ -23,8 +23,7 @@ use rustix::process::Signal;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::engine;
-use super::load::MAX_COMPONENT_BYTES;
+use crate::fetch::MAX_COMPONENT_BYTES;
 use base::text;
 
 /// This program, also after its file was replaced or removed.
@@ -122,6 +121,23 @@ impl Code {
     }
 }
 
+/// What compiled code depends on. The rest of an engine's configuration does not matter to it.
+pub(super) fn code_config() -> wasmtime::Config {
+    let mut config = wasmtime::Config::new();
+    config
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .wasm_component_model(true);
+    config
+}
+
+/// An engine that only compiles, for engines of this kind. It reserves no pool.
+pub(super) fn compiler(metered: bool) -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = code_config();
+    config.consume_fuel(metered);
+    wasmtime::Engine::new(&config)
+}
+
 /// Loads machine code that this gateway has compiled: now, or earlier and found whole by its keyed
 /// digest. Nothing else may be given to it, since whoever chooses these bytes runs code in the
 /// gateway.
@@ -153,7 +169,7 @@ impl Compiler {
 }
 
 fn compiled(component: &[u8], metered: bool) -> Result<Vec<u8>, String> {
-    let engine = engine::compiler(metered);
+    let engine = compiler(metered);
     let code = engine.and_then(|engine| engine.precompile_component(component));
     code.map_err(|error| format!("{error:#}"))
 }

@@ -1,53 +1,32 @@
 //! A policy that is a WebAssembly component: a fresh instance for every call,
 //! within limits, gone afterwards.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use call::Ended;
 use call::{Asked, Call};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use super::bindings::{close, configured, connect, frames, handshake};
-use super::breaker::{Breaker, Quarantine};
+use super::breaker::Breaker;
 use super::budget::Budgeted;
 use super::client::Sent;
+use super::convert;
 use super::engine::Engine;
 use super::pace::Pace;
 use super::record::notes::Notes;
-use super::state::{State, Subject};
+use super::state::{Settings, State, Subject};
 use super::turns::Turns;
 use super::world::World;
-use super::{Answer, ClientFault, Failure, Limit, Policy, Question, convert};
-use crate::settings::{Grant, OnFailure, PolicyLimits};
+use crate::client::ClientFault;
+use crate::question::{Answer, Failure, Limit, Policy, Question};
+use crate::question::{Ended, OnFailure};
+use crate::settings::{Grant, PolicyLimits};
 use session::registry::{Client, Session};
 
 mod call;
-
-/// What a policy is configured to be and to have.
-#[derive(PartialEq)]
-pub struct Settings {
-    /// Its name in the configuration.
-    pub name: Arc<str>,
-    /// The name that its attributes have: its own, or that of the policy that
-    /// it may replace.
-    pub speaks_as: Arc<str>,
-    /// What it may use beyond what every policy may.
-    pub grants: Vec<Grant>,
-    /// What its failure means.
-    pub on_failure: OnFailure,
-    /// What it may use.
-    pub limits: PolicyLimits,
-    /// Its own section: JSON text by key.
-    pub config: HashMap<String, String>,
-    /// `sha256:` and the digest of its component.
-    pub digest: Arc<str>,
-    /// When it is left alone.
-    pub quarantine: Quarantine,
-}
 
 /// The hooks that a component has, ready to be instantiated.
 pub struct Hooks {

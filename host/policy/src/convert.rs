@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::Decision;
 use super::bindings::sluice::policy as wit;
 use super::window::Kind;
+use crate::question::Decision;
 use base::rejection::Rejection;
 use base::text;
 use keys::TokenError;

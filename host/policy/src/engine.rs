@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Thread, available_parallelism};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::Component;
 use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use super::budget::TICK;
 use super::cache::{Cache, Digest};
-use super::compile::{CompileError, Compiler, Limits};
+use super::compile::{self, CompileError, Compiler, Limits};
 use super::lanes::Lanes;
 use super::swap::{self, Swap};
 
@@ -35,9 +35,7 @@ pub const MAX_MEMORY: usize = 512 << 20;
 pub const MAX_TABLE_ELEMENTS: usize = 64 * 1024;
 /// The most core instances that any policy can be configured to have.
 pub const MAX_INSTANCES: usize = CORE_INSTANCES_PER_SLOT as usize;
-/// How often a running guest yields to its neighbours on the same thread. Few
-/// calls last that long, and those go on in a slow lane.
-pub(super) const TICK: Duration = Duration::from_millis(1);
+
 /// Ticks without a call after which the ticker sleeps until it is woken.
 const IDLE_TICKS: u32 = 100;
 
@@ -255,26 +253,6 @@ fn scan_where(swap: Swap) -> Enabled {
     }
 }
 
-/// What compiled code depends on. The rest of an engine's configuration does not matter to it.
-fn code_config() -> wasmtime::Config {
-    let mut config = wasmtime::Config::new();
-    config
-        .epoch_interruption(true)
-        .concurrency_support(false)
-        .wasm_component_model(true);
-    config
-}
-
-/// An engine that only compiles, for engines of this kind. It reserves no pool.
-///
-/// # Errors
-/// Where the machine cannot run compiled code at all.
-pub fn compiler(metered: bool) -> wasmtime::Result<wasmtime::Engine> {
-    let mut config = code_config();
-    config.consume_fuel(metered);
-    wasmtime::Engine::new(&config)
-}
-
 fn config(pagemap_scan: Enabled) -> wasmtime::Config {
     let instances = instances();
     let mut pool = PoolingAllocationConfig::new();
@@ -299,7 +277,7 @@ fn config(pagemap_scan: Enabled) -> wasmtime::Config {
         .async_stack_keep_resident(64 << 10)
         .linear_memory_keep_resident(256 << 10)
         .table_keep_resident(64 << 10);
-    let mut config = code_config();
+    let mut config = compile::code_config();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .async_stack_zeroing(true)
@@ -324,7 +302,7 @@ mod tests {
         let component = wat::parse_str("(component)").unwrap();
         for (engine, metered) in [(Engine::new(), false), (Engine::metered(), true)] {
             let engine = engine.unwrap();
-            let compiler = compiler(metered).unwrap();
+            let compiler = compile::compiler(metered).unwrap();
             let code = compiler.precompile_component(&component).unwrap();
             let loaded = super::super::compile::load(engine.wasm(), &code);
             assert!(loaded.is_ok(), "{metered}");

@@ -14,7 +14,6 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
-use super::load::MAX_COMPONENT_BYTES;
 use super::shelf::Shelf;
 use crate::fetch::credentials::Credentials;
 use crate::fetch::reference::Reference;
@@ -31,6 +30,9 @@ mod registry;
 mod tests;
 
 use registry::Registry;
+
+/// Bytes of a component's file. One made by componentize-py has 18 MB.
+pub const MAX_COMPONENT_BYTES: u64 = 64 << 20;
 
 /// Manifests and components that are kept: two for each policy.
 const MAX_ENTRIES: usize = 128;

@@ -5,33 +5,24 @@ use std::time::Duration;
 
 use wasmtime::component::Resource;
 
-use super::Limit;
 use super::bindings::sluice::policy as wit;
 use super::client::Excess;
-use super::component::Settings;
 use super::convert;
 use super::counters::{Account, Change, CounterError};
 use super::ending::Ending;
+use super::handles::{EndingHandle, FactsHandle, WindowHandle};
 use super::state::{LimitReached, State};
 use super::window::Window;
 use super::world::Seen;
+use crate::question::Limit;
 use crate::settings::Grant;
+use crate::state::Settings;
 use base::text;
 use keys::{Claims, TokenError};
 use session::facts::{AttributeError, Credentials, MAX_ATTRIBUTES};
 use session::registry::{ClaimError, Holder, MAX_CLAIMS, Session};
 
 mod streams;
-
-/// Stands for the connection of the call. There is only one, so the handle
-/// carries nothing.
-pub enum FactsHandle {}
-
-/// Stands for the window of the call, in the same way.
-pub enum WindowHandle {}
-
-/// Stands for the ending of the call, in the same way.
-pub enum EndingHandle {}
 
 /// Bytes of one log line that a guest writes.
 const MAX_LOG_LINE: usize = 1024;

@@ -12,11 +12,12 @@ use wasmtime::component::{Component, InstancePre};
 
 use super::bindings::{close, configured, connect, frames, handshake};
 use super::compile::CompileError;
-use super::component::{ComponentPolicy, Hooks, Settings};
+use super::component::{ComponentPolicy, Hooks};
 use super::engine::Engine;
-use super::fetch::{FetchError, Fetcher};
+use super::fetch::{FetchError, Fetcher, MAX_COMPONENT_BYTES};
 use super::interfaces::{self, INTERFACES};
 use super::settings::{self, Grant, Wasi};
+use super::state::Settings;
 use super::state::State;
 use super::world::World;
 use super::{builtin, cache, wasi};
@@ -28,8 +29,6 @@ mod unused;
 
 /// The package whose interfaces a policy may import.
 pub const PACKAGE: &str = "sluice:policy/";
-/// Bytes of a component's file. One made by componentize-py has 18 MB.
-pub const MAX_COMPONENT_BYTES: u64 = 64 << 20;
 
 /// What every policy is built with.
 pub struct Parts {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::component::Ended;
-use super::engine::TICK;
-use super::{Failure, Limit};
+use crate::budget::TICK;
+use crate::question::Ended;
+use crate::question::{Failure, Limit};
 use session::registry::Client;
 
 /// How much of a core a call may have before it is one that takes long. Ten times what a decision of a policy in Rust takes,

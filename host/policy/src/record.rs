@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Never a secret: credentials, and whatever is called like one, are named in
-//! `withheld` and have no value anywhere in the line ([`redact`]). Never
+//! `withheld` and have no value anywhere in the line ([`redact`](crate::recorder::redact)). Never
 //! unescaped text of a guest or a client: the file is ASCII. Where a client sends
 //! more credentials than are looked for, none of its texts is recorded. Claims of
 //! tokens are in it, so a record is personal data; it is readable by its owner
@@ -32,12 +32,7 @@ use serde_json::Value;
 
 use keys::TokenError;
 
-pub mod draft;
 pub mod notes;
-pub mod redact;
-pub mod room;
-mod rotate;
-pub mod writer;
 
 /// The form of a line; what reads another one must say so.
 pub const VERSION: u32 = 1;
@@ -402,6 +397,15 @@ pub enum CounterError {
     Full,
     /// The key is too long.
     TooLarge,
+}
+
+/// In which place somebody decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// His own.
+    Enforced,
+    /// That of the policy that he may replace.
+    Canary,
 }
 
 #[cfg(test)]

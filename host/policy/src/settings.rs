@@ -1,14 +1,14 @@
 //! What the platform team says about a policy: `[policies.NAME]` and `[decisions]`.
 
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::breaker::Quarantine;
 use super::compile;
 use super::fetch::reference::Reference;
-use super::shadow::Share;
+use super::question::OnFailure;
 use base::diagnostics::Place;
 
 /// `[policies.NAME]`
@@ -138,15 +138,6 @@ pub enum Wasi {
     Stub,
 }
 
-/// What a policy's failure means for the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFailure {
-    /// Refuse with `policy_failed`.
-    Closed,
-    /// Go on as if the policy had accepted.
-    Open,
-}
-
 /// Whether what a policy leaves says who a client is: it is granted `jwt`, and
 /// so is whatever is tried out in its place and speaks in its name. No other
 /// policy can know.
@@ -230,4 +221,34 @@ pub struct Decisions {
     pub max_size: u64,
     /// Files that are kept, with the one that is written to.
     pub max_files: usize,
+}
+
+/// When a policy that fails is left alone, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quarantine {
+    /// Different clients in a row whose calls fail.
+    pub after: usize,
+    /// How long; zero is never.
+    pub lasts: Duration,
+}
+
+/// The percentage of sessions that a candidate decides about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Share(u8);
+
+impl Share {
+    /// So many of a hundred; all, where that is more.
+    #[must_use]
+    pub fn percent(percent: usize) -> Self {
+        Self(u8::try_from(percent.min(100)).unwrap_or(100))
+    }
+
+    /// Always the same for the same session, on every gateway.
+    #[must_use]
+    pub fn contains(self, session_id: &str) -> bool {
+        let digest = Sha256::digest(session_id);
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&digest[..8]);
+        u64::from_be_bytes(bytes) % 100 < u64::from(self.0)
+    }
 }

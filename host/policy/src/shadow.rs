@@ -13,16 +13,16 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::ending::Ending;
-use super::record::draft::{Asked, Draft};
-use super::record::writer::Recorder;
 use super::record::{Comparison, Effect, Pairs, Role, Verdict};
-use super::{Policy, Question};
+use crate::question::{Policy, Question};
+use crate::recorder::Recorder;
+use crate::recorder::draft::{Asked, Draft};
+use crate::settings::Share;
 use base::metrics;
 use session::registry::{Mark, Session};
 
@@ -37,27 +37,6 @@ pub struct Room(Arc<Semaphore>);
 impl Default for Room {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(AT_ONCE)))
-    }
-}
-
-/// The percentage of sessions that a candidate decides about.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Share(u8);
-
-impl Share {
-    /// So many of a hundred; all, where that is more.
-    #[must_use]
-    pub fn percent(percent: usize) -> Self {
-        Self(u8::try_from(percent.min(100)).unwrap_or(100))
-    }
-
-    /// Always the same for the same session, on every gateway.
-    #[must_use]
-    pub fn contains(self, session_id: &str) -> bool {
-        let digest = Sha256::digest(session_id);
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&digest[..8]);
-        u64::from_be_bytes(bytes) % 100 < u64::from(self.0)
     }
 }
 
@@ -96,15 +75,6 @@ impl Candidate {
             room: &self.room,
         }
     }
-}
-
-/// In which place somebody decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// His own.
-    Enforced,
-    /// That of the policy that he may replace.
-    Canary,
 }
 
 /// Somebody who is only watched.

@@ -2,18 +2,20 @@
 //! after it.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 
-use super::Limit;
 use super::client::Excess;
-use super::component::Settings;
 use super::ending::Ending;
 use super::window::Window;
 use super::world::World;
+use crate::question::Limit;
+use crate::question::OnFailure;
+use crate::settings::{Grant, PolicyLimits, Quarantine};
 use session::registry::Session;
 
 /// Component-model handles that one call may hold.
@@ -174,3 +176,25 @@ impl ResourceLimiter for State {
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the policy exceeded its limit of {0}")]
 pub struct LimitReached(pub Limit);
+
+/// What a policy is configured to be and to have.
+#[derive(PartialEq)]
+pub struct Settings {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// The name that its attributes have: its own, or that of the policy that
+    /// it may replace.
+    pub speaks_as: Arc<str>,
+    /// What it may use beyond what every policy may.
+    pub grants: Vec<Grant>,
+    /// What its failure means.
+    pub on_failure: OnFailure,
+    /// What it may use.
+    pub limits: PolicyLimits,
+    /// Its own section: JSON text by key.
+    pub config: HashMap<String, String>,
+    /// `sha256:` and the digest of its component.
+    pub digest: Arc<str>,
+    /// When it is left alone.
+    pub quarantine: Quarantine,
+}

@@ -1,4 +1,11 @@
+use std::sync::Arc;
+
+use base::rejection::Rejection;
+use futures_util::future::BoxFuture;
+use session::registry::Session;
+
 use super::*;
+use crate::question::OnFailure;
 use session::registry::Registry;
 use session::testing::start;
 

@@ -30,6 +30,7 @@ use config::{self, Config};
 use gateway::routes::Gateway;
 use keys::{Availability, KeySets};
 use policy::settings;
+use upstream::wav::Recordings;
 use upstream::wav::retention::Retention;
 
 pub mod files;
@@ -155,7 +156,7 @@ impl Reloader {
             decisions: config.decisions.clone(),
             data_dir: config.data_dir.clone(),
             tls,
-            retention: Retention::start(&config.upstreams, &config.data_dir),
+            retention: Retention::start(recordings(config), &config.data_dir),
             changed: Arc::default(),
             state: Arc::new(Mutex::new(State {
                 seen,
@@ -282,7 +283,8 @@ impl Reloader {
         self.gateway.generation.store(Arc::new(generation));
         state.key_sets = key_sets;
         series::register_of(&config);
-        self.retention.replace(&config.upstreams, &config.data_dir);
+        self.retention
+            .replace(recordings(&config), &config.data_dir);
         metrics::generation(number);
         Ok(Reloaded {
             generation: number,
@@ -337,4 +339,9 @@ fn log(trigger: Trigger, took: Duration, result: &Result<Reloaded, ReloadError>)
             tracing::error!(trigger, ?took, "not reloaded, nothing has changed: {error}");
         }
     }
+}
+/// What the upstreams of a configuration record, by name.
+fn recordings(config: &Config) -> impl Iterator<Item = (&str, &Recordings)> {
+    let upstreams = config.upstreams.iter();
+    upstreams.filter_map(|(name, upstream)| Some((name.as_str(), upstream.recordings()?)))
 }

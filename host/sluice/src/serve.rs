@@ -33,7 +33,7 @@ use gateway::server;
 use gateway::server::Listener;
 use gateway::watchdog;
 use keys::settings::KeySource;
-use policy::record::writer::Recorder;
+use policy::recorder::Recorder;
 use upstream::Upstreams;
 use wire::proxies::preamble::Preamble;
 

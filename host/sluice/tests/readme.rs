@@ -109,7 +109,7 @@ fn every_test_that_the_threat_model_names_is_there() {
     let page = include_str!("../../../.github/SECURITY.md");
     let (_, promises) = page.split_once("## Promises").unwrap();
     let (promises, _) = promises.split_once("\n## ").unwrap();
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests/e2e");
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tests/e2e");
     let mut sources = String::new();
     for entry in std::fs::read_dir(tests).unwrap() {
         let path = entry.unwrap().path();

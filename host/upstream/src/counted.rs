@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::{Downward, Ending, Link, Lost, Receipts, Sealed, Upward};
+use crate::link::{Downward, Ending, Link, Lost, Receipts, Sealed, Upward};
 
 /// A link, parked or not, until it is sealed or dropped.
 pub struct Counted {

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use futures_util::future::{self, BoxFuture, FutureExt};
 
-use super::{Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upward};
+use crate::link::{Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upward};
 
 /// Counts what it is given, and drops it.
 #[derive(Debug, Default, Clone, Copy)]

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_util::future::{self, BoxFuture, FutureExt};
 
-use super::{Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upward};
+use crate::link::{Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upward};
 
 /// Bytes of messages that may wait to go back before no more are taken; one
 /// message may go past it.

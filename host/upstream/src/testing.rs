@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 
-use super::{Ending, Link, Lost, Receipts, StreamInfo, Upward};
+use crate::{Ending, Link, Lost, Receipts, StreamInfo, Upward};
 use session::facts::Facts;
 use session::handshake::Handshake;
 use session::registry::Client;

@@ -30,7 +30,7 @@ use self::retention::Bounds;
 use self::shared::Shared;
 use self::track::Track;
 use super::space::{self, Watermark};
-use super::{Link, OpenError, StreamInfo, Upstream};
+use crate::link::{Link, OpenError, StreamInfo, Upstream};
 use base::blocking::{Kept, Room};
 use base::metrics;
 

@@ -37,6 +37,7 @@ pub mod reply;
 mod request;
 mod resolve;
 mod silence;
+mod tee;
 pub mod template;
 mod transport;
 

@@ -10,8 +10,10 @@ use tokio::time::{Instant, Interval, interval_at, sleep, sleep_until};
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::{say, send};
+use crate::audio::Audio;
 use crate::course::Tally;
-use crate::{Audio, Pace, Progress};
+use crate::outcome::Pace;
+use crate::progress::Progress;
 
 /// Sealing a long recording on a slow disk takes a while.
 const FINALIZED_TIMEOUT: Duration = Duration::from_mins(1);

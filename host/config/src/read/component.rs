@@ -3,7 +3,7 @@
 use super::names::nearest;
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::BUILTINS;
+use crate::settings::BUILTINS;
 use base::files::text;
 use policy::fetch::credentials::Credentials;
 use policy::fetch::credentials::Unusable;

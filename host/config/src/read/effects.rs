@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::Reader;
-use crate::{Config, Route};
+use crate::settings::{Config, Route};
 use base::diagnostics::Place;
 use policy::settings::{Component, Decisions, Grant, Policy};
 

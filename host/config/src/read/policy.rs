@@ -11,8 +11,9 @@ use super::references::References;
 use super::section::Section;
 use super::{Reader, Spanned};
 use base::diagnostics::Place;
-use policy::breaker::Quarantine;
-use policy::settings::{Component, Grant, OnFailure, Pin, Policy, Wasi};
+use policy::OnFailure;
+use policy::settings::Quarantine;
+use policy::settings::{Component, Grant, Pin, Policy, Wasi};
 
 const GRANTS: [(&str, Grant); 5] = [
     ("jwt", Grant::Jwt),

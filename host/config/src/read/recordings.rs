@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use super::names::nearest;
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::{Config, Route};
+use crate::settings::{Config, Route};
 use base::diagnostics::Place;
 use policy::settings::identifies;
 use upstream::settings::Upstream;

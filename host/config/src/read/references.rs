@@ -10,7 +10,7 @@ use toml_span::value::{Table, Value};
 
 use super::paths::parameters;
 use super::{Reader, Spanned};
-use crate::Route;
+use crate::settings::Route;
 use base::diagnostics::Place;
 use policy::settings::{Component, Policy};
 use session::handshake::HandshakeMode;

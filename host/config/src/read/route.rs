@@ -7,7 +7,7 @@ use super::names::{Names, Sections};
 use super::paths::Paths;
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::Route;
+use crate::settings::Route;
 use base::diagnostics::Place;
 use session::handshake::HandshakeMode;
 

@@ -6,9 +6,9 @@ use super::Reader;
 use super::names::nearest;
 use super::quantity::Zero;
 use super::section::Section;
-use crate::Route;
+use crate::settings::Route;
+use policy::settings::Share;
 use policy::settings::{Policy, Trial};
-use policy::shadow::Share;
 
 impl Reader<'_> {
     pub(super) fn trial(&mut self, section: &mut Section<'_>) -> Option<Trial> {

@@ -11,7 +11,7 @@ use super::recordings::OF_RECORDINGS;
 use super::references::unknown_attribute;
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::Route;
+use crate::settings::Route;
 use base::credentials;
 use base::diagnostics::Place;
 use base::tls::client::{Authorities, Roots};

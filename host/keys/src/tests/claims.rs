@@ -1,9 +1,10 @@
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
+use crate::KeySet;
 use crate::fixtures::*;
 use crate::settings::KeySource;
-use crate::{Claims, KeySet, TokenError};
+use crate::{Claims, TokenError};
 use base::secret::Secret;
 use std::path::Path;
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use jsonwebtoken::Algorithm;
 
 use super::{claims, verdict};
+use crate::TokenError;
 use crate::fixtures::*;
 use crate::settings::KeySource;
-use crate::{Availability, KeySet, KeySets, TokenError};
+use crate::{Availability, KeySet, KeySets};
 use base::secret::Secret;
 
 #[test]

@@ -2,8 +2,9 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::json;
 
 use super::{claims, mixed_set, pem_set, verdict};
+use crate::ALGORITHMS;
+use crate::TokenError;
 use crate::fixtures::*;
-use crate::{ALGORITHMS, TokenError};
 
 #[test]
 fn kid_chooses_the_key() {

@@ -2,9 +2,10 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::json;
 
 use super::{claims, mixed_set, pem_set, verdict};
+use crate::ALGORITHMS;
+use crate::TokenError;
 use crate::fixtures::*;
 use crate::settings::KeySource;
-use crate::{ALGORITHMS, TokenError};
 use base::secret::Secret;
 
 #[test]

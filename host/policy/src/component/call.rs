@@ -9,11 +9,13 @@ use wasmtime::{Store, UpdateDeadline};
 use super::super::bindings::sluice::policy::types as wit;
 use super::super::client::Excess;
 use super::super::engine::Engine;
-use super::super::imports::FactsHandle;
 use super::super::state::{LimitReached, MAX_HANDLES, State, Subject};
 use super::super::world::World;
-use super::super::{Failure, Limit};
-use super::{Hooks, Settings};
+use super::Hooks;
+use crate::handles::FactsHandle;
+use crate::question::Ended;
+use crate::question::{Failure, Limit};
+use crate::state::Settings;
 use base::text;
 
 /// Bytes of a trap's description that are kept.
@@ -33,21 +35,6 @@ pub(super) enum Asked {
     Handshake(String),
     Frames,
     Close,
-}
-
-/// Why a call ended without an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// The policy broke.
-    Failed(Failure),
-    /// The client's input was more than the policy could hand on.
-    ByClient(Excess),
-}
-
-impl From<Failure> for Ended {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
 }
 
 impl Call {

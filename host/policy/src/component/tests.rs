@@ -4,12 +4,14 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::Chain;
 use crate::fetch::Fetcher;
 use crate::fetch::credentials::Credentials;
 use crate::load::{self, Parts};
 use crate::settings;
+use crate::settings::Quarantine;
 use crate::world::Live;
-use crate::{Chain, Decision, Outcome, Refused};
+use crate::{Decision, Outcome, Refused};
 use base::diagnostics::{Diagnostics, Place};
 use session::registry::Registry;
 use session::testing::start;

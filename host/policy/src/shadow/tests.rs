@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::chain::{Chain, Step};
-use crate::settings::OnFailure;
+use crate::question::OnFailure;
 use crate::{Answer, Decision, Failure, Refused};
 use base::rejection::Rejection;
 use session::registry::{ClaimError, Registry};

@@ -19,7 +19,7 @@ use policy::counters::Counters;
 use policy::engine::Engine;
 use policy::fetch::Fetcher;
 use policy::load::{self, Parts};
-use policy::record::writer::Recorder;
+use policy::recorder::Recorder;
 use policy::settings::{self, Grant};
 use policy::shadow::{Candidate, Room};
 use policy::world::Live;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base::rejection::Rejection;
 use futures_util::future::{BoxFuture, FutureExt};
-use policy::settings::OnFailure;
+use policy::OnFailure;
 use policy::window::Window;
 use policy::{Answer, Decision, Failure, Limit, Policy, Question};
 use session::registry::Session;

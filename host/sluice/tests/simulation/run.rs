@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::policy::settings::OnFailure;
+use ::policy::OnFailure;
 use ::policy::{Chain, Policy};
 use ::upstream::Upstream;
 use base::limits::{Limits, Metering};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use crate::link::{Lost, OpenError};
 use crate::space::Scarce;
-use crate::{Lost, OpenError};
 
 /// Why a recording cannot begin or go on. Cheap to clone, because a broken
 /// link says so at every poll.

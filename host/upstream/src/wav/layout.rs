@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::name;
-use crate::StreamInfo;
 use crate::fact::{Fact, FactError};
+use crate::link::StreamInfo;
 
 /// Folders that a template may have, so that a path stays far below what systems allow.
 const MAX_FOLDERS: usize = 12;

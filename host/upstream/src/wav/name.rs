@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-use crate::StreamInfo;
+use crate::link::StreamInfo;
 use base::text;
 
 /// What is escaped: everything but `A-Z a-z 0-9 - . _`.

@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 use super::failure::Failure;
 use super::format::MAX_DATA;
 use super::shared::Shared;
-use crate::{Downward, Ending, Link, Lost, Receipts, Sealed, Upward};
+use crate::link::{Downward, Ending, Link, Lost, Receipts, Sealed, Upward};
 use base::blocking::{Kept, Room};
 
 /// How old audio may get in memory.

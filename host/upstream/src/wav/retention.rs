@@ -3,7 +3,7 @@
 //! A sweep runs when the gateway starts, when its configuration was read again, and every five
 //! minutes. It runs on a thread of the folder's own disk, so that nobody waits for it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::sweep::{Swept, sweep};
-use crate::settings::Upstream;
+use super::Recordings;
 use base::blocking::Room;
 use base::metrics;
 
@@ -52,31 +52,38 @@ struct Kept {
 pub struct Retention(watch::Sender<Vec<Kept>>);
 
 impl Retention {
-    /// Starts the task, for the folders of these upstreams in a data folder.
+    /// Starts the task, for the folders of these recordings in a data folder.
     #[must_use]
-    pub fn start(upstreams: &BTreeMap<String, Upstream>, data_dir: &Path) -> Self {
-        let (told, hears) = watch::channel(kept(upstreams, data_dir));
+    pub fn start<'a>(
+        recordings: impl Iterator<Item = (&'a str, &'a Recordings)>,
+        data_dir: &Path,
+    ) -> Self {
+        let (told, hears) = watch::channel(kept(recordings, data_dir));
         tokio::spawn(keep(hears));
         Self(told)
     }
 
     /// Goes on with the folders of others, beginning with a sweep.
-    pub fn replace(&self, upstreams: &BTreeMap<String, Upstream>, data_dir: &Path) {
-        self.0.send_replace(kept(upstreams, data_dir));
+    pub fn replace<'a>(
+        &self,
+        recordings: impl Iterator<Item = (&'a str, &'a Recordings)>,
+        data_dir: &Path,
+    ) {
+        self.0.send_replace(kept(recordings, data_dir));
     }
 }
 
 /// Several upstreams may record in one folder, with the same bounds: it is swept once.
-fn kept(upstreams: &BTreeMap<String, Upstream>, data_dir: &Path) -> Vec<Kept> {
+fn kept<'a>(
+    recordings: impl Iterator<Item = (&'a str, &'a Recordings)>,
+    data_dir: &Path,
+) -> Vec<Kept> {
     let mut folders: Vec<Kept> = Vec::new();
-    for (name, upstream) in upstreams {
-        let Some(recordings) = upstream.recordings() else {
-            continue;
-        };
+    for (name, recordings) in recordings {
         let folder = data_dir.join(&recordings.folder);
         if !recordings.bounds.keep_all() && folders.iter().all(|known| known.folder != folder) {
             folders.push(Kept {
-                upstream: name.clone(),
+                upstream: name.to_owned(),
                 folder,
                 bounds: recordings.bounds,
             });

@@ -18,11 +18,11 @@ use super::hold::Held;
 use super::link::Relay;
 use super::opening::Opening;
 use super::pool::Pool;
+use super::tee::{self, Tee};
 use super::transport::Transport;
 use super::{OnLoss, Promise, WebSocket, request, resolve};
-use crate::tee::{self, Tee};
+use crate::link::{Link, Lost, OpenError, Receipts, StreamInfo, Upstream};
 use crate::wav::Wav;
-use crate::{Link, Lost, OpenError, Receipts, StreamInfo, Upstream};
 use base::metrics::TeeHalf;
 use wire::frame::{FrameReader, FrameWriter};
 

@@ -28,7 +28,7 @@ use self::tape::Tape;
 use super::dialer::Absent;
 use super::link::Relay;
 use super::{Dialer, Hold, Replay};
-use crate::{
+use crate::link::{
     Downward, Ending, Link, Lost, OpenError, Presence, Receipts, Sealed, StreamInfo, Upward,
 };
 use base::metrics;

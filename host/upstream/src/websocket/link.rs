@@ -15,7 +15,7 @@ use super::receipts::Receipts;
 use super::reply::{self, Replies};
 use super::silence::{Quiet, Silence};
 use super::{Hold, OnLoss, Promise, Replay, WebSocket};
-use crate::{Control, Downward, Ending, Link, Lost, Sealed, Upward};
+use crate::link::{Control, Downward, Ending, Link, Lost, Sealed, Upward};
 use wire::frame::{Message, PeerClose};
 
 const PAUSE: &[u8] = br#"{"type":"pause"}"#;
@@ -69,7 +69,7 @@ impl Relay {
             course: Course::Running,
             taken: 0,
             silence: Silence::new(backend.silence_timeout),
-            receipts: Receipts::new(Promise::None, crate::Receipts::None, 0),
+            receipts: Receipts::new(Promise::None, crate::link::Receipts::None, 0),
             marks: None,
             _seat: seat,
         }
@@ -79,7 +79,7 @@ impl Relay {
     pub(super) fn ingest(
         opening: Opening,
         backend: &WebSocket,
-        receipts: crate::Receipts,
+        receipts: crate::link::Receipts,
         from: u64,
         seat: Seat,
     ) -> Self {
@@ -274,7 +274,7 @@ impl Link for Relay {
         Some(self.socket.writer.last_progress())
     }
 
-    fn receipts(&self) -> crate::Receipts {
+    fn receipts(&self) -> crate::link::Receipts {
         self.receipts.given()
     }
 

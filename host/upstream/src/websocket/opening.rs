@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::backend_socket::BackendSocket;
 use super::reply::{self, Replies, Reply};
 use super::{Promise, WebSocket};
-use crate::{Downward, OpenError, Refusal};
+use crate::link::{Downward, OpenError, Refusal};
 use session::handshake::ACK;
 use wire::frame::{Message, PeerClose};
 

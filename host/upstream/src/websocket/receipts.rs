@@ -10,9 +10,9 @@ use super::Promise;
 
 impl Promise {
     /// Whether a client that wants it so is told what the backend has.
-    pub(super) fn given(self, wanted: crate::Receipts) -> crate::Receipts {
+    pub(super) fn given(self, wanted: crate::link::Receipts) -> crate::link::Receipts {
         match self {
-            Self::None | Self::Recorded => crate::Receipts::None,
+            Self::None | Self::Recorded => crate::link::Receipts::None,
             Self::Sent | Self::Confirmed => wanted,
         }
     }
@@ -26,7 +26,7 @@ const AT_LAST: Duration = Duration::from_millis(500);
 /// What a backend has, and what its client knows of that.
 pub(super) struct Receipts {
     promise: Promise,
-    wanted: crate::Receipts,
+    wanted: crate::link::Receipts,
     kept: u64,
     told: u64,
     due: Option<Pin<Box<Sleep>>>,
@@ -34,7 +34,7 @@ pub(super) struct Receipts {
 
 impl Receipts {
     /// Of a connection that goes on where so many bytes are safe.
-    pub(super) fn new(promise: Promise, wanted: crate::Receipts, from: u64) -> Self {
+    pub(super) fn new(promise: Promise, wanted: crate::link::Receipts, from: u64) -> Self {
         Self {
             promise,
             wanted,
@@ -45,7 +45,7 @@ impl Receipts {
     }
 
     /// Whether the client is told anything.
-    pub(super) fn given(&self) -> crate::Receipts {
+    pub(super) fn given(&self) -> crate::link::Receipts {
         self.promise.given(self.wanted)
     }
 
@@ -83,7 +83,7 @@ impl Receipts {
 
     fn keep(&mut self, bytes: u64) {
         self.kept = bytes;
-        if self.given() == crate::Receipts::Given {
+        if self.given() == crate::link::Receipts::Given {
             self.due.get_or_insert_with(|| Box::pin(sleep(AT_LAST)));
         }
     }

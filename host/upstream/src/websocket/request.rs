@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::machine::TryParse as _;
 
 use super::transport::Transport;
 use super::{Token, WebSocket, header_word};
-use crate::StreamInfo;
+use crate::link::StreamInfo;
 use session::facts::{Credentials, Facts};
 use wire::headers;
 

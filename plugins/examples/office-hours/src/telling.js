@@ -1,1 +1,1 @@
-../../../../host/src/kit/new/templates/js/telling.js
+../../../../host/kit/src/new/templates/js/telling.js

@@ -1,1 +1,1 @@
-../../../../host/src/kit/new/templates/python/telling.py
+../../../../host/kit/src/new/templates/python/telling.py

@@ -1,10 +1,10 @@
 //! Options of policies.
 
-use crate::Config;
 use crate::read::Reader;
+use crate::settings::Config;
 use base::diagnostics::Place;
-use policy::breaker::Quarantine;
 use policy::engine::MAX_CALLS;
+use policy::settings::Quarantine;
 use policy::settings::{Component, Grant, Policy, PolicyLimits};
 
 impl Reader<'_> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{any_is_granted, asked};
 use crate::read::Reader;
-use crate::{Config, Route};
+use crate::settings::{Config, Route};
 use base::limits::{Limits, Metering, TokenExpiry};
 use policy::settings::Grant;
 use session::handshake::HandshakeMode;

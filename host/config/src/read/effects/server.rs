@@ -1,7 +1,7 @@
 //! Options of `[server]`.
 
-use crate::Config;
 use crate::read::Reader;
+use crate::settings::Config;
 use policy::settings::identifies;
 
 const TITLE: &str = "[server]";

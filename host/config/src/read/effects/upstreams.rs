@@ -1,7 +1,7 @@
 //! Options of upstreams.
 
-use crate::Config;
 use crate::read::Reader;
+use crate::settings::Config;
 use session::handshake::HandshakeMode;
 use upstream::settings::Upstream;
 use upstream::websocket::{OnLoss, Promise};

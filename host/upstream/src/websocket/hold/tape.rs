@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, BufMut as _, Bytes};
 
 use super::spill::{Done, Spill};
-use crate::{Control, Upward};
+use crate::link::{Control, Upward};
 
 /// Bytes after which a segment takes no more messages.
 const SEGMENT: usize = 32 * 1024;

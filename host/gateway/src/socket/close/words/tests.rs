@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::*;
 use crate::socket::document::{document, validate};
+use ::upstream::{Lost, OpenError, Refusal};
 use base::lanes::NoMemory;
 use base::rejection::Rejection;
-use ::upstream::{Lost, OpenError, Refusal};
 
 /// Every cause with the code and the word that `ingest.v1` gives it; no word
 /// where the Close comes alone.

@@ -6,16 +6,16 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::notes::Taken;
 use super::redact::{Redactor, Secrets};
 use super::room::Standing;
-use super::{
+use crate::ending;
+use crate::question::{Failure, Question};
+use crate::record::notes::Taken;
+use crate::record::{
     Comparison, Effect, Ending, FrameKind, Input, Line, Pairs, Role, Stage, VERSION, Verdict,
     Window,
 };
-use crate::ending;
 use crate::window::{self, Total};
-use crate::{Failure, Question};
 use base::credentials::is_sensitive;
 use session::facts::Facts;
 use session::registry::Session;
@@ -86,14 +86,14 @@ impl Asked {
     }
 }
 
-impl From<&Result<crate::Answer, Failure>> for Verdict {
-    fn from(answer: &Result<crate::Answer, Failure>) -> Self {
+impl From<&Result<crate::question::Answer, Failure>> for Verdict {
+    fn from(answer: &Result<crate::question::Answer, Failure>) -> Self {
         let (decision, keys_unavailable) = match answer {
-            Ok(crate::Answer::Decided(decision)) => (decision, false),
-            Ok(crate::Answer::KeysUnavailable(decision)) => (decision, true),
-            Ok(crate::Answer::ClientFault(fault)) => {
-                let decision = crate::Decision::Reject(fault.rejection());
-                return Self::from(&Ok(crate::Answer::Decided(decision)));
+            Ok(crate::question::Answer::Decided(decision)) => (decision, false),
+            Ok(crate::question::Answer::KeysUnavailable(decision)) => (decision, true),
+            Ok(crate::question::Answer::ClientFault(fault)) => {
+                let decision = crate::question::Decision::Reject(fault.rejection());
+                return Self::from(&Ok(crate::question::Answer::Decided(decision)));
             }
             Err(failure) => {
                 return Self::Failed {
@@ -103,8 +103,8 @@ impl From<&Result<crate::Answer, Failure>> for Verdict {
             }
         };
         match decision {
-            crate::Decision::Accept => Self::Accept,
-            crate::Decision::Reject(rejection) => Self::Reject {
+            crate::question::Decision::Accept => Self::Accept,
+            crate::question::Decision::Reject(rejection) => Self::Reject {
                 close_code: rejection.close_code,
                 code: rejection.code.clone(),
                 message: rejection.message.clone(),

@@ -3,13 +3,15 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
-use super::super::{HostCall, Line};
 use super::*;
+use crate::Chain;
 use crate::bindings::sluice::policy::log::Level;
 use crate::counters::{Account, Change, CounterError};
-use crate::settings::{Decisions, OnFailure};
+use crate::question::OnFailure;
+use crate::record::{HostCall, Line};
+use crate::settings::Decisions;
 use crate::world::World;
-use crate::{Answer, Chain, Decision, Failure};
+use crate::{Answer, Decision, Failure};
 use base::rejection::Rejection;
 use keys::{Claims, TokenError};
 use session::facts::Facts;
@@ -173,7 +175,7 @@ async fn a_line_says_who_decided_what_on_what_grounds() {
         HostCall::NowMs { answer: 42 },
         HostCall::Verify {
             key_set: "main".into(),
-            answer: super::super::Answer::Err(TokenError::Expired),
+            answer: crate::record::Answer::Err(TokenError::Expired),
         },
     ];
     assert_eq!(line.calls, calls);

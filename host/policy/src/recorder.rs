@@ -12,15 +12,20 @@ use serde::Serialize as _;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use super::draft::{Asked, Draft};
-use super::notes::Notes;
-use super::room::{Room, RoomPermit};
-use super::rotate::Rotated;
-use super::{Effect, Pairs, Role, Verdict};
+pub mod draft;
+pub mod redact;
+pub mod room;
+mod rotate;
+
+use crate::question::{Outcome, Policy, Question};
+use crate::record::Place;
+use crate::record::notes::Notes;
+use crate::record::{Effect, Pairs, Role, Verdict};
 use crate::settings;
-use crate::shadow::Place;
-use crate::{Outcome, Policy, Question};
 use base::metrics;
+use draft::{Asked, Draft};
+use room::{Room, RoomPermit};
+use rotate::Rotated;
 use session::registry::Session;
 
 /// How long the gateway's end waits for what is left.

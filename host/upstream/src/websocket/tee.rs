@@ -14,8 +14,8 @@ use anyhow::anyhow;
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
 use tokio::time::Instant;
 
-use super::websocket::{OnLoss, Promise, WebSocket};
-use super::{Downward, Ending, Link, Lost, Presence, Receipts, Sealed, Upward};
+use super::{OnLoss, Promise, WebSocket};
+use crate::link::{Downward, Ending, Link, Lost, Presence, Receipts, Sealed, Upward};
 use base::metrics::{self, TeeHalf};
 
 #[cfg(test)]

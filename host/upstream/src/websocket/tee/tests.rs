@@ -4,8 +4,8 @@ use std::future::ready;
 
 use tokio::time::sleep;
 
-use super::super::testing::cut;
 use super::*;
+use crate::testing::cut;
 
 const SECOND: Duration = Duration::from_secs(1);
 

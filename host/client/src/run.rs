@@ -1,0 +1,118 @@
+//! `sluice stream`: from the arguments to the end of the stream.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use base::files::text;
+use tokio::time::timeout;
+
+use crate::arguments::StreamArgs;
+use crate::audio::Audio;
+use crate::outcome::{Features, Manner, Outcome, Pace};
+use crate::progress::Progress;
+use crate::target::{ResumeToken, Target, Token};
+
+/// How long to wait for the TCP connection and the answer to the upgrade.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs `sluice stream`: the session id and the receipt go to stdout,
+/// everything else to stderr.
+pub async fn run(args: &StreamArgs) -> Outcome {
+    let manner = Manner {
+        pace: if args.fast {
+            Pace::Unbounded
+        } else {
+            Pace::RealTime
+        },
+        features: if args.plain {
+            Features::None
+        } else {
+            Features::Asked
+        },
+        retry_for: args.retry_for,
+    };
+    let mut progress = Progress::on_terminal();
+    let environment = std::env::var("SLUICE_TOKEN").ok();
+    let outcome = match prepare(args, environment) {
+        Ok((target, token, audio)) => {
+            stream(&target, token.as_ref(), audio, manner, &mut progress).await
+        }
+        Err(outcome) => outcome,
+    };
+    progress.finish();
+    match outcome {
+        Outcome::Finished(_) => println!("{outcome}"),
+        _ => eprintln!("{outcome}"),
+    }
+    outcome
+}
+
+/// Everything that can go wrong before there is a connection.
+pub(crate) fn prepare(
+    args: &StreamArgs,
+    environment: Option<String>,
+) -> Result<(Target, Option<Token>, Audio), Outcome> {
+    let url = String::from_utf8_lossy(args.url.expose());
+    let mut target: Target = url.parse().context("--url").map_err(Outcome::Usage)?;
+    if let Some(file) = &args.ca {
+        target = target
+            .trusting_only(file.clone())
+            .context("--ca")
+            .map_err(Outcome::Usage)?;
+    }
+    let audio = Audio::open(&args.file).map_err(Outcome::Local)?;
+    let token = choose_token(args, environment).map_err(Outcome::Local)?;
+    Ok((target.with_source(args.source.name()), token, audio))
+}
+
+pub(crate) fn choose_token(
+    args: &StreamArgs,
+    environment: Option<String>,
+) -> anyhow::Result<Option<Token>> {
+    let (token, from) = match (&args.token, &args.token_file, environment) {
+        (Some(token), _, _) => (
+            String::from_utf8_lossy(token.expose()).into_owned(),
+            "--token".to_owned(),
+        ),
+        (None, Some(path), _) => {
+            let shown = path.display();
+            let token = text::read(path)
+                .with_context(|| format!("the token file {shown} cannot be read"))?;
+            (token, shown.to_string())
+        }
+        (None, None, Some(token)) => (token, "SLUICE_TOKEN".to_owned()),
+        (None, None, None) => return Ok(None),
+    };
+    let token = token
+        .parse()
+        .with_context(|| format!("the token in {from}"))?;
+    Ok(Some(token))
+}
+
+/// Streams `audio` to `target`.
+pub async fn stream(
+    target: &Target,
+    token: Option<&Token>,
+    audio: Audio,
+    manner: Manner,
+    progress: &mut Progress,
+) -> Outcome {
+    let connector = match crate::connect::connector(target) {
+        Ok(connector) => connector,
+        Err(error) => return Outcome::Local(error),
+    };
+    let dial = async |resume: Option<&ResumeToken>| {
+        let request = target.request(token, resume).map_err(Outcome::Local)?;
+        let opening = crate::connect::open(target, connector.clone(), request);
+        match timeout(CONNECT_TIMEOUT, opening).await {
+            Ok(opened) => opened.map_err(Outcome::Lost),
+            Err(_) => {
+                let waited = CONNECT_TIMEOUT.as_secs();
+                Err(Outcome::Lost(anyhow::anyhow!(
+                    "{target} did not answer within {waited} s"
+                )))
+            }
+        }
+    };
+    crate::journey::run(dial, audio, manner, progress).await
+}
