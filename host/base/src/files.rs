@@ -1,7 +1,8 @@
 //! Files that people write: reading them as they are meant, and noticing that they changed.
 
-use std::fs::File;
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
@@ -38,6 +39,21 @@ impl Content {
             Ok(digest) => Self::Digest(digest),
             Err(error) => Self::Unreadable(error.kind()),
         }
+    }
+}
+
+/// Makes a folder that only its owner may look into, unless it is there. Its parents are made as
+/// any other folders: what else is in them is not for this to hide. Blocks.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn private_folder(folder: &Path) -> io::Result<()> {
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        done => done,
     }
 }
 

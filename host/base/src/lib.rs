@@ -9,6 +9,7 @@
 //! # How work is shared
 //! [`blocking`] keeps workers free of disks, [`lanes`] counts who holds what, [`shutdown`] says when to end.
 
+pub mod closed_by;
 pub mod diagnostics;
 pub mod metrics;
 pub mod rejection;

@@ -1,4 +1,4 @@
-//! What the gateway counts. Every name is in [`ALL`], which the README shows.
+//! What the gateway counts. Every name is in [`ALL`], which `host/docs/operate.md` shows.
 
 #![allow(missing_docs, reason = "each name is described in the table ALL")]
 
@@ -8,6 +8,8 @@ use ::metrics::{
     Counter, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use anyhow::Context as _;
+
+use crate::closed_by::ClosedBy;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 /// How often the exporter folds its samples, so that nothing piles up while
@@ -25,7 +27,7 @@ pub const LIVE: &str = "sluice_connections_live";
 pub const ACCEPT_WAITS: &str = "sluice_accept_waits_total";
 pub const PUSHED_OUT: &str = "sluice_connections_pushed_out_total";
 pub const HTTP_REFUSED: &str = "sluice_http_refused_total";
-pub const CLOSES: &str = "sluice_closes_total";
+pub(crate) const CLOSES: &str = "sluice_closes_total";
 pub const DELIVERIES: &str = "sluice_close_deliveries_total";
 pub const DECISIONS: &str = "sluice_policy_decisions_total";
 pub const POLICY_SECONDS: &str = "sluice_policy_seconds";
@@ -46,7 +48,7 @@ pub const UPSTREAM_RESTORED: &str = "sluice_upstream_restored_total";
 pub const UPSTREAM_RESTS: &str = "sluice_upstream_rests_total";
 pub const TEE_GIVEN_UP: &str = "sluice_tee_given_up_total";
 pub const UPSTREAM_HELD: &str = "sluice_upstream_held_bytes";
-pub const DISK_FREE: &str = "sluice_disk_free_bytes";
+pub(crate) const DISK_FREE: &str = "sluice_disk_free_bytes";
 pub const REMOVED: &str = "sluice_recordings_removed_total";
 pub const REMOVED_BYTES: &str = "sluice_recordings_removed_bytes_total";
 pub const REMOVAL_FAILURES: &str = "sluice_recordings_removal_failures_total";
@@ -387,13 +389,13 @@ pub fn http_refused(status: u16) {
 }
 
 /// A connection ended.
-pub fn closed(cause: &'static str, code: u16, closed_by: &'static str, delivery: &'static str) {
+pub fn closed(cause: &'static str, code: u16, closed_by: ClosedBy, delivery: &'static str) {
     closes(cause, code, closed_by).increment(1);
     counter!(DELIVERIES, "delivery" => delivery).increment(1);
 }
 
-pub fn closes(cause: &'static str, code: u16, closed_by: &'static str) -> Counter {
-    counter!(CLOSES, "cause" => cause, "code" => code_label(code), "closed_by" => closed_by)
+pub fn closes(cause: &'static str, code: u16, closed_by: ClosedBy) -> Counter {
+    counter!(CLOSES, "cause" => cause, "code" => code_label(code), "closed_by" => closed_by.word())
 }
 
 /// A close code as a label. Clients, policies and upstreams choose codes of their own: these are one
@@ -457,7 +459,7 @@ pub fn held(claims: usize, instances: u64, memory: usize) {
 }
 
 /// A connection or a parked stream would have held too much.
-pub fn memory_refused(reason: &'static str) {
+pub(crate) fn memory_refused(reason: &'static str) {
     counter!(MEMORY_REFUSED, "reason" => reason).increment(1);
 }
 

@@ -109,7 +109,7 @@ impl Audio {
 
     /// Bytes of audio in all, in whole frames; `None` while that is not known.
     #[must_use]
-    pub fn total_bytes(&self) -> Option<u64> {
+    pub(crate) fn total_bytes(&self) -> Option<u64> {
         let bytes = match self.header.length {
             Length::Known(bytes) => bytes,
             Length::Open => self.source.length()?,
@@ -151,7 +151,7 @@ impl Audio {
     }
 
     /// Nothing will be sent again.
-    pub fn keep_nothing(&mut self) {
+    pub(crate) fn keep_nothing(&mut self) {
         self.source.keep_nothing();
     }
 
@@ -159,7 +159,7 @@ impl Audio {
     ///
     /// # Errors
     /// When it is past the end, or cannot be had any more.
-    pub fn seek(&mut self, position: u64) -> anyhow::Result<()> {
+    pub(crate) fn seek(&mut self, position: u64) -> anyhow::Result<()> {
         let name = &self.name;
         if let Some(total) = self.total_bytes() {
             ensure!(
@@ -180,7 +180,7 @@ impl Audio {
     ///
     /// # Errors
     /// When the file ends before its header says, or cannot be read.
-    pub async fn next_chunk(&mut self) -> anyhow::Result<Option<Bytes>> {
+    pub(crate) async fn next_chunk(&mut self) -> anyhow::Result<Option<Bytes>> {
         let frames = self.header.sample_rate.div_ceil(CHUNKS_PER_SECOND);
         let begun = self.position % self.frame();
         let most = (MAX_CHUNK / self.frame()).max(1);

@@ -93,7 +93,11 @@ impl Course {
     }
 
     /// The gateway has taken the stream: goes to where it wants to go on.
-    pub fn welcomed(&mut self, welcome: Welcome, progress: &mut Progress) -> Result<(), Outcome> {
+    pub(crate) fn welcomed(
+        &mut self,
+        welcome: Welcome,
+        progress: &mut Progress,
+    ) -> Result<(), Outcome> {
         let resumed = welcome.from_bytes.filter(|_| self.token.is_some());
         let (from, story) = match (resumed, self.started) {
             (Some(bytes), _) => {

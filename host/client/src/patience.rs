@@ -27,7 +27,7 @@ impl Patience {
     }
 
     /// Something got on.
-    pub fn renew(&mut self) {
+    pub(crate) fn renew(&mut self) {
         *self = Self::new(self.limit);
     }
 

@@ -23,7 +23,7 @@ pub enum Progress {
 impl Progress {
     /// What suits the program's stderr.
     #[must_use]
-    pub fn on_terminal() -> Self {
+    pub(crate) fn on_terminal() -> Self {
         if stderr().is_terminal() {
             // Drawn only once there is something to show.
             Self::Bar(ProgressBar::with_draw_target(

@@ -61,7 +61,7 @@ impl Target {
     /// # Errors
     /// Where the address is no `wss:` one: whoever names an authority wants
     /// the connection to be safe, and it would not be.
-    pub fn trusting_only(mut self, file: PathBuf) -> anyhow::Result<Self> {
+    pub(crate) fn trusting_only(mut self, file: PathBuf) -> anyhow::Result<Self> {
         anyhow::ensure!(
             self.security != Security::Plain,
             "a certificate authority is for wss:// URLs, and this one is ws://"
@@ -72,7 +72,7 @@ impl Target {
 
     /// This address, with `source` in its query unless it is there already.
     #[must_use]
-    pub fn with_source(&self, source: &str) -> Self {
+    pub(crate) fn with_source(&self, source: &str) -> Self {
         let query = self.uri.query().unwrap_or_default();
         if form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "source") {
             return self.clone();

@@ -9,4 +9,4 @@ mod read;
 mod settings;
 
 pub use read::names::FACTS;
-pub use settings::{BUILTINS, Config, Route, Server, Watch};
+pub use settings::{Config, Route, Server, Watch};

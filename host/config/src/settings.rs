@@ -21,7 +21,7 @@ use upstream::settings::Upstream;
 use wire::proxies::Proxies;
 
 /// The policies that are embedded in the binary.
-pub const BUILTINS: [&str; 3] = ["auth", "duplicate", "sample-rate"];
+pub(crate) const BUILTINS: [&str; 3] = ["auth", "duplicate", "sample-rate"];
 
 /// Everything that the gateway is told.
 ///

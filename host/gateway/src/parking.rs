@@ -71,7 +71,7 @@ impl Parking {
 
     /// Gives a stream a berth, and a token that leads to it.
     #[must_use]
-    pub fn moor(self: &Arc<Self>, session: &Session, owner: Owner) -> Moored {
+    pub(crate) fn moor(self: &Arc<Self>, session: &Session, owner: Owner) -> Moored {
         let turn = self.turn();
         let stream = Arc::clone(&session.facts.session_id);
         let client = owner.client(session.facts.remote.ip());
@@ -208,7 +208,7 @@ impl Moored {
 
     /// The client has shown that it knows the token: the one that it came with
     /// is of no use any more.
-    pub fn token_is_known(&self) {
+    pub(crate) fn token_is_known(&self) {
         let mut berth = self.berth.lock();
         if berth.holder != self.turn {
             return;

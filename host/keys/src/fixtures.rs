@@ -57,7 +57,7 @@ impl Issuer {
 
     /// The public half as a JWK, with `members` added.
     pub fn jwk(&self, members: &Value) -> Value {
-        crate::install_provider();
+        crate::key_set::install_provider();
         let mut jwk = json!(Jwk::from_encoding_key(&self.signing, self.algorithm).unwrap());
         jwk.as_object_mut().unwrap().remove("alg");
         jwk.as_object_mut()
@@ -140,7 +140,7 @@ pub fn hs256(header: &str, claims: &str) -> String {
 
 /// Signs any two texts, JSON or not.
 pub fn sign(header: &str, claims: &str, key: &EncodingKey, algorithm: Algorithm) -> String {
-    crate::install_provider();
+    crate::key_set::install_provider();
     let message = format!(
         "{}.{}",
         URL_SAFE_NO_PAD.encode(header),

@@ -1,9 +1,9 @@
 //! The key of a key set with `generate = true`: made at first start, kept in
 //! the data folder, for its owner's eyes only.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tempfile::NamedTempFile;
 
 use crate::errors::KeyError;
+use base::files::private_folder;
 use base::secret::Secret;
 
 /// Bytes of a generated key: as many as HS256 can make use of.
@@ -45,7 +46,7 @@ pub(super) fn load_or_make(name: &str, data_dir: &Path) -> Result<Secret, KeyErr
     if let Some(key) = read(&path, failed)? {
         return Ok(key);
     }
-    make_folder(data_dir, &folder)
+    private_folder(&folder)
         .and_then(|()| make(&folder, &path))
         .map_err(failed)?;
     read(&path, failed)?.ok_or_else(|| failed(ErrorKind::NotFound.into()))
@@ -79,14 +80,6 @@ fn read(path: &Path, failed: impl Fn(io::Error) -> KeyError) -> Result<Option<Se
             format!("{} is not a generated key", path.display()),
             "delete it, and a new key is made; tokens made with the old one are then refused",
         )),
-    }
-}
-
-fn make_folder(data_dir: &Path, folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(data_dir)?;
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        done => done,
     }
 }
 

@@ -223,7 +223,7 @@ impl fmt::Debug for KeySet {
 /// Chooses the cryptography of `jsonwebtoken` for this process. Without it the
 /// first use panics as soon as some crate in the tree turns on the other
 /// implementation as well. May be called again.
-pub fn install_provider() {
+pub(crate) fn install_provider() {
     // The error says that it was installed before, which is what is wanted.
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }

@@ -20,5 +20,5 @@ mod tests;
 
 pub use claims::Claims;
 pub use errors::{KeyError, MintError, TokenError};
-pub use key_set::{Availability, KeySet, KeySets, install_provider};
+pub use key_set::{Availability, KeySet, KeySets};
 pub use load::ALGORITHMS;

@@ -62,7 +62,7 @@ pub fn build(project: &Project, output: Option<&Path>) -> anyhow::Result<PathBuf
 ///
 /// # Errors
 /// As [`run`].
-pub fn up_to_date(project: &Project) -> anyhow::Result<PathBuf> {
+pub(crate) fn up_to_date(project: &Project) -> anyhow::Result<PathBuf> {
     let file = project.component();
     let built = file.metadata().and_then(|metadata| metadata.modified());
     match built {

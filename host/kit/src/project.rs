@@ -58,7 +58,7 @@ impl Project {
 
     /// Whether a source is newer. What is built or installed is no source.
     #[must_use]
-    pub fn changed_since(&self, time: SystemTime) -> bool {
+    pub(crate) fn changed_since(&self, time: SystemTime) -> bool {
         changed(&self.folder, time)
     }
 

@@ -27,7 +27,8 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::compile;
-use super::shelf::{Shelf, private_folder};
+use super::shelf::Shelf;
+use base::files::private_folder;
 use base::text;
 
 /// Entries that are kept.

@@ -86,7 +86,7 @@ pub fn kind(kind: wit::frames::Kind) -> Kind {
 
 /// A kind of message, as the contract calls it.
 #[must_use]
-pub fn wit_kind(kind: Kind) -> wit::frames::Kind {
+pub(crate) fn wit_kind(kind: Kind) -> wit::frames::Kind {
     match kind {
         Kind::Text => wit::frames::Kind::Text,
         Kind::Binary => wit::frames::Kind::Binary,
@@ -95,7 +95,7 @@ pub fn wit_kind(kind: Kind) -> wit::frames::Kind {
 
 /// Why a token is no good.
 #[must_use]
-pub fn token_error(error: TokenError) -> wit::jwt::Error {
+pub(crate) fn token_error(error: TokenError) -> wit::jwt::Error {
     match error {
         TokenError::Missing => wit::jwt::Error::Missing,
         TokenError::Malformed => wit::jwt::Error::Malformed,

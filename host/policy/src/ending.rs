@@ -3,15 +3,17 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// See the module.
+use base::closed_by::ClosedBy;
+
+/// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
     /// The word of the error frame, or what else ended it.
     pub cause: Cow<'static, str>,
     /// The close code that was sent.
     pub close_code: u16,
-    /// Who closed: `client`, `gateway` or `transport`.
-    pub closed_by: Cow<'static, str>,
+    /// Which side ended it.
+    pub closed_by: ClosedBy,
     /// Whether it got as far as to stream.
     pub streamed: bool,
     /// From the upgrade on.

@@ -110,7 +110,7 @@ impl Engine {
 
     /// Whether it counts what guests execute.
     #[must_use]
-    pub fn is_metered(&self) -> bool {
+    pub(crate) fn is_metered(&self) -> bool {
         self.metered
     }
 

@@ -32,7 +32,7 @@ mod tests;
 use registry::Registry;
 
 /// Bytes of a component's file. One made by componentize-py has 18 MB.
-pub const MAX_COMPONENT_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_COMPONENT_BYTES: u64 = 64 << 20;
 
 /// Manifests and components that are kept: two for each policy.
 const MAX_ENTRIES: usize = 128;

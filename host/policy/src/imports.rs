@@ -150,7 +150,7 @@ impl State {
     }
 
     /// Logs what was printed since the last line.
-    pub fn ends_line(&mut self) {
+    pub(crate) fn ends_line(&mut self) {
         let printed = std::mem::take(&mut self.printed);
         let line = String::from_utf8_lossy(&printed);
         if line.trim().is_empty() {

@@ -27,7 +27,7 @@ macro_rules! interface {
 }
 
 /// All of them.
-pub const INTERFACES: [Interface; 11] = [
+pub(crate) const INTERFACES: [Interface; 11] = [
     // `types` has no functions; importing it costs nothing and grants nothing.
     interface!(types, None),
     interface!(connection, None),
@@ -52,7 +52,10 @@ fn own(state: &mut State) -> &mut State {
 ///
 /// # Errors
 /// Where the bindings contradict themselves, which no input can bring about.
-pub fn linker(engine: &wasmtime::Engine, grants: &[Grant]) -> wasmtime::Result<Linker<State>> {
+pub(crate) fn linker(
+    engine: &wasmtime::Engine,
+    grants: &[Grant],
+) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     for interface in &INTERFACES {
         if interface.grant.is_none_or(|grant| grants.contains(&grant)) {

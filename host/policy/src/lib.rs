@@ -6,10 +6,10 @@
 //! where the operator said that a failure is to be passed over.
 
 pub mod bindings;
-pub mod breaker;
+pub(crate) mod breaker;
 mod budget;
 pub mod builtin;
-pub mod cache;
+pub(crate) mod cache;
 pub mod chain;
 pub mod client;
 pub mod compile;
@@ -19,7 +19,7 @@ pub mod counters;
 pub mod ending;
 pub mod engine;
 pub mod fetch;
-pub mod handles;
+pub(crate) mod handles;
 pub mod imports;
 pub mod interfaces;
 pub mod lanes;

@@ -30,6 +30,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use base::closed_by::ClosedBy;
 use keys::TokenError;
 
 pub mod notes;
@@ -38,7 +39,7 @@ pub mod notes;
 pub const VERSION: u32 = 1;
 
 /// Names with their values, in the order in which they came.
-pub type Pairs = Vec<(String, String)>;
+pub(crate) type Pairs = Vec<(String, String)>;
 
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -261,8 +262,8 @@ pub struct Ending {
     pub cause: String,
     /// The close code that was sent.
     pub close_code: u16,
-    /// Who closed: `client`, `gateway` or `transport`.
-    pub closed_by: String,
+    /// Which side ended it: `client`, `gateway`, `transport` or `upstream`.
+    pub closed_by: ClosedBy,
     /// Whether it got as far as to stream.
     pub streamed: bool,
     /// From the upgrade on, in microseconds.

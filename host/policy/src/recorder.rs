@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 pub mod draft;
-pub mod redact;
+pub(crate) mod redact;
 pub mod room;
 mod rotate;
 

@@ -1,11 +1,12 @@
 //! A folder of what can be had again, for this user alone: entries are written
 //! in one step, and the ones that were not used for longest go first.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
+
+use base::files::private_folder;
 
 /// See the module.
 pub struct Shelf {
@@ -94,20 +95,5 @@ impl Shelf {
             }
         }
         Ok(())
-    }
-}
-
-/// Makes a folder that nobody else may look into, unless it is there. Not its
-/// parents: what else is in them is not for this to hide.
-///
-/// # Errors
-/// Where it cannot be made.
-pub fn private_folder(folder: &Path) -> io::Result<()> {
-    if let Some(parent) = folder.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
     }
 }

@@ -19,7 +19,7 @@ use crate::settings::{Grant, PolicyLimits, Quarantine};
 use session::registry::Session;
 
 /// Component-model handles that one call may hold.
-pub const MAX_HANDLES: usize = 1000;
+pub(crate) const MAX_HANDLES: usize = 1000;
 
 /// How much longer a text can become by being escaped: JSON makes six bytes of a control character.
 const MOST_ESCAPED: usize = 8;
@@ -101,7 +101,7 @@ impl State {
     /// Whether something of this size can have been made of what the guest saw of the client's
     /// input. What cannot is the guest's own.
     #[must_use]
-    pub fn may_be_the_clients(&self, size: usize) -> bool {
+    pub(crate) fn may_be_the_clients(&self, size: usize) -> bool {
         size <= self.seen.get().saturating_mul(MOST_ESCAPED)
     }
 

@@ -49,7 +49,7 @@ enum Nothing {}
 
 /// Whether an import is one that this can stand in for.
 #[must_use]
-pub fn is_offered(import: &str) -> bool {
+pub(crate) fn is_offered(import: &str) -> bool {
     PACKAGES.iter().any(|package| import.starts_with(package))
         && import
             .split_once('@')

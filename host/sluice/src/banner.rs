@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-pub mod invitation;
+pub(crate) mod invitation;
 
 /// The spoken sample in the source tree, for the first stream.
-pub const SAMPLE: &str = "tests/speech/sample.wav";
+pub(crate) const SAMPLE: &str = "tests/speech/sample.wav";
 
 /// What the banner tells.
 #[derive(Clone, Copy)]
@@ -72,7 +72,7 @@ impl Banner<'_> {
 /// What is printed where no line can be made that is known to work: how a token
 /// is made is in `mint`, word by word.
 #[must_use]
-pub fn without_a_line(listen: &[SocketAddr], mint: &[String]) -> String {
+pub(crate) fn without_a_line(listen: &[SocketAddr], mint: &[String]) -> String {
     let mint: Vec<_> = mint.iter().map(|word| shell_word(word)).collect();
     format!(
         "

@@ -177,7 +177,7 @@ impl Reloader {
 
     /// [`Reloader::reload`], if a file has another content than it had at the
     /// last attempt. What is wrong is in the log.
-    pub async fn reload_if_changed(self: &Arc<Self>) {
+    pub(crate) async fn reload_if_changed(self: &Arc<Self>) {
         let mut state = Arc::clone(&self.state).lock_owned().await;
         let now = state.seen.again().await;
         if now != state.seen {

@@ -13,7 +13,8 @@ use base::metrics::{
 };
 use base::tls::failure::TlsFailure;
 use config::Config;
-use gateway::socket::close::{Delivery, KINDS};
+use gateway::socket::linger::Delivery;
+use gateway::socket::words::KINDS;
 use policy;
 use upstream::settings::Upstream;
 use wire::proxies::preamble::PreambleError;
@@ -26,7 +27,7 @@ const LINES_DROPPED_REASONS: [&str; 3] = ["sampled", "queue-full", "error"];
 const RELOAD_RESULTS: [&str; 2] = ["swapped", "refused"];
 
 /// Series of every gateway.
-pub fn register() {
+pub(crate) fn register() {
     for name in [
         ACCEPTED,
         ACCEPT_WAITS,
@@ -55,7 +56,7 @@ pub fn register() {
         counter!(HTTP_REFUSED, "status" => status.to_string()).absolute(0);
     }
     for (cause, code, closed_by) in KINDS {
-        closes(cause, *code, closed_by).absolute(0);
+        closes(cause, *code, *closed_by).absolute(0);
     }
     let labelled: [(_, _, &[&'static str]); 7] = [
         (DELIVERIES, "delivery", &Delivery::ALL.map(Delivery::word)),
@@ -82,7 +83,7 @@ pub fn register() {
 }
 
 /// Series of a configuration that is served from now on. Those of one before stay.
-pub fn register_of(config: &Config) {
+pub(crate) fn register_of(config: &Config) {
     for (name, policy) in &config.policies {
         for outcome in policy::OUTCOMES {
             counter!(DECISIONS, "policy" => name.clone(), "outcome" => outcome).absolute(0);

@@ -285,3 +285,75 @@ fn no_modules_of_a_crate_import_each_other_in_a_circle() {
         );
     }
 }
+
+/// The words of code.
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_')
+}
+
+/// The name that a line gives to something for other crates, unless it is a struct or an enum: those may be part of what
+/// another name means.
+fn published(line: &str) -> Option<&str> {
+    let mut words = line.trim_start().strip_prefix("pub ")?.split(' ');
+    loop {
+        match words.next()? {
+            "async" | "unsafe" => {}
+            // `const NAME: …` or `const fn name`.
+            "const" => match words.next()? {
+                "fn" => return words.next().map(word),
+                name => return Some(word(name)),
+            },
+            "fn" | "static" | "type" | "trait" | "mod" => return words.next().map(word),
+            _ => return None,
+        }
+    }
+}
+
+#[test]
+fn nothing_is_public_that_no_other_crate_uses() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // By the folder that is a crate, or holds what uses crates.
+    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut public = Vec::new();
+    let mut all = Vec::new();
+    for room in &HOUSE {
+        for part in ["src", "tests", "benches"] {
+            let folder = root.join("host").join(room.name).join(part);
+            if folder.is_dir() {
+                files(&folder, &mut all);
+            }
+        }
+    }
+    for part in ["src", "tests", "fuzz/targets"] {
+        files(&root.join("tests").join(part), &mut all);
+    }
+    for file in &all {
+        let inside = file.strip_prefix(&root).unwrap();
+        let mut parts = inside.iter().map(|part| part.to_str().unwrap());
+        let (top, folder) = (parts.next().unwrap(), parts.next().unwrap());
+        let is_library = top == "host" && parts.next() == Some("src");
+        let user = if is_library && !inside.ends_with("main.rs") {
+            folder.to_owned()
+        } else {
+            inside.display().to_string()
+        };
+        let text = fs::read_to_string(file).unwrap();
+        let known = used.entry(user.clone()).or_default();
+        known.extend(words(&text).map(str::to_owned));
+        if is_library && !is_for_tests(inside) {
+            let code = code(file);
+            let names = code.lines().filter_map(published);
+            public.extend(names.map(|name| (user.clone(), inside.to_owned(), name.to_owned())));
+        }
+    }
+    let unused: Vec<_> = public
+        .iter()
+        .filter(|(owner, _, name)| {
+            let mut others = used.iter().filter(|(user, _)| *user != owner);
+            !others.any(|(_, words)| words.contains(name))
+        })
+        .map(|(_, file, name)| format!("{}: {name}", file.display()))
+        .collect();
+    assert!(public.len() > 500, "{}", public.len());
+    assert!(unused.is_empty(), "make these `pub(crate)`: {unused:#?}");
+}

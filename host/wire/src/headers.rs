@@ -54,7 +54,7 @@ pub fn parts(value: &str, separator: char) -> impl Iterator<Item = &str> {
 
 /// Whether every quoted string in a value has an end.
 #[must_use]
-pub fn is_whole(value: &str) -> bool {
+pub(crate) fn is_whole(value: &str) -> bool {
     let ends = value.chars().fold(Quoted::No, Quoted::then);
     matches!(ends, Quoted::No)
 }
@@ -93,7 +93,7 @@ impl Quoted {
 /// A token or quoted string, without its quotes. `None` where a quoted string has no end, or where
 /// something follows it.
 #[must_use]
-pub fn unquoted(value: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn unquoted(value: &str) -> Option<Cow<'_, str>> {
     let Some(inside) = value.strip_prefix('"') else {
         return Some(Cow::Borrowed(value));
     };

@@ -21,7 +21,8 @@ impl<'call> Ending<'call> {
         self.ending.close_code()
     }
 
-    /// Who ended it: `client`, `gateway` or `transport`.
+    /// Which side ended it: `client`, `gateway`, `transport`, or `upstream` where the backend closed the
+    /// stream itself.
     pub fn closed_by(&self) -> String {
         self.ending.closed_by()
     }

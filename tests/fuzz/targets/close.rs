@@ -5,7 +5,7 @@
 
 use base::rejection::Rejection;
 use gateway::socket::cause::Cause;
-use gateway::socket::close::Words;
+use gateway::socket::words::Words;
 use libfuzzer_sys::fuzz_target;
 use policy::bindings::sluice::policy::types;
 use policy::{Decision, convert};

@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 use gateway::socket::cause::Cause;
-use gateway::socket::close::Words;
+use gateway::socket::words::Words;
 use libfuzzer_sys::fuzz_target;
 use wire::frame::{FrameReader, Message, ReadError, Violation};
 

@@ -3,8 +3,8 @@
 #![no_main]
 
 use gateway::socket::cause::Cause;
-use gateway::socket::close::Words;
 use gateway::socket::message::ClientMessage;
+use gateway::socket::words::Words;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use session::facts::source_name;

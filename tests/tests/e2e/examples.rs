@@ -129,7 +129,8 @@ fn asked(config: Config, name: &str, project: Project, grants: &[&str]) -> Confi
     let route = format!("routes.{name}");
     with_policy(config, name, &project.tested().component, grants)
         // Other tests run on the same processor.
-        .set(&format!("policies.{name}"), "timeout", json!("5s"))
+        .set(&format!("policies.{name}"), "timeout", json!("60s"))
+        .set(&route, "admission_timeout", json!("5min"))
         .set(&route, "paths", json!([format!("/{name}")]))
         .set(&route, "handshake", json!("none"))
         .set(&route, "on_connect", json!(["auth", name]))

@@ -28,6 +28,8 @@ fn config() -> Config {
         .set("policies.guest", "component", json!("guest.wasm"))
         .set("routes.ingest", "on_connect", chain)
         .set("routes.ingest", "upstream", json!("nowhere"))
+        // Hundreds come at once, and the machine may have others to serve.
+        .limit("admission_timeout", "5min")
 }
 
 fn start(config: &Config) -> Gateway {

@@ -113,7 +113,7 @@ impl Source {
     }
 
     /// Nobody will ask for anything again.
-    pub fn keep_nothing(&mut self) {
+    pub(crate) fn keep_nothing(&mut self) {
         if let Self::Pipe(pipe) = self {
             pipe.keeps = false;
         }

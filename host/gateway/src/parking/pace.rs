@@ -84,7 +84,7 @@ impl Pace {
 
     /// Until when nothing more is to be read, because more came than the stream's rate.
     #[must_use]
-    pub fn rests_until(&self) -> Option<Instant> {
+    pub(crate) fn rests_until(&self) -> Option<Instant> {
         self.rate.as_ref()?.rests_until
     }
 
@@ -98,7 +98,7 @@ impl Pace {
     }
 
     /// Counts a message of either kind.
-    pub fn spend(&mut self, bytes: usize) {
+    pub(crate) fn spend(&mut self, bytes: usize) {
         if let Some(rate) = &mut self.rate {
             rate.spend(bytes);
         }

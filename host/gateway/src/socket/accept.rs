@@ -11,9 +11,9 @@ use bytes::BytesMut;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::cause::Cause;
+use super::connection::{Budget, Connection};
 use super::story::Story;
 use super::wire::{Transport, Wire};
-use super::{Budget, Connection};
 use crate::parking::Returning;
 use crate::routes::{Gateway, Route};
 use base::lanes::{Holder, Seat, network};

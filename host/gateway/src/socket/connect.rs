@@ -2,8 +2,8 @@
 
 use super::accept::Accepted;
 use super::cause::Cause;
+use super::connection::{Connection, Refused};
 use super::report::Report;
-use super::{Connection, Refused};
 use base::lanes::Holder;
 use policy::Question;
 

@@ -10,9 +10,10 @@ use tokio::time::timeout;
 
 use super::cause::Cause;
 use super::connect::Admitted;
+use super::connection::{Connection, Refused, interrupted};
 use super::message::HostMessage;
+use super::resume;
 use super::wire::Wire;
-use super::{Connection, Refused, interrupted, resume};
 use crate::parking::pace::Pace;
 use crate::parking::{Moored, Stream, Taken};
 use base::lanes::Charge;
@@ -65,7 +66,7 @@ struct Greeting {
 ///
 /// # Errors
 /// The connection to close, and why.
-pub async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused> {
+pub(crate) async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused> {
     let Admitted { mut connection } = admitted;
     let shaken = match connection.route.as_ref().map(|route| route.handshake) {
         Some(HandshakeMode::IngestV1) => shake_hands(&mut connection).await.map(Some),

@@ -193,7 +193,7 @@ impl<'a> HostMessage<'a> {
 
     /// The message as JSON.
     #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
+    pub(crate) fn to_json(&self) -> Vec<u8> {
         // Strings and numbers only: there is nothing in it that JSON lacks.
         serde_json::to_vec(self).unwrap_or_default()
     }

@@ -1,8 +1,8 @@
 //! Going on with a stream whose client was cut off.
 
-use super::Connection;
 use super::cause::Cause;
-use super::close;
+use super::connection::Connection;
+use super::words;
 use crate::parking::{Moored, Owner, Patience, Remembered, Returning, Stream, Taken};
 use crate::watchdog::watched;
 use session::handshake::{ACK, Handshake, RESUME};
@@ -78,7 +78,7 @@ pub(super) fn park(
             let patience = Patience {
                 grace,
                 max_said: connection.limits.max_outbound,
-                ending: Ending::Cut(close::farewell(cause)),
+                ending: Ending::Cut(words::farewell(cause)),
                 sealing: connection.limits.write_timeout,
             };
             let gateway = &connection.gateway;

@@ -1,11 +1,12 @@
 //! One log line at the end of each connection with all that happened.
 
+use base::closed_by::ClosedBy;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::close::Delivery;
+use super::linger::Delivery;
 use base::metrics;
 use policy::{Outcome, Record};
 
@@ -41,7 +42,7 @@ pub struct Ending<'a> {
     /// The close code that was sent.
     pub close_code: u16,
     /// Who closed: `client`, `gateway`, `upstream` or `transport`.
-    pub closed_by: &'static str,
+    pub closed_by: ClosedBy,
     /// What the operator should know beyond that.
     pub detail: &'a str,
     /// Whether the client got it.
@@ -76,7 +77,7 @@ impl Story {
     }
 
     /// The stage that went on until now is over.
-    pub fn stage_ended(&mut self, stage: &'static str) {
+    pub(crate) fn stage_ended(&mut self, stage: &'static str) {
         let now = Instant::now();
         self.stages.push((stage, now - self.stage_began));
         self.stage_began = now;
@@ -118,7 +119,7 @@ impl Story {
         tracing::info!(
             cause = ending.cause,
             close_code = ending.close_code,
-            closed_by = ending.closed_by,
+            closed_by = ending.closed_by.word(),
             delivery = ending.delivery.word(),
             detail = ending.detail,
             generation = self.generation,

@@ -12,13 +12,13 @@ use std::task::{Context, Poll, ready};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cause::Cause;
-use super::close::{Heard, Peer};
+use super::connection::{Connection, interrupted};
 use super::handshake::{Course, Ready};
+use super::linger::{Heard, Peer};
 use super::message::{ClientMessage, HostMessage};
 use super::resume::{self, Left};
 use super::watch::Watch;
 use super::wire::Wire;
-use super::{Connection, interrupted};
 use crate::parking::pace::Pace;
 use crate::parking::{Moored, Remembered, Said, Stream};
 use base::lanes::{Charge, NoMemory};
@@ -217,7 +217,7 @@ struct Relay<'a> {
     /// stream from now on. There until it does.
     returned: Option<&'a Moored>,
     limits: &'a Limits,
-    story: &'a mut super::Story,
+    story: &'a mut super::story::Story,
     /// Whether TEXT is a message of `ingest.v1`.
     json: bool,
     input: Input,

@@ -15,7 +15,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cause::Cause;
-use super::{Connection, Story, refusal};
+use super::connection::{Connection, refusal};
+use super::story::Story;
 use crate::routes::Route;
 use base::limits::Metering;
 use policy::window::{Kind, Window};

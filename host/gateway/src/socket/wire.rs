@@ -67,7 +67,7 @@ impl Wire {
     ///
     /// # Errors
     /// Where that is too much.
-    pub fn weigh(&mut self, beside: usize) -> Result<(), NoMemory> {
+    pub(crate) fn weigh(&mut self, beside: usize) -> Result<(), NoMemory> {
         let waiting = self.reader.buffered() + self.writer.queued();
         self.charge.hold(waiting + beside)
     }
@@ -77,7 +77,7 @@ impl Wire {
     /// A failed write is no end of the connection. The client may have sent audio before it reset
     /// the connection, and the kernel still has it: the reader gives all of that, and then says
     /// that the client is gone. What was queued for the client is thrown away.
-    pub fn write_some(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn write_some(&mut self, cx: &mut Context<'_>) {
         if let Poll::Ready(Err(error)) = self.writer.poll_flush(cx) {
             tracing::debug!(%error, "the client cannot be written to");
             self.writer.discard();

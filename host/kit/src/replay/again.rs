@@ -196,7 +196,7 @@ fn ending(ending: &record::Ending) -> Ending {
     Ending {
         cause: ending.cause.clone().into(),
         close_code: ending.close_code,
-        closed_by: ending.closed_by.clone().into(),
+        closed_by: ending.closed_by,
         streamed: ending.streamed,
         lasted: Duration::from_micros(ending.lasted_us),
         received_bytes: ending.received_bytes,

@@ -76,7 +76,7 @@ impl Reference {
 
     /// The host without its port; an IPv6 address in its brackets.
     #[must_use]
-    pub fn host_name(&self) -> &str {
+    pub(crate) fn host_name(&self) -> &str {
         // It was one when the reference was read.
         host_name(&self.host).unwrap_or(&self.host)
     }

@@ -80,7 +80,7 @@ impl wit::endings::HostEnding for State {
     }
 
     fn closed_by(&mut self, _: Resource<EndingHandle>) -> wasmtime::Result<String> {
-        Ok(self.ending()?.closed_by.to_string())
+        Ok(self.ending()?.closed_by.word().to_owned())
     }
 
     fn streamed(&mut self, _: Resource<EndingHandle>) -> wasmtime::Result<bool> {

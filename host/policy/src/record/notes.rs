@@ -50,7 +50,7 @@ impl Notes {
 
     /// Notes that nobody wants.
     #[must_use]
-    pub fn unwanted() -> Self {
+    pub(crate) fn unwanted() -> Self {
         Self(None)
     }
 

@@ -188,7 +188,7 @@ impl Draft {
     /// Whether the session was let in by then, as far as this decision shows: a
     /// policy accepted it, or has left what it knows of it.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> Standing {
         let streams = match &self.asked {
             Asked::Connect | Asked::Handshake(_) => false,
             Asked::Frames(_) => true,
@@ -314,7 +314,7 @@ impl From<&ending::Ending> for Ending {
         Self {
             cause: ending.cause.to_string(),
             close_code: ending.close_code,
-            closed_by: ending.closed_by.to_string(),
+            closed_by: ending.closed_by,
             streamed: ending.streamed,
             lasted_us: micros(ending.lasted),
             received_bytes: ending.received_bytes,

@@ -117,7 +117,7 @@ impl Redactor {
     }
 
     /// A JSON value without them, and without what is called like one.
-    pub fn hide_in(&self, value: &mut Value) {
+    pub(crate) fn hide_in(&self, value: &mut Value) {
         match value {
             Value::String(text) => *text = self.hide(text),
             Value::Array(values) if is_pair_of_secret(values) => {

@@ -234,7 +234,7 @@ async fn a_candidate_is_told_how_it_ended_and_nothing_is_compared() {
     let ending = Arc::new(Ending {
         cause: "finalized".into(),
         close_code: 1000,
-        closed_by: "client".into(),
+        closed_by: base::closed_by::ClosedBy::Client,
         streamed: true,
         lasted: std::time::Duration::from_secs(1),
         received_bytes: 0,

@@ -197,7 +197,7 @@ fn recordings(config: &Config) -> impl Iterator<Item = (&str, PathBuf)> {
 /// folder that goes away later is a disk that is not mounted, and must not be
 /// made up. One that cannot be made refuses its streams, and the gateway
 /// serves the others.
-pub fn prepare_folders(config: &Config, before: Option<&Generation>) {
+pub(crate) fn prepare_folders(config: &Config, before: Option<&Generation>) {
     for (upstream, folder) in recordings(config) {
         if before.is_some_and(|before| before.folders.contains(&folder)) {
             continue;

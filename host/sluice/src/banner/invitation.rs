@@ -88,7 +88,7 @@ impl<'a> Invitation<'a> {
 
 /// Whether an auth policy takes tokens of `key_set`, whatever else it asks for.
 #[must_use]
-pub fn is_asked_for(config: &Config, key_set: &str) -> bool {
+pub(crate) fn is_asked_for(config: &Config, key_set: &str) -> bool {
     config.policies.values().any(|policy| {
         let named = policy.config.get("key_set").and_then(Value::as_str);
         is_builtin(policy, "auth") && named == Some(key_set)

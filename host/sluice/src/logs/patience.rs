@@ -8,7 +8,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// What printing came to; [`io::ErrorKind::TimedOut`] where it is still not done.
-pub fn print_within(
+pub(crate) fn print_within(
     limit: Duration,
     print: impl FnOnce() -> io::Result<()> + Send + 'static,
 ) -> io::Result<()> {

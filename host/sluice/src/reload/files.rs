@@ -87,7 +87,7 @@ impl Seen {
 
     /// Whether their content may have changed, without reading them: what a look costs that is
     /// taken every few seconds.
-    pub async fn may_have_changed(&self) -> bool {
+    pub(crate) async fn may_have_changed(&self) -> bool {
         let seen = self.clone();
         let looked = off_the_async_threads(move || {
             let now = inodes(&seen.contents);

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::signals::listen;
 use config::Server;
 use gateway::routes::Gateway;
-use gateway::socket::close;
+use gateway::socket::linger;
 
 /// What tells the gateway to stop.
 pub(super) struct Signals {
@@ -99,9 +99,9 @@ fn patience(gateway: &Gateway, header_timeout: Duration) -> Duration {
     let ends = generation.routes.in_use().map(|route| {
         // Completing and sealing each wait for a backend that is away.
         let upstream = route.upstream.outage() * 2;
-        close::longest(&route.limits) + upstream + route.on_close.longest()
+        linger::longest(&route.limits) + upstream + route.on_close.longest()
     });
-    header_timeout + ends.fold(close::longest(&gateway.default_limits), Duration::max)
+    header_timeout + ends.fold(linger::longest(&gateway.default_limits), Duration::max)
 }
 
 #[cfg(test)]

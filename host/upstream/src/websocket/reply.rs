@@ -87,7 +87,7 @@ pub fn confirmed(text: &[u8]) -> Option<u64> {
 
 /// Whether a message confirms that the backend has taken everything.
 #[must_use]
-pub fn is_finalized(text: &[u8]) -> bool {
+pub(crate) fn is_finalized(text: &[u8]) -> bool {
     Head::of(text).is_some_and(|head| head.says("finalized"))
 }
 

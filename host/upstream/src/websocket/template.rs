@@ -142,7 +142,7 @@ impl Template {
     ///
     /// # Errors
     /// Where it has none.
-    pub fn expand(&self, facts: &Facts) -> Result<String, ExpandError> {
+    pub(crate) fn expand(&self, facts: &Facts) -> Result<String, ExpandError> {
         self.expand_with(|fact| match (fact.value(facts), fact) {
             (Some(value), _) => Ok(value),
             (None, Fact::Attribute(name)) => Err(ExpandError::Missing(name.clone())),

@@ -89,7 +89,7 @@ impl<'a> Head<'a> {
 
     /// Whether these bytes can still become a head.
     #[must_use]
-    pub fn may_begin_with(bytes: &[u8]) -> bool {
+    pub(crate) fn may_begin_with(bytes: &[u8]) -> bool {
         /// Bytes of the longest method that anybody uses, and some.
         const MAX_METHOD: usize = 32;
         if let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {

@@ -2207,7 +2207,8 @@ pub mod sluice {
             }
             impl Ending {
                 #[allow(unused_unsafe, clippy::all)]
-                /// Who ended it: `client`, `gateway` or `transport`.
+                /// Which side ended it: `client`, `gateway`, `transport`, or `upstream` where the
+                /// backend closed the stream itself. There may be new words.
                 #[allow(async_fn_in_trait)]
                 pub fn closed_by(&self) -> _rt::String {
                     unsafe {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::{BUILTINS, Route, Server};
+use crate::settings::BUILTINS;
+use crate::{Route, Server};
 use keys::settings::KeySet;
 use policy::settings::{Component, Policy};
 use session::handshake::HandshakeMode;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{BURST, Relay};
 use crate::socket::cause::Cause;
-use crate::socket::close::{Heard, Peer};
+use crate::socket::linger::{Heard, Peer};
 use crate::socket::message::{ClientMessage, HostMessage};
 use crate::socket::wire::Wire;
 use wire::frame::{Message, ReadError};

@@ -145,7 +145,7 @@ async fn a_route_that_no_connection_has_any_more_is_not_waited_for() {
     let new = routes(&before.routes, Limits::default(), slow);
     drop(before);
     gateway.generation.store(generation(2, new));
-    let defaults = close::longest(&Limits::default());
+    let defaults = linger::longest(&Limits::default());
     let outages = Duration::from_secs(14);
     assert_eq!(patience(&gateway, header), header + defaults + outages);
 }

@@ -36,7 +36,7 @@ fn child(test: &str, space: Space, folder: &Path) -> Command {
         .arg("-c")
         .arg(format!("{limit}exec \"$0\" --exact \"$1\" --nocapture"))
         .arg(std::env::current_exe().expect("this binary"))
-        .arg(format!("crate::wav::tests::crash::{test}"))
+        .arg(format!("wav::tests::crash::{test}"))
         .env(FOLDER, folder)
         .stdout(Stdio::piped());
     command

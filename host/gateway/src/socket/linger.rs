@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::super::wire::Wire;
-use super::within;
+use super::wire::Wire;
 use base::limits::Limits;
 use wire::frame::{Message, ReadError};
 
@@ -97,7 +96,7 @@ impl Delivery {
 
 /// Sends the last words and stays until they have been received, or until the
 /// bounds of the route are reached.
-pub async fn deliver(wire: &mut Wire, last: Last, limits: &Limits) -> Delivery {
+pub(crate) async fn deliver(wire: &mut Wire, last: Last, limits: &Limits) -> Delivery {
     let mut line = Line {
         wire,
         peer: last.heard.peer,
@@ -261,6 +260,22 @@ impl Line<'_> {
             }
         }
     }
+}
+
+/// What each has the bound of a write when a connection ends: completing what
+/// its upstream has, sealing it, and writing the last message and the Close.
+const WRITES: u32 = 4;
+
+/// How long a connection may take to end once it is told to, but for the
+/// policies that are told of it.
+#[must_use]
+pub fn longest(limits: &Limits) -> Duration {
+    limits.write_timeout * WRITES + limits.settle + limits.close_timeout
+}
+
+/// A point in time that a bound gives.
+fn within(bound: Duration) -> Instant {
+    Instant::now() + bound
 }
 
 #[cfg(test)]

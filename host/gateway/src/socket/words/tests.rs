@@ -172,25 +172,25 @@ fn a_reason_is_cut_to_a_control_frame_at_a_character() {
     }
 }
 
-const README: &str = include_str!("../../../../../../README.md");
+const PAGE: &str = include_str!("../../../../docs/protocol.md");
 
 /// Words that only policies say; the sources of those that are built in.
 const OF_POLICIES: [(u16, &str, &str); 2] = [
     (
         4001,
         "auth_failed",
-        include_str!("../../../../../../plugins/sdk/src/rejection.rs"),
+        include_str!("../../../../../plugins/sdk/src/rejection.rs"),
     ),
     (
         4000,
         "invalid_sample_rate",
-        include_str!("../../../../../../plugins/sample-rate/src/rule.rs"),
+        include_str!("../../../../../plugins/sample-rate/src/rule.rs"),
     ),
 ];
 
 #[test]
-fn every_row_of_the_readme_is_what_is_said() {
-    let (_, section) = README.split_once("| close code |").unwrap();
+fn every_row_of_the_protocols_page_is_what_is_said() {
+    let (_, section) = PAGE.split_once("| close code |").unwrap();
     let rows = section
         .lines()
         .skip(2)
@@ -244,8 +244,7 @@ fn are_its_own(cause: &Cause, code: u16, word: Option<&str>) -> bool {
 }
 
 #[test]
-fn every_code_stands_in_the_readme_with_its_word() {
-    let readme = README;
+fn every_code_stands_in_the_protocols_page_with_its_word() {
     for (cause, code, word) in table() {
         if are_its_own(&cause, code, word) {
             continue;
@@ -254,7 +253,7 @@ fn every_code_stands_in_the_readme_with_its_word() {
             Some(word) => format!("| {code} | `{word}` |"),
             None => format!("| {code} | none |"),
         };
-        assert!(readme.contains(&row), "{row} for {cause:?}");
+        assert!(PAGE.contains(&row), "{row} for {cause:?}");
     }
 }
 

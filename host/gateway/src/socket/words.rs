@@ -7,6 +7,7 @@ use super::linger::Peer;
 use crate::parking::pace::StreamLimit;
 use crate::socket::cause::Cause;
 use crate::socket::message::HostMessage;
+use base::closed_by::ClosedBy;
 use base::lanes::NoMemory;
 use base::text;
 use session::rate_limit::TooMany;
@@ -24,45 +25,45 @@ const RETRY_AFTER: std::ops::Range<u64> = 1_000..5_000;
 
 /// How connections end: the name of the cause, the close code, and who closed. Of codes that a client, a
 /// policy or an upstream chooses, some.
-pub const KINDS: &[(&str, u16, &str)] = &[
-    ("finalized", 1000, "client"),
-    ("closed", 1000, "client"),
-    ("client_closed", 1000, "client"),
-    ("client_closed", 1001, "client"),
-    ("draining", 1001, "gateway"),
-    ("stalled", 1001, "gateway"),
-    ("protocol_error", 1002, "gateway"),
-    ("message_unfinished", 1002, "gateway"),
-    ("eof", 1002, "transport"),
-    ("gone", 1002, "transport"),
-    ("not_utf8", 1007, "gateway"),
-    ("message_too_big", 1009, "gateway"),
-    ("overloaded", 1013, "gateway"),
-    ("rate_limited", 1013, "gateway"),
-    ("handshake_invalid", 4000, "gateway"),
-    ("handshake_timeout", 4000, "gateway"),
-    ("internal_error", 4000, "gateway"),
-    ("denied", 4000, "gateway"),
-    ("denied", 4001, "gateway"),
-    ("denied", 4002, "gateway"),
-    ("denied", 4005, "gateway"),
-    ("denied", 4100, "gateway"),
-    ("ingest_exists", 4002, "gateway"),
-    ("superseded", 4003, "gateway"),
-    ("not_found", 4004, "gateway"),
-    ("policy_denied", 4005, "gateway"),
-    ("upstream_unavailable", 4006, "gateway"),
-    ("policy_failed", 4007, "gateway"),
-    ("idle_timeout", 4008, "gateway"),
-    ("stream_limit", 4009, "gateway"),
-    ("token_expired", 4010, "gateway"),
-    ("resume_refused", 4011, "gateway"),
-    ("auth_unavailable", 4012, "gateway"),
-    ("upstream_closed", 1000, "upstream"),
-    ("upstream_closed", 3000, "upstream"),
-    ("upstream_closed", 4100, "upstream"),
-    ("upstream_refused", 3000, "upstream"),
-    ("upstream_refused", 4100, "upstream"),
+pub const KINDS: &[(&str, u16, ClosedBy)] = &[
+    ("finalized", 1000, ClosedBy::Client),
+    ("closed", 1000, ClosedBy::Client),
+    ("client_closed", 1000, ClosedBy::Client),
+    ("client_closed", 1001, ClosedBy::Client),
+    ("draining", 1001, ClosedBy::Gateway),
+    ("stalled", 1001, ClosedBy::Gateway),
+    ("protocol_error", 1002, ClosedBy::Gateway),
+    ("message_unfinished", 1002, ClosedBy::Gateway),
+    ("eof", 1002, ClosedBy::Transport),
+    ("gone", 1002, ClosedBy::Transport),
+    ("not_utf8", 1007, ClosedBy::Gateway),
+    ("message_too_big", 1009, ClosedBy::Gateway),
+    ("overloaded", 1013, ClosedBy::Gateway),
+    ("rate_limited", 1013, ClosedBy::Gateway),
+    ("handshake_invalid", 4000, ClosedBy::Gateway),
+    ("handshake_timeout", 4000, ClosedBy::Gateway),
+    ("internal_error", 4000, ClosedBy::Gateway),
+    ("denied", 4000, ClosedBy::Gateway),
+    ("denied", 4001, ClosedBy::Gateway),
+    ("denied", 4002, ClosedBy::Gateway),
+    ("denied", 4005, ClosedBy::Gateway),
+    ("denied", 4100, ClosedBy::Gateway),
+    ("ingest_exists", 4002, ClosedBy::Gateway),
+    ("superseded", 4003, ClosedBy::Gateway),
+    ("not_found", 4004, ClosedBy::Gateway),
+    ("policy_denied", 4005, ClosedBy::Gateway),
+    ("upstream_unavailable", 4006, ClosedBy::Gateway),
+    ("policy_failed", 4007, ClosedBy::Gateway),
+    ("idle_timeout", 4008, ClosedBy::Gateway),
+    ("stream_limit", 4009, ClosedBy::Gateway),
+    ("token_expired", 4010, ClosedBy::Gateway),
+    ("resume_refused", 4011, ClosedBy::Gateway),
+    ("auth_unavailable", 4012, ClosedBy::Gateway),
+    ("upstream_closed", 1000, ClosedBy::Upstream),
+    ("upstream_closed", 3000, ClosedBy::Upstream),
+    ("upstream_closed", 4100, ClosedBy::Upstream),
+    ("upstream_refused", 3000, ClosedBy::Upstream),
+    ("upstream_refused", 4100, ClosedBy::Upstream),
 ];
 
 /// What a peer is told when its connection ends, and what the log says.
@@ -81,8 +82,8 @@ pub struct Words {
     plain: String,
     /// For the operator only.
     pub(super) detail: String,
-    /// `client`, `gateway`, `upstream` or `transport`.
-    pub(super) closed_by: &'static str,
+    /// Which side ended it.
+    pub(super) closed_by: ClosedBy,
     pub(super) peer: Peer,
 }
 
@@ -99,8 +100,8 @@ impl Words {
     #[must_use]
     pub fn of(cause: &Cause) -> Self {
         match cause {
-            Cause::Finalized => Self::plain("finalized", 1000, "finalized", "client"),
-            Cause::ClientDone => Self::plain("closed", 1000, "closed", "client"),
+            Cause::Finalized => Self::plain("finalized", 1000, "finalized", ClosedBy::Client),
+            Cause::ClientDone => Self::plain("closed", 1000, "closed", ClosedBy::Client),
             Cause::ClientClosed(close) => client_closed(close.as_ref()),
             Cause::Draining => Self::error(1001, "draining", "the gateway is shutting down", true)
                 .retry_after(jittered(RETRY_AFTER)),
@@ -206,18 +207,25 @@ impl Words {
             ),
             // The client does not read: there is no use in an error frame that
             // would have to wait behind what it has not read.
-            Cause::Stalled => Self::plain("stalled", 1001, "the client does not read", "gateway")
-                .peer(Peer::Stalled),
+            Cause::Stalled => Self::plain(
+                "stalled",
+                1001,
+                "the client does not read",
+                ClosedBy::Gateway,
+            )
+            .peer(Peer::Stalled),
             Cause::Eof => Self::plain(
                 "eof",
                 1002,
                 "the connection ended without a Close",
-                "transport",
+                ClosedBy::Transport,
             )
             .peer(Peer::Gone),
-            Cause::Gone(error) => Self::plain("gone", 1002, "the transport broke", "transport")
-                .detail(error.to_string())
-                .peer(Peer::Gone),
+            Cause::Gone(error) => {
+                Self::plain("gone", 1002, "the transport broke", ClosedBy::Transport)
+                    .detail(error.to_string())
+                    .peer(Peer::Gone)
+            }
         }
     }
 
@@ -276,7 +284,7 @@ impl Words {
             }),
             plain: String::new(),
             detail: String::new(),
-            closed_by: "gateway",
+            closed_by: ClosedBy::Gateway,
             peer: Peer::Speaking,
         }
     }
@@ -286,7 +294,7 @@ impl Words {
         name: &'static str,
         close_code: u16,
         reason: impl Into<String>,
-        closed_by: &'static str,
+        closed_by: ClosedBy,
     ) -> Self {
         Self {
             name,
@@ -320,7 +328,7 @@ impl Words {
 /// The client's code goes back to it; a Close without one is answered 1000.
 fn client_closed(close: Option<&PeerClose>) -> Words {
     let (code, reason) = close.map_or((1000, ""), |close| (close.code, close.reason.as_str()));
-    Words::plain("client_closed", code, reason, "client").peer(Peer::Closed)
+    Words::plain("client_closed", code, reason, ClosedBy::Client).peer(Peer::Closed)
 }
 
 fn denied(name: &'static str, rejection: &base::rejection::Rejection) -> Words {
@@ -335,7 +343,7 @@ fn denied(name: &'static str, rejection: &base::rejection::Rejection) -> Words {
         }),
         plain: String::new(),
         detail: rejection.code.clone(),
-        closed_by: "gateway",
+        closed_by: ClosedBy::Gateway,
         peer: Peer::Speaking,
     }
 }
@@ -357,7 +365,7 @@ fn violated(violation: Violation) -> Words {
         Violation::TooBig => "message_too_big",
     };
     let code = violation.close_code();
-    Words::plain(name, code, violation.to_string(), "gateway").peer(Peer::Lost)
+    Words::plain(name, code, violation.to_string(), ClosedBy::Gateway).peer(Peer::Lost)
 }
 
 fn jittered(milliseconds: std::ops::Range<u64>) -> Duration {

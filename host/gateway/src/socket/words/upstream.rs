@@ -2,6 +2,7 @@
 
 use super::{ErrorWords, Words};
 use crate::socket::cause::Cause;
+use base::closed_by::ClosedBy;
 use base::text;
 use upstream::OpenError;
 use wire::frame::PeerClose;
@@ -34,7 +35,12 @@ pub(super) fn closed(error: &OpenError) -> Words {
                 retryable: refusal.retryable,
                 retry_after: None,
             }),
-            ..Words::plain("upstream_refused", refusal.close.code, "", "upstream")
+            ..Words::plain(
+                "upstream_refused",
+                refusal.close.code,
+                "",
+                ClosedBy::Upstream,
+            )
         },
         OpenError::Refused(refusal) => Words::error(
             4006,
@@ -51,7 +57,7 @@ pub(super) fn closed(error: &OpenError) -> Words {
 pub(super) fn ended(close: &PeerClose) -> Words {
     if close.code == NORMAL || is_for_clients(close.code) {
         let reason = close.reason.clone();
-        return Words::plain("upstream_closed", close.code, reason, "upstream");
+        return Words::plain("upstream_closed", close.code, reason, ClosedBy::Upstream);
     }
     Words::error(
         4006,
