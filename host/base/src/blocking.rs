@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 use tokio::task::JoinHandle;
 
 /// How long a thread stays that has nothing to do.
@@ -95,10 +95,15 @@ impl Room {
     }
 
     fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        // In unit tests every room is the test's own runtime, whose clock then waits for the disk.
-        match self.pool().filter(|_| !cfg!(test)) {
-            Some(pool) => pool.spawn_blocking(work),
-            None => tokio::task::spawn_blocking(work),
+        // A runtime that has one thread is of a test, whose clock may be paused and then waits for the
+        // disk, or it is a pool.
+        let alone = Handle::try_current()
+            .ok()
+            .filter(|current| current.runtime_flavor() == RuntimeFlavor::CurrentThread);
+        match (alone, self.pool()) {
+            (Some(alone), _) => alone.spawn_blocking(work),
+            (None, Some(pool)) => pool.spawn_blocking(work),
+            (None, None) => tokio::task::spawn_blocking(work),
         }
     }
 
@@ -173,11 +178,10 @@ impl<T: Send + Sync> Drop for Kept<T> {
         let Some(last) = self.kept.take().and_then(Arc::into_inner) else {
             return;
         };
-        // A unit test may have no runtime any more.
-        if cfg!(test) && tokio::runtime::Handle::try_current().is_err() {
-            return;
+        // Only a thread of a runtime has others to keep waiting.
+        if Handle::try_current().is_ok() {
+            drop(self.room.run(move || drop(last)));
         }
-        drop(self.room.run(move || drop(last)));
     }
 }
 

@@ -68,7 +68,11 @@ async fn a_stream_becomes_a_file_that_a_person_finds() {
 fn a_stream_without_audio_leaves_nothing() {
     let root = tempfile::tempdir().expect("folder");
     let wav = by_meeting(root.path().to_owned());
-    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    // Its own threads wait for the disk, and end with it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("runtime");
     runtime.block_on(async {
         let link = wav.open(stream_info("m1")).await.expect("open");
         assert_eq!(files(root.path()).len(), 1);
@@ -110,7 +114,11 @@ fn folders_are_made_as_deep_as_they_go_and_removed_where_nothing_is_left_in_them
     let layout = Layout::parse("calls/{tenant}/{source}/{meeting}").expect("a layout");
     let wav = Wav::new(root.path().to_owned()).laid_out(&layout);
     let below = |path: &str| root.path().join("calls/%none/mic").join(path);
-    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    // Its own threads wait for the disk, and end with it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("runtime");
     runtime.block_on(async {
         let mut kept = wav.open(stream_info("m1")).await.expect("open");
         send(&mut *kept, &[1; 640]).await.expect("send");
