@@ -7,7 +7,7 @@
 //! [`secret`] and [`credentials`] hide what nobody may read; [`limits`] bounds what a peer or a guest can grow.
 //!
 //! # How work is shared
-//! [`blocking`] keeps workers free of disks, [`lanes`] counts who holds what, [`shutdown`] says when to end.
+//! [`blocking`] keeps workers free of disks, [`permits`] limits what connections hold, [`shutdown`] says when to end.
 
 pub mod closed_by;
 pub mod diagnostics;
@@ -19,7 +19,7 @@ pub mod limits;
 pub mod secret;
 
 pub mod blocking;
-pub mod lanes;
+pub mod permits;
 pub mod shutdown;
 
 pub mod files;

@@ -117,7 +117,7 @@ pub const ALL: [Metric; 38] = [
         ACCEPT_WAITS,
         Kind::Counter,
         &[],
-        "Times that accepting waited because there was no seat left",
+        "Times that accepting waited because all `max_connections` and `max_refusals` were in use",
     ),
     metric(
         PUSHED_OUT,

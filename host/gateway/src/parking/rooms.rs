@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use base::lanes::{Share, Tally};
+use base::permits::{Share, Tally};
 
 /// Whose stream it is, where that is counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

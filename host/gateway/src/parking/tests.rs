@@ -11,8 +11,8 @@ use futures_util::poll;
 
 use super::*;
 use crate::parking::pace::{Pace, StreamLimit};
-use base::lanes::{Holder, Memory};
 use base::limits::Limits;
+use base::permits::{Holder, Memory};
 use session::handshake::Handshake;
 use session::registry::Registry;
 use session::testing::start;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::parking::pace::StreamLimit;
-use base::lanes::NoMemory;
+use base::permits::NoMemory;
 use base::rejection::Rejection;
 use session::rate_limit::TooMany;
 use upstream::{Lost, OpenError};

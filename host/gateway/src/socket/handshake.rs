@@ -16,7 +16,7 @@ use super::resume;
 use super::wire::Wire;
 use crate::parking::pace::Pace;
 use crate::parking::{Moored, Stream, Taken};
-use base::lanes::Charge;
+use base::permits::Charge;
 use base::text;
 use policy::Question;
 use session::facts::{Credentials, source_name};
@@ -269,7 +269,7 @@ async fn open(connection: &mut Connection, greeting: Option<&Greeting>) -> Resul
             .ok_or(Cause::PredecessorStays)?;
         // Counted from before they are open until the last one is closed.
         let descriptors = route.upstream.descriptors();
-        let descriptors = gateway.lanes.upstream(descriptors);
+        let descriptors = gateway.permits.upstream(descriptors);
         let descriptors = descriptors.ok_or(Cause::Overloaded)?;
         let link = budget
             .spend(route.upstream.open(info))

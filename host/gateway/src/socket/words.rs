@@ -8,7 +8,7 @@ use crate::parking::pace::StreamLimit;
 use crate::socket::cause::Cause;
 use crate::socket::message::HostMessage;
 use base::closed_by::ClosedBy;
-use base::lanes::NoMemory;
+use base::permits::NoMemory;
 use base::text;
 use session::rate_limit::TooMany;
 use wire::frame::{PeerClose, Violation};

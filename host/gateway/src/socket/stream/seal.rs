@@ -10,7 +10,7 @@ use crate::socket::cause::Cause;
 use crate::socket::message::HostMessage;
 use crate::socket::words;
 use crate::watchdog::watched;
-use base::lanes::Charge;
+use base::permits::Charge;
 use base::text;
 use session::handshake::Handshake;
 use upstream::{Ending, Link, Lost, Sealed, duration_of};

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::*;
 use crate::socket::document::{document, validate};
 use ::upstream::{Lost, OpenError, Refusal};
-use base::lanes::NoMemory;
+use base::permits::NoMemory;
 use base::rejection::Rejection;
 
 /// Every cause with the code and the word that `ingest.v1` gives it; no word

@@ -57,7 +57,8 @@ impl<'a> View<'a> {
 
     /// Whether the connection was accepted beyond the places that there are.
     pub fn is_overload(&self) -> bool {
-        self.first(|event| *event == Event::Seated(false)).is_some()
+        self.first(|event| *event == Event::GotPlace(false))
+            .is_some()
     }
 
     pub fn other(&self, me: usize) -> Self {

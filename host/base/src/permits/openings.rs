@@ -28,6 +28,7 @@ struct Queues {
     by_address: HashMap<IpAddr, BTreeMap<u64, Entry>>,
     /// Addresses that have more than their share: a handful at the most.
     greedy: BTreeSet<IpAddr>,
+    /// The number of the next connection: later ones have larger numbers.
     next: u64,
 }
 
@@ -42,7 +43,7 @@ struct Entry {
 pub struct Opening {
     openings: Openings,
     address: IpAddr,
-    turn: u64,
+    number: u64,
 }
 
 /// Notice to a connection that it has to make room.
@@ -74,10 +75,10 @@ impl Openings {
         let address = network(address);
         let (notice, noticed) = oneshot::channel();
         let mut queues = self.lock();
-        let turn = queues.next;
+        let number = queues.next;
         queues.next += 1;
         let queue = queues.by_address.entry(address).or_default();
-        queue.insert(turn, Entry { notice, place });
+        queue.insert(number, Entry { notice, place });
         if queue.len() > self.share {
             queues.greedy.insert(address);
         }
@@ -85,7 +86,7 @@ impl Openings {
         let opening = Opening {
             openings: self.clone(),
             address,
-            turn,
+            number,
         };
         (opening, PushedOut(noticed))
     }
@@ -103,9 +104,9 @@ impl Openings {
         let mut oldest = queue
             .iter()
             .filter(|(_, entry)| !wanted || entry.place.is_some());
-        let (turn, _) = oldest.next().or_else(|| queue.iter().next())?;
-        let turn = *turn;
-        let Entry { notice, place } = queues.remove(address, turn, self.share)?;
+        let (number, _) = oldest.next().or_else(|| queue.iter().next())?;
+        let number = *number;
+        let Entry { notice, place } = queues.remove(address, number, self.share)?;
         drop(queues);
         // Whoever does not wait for it has ended.
         let _ = notice.send(());
@@ -129,9 +130,9 @@ impl Openings {
 }
 
 impl Queues {
-    fn remove(&mut self, address: IpAddr, turn: u64, share: usize) -> Option<Entry> {
+    fn remove(&mut self, address: IpAddr, number: u64, share: usize) -> Option<Entry> {
         let queue = self.by_address.get_mut(&address)?;
-        let removed = queue.remove(&turn);
+        let removed = queue.remove(&number);
         if queue.len() <= share {
             self.greedy.remove(&address);
         }
@@ -157,13 +158,13 @@ impl Opening {
     pub fn has_place(&self) -> bool {
         let queues = self.openings.lock();
         let queue = queues.by_address.get(&self.address);
-        let entry = queue.and_then(|queue| queue.get(&self.turn));
+        let entry = queue.and_then(|queue| queue.get(&self.number));
         entry.is_some_and(|entry| entry.place.is_some())
     }
 
     fn leave(&self) -> Option<Entry> {
         let mut queues = self.openings.lock();
-        queues.remove(self.address, self.turn, self.openings.share)
+        queues.remove(self.address, self.number, self.openings.share)
     }
 }
 

@@ -1,19 +1,19 @@
-//! How many connections the gateway takes at once, and what happens beyond.
+//! Permits for connections, upstream descriptors and memory.
 //!
-//! A connection first has a *socket*: a descriptor, counted from before it is
-//! accepted until it is closed. If there is one, it also has a *place*, which
-//! lets it be admitted and ends before its Close is written, so that a client
-//! which comes back at once finds it free. A socket without a place is in the
-//! lane of refusals: it is told that the gateway is overloaded. Beyond that
-//! nothing is accepted, and connections wait in the kernel's queue: the process
-//! never dies of load.
+//! Each connection needs two permits. The *socket* permit counts a file descriptor, from before the
+//! connection is accepted until it is closed. The *place* permit allows the connection to be
+//! admitted. The gateway releases it before it writes the Close, so that a client that reconnects at
+//! once finds it free. A connection that has a socket but no place is refused: the gateway tells it
+//! that it is overloaded. Without a free socket permit the gateway accepts nothing, and connections
+//! wait in the kernel's queue. So load cannot exhaust the process's descriptors.
 //!
-//! Descriptors of upstreams are counted apart, as they outlive the connection of
-//! a stream that is parked or slow to be sealed. There are as many as all places
-//! together may need; a stream for which there are none is refused.
+//! Descriptors of upstreams are counted separately, because they outlive the connection of a stream
+//! that is parked or slow to be sealed. There are as many as all places together may need. A stream
+//! that finds too few is refused.
 //!
-//! When nearly all places are taken, the last ones are for clients that have few. What a client holds
-//! before its upgrade is bounded in the same way ([`openings`]), and so is memory ([`memory`]).
+//! When nearly all places are in use, the last ones are reserved for clients that have few
+//! connections. Connections before their upgrade ([`openings`]) and memory ([`memory`]) are bounded in
+//! the same way.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -42,9 +42,10 @@ const LEAST_UPSTREAM: u64 = 1;
 /// hold.
 const PARKED_PART: usize = 2;
 
-/// See the module.
+/// Permits that all connections share: sockets, places, upstream descriptors and memory. Cheap to
+/// clone.
 #[derive(Debug, Clone)]
-pub struct Lanes {
+pub struct Permits {
     sockets: Arc<Semaphore>,
     places: Arc<Semaphore>,
     total: usize,
@@ -58,19 +59,20 @@ pub struct Lanes {
     pub memory: Memory,
 }
 
-/// A socket that may be accepted, and its place if it has one.
+/// Permits of one connection: a socket, and a place if one was free.
 #[derive(Debug)]
-pub struct Seat {
+pub struct ConnectionPermit {
     /// Held until the socket is closed.
     pub socket: OwnedSemaphorePermit,
-    /// Held until the Close is written; `None` in the lane of refusals, and while `opening` has it.
+    /// Held until the Close is written. `None` if the connection is to be refused, and while
+    /// `opening` holds it.
     pub place: Option<OwnedSemaphorePermit>,
     /// Counts the connection until it asks for its upgrade; `None` where nobody can push it out.
     pub opening: Option<Opening>,
 }
 
-impl Seat {
-    /// Whether it has a place.
+impl ConnectionPermit {
+    /// Whether the connection has a place, here or in `opening`.
     #[must_use]
     pub fn has_place(&self) -> bool {
         self.place.is_some() || self.opening.as_ref().is_some_and(Opening::has_place)
@@ -91,8 +93,8 @@ impl Seat {
     }
 }
 
-impl Lanes {
-    /// Room for `places` connections and for `refusals` more that are told so.
+impl Permits {
+    /// Permits for `places` connections, and for `refusals` more that are refused.
     #[must_use]
     pub fn new(places: usize, refusals: usize) -> Self {
         let sockets = places.saturating_add(refusals).min(Semaphore::MAX_PERMITS);
@@ -115,7 +117,7 @@ impl Lanes {
         }
     }
 
-    /// With so many descriptors for upstreams.
+    /// The same, with this many descriptors for upstreams.
     #[must_use]
     pub fn with_upstreams(mut self, descriptors: usize) -> Self {
         let descriptors = descriptors.min(Semaphore::MAX_PERMITS);
@@ -123,14 +125,14 @@ impl Lanes {
         self
     }
 
-    /// With so many bytes of memory for what connections make the gateway hold.
+    /// The same, with this many bytes of memory for what connections make the gateway hold.
     #[must_use]
     pub fn with_memory(mut self, bytes: usize) -> Self {
         self.memory = Memory::new(bytes);
         self
     }
 
-    /// With what one client may have.
+    /// The same, with these limits for one client.
     #[must_use]
     pub fn with_shares(mut self, shares: Shares) -> Self {
         self.shares = shares;
@@ -178,12 +180,12 @@ impl Lanes {
         }
     }
 
-    /// Seats a connection that is there. Not before it is: a place that
-    /// becomes free while nobody comes is for whoever comes next.
+    /// Permit for a connection that was accepted, with a place if one is free. The place is taken
+    /// only now, so that one that becomes free in the meantime goes to this connection.
     #[must_use]
-    pub fn seat(&self, socket: OwnedSemaphorePermit) -> Seat {
+    pub fn grant(&self, socket: OwnedSemaphorePermit) -> ConnectionPermit {
         let place = Arc::clone(&self.places).try_acquire_owned().ok();
-        Seat {
+        ConnectionPermit {
             socket,
             place,
             opening: None,
@@ -195,20 +197,24 @@ impl Lanes {
     /// `None` where many clients have it.
     ///
     /// What is returned says when the connection itself has to.
-    pub fn open(&self, seat: &mut Seat, address: Option<IpAddr>) -> Option<PushedOut> {
+    pub fn open(
+        &self,
+        permit: &mut ConnectionPermit,
+        address: Option<IpAddr>,
+    ) -> Option<PushedOut> {
         let (sockets, places) = self.scarce;
         let is_scarce =
             self.sockets.available_permits() < sockets || self.places.available_permits() < places;
-        let lacks_place = seat.place.is_none();
+        let lacks_place = permit.place.is_none();
         let made = is_scarce.then(|| self.openings.push_out(lacks_place));
         if let Some(place) = made.flatten() {
             metrics::pushed_out();
             if lacks_place {
-                seat.place = place;
+                permit.place = place;
             }
         }
-        let (opening, pushed_out) = self.openings.begin(address?, seat.place.take());
-        seat.opening = Some(opening);
+        let (opening, pushed_out) = self.openings.begin(address?, permit.place.take());
+        permit.opening = Some(opening);
         Some(pushed_out)
     }
 
@@ -294,41 +300,41 @@ mod tests {
     use super::*;
     use futures_util::FutureExt as _;
 
-    async fn next(lanes: &Lanes) -> Seat {
-        lanes.seat(lanes.socket().await)
+    async fn next(permits: &Permits) -> ConnectionPermit {
+        permits.grant(permits.socket().await)
     }
 
     #[tokio::test]
     async fn beyond_the_places_come_refusals_and_beyond_those_nothing() {
-        let lanes = Lanes::new(1, 1);
-        let first = next(&lanes).await;
-        let second = next(&lanes).await;
+        let permits = Permits::new(1, 1);
+        let first = next(&permits).await;
+        let second = next(&permits).await;
         assert!(first.place.is_some() && second.place.is_none());
-        assert!(lanes.socket().now_or_never().is_none());
+        assert!(permits.socket().now_or_never().is_none());
         drop(second);
-        assert!(next(&lanes).await.place.is_none());
+        assert!(next(&permits).await.place.is_none());
     }
 
     #[tokio::test]
     async fn a_place_is_free_again_before_its_socket_is() {
-        let lanes = Lanes::new(1, 1);
-        let Seat {
+        let permits = Permits::new(1, 1);
+        let ConnectionPermit {
             socket: _lingering,
             place,
             ..
-        } = next(&lanes).await;
+        } = next(&permits).await;
         drop(place);
-        let next = next(&lanes).await;
-        assert!(next.place.is_some() && lanes.is_full());
+        let next = next(&permits).await;
+        assert!(next.place.is_some() && permits.is_full());
     }
 
     #[tokio::test]
     async fn a_place_that_becomes_free_while_nobody_comes_is_for_whoever_comes_next() {
-        let lanes = Lanes::new(1, 1);
-        let first = next(&lanes).await;
-        let waiting = lanes.socket().await;
+        let permits = Permits::new(1, 1);
+        let first = next(&permits).await;
+        let waiting = permits.socket().await;
         drop(first);
-        assert!(lanes.seat(waiting).place.is_some());
+        assert!(permits.grant(waiting).place.is_some());
     }
 
     const WANTED: Wanted = Wanted {
@@ -392,34 +398,34 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_places_are_for_clients_that_have_few() {
-        let lanes = Lanes::new(16, 4);
+        let permits = Permits::new(16, 4);
         let (greedy, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         let mut held = Vec::new();
         let refused = loop {
-            let seat = next(&lanes).await;
-            assert!(seat.place.is_some());
-            let Some(share) = lanes.of_address(greedy) else {
-                break seat;
+            let permit = next(&permits).await;
+            assert!(permit.place.is_some());
+            let Some(share) = permits.of_address(greedy) else {
+                break permit;
             };
-            held.push((seat, share));
+            held.push((permit, share));
         };
         // Of sixteen, the last one is left, and the one before is refused.
         assert_eq!(held.len(), 14);
         drop(refused);
-        let seats = [next(&lanes).await, next(&lanes).await];
-        let shares = seats.each_ref().map(|_| lanes.of_address(other));
+        let granted = [next(&permits).await, next(&permits).await];
+        let shares = granted.each_ref().map(|_| permits.of_address(other));
         assert!(shares.iter().all(Option::is_some));
-        assert!(lanes.of_address(other).is_none());
+        assert!(permits.of_address(other).is_none());
     }
 
     #[tokio::test]
     async fn openings_of_one_address_make_room_only_when_places_are_scarce() {
-        let lanes = Lanes::new(16, 4);
+        let permits = Permits::new(16, 4);
         let (greedy, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         let open = async |address| {
-            let mut seat = next(&lanes).await;
-            let pushed_out = lanes.open(&mut seat, Some(address)).expect("counted");
-            (seat, Box::pin(pushed_out.wait()))
+            let mut permit = next(&permits).await;
+            let pushed_out = permits.open(&mut permit, Some(address)).expect("counted");
+            (permit, Box::pin(pushed_out.wait()))
         };
         let mut held = Vec::new();
         for _ in 0..14 {
@@ -427,23 +433,23 @@ mod tests {
         }
         let mut is_out = |at: usize| (&mut held[at].1).now_or_never().is_some();
         assert!((0..14).all(|at| !is_out(at)), "there is enough");
-        let (mut seat, mut newcomer) = open(other).await;
+        let (mut permit, mut newcomer) = open(other).await;
         assert!(is_out(0) && !is_out(1), "the oldest makes room");
-        assert!(seat.has_place() && seat.pass() && seat.place.is_some());
+        assert!(permit.has_place() && permit.pass() && permit.place.is_some());
         assert!((&mut newcomer).now_or_never().is_none());
         // One that nobody is charged for is let in as well.
-        let mut seat = next(&lanes).await;
-        assert!(lanes.open(&mut seat, None).is_none() && is_out(1));
-        assert!(seat.pass() && seat.place.is_some());
+        let mut permit = next(&permits).await;
+        assert!(permits.open(&mut permit, None).is_none() && is_out(1));
+        assert!(permit.pass() && permit.place.is_some());
     }
 
     #[tokio::test]
     async fn an_upstream_has_all_of_its_descriptors_or_none() {
-        let lanes = Lanes::new(4, 0).with_upstreams(4);
-        let first = lanes.upstream(3);
-        assert!(first.is_some() && lanes.upstream(2).is_none());
-        assert!(lanes.upstream(1).is_some() && lanes.upstream(0).is_some());
+        let permits = Permits::new(4, 0).with_upstreams(4);
+        let first = permits.upstream(3);
+        assert!(first.is_some() && permits.upstream(2).is_none());
+        assert!(permits.upstream(1).is_some() && permits.upstream(0).is_some());
         drop(first);
-        assert!(lanes.upstream(4).is_some());
+        assert!(permits.upstream(4).is_some());
     }
 }

@@ -7,8 +7,8 @@
 //! When nearly all of that is held, the last part is for holders that have little of it. A
 //! connection that would grow past either is ended, and gives back what it had.
 //!
-//! Memory is charged in steps, after each turn of a connection: one that only passes messages on is
-//! never charged, and nothing is counted for each message.
+//! Memory is charged in steps, each time that a connection has been polled. A connection that only
+//! passes messages on is never charged, and nothing is counted for each message.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
