@@ -238,8 +238,8 @@ impl ComponentPolicy {
         call: impl Future<Output = Result<T, Ended>> + Send + 'static,
     ) -> Result<T, Ended> {
         let waiting = async { Some((self.turns.take().await?, self.engine.slot().await?)) };
-        // Until nobody waits for the call any more. It is gone by then, or is one of the few that
-        // a thread of a lane has at this moment, for which the pool has room.
+        // Held until nobody waits for the call any more. By then the call is dropped, or a worker
+        // thread is polling it: the pool of instances has room for one for each of those threads.
         let _turn = timeout(self.settings.limits.queue_timeout, waiting)
             .await
             .ok()
@@ -248,7 +248,7 @@ impl ComponentPolicy {
         let client = || session.map(|session| Client::of(session));
         let grade = self.pace.grade(client);
         let call = Budgeted::new(limit, call.boxed());
-        let (done, had) = self.engine.lanes().run(grade, call).await;
+        let (done, had) = self.engine.threads().run(grade, call).await;
         let result = done.unwrap_or(Err(Failure::Limit(Limit::Time).into()));
         self.pace.learn(client, had, result.as_ref().map(drop));
         result

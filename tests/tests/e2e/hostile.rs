@@ -12,7 +12,8 @@ use sluice_tests::hostile::{Expect, Hook, Hostile, all};
 use sluice_tests::{command, token};
 
 const ROUNDS: usize = 3;
-/// Who loops before all others, and how often: more than it takes until its calls are made in the lane of offenders.
+/// The guest that loops before all others, and how often: more than it takes until its calls run at
+/// idle priority.
 const LOOPS: &str = "loop-connect";
 const WARM: usize = 4;
 /// Calls of one decision that are recorded, and bytes of its line.
@@ -74,7 +75,7 @@ fn hostile_guests_harm_nobody_and_their_clients_are_told() {
         assert_eq!(client.event(), Event::Text("heard".to_owned()));
         client.leave();
     }
-    // The lanes of calls that take long, and of those that only do that, have threads from then on.
+    // This starts the worker threads for slow calls and for offenders.
     let loops = guests.iter().find(|guest| guest.name == LOOPS);
     for _ in 0..WARM {
         attack(
