@@ -39,7 +39,7 @@ pub const MAX_INSTANCES: usize = CORE_INSTANCES_PER_SLOT as usize;
 /// Ticks without a call after which the ticker sleeps until it is woken.
 const IDLE_TICKS: u32 = 100;
 
-/// See the module.
+/// Wasm engine that all policies share, with its pool of instances and its threads.
 pub struct Engine {
     wasm: wasmtime::Engine,
     cache: Option<Cache>,

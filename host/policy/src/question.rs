@@ -188,7 +188,7 @@ pub trait Policy: Send + Sync {
         self.ask(session, question)
     }
 
-    /// How long a call may take, its wait for a turn included.
+    /// How long a call may take, including its wait in the queue.
     fn longest(&self) -> Duration {
         Duration::ZERO
     }
