@@ -14,6 +14,7 @@
 pub mod accept;
 pub mod cause;
 pub mod close;
+pub mod close_message;
 pub mod connect;
 mod connection;
 #[cfg(test)]
@@ -29,7 +30,6 @@ pub mod story;
 pub mod stream;
 pub mod watch;
 pub mod wire;
-pub mod words;
 
 /// Drives a connection from its upgrade to its end. The sequence of calls is
 /// the protocol. All stages but the one that lasts are in boxes, so that an idle

@@ -13,8 +13,8 @@ use base::metrics::{
 use base::permits::NoMemory;
 use base::tls::failure::TlsFailure;
 use config::Config;
+use gateway::socket::close_message::KINDS;
 use gateway::socket::linger::Delivery;
-use gateway::socket::words::KINDS;
 use policy;
 use upstream::settings::Upstream;
 use wire::proxies::preamble::PreambleError;

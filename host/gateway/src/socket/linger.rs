@@ -1,5 +1,4 @@
-//! Delivering the last message and the Close, and staying until the client has
-//! them.
+//! Lingering close: sends the last message and the Close, and waits until the client has them.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -14,7 +13,7 @@ use wire::frame::{Message, ReadError};
 /// The code of a connection that fulfilled its purpose.
 const NORMAL: u16 = 1000;
 
-/// What a client is sent at last.
+/// Last message to a client and its Close.
 pub struct Last {
     /// A TEXT message: an error frame, or the confirmation of a finalize.
     pub message: Option<Vec<u8>>,
@@ -22,7 +21,7 @@ pub struct Last {
     pub code: u16,
     /// The close reason, cut to size.
     pub reason: String,
-    /// What is known of the other side.
+    /// What the client has sent since the stream ended.
     pub heard: Heard,
 }
 
@@ -64,13 +63,13 @@ pub enum Peer {
     Gone,
 }
 
-/// What became of the last words.
+/// Whether the client got the last message and the Close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// The client answered the Close with its own.
     Confirmed,
-    /// They were handed to the transport, and the client ended it or was given
-    /// the time to.
+    /// They were handed to the transport. The client ended the transport, or its time to do so is
+    /// over.
     Sent,
     /// The client did not read them in time.
     NotRead,
@@ -94,8 +93,8 @@ impl Delivery {
     }
 }
 
-/// Sends the last words and stays until they have been received, or until the
-/// bounds of the route are reached.
+/// Sends the last message and the Close, then waits until the client has received them or the
+/// route's limits are reached.
 pub(crate) async fn deliver(wire: &mut Wire, last: Last, limits: &Limits) -> Delivery {
     let mut line = Line {
         wire,

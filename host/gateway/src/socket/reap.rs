@@ -10,11 +10,11 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use super::cause::Cause;
+use super::close_message::CloseMessage;
 use super::linger::{self, Delivery, Heard, Last};
 use super::report::Report;
 use super::story::{Ending, Story};
 use super::wire::Wire;
-use super::words::Words;
 
 /// What a connection that was dropped leaves behind.
 pub(super) struct Remains {
@@ -33,27 +33,27 @@ pub(super) struct Remains {
 pub(super) async fn tell(
     story: &mut Story,
     report: Option<Report>,
-    words: &Words,
+    close_message: &CloseMessage,
     delivery: Delivery,
 ) {
     if let Some(report) = report {
-        let told = report.send(ending(words, story)).await;
+        let told = report.send(ending(close_message, story)).await;
         story.decided(told);
     }
     story.tell(&Ending {
-        cause: words.name,
-        close_code: words.close_code(),
-        closed_by: words.closed_by,
-        detail: &text::clean(&words.detail, 2048),
+        cause: close_message.name,
+        close_code: close_message.close_code(),
+        closed_by: close_message.closed_by,
+        detail: &text::clean(&close_message.detail, 2048),
         delivery,
     });
 }
 
-fn ending(words: &Words, story: &Story) -> policy::Ending {
+fn ending(close_message: &CloseMessage, story: &Story) -> policy::Ending {
     policy::Ending {
-        cause: words.name.into(),
-        close_code: words.close_code(),
-        closed_by: words.closed_by,
+        cause: close_message.name.into(),
+        close_code: close_message.close_code(),
+        closed_by: close_message.closed_by,
         streamed: story.streamed,
         lasted: story.lasted(),
         received_bytes: story.bytes_up,
@@ -83,25 +83,25 @@ pub(super) fn reap(mut wire: Wire, remains: Remains) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return;
     };
-    let words = Words::of(&Cause::Internal);
+    let close_message = CloseMessage::of(&Cause::Internal);
     story.stage_ended("dropped");
     let closing = async move {
-        let last = last(&words, &session_id);
+        let last = last(&close_message, &session_id);
         let delivery = linger::deliver(&mut wire, last, &limits).await;
         story.stage_ended("close");
         let _counted = wire.close();
-        tell(&mut story, report, &words, delivery).await;
+        tell(&mut story, report, &close_message, delivery).await;
         drop(live);
     };
     let closing = closing.instrument(span);
     tasks.spawn_on(closing, &runtime);
 }
 
-pub(super) fn last(words: &Words, session_id: &str) -> Last {
+pub(super) fn last(close_message: &CloseMessage, session_id: &str) -> Last {
     Last {
-        message: words.error_frame(session_id),
-        code: words.close_code(),
-        reason: words.reason(),
-        heard: Heard::of(words.peer),
+        message: close_message.error_frame(session_id),
+        code: close_message.close_code(),
+        reason: close_message.reason(),
+        heard: Heard::of(close_message.peer),
     }
 }

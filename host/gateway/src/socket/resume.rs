@@ -1,8 +1,8 @@
 //! Going on with a stream whose client was cut off.
 
 use super::cause::Cause;
+use super::close_message;
 use super::connection::Connection;
-use super::words;
 use crate::parking::{Moored, Owner, Patience, Remembered, Returning, Stream, Taken};
 use crate::watchdog::watched;
 use session::handshake::{ACK, Handshake, RESUME};
@@ -78,7 +78,7 @@ pub(super) fn park(
             let patience = Patience {
                 grace,
                 max_said: connection.limits.max_outbound,
-                ending: Ending::Cut(words::farewell(cause)),
+                ending: Ending::Cut(close_message::for_upstream(cause)),
                 sealing: connection.limits.write_timeout,
             };
             let gateway = &connection.gateway;

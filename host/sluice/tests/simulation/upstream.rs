@@ -335,7 +335,7 @@ impl Link for ScriptedLink {
 
     fn poll_complete(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         self.here();
-        let Some(after) = self.plan.last_words else {
+        let Some(after) = self.plan.last_message else {
             return Poll::Ready(Ok(()));
         };
         loop {

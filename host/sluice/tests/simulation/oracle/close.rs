@@ -4,14 +4,14 @@ use super::super::output::Said;
 use super::super::schedule::{Fault, Reading, RouteKind, Step};
 use super::super::trace::Event;
 use super::causes::{Cause, Verdict, WRITE};
+use super::close_message::{close_message, fits, gives_the_reason};
 use super::view::View;
-use super::words::{fits, gives_the_reason, words};
 
 /// In milliseconds.
 const SETTLE: u64 = 100;
 const CLOSE: u64 = 2_000;
 
-/// Checks the last words, and says which of the causes they were for.
+/// Checks the Close and the message before it, and returns the cause that they fit.
 pub fn check(view: &View<'_>, verdict: &Verdict, faults: &mut Vec<String>) -> Option<Cause> {
     let closes: Vec<_> = close_frames(view).collect();
     check_order(view, verdict.from, faults);
@@ -29,10 +29,10 @@ pub fn check(view: &View<'_>, verdict: &Verdict, faults: &mut Vec<String>) -> Op
     let causes = verdict.causes.iter().map(|cause| sealed(view, cause));
     let causes: Vec<Cause> = causes.collect();
     let matching = causes.into_iter().find(|cause| {
-        let words = words(view, cause);
-        words.codes.contains(code)
+        let close_message = close_message(view, cause);
+        close_message.codes.contains(code)
             && gives_the_reason(cause, reason)
-            && fits(&words, *code, reason, before)
+            && fits(&close_message, *code, reason, before)
     });
     if matching.is_none() {
         let due = &verdict.causes;
@@ -118,8 +118,8 @@ fn check_order(view: &View<'_>, from: u64, faults: &mut Vec<String>) {
     if torn && (close.is_some() || !undeliverable(view, from)) {
         faults.push("the host left something half said".to_owned());
     }
-    let last_words = |it: &&&Said| matches!(it, Said::Error { .. } | Said::Finalized { .. });
-    let position = said.iter().position(|it| last_words(&it));
+    let last_message = |it: &&&Said| matches!(it, Said::Error { .. } | Said::Finalized { .. });
+    let position = said.iter().position(|it| last_message(&it));
     if position.is_some_and(|at| at + 2 < said.len()) {
         faults.push("said between the last message and the Close".to_owned());
     }
@@ -144,7 +144,7 @@ fn undeliverable(view: &View<'_>, from: u64) -> bool {
     };
     let wrote = view.all(|event| matches!(event, Event::Wrote(_))).last();
     let stalled = wrote.is_some_and(|at| dropped >= at + CLOSE);
-    // The last words were queued when the link was sealed, or given up.
+    // The last message and the Close were queued when the link was sealed, or given up.
     let sealed = view.first(|it| matches!(it, Event::Sealed(_) | Event::SealFailed));
     let sealing = view.first(|it| matches!(it, Event::Sealing(_)));
     let panicked = view.first(|it| *it == Event::Panicked);
