@@ -17,6 +17,7 @@ pub mod close;
 pub mod close_message;
 pub mod connect;
 mod connection;
+pub mod connection_log;
 #[cfg(test)]
 mod document;
 
@@ -26,7 +27,6 @@ pub mod message;
 mod reap;
 pub mod report;
 mod resume;
-pub mod story;
 pub mod stream;
 pub mod watch;
 pub mod wire;

@@ -110,7 +110,7 @@ pub enum Refused {
     AuthUnavailable,
 }
 
-/// The outcome of one policy's call, for the session's story.
+/// Outcome of one policy call, for the log entry of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The policy's name.

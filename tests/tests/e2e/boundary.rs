@@ -160,11 +160,11 @@ fn who_finds_every_turn_taken_is_sent_away_and_the_log_says_so() {
                 assert_eq!(frame["close_code"], 4007, "{frame}");
                 assert_eq!(frame["message"], "policy crowd failed", "{frame}");
                 let session = frame["session_id"].as_str().expect("an id");
-                gateway.story(session).to_string()
+                gateway.connection_log(session).to_string()
             })
             .collect();
         // Whoever of them came first has the turn.
-        told.sort_by_key(|story| story.contains("exceeded its limit of time"));
+        told.sort_by_key(|entry| entry.contains("exceeded its limit of time"));
         let [away, looped] = &*told else {
             panic!("two clients")
         };

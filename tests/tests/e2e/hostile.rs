@@ -186,15 +186,15 @@ fn attack(gateway: &Gateway, client: &mut Client, guest: &Hostile) {
 /// The log says what the client is not told.
 fn tells(gateway: &Gateway, name: &str, outcome: &str, said: &str) {
     let route = format!("\"route\":\"{name}\"");
-    let story = gateway.output().find(said, |line| {
+    let entry = gateway.output().find(said, |line| {
         let whole = line.contains("connection ended") && line.contains(&route);
         whole.then(|| line.to_owned())
     });
-    let story = story.expect("the gateway runs");
+    let entry = entry.expect("the gateway runs");
     let outcome = format!("{name}={outcome}");
     assert!(
-        story.contains(&outcome) && story.contains(said),
-        "{outcome} and {said} are not in {story}"
+        entry.contains(&outcome) && entry.contains(said),
+        "{outcome} and {said} are not in {entry}"
     );
 }
 

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::cause::Cause;
 use super::connection::{Budget, Connection};
-use super::story::Story;
+use super::connection_log::ConnectionLog;
 use super::wire::{Transport, Wire};
 use crate::parking::Returning;
 use crate::routes::{Gateway, Route};
@@ -214,7 +214,7 @@ impl Accepting {
             budget: Budget::new(limits.admission_timeout),
             limits,
             gateway,
-            story: Story::begin(generation),
+            log: ConnectionLog::begin(generation),
             report: None,
             resuming,
             live: Some(Live::begin()),

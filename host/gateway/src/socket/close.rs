@@ -59,10 +59,10 @@ async fn close(
     {
         resume::remember(&connection, remembered);
     }
-    connection.story.stage_ended("close");
+    connection.log.stage_ended("close");
     // Nothing more is sent to the client. The rest still counts as a connection, so that policy
     // calls for connections that are gone cannot pile up.
     let _counted = wire.close();
     let report = connection.report.take();
-    tell(&mut connection.story, report, &close_message, delivery).await;
+    tell(&mut connection.log, report, &close_message, delivery).await;
 }

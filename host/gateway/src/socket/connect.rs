@@ -26,7 +26,7 @@ pub async fn admit(accepted: Accepted) -> Result<Admitted, Refused> {
         Ok(()) => decide(&mut connection).await,
         Err(cause) => Err(cause),
     };
-    connection.story.stage_ended("connect");
+    connection.log.stage_ended("connect");
     match verdict {
         Ok(()) => Ok(Admitted { connection }),
         Err(cause) => Err(connection.refuse(cause)),

@@ -73,13 +73,13 @@ pub(crate) async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused>
         Some(HandshakeMode::None) => Ok(None),
         None => Err(Cause::NotFound),
     };
-    connection.story.stage_ended("handshake");
+    connection.log.stage_ended("handshake");
     let greeting = match shaken {
         Ok(greeting) => greeting,
         Err(cause) => return Err(connection.refuse(cause)),
     };
     let opened = open(&mut connection, greeting.as_ref()).await;
-    connection.story.stage_ended("open");
+    connection.log.stage_ended("open");
     let opened = match opened {
         Ok(opened) => opened,
         Err(cause) => return Err(connection.refuse(cause)),

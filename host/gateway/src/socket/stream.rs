@@ -79,8 +79,8 @@ pub async fn relay(ready: Box<Ready>) -> Finished {
         &mut heard,
     );
     let cause = running.await;
-    connection.story.stage_ended("stream");
-    stream.bytes += connection.story.bytes_up;
+    connection.log.stage_ended("stream");
+    stream.bytes += connection.log.bytes_up;
     let (stream, moored) = match resume::park(&mut connection, stream, moored, &cause) {
         Left::Ends(stream, moored) => (stream, moored),
         Left::Parked => {
@@ -102,7 +102,7 @@ pub async fn relay(ready: Box<Ready>) -> Finished {
         }
         _ => sealing.await,
     };
-    connection.story.stage_ended("seal");
+    connection.log.stage_ended("seal");
     let (cause, complete) = outcome(cause, sealed);
     Finished {
         connection,
@@ -134,12 +134,9 @@ async fn run(
     let gateway = connection.gateway.clone();
     let watch = Watch::begin(connection);
     let Connection {
-        wire,
-        limits,
-        story,
-        ..
+        wire, limits, log, ..
     } = connection;
-    story.streamed = true;
+    log.streamed = true;
     let Some(wire) = wire.as_mut() else {
         return Cause::Internal;
     };
@@ -164,7 +161,7 @@ async fn run(
         said,
         returned: moored,
         limits,
-        story,
+        log,
         json: handshake.is_some(),
         input: held,
         upstream_busy_since: None,
@@ -217,7 +214,7 @@ struct Relay<'a> {
     /// stream from now on. There until it does.
     returned: Option<&'a Moored>,
     limits: &'a Limits,
-    story: &'a mut super::story::Story,
+    log: &'a mut super::connection_log::ConnectionLog,
     /// Whether TEXT is a message of `ingest.v1`.
     json: bool,
     input: Input,
@@ -242,7 +239,7 @@ impl Relay<'_> {
 
     fn poll(&mut self, cx: &mut Context<'_>, alarm: Pin<&mut Sleep>) -> Poll<Cause> {
         if let Some(watch) = &mut self.watch
-            && let Poll::Ready(cause) = watch.poll(cx, self.story)
+            && let Poll::Ready(cause) = watch.poll(cx, self.log)
         {
             return Poll::Ready(cause);
         }
@@ -310,11 +307,11 @@ impl Relay<'_> {
                     return Err(Cause::UpstreamEnded(close));
                 }
                 Poll::Ready(Ok(Downward::Binary(payload))) => {
-                    self.story.bytes_down += payload.len() as u64;
+                    self.log.bytes_down += payload.len() as u64;
                     self.wire.writer.binary(&payload);
                 }
                 Poll::Ready(Ok(Downward::Text(text))) => {
-                    self.story.bytes_down += text.len() as u64;
+                    self.log.bytes_down += text.len() as u64;
                     self.wire.writer.text(&text);
                 }
             }
@@ -373,7 +370,7 @@ impl Relay<'_> {
                 if let Some(moored) = self.returned.take() {
                     moored.token_is_known();
                 }
-                self.story.bytes_up += payload.len() as u64;
+                self.log.bytes_up += payload.len() as u64;
                 let pace = self.pace.takes(payload.len());
                 // What came in time is taken all the same.
                 self.link.start_send(Upward::Binary(payload));
@@ -393,7 +390,7 @@ impl Relay<'_> {
             ClientMessage::Ping => self.answer(&HostMessage::pong()),
             ClientMessage::Pong => {}
             ClientMessage::Pause => {
-                self.story.pauses += 1;
+                self.log.pauses += 1;
                 self.pauses(true);
                 self.link.start_send(Upward::Control(Control::Pause));
                 self.answer(&HostMessage::status("paused"));
@@ -406,7 +403,7 @@ impl Relay<'_> {
             ClientMessage::Finalize => return Err(Cause::Finalized),
             ClientMessage::Close => return Err(Cause::ClientDone),
             ClientMessage::Unknown => {
-                self.story.unknown_messages += 1;
+                self.log.unknown_messages += 1;
                 self.link.start_send(Upward::Text(text));
             }
         }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cause::Cause;
 use super::connection::{Connection, refusal};
-use super::story::Story;
+use super::connection_log::ConnectionLog;
 use crate::routes::Route;
 use base::limits::Metering;
 use policy::window::{Kind, Window};
@@ -120,14 +120,14 @@ impl Watch {
         }
     }
 
-    /// Asks the policies when it is time, and says what they made of it.
-    pub fn poll(&mut self, cx: &mut Context<'_>, story: &mut Story) -> Poll<Cause> {
+    /// Asks the policies when a window ends. Ready when one of them refuses the stream.
+    pub fn poll(&mut self, cx: &mut Context<'_>, log: &mut ConnectionLog) -> Poll<Cause> {
         loop {
             if let Some(thinking) = &mut self.thinking {
                 let (answer, records) = ready!(thinking.poll_unpin(cx));
                 self.thinking = None;
                 let last = records.last().map(|record| Arc::clone(&record.policy));
-                story.watched(records);
+                log.watched(records);
                 if let Err(refused) = answer {
                     return Poll::Ready(refusal(refused, last));
                 }
