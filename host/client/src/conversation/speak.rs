@@ -11,9 +11,9 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::{say, send};
 use crate::audio::Audio;
-use crate::course::Tally;
 use crate::outcome::Pace;
 use crate::progress::Progress;
+use crate::upload::Tally;
 
 /// Sealing a long recording on a slow disk takes a while.
 const FINALIZED_TIMEOUT: Duration = Duration::from_mins(1);
