@@ -2,18 +2,18 @@
 //!
 //! Each connection needs two permits. The *socket* permit counts a file descriptor, from before the
 //! connection is accepted until it is closed. The *place* permit allows the connection to be
-//! admitted. The gateway releases it before it writes the Close, so that a client that reconnects at
-//! once finds it free. A connection that has a socket but no place is refused: the gateway tells it
-//! that it is overloaded. Without a free socket permit the gateway accepts nothing, and connections
-//! wait in the kernel's queue. So load cannot exhaust the process's descriptors.
+//! admitted. The gateway releases it before it writes the Close, so that a client that reconnects
+//! at once finds it free. A connection that has a socket but no place is refused: the gateway tells
+//! it that it is overloaded. Without a free socket permit the gateway accepts nothing, and
+//! connections wait in the kernel's queue. So load cannot exhaust the process's descriptors.
 //!
 //! Descriptors of upstreams are counted separately, because they outlive the connection of a stream
 //! that is parked or slow to be sealed. There are as many as all places together may need. A stream
 //! that finds too few is refused.
 //!
 //! When nearly all places are in use, the last ones are reserved for clients that have few
-//! connections. Connections before their upgrade ([`openings`]) and memory ([`memory`]) are bounded in
-//! the same way.
+//! connections. Connections before their upgrade ([`openings`]) and memory ([`memory`]) are bounded
+//! in the same way.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,13 +33,12 @@ pub use shares::{Holder, Share, Shares, Tally, fair_share, network};
 
 use openings::{Openings, Passage};
 
-/// Descriptors that the process needs for other things than connections:
-/// listeners, logs, runtime, one policy or key file.
+/// File descriptors reserved for everything but connections: listeners, logs, the runtime, one
+/// policy or key file.
 const RESERVED: u64 = 64;
-/// Descriptors that a connection's upstream may need is at least this.
+/// Minimum number of descriptors to plan for the upstream of one connection.
 const LEAST_UPSTREAM: u64 = 1;
-/// The part of the upstreams' descriptors that all parked streams together may
-/// hold.
+/// Divisor: all parked streams together may hold half of the upstreams' descriptors.
 const PARKED_PART: usize = 2;
 
 /// Permits that all connections share: sockets, places, upstream descriptors and memory. Cheap to
@@ -49,13 +48,13 @@ pub struct Permits {
     sockets: Arc<Semaphore>,
     places: Arc<Semaphore>,
     total: usize,
-    /// Free sockets and free places below which those of openings are pushed out.
+    /// Free sockets and free places below which connections before their upgrade are pushed out.
     scarce: (usize, usize),
     openings: Openings,
     upstreams: Arc<Semaphore>,
     shares: Shares,
     holders: Tally<Holder>,
-    /// What connections make the gateway hold.
+    /// Accounting of the memory that connections make the gateway hold.
     pub memory: Memory,
 }
 
@@ -67,7 +66,7 @@ pub struct ConnectionPermit {
     /// Held until the Close is written. `None` if the connection is to be refused, and while
     /// `opening` holds it.
     pub place: Option<OwnedSemaphorePermit>,
-    /// Counts the connection until it asks for its upgrade; `None` where nobody can push it out.
+    /// Counts the connection until it asks for its upgrade. `None` if it cannot be pushed out.
     pub opening: Option<Opening>,
 }
 
@@ -78,8 +77,8 @@ impl ConnectionPermit {
         self.place.is_some() || self.opening.as_ref().is_some_and(Opening::has_place)
     }
 
-    /// The connection has asked for its upgrade: from here on it is owed an answer. False where it
-    /// had to make room before that.
+    /// Records that the connection has asked for its upgrade. From here on it gets an answer.
+    /// Returns false if the connection was pushed out before.
     #[must_use]
     pub fn pass(&mut self) -> bool {
         match self.opening.take().map(Opening::pass) {
@@ -99,7 +98,7 @@ impl Permits {
     pub fn new(places: usize, refusals: usize) -> Self {
         let sockets = places.saturating_add(refusals).min(Semaphore::MAX_PERMITS);
         let places = places.min(sockets);
-        // Of a handful there is no share to speak of.
+        // With so few places there are no shares.
         let share = match places / FAIR_PART {
             0 | 1 => usize::MAX,
             part => part,
@@ -139,27 +138,24 @@ impl Permits {
         self
     }
 
-    /// The descriptors of one stream's upstream; `None` where there are not so
-    /// many.
+    /// Descriptors for the upstream of one stream; `None` if there are too few.
     #[must_use]
     pub fn upstream(&self, descriptors: u32) -> Option<OwnedSemaphorePermit> {
         let upstreams = Arc::clone(&self.upstreams);
         upstreams.try_acquire_many_owned(descriptors).ok()
     }
 
-    /// The share of a connection that has a place; `None` where its address has
-    /// too many.
+    /// Share of a connection with a place; `None` if its address has too many connections.
     #[must_use]
     pub fn of_address(&self, address: IpAddr) -> Option<Share<Holder>> {
-        // Those of openings that make room for whoever asks for an upgrade are as good as free.
+        // Places of connections that can be pushed out count as free.
         let free = self.places.available_permits() + self.openings.yielding();
         let fair = fair_share(self.total, free);
         let most = self.shares.per_address.unwrap_or(usize::MAX).min(fair);
         self.holders.take(Holder::Address(network(address)), most)
     }
 
-    /// The share of a connection of this user or tenant; `None` where that has
-    /// too many.
+    /// Share of a connection of this user or tenant; `None` if that has too many connections.
     #[must_use]
     pub fn of(&self, holder: Holder) -> Option<Share<Holder>> {
         let most = match &holder {
@@ -192,11 +188,11 @@ impl Permits {
         }
     }
 
-    /// Counts a connection that is there for its address, until it asks for its upgrade. Where
-    /// sockets or places are scarce, another one may have to make room for it. The address is
-    /// `None` where many clients have it.
+    /// Counts an accepted connection for its address, until it asks for its upgrade. If sockets or
+    /// places are scarce, this may push out another connection. The address is `None` if many
+    /// clients share it.
     ///
-    /// What is returned says when the connection itself has to.
+    /// Returns a notice that tells when the connection itself is pushed out.
     pub fn open(
         &self,
         permit: &mut ConnectionPermit,
@@ -233,8 +229,7 @@ pub fn raise_descriptor_limit() -> std::io::Result<u64> {
     rlimit::increase_nofile_limit(u64::MAX)
 }
 
-/// How many connections, upstreams and parked streams the file descriptors
-/// allow.
+/// Number of connections, upstreams and parked streams that the file descriptors allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     /// Connections that may be admitted at once. At least one.
@@ -243,11 +238,11 @@ pub struct Room {
     pub upstreams: usize,
     /// Streams that may be parked at once.
     pub parked: usize,
-    /// Of these, of one client.
+    /// Parked streams of one client.
     pub parked_per_client: usize,
 }
 
-/// What is asked of the descriptors.
+/// Configured limits, before they are adapted to the file descriptors.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
     /// `max_connections`
@@ -258,14 +253,14 @@ pub struct Wanted {
     pub parked: usize,
     /// `max_parked_per_client`
     pub parked_per_client: Option<usize>,
-    /// The most descriptors that the upstream of one stream has.
+    /// Maximum number of descriptors of the upstream of one stream.
     pub per_upstream: u32,
-    /// Connections that are kept to backends for streams to come.
+    /// Idle connections to backends in the connection pools.
     pub warm: usize,
 }
 
 impl Room {
-    /// What so many descriptors allow of what is wanted.
+    /// Limits that this many descriptors allow.
     #[must_use]
     pub fn of(descriptors: u64, wanted: &Wanted) -> Self {
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
@@ -276,7 +271,7 @@ impl Room {
         let per_upstream = u64::from(wanted.per_upstream).max(LEAST_UPSTREAM);
         let allowed = usize::try_from(left / (1 + per_upstream)).unwrap_or(usize::MAX);
         let places = wanted.places.min(allowed).max(1);
-        // Places that nobody asked for leave their descriptors to parked streams.
+        // Descriptors that the places do not need are left to parked streams.
         let upstreams = usize::try_from(left).unwrap_or(usize::MAX);
         let upstreams = upstreams.saturating_sub(places).max(1);
         let each = usize::try_from(per_upstream).unwrap_or(usize::MAX);
@@ -287,7 +282,7 @@ impl Room {
             upstreams,
             parked,
             parked_per_client: match wanted.parked {
-                // There is enough for everybody.
+                // All wanted streams can be parked.
                 all if all == parked => wanted.parked_per_client.unwrap_or(usize::MAX),
                 _ => wanted.parked_per_client.unwrap_or(usize::MAX).min(fair),
             },

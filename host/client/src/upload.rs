@@ -134,9 +134,9 @@ impl Upload {
 
     /// Next step after a connection has ended with this outcome.
     ///
-    /// If the gateway sends receipts, the upload goes on: with the same stream if possible, else with
-    /// a new one for the audio that is not safe yet. Without receipts the client does not know what
-    /// arrived, so it stops.
+    /// If the gateway sends receipts, the upload goes on: with the same stream if possible, else
+    /// with a new one for the audio that is not safe yet. Without receipts the client does not know
+    /// what arrived, so it stops.
     pub fn after(&mut self, outcome: Outcome) -> Next {
         let again = match &outcome {
             Outcome::Refused(refusal) if self.token.is_some() && refusal.is_of_resuming() => {

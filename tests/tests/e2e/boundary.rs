@@ -1,5 +1,5 @@
-//! What stands between a policy and the rest, from outside: the generation that
-//! its stream was admitted under, the grants that it has, its turns.
+//! Isolation of a policy, tested from outside: the generation that its stream was admitted under,
+//! its grants, and its queue.
 
 use serde_json::{Value, json};
 use sluice_tests::client::{Client, Event, Library};
@@ -163,7 +163,7 @@ fn who_finds_every_turn_taken_is_sent_away_and_the_log_says_so() {
                 gateway.connection_log(session).to_string()
             })
             .collect();
-        // Whoever of them came first has the turn.
+        // The call that came first was not queued.
         told.sort_by_key(|entry| entry.contains("exceeded its limit of time"));
         let [away, looped] = &*told else {
             panic!("two clients")

@@ -248,8 +248,8 @@ fn a_soft_limit_of_descriptors_is_raised_and_bounds_nothing() {
 #[test]
 fn scarce_descriptors_bound_the_connections_and_not_the_life_of_the_gateway() {
     const DESCRIPTORS: usize = 200;
-    // What is left beside 64 for other things and 32 refusals, for two each. An eighth of these is for
-    // clients that have few.
+    // What is left beside 64 for other things and 32 refusals, for two each. An eighth of these is
+    // for clients that have few.
     const ALL: usize = (DESCRIPTORS - 64 - 32) / 2;
     const PLACES: usize = ALL - ALL / 8;
     let mut gateway = limited(&limited_to(8000, 32), &format!("ulimit -n {DESCRIPTORS}"));

@@ -62,7 +62,7 @@ with_both_clients! {
         }
     }
 
-    fn one_line_at_the_end_tells_the_whole_story(library) {
+    fn one_line_at_the_end_says_all_about_a_connection(library) {
         let gateway = Gateway::start(&Config::ingest());
         let clip = speech::clip();
         let mut client = Client::connect(library, &gateway, &meeting("m1", "mic", &token::good()));
@@ -83,7 +83,7 @@ with_both_clients! {
         }
     }
 
-    fn the_story_of_a_refusal_names_the_policy(library) {
+    fn the_log_entry_of_a_refusal_names_the_policy(library) {
         let gateway = Gateway::start(&Config::ingest());
         let mut client = Client::connect(library, &gateway, &meeting("m1", "mic", "nonsense"));
         let frame = client.expect_refusal(4001, "auth_failed");

@@ -56,7 +56,7 @@ impl Clock {
         if let Self::RealTime(started) = self {
             sleep_until(*started + after).await;
         }
-        // Gives the listening half its turn between two chunks.
+        // Lets the receiving half run between two chunks.
         tokio::task::yield_now().await;
     }
 }

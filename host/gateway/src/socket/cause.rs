@@ -1,5 +1,4 @@
-//! Why a connection ends. What the peer is told of it is decided in one place,
-//! the close stage.
+//! Cause of a connection's end. Only the close stage decides what the peer is told about it.
 
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use session::rate_limit::TooMany;
 use upstream::{Lost, OpenError};
 use wire::frame::{PeerClose, ReadError, Violation};
 
-/// See the module.
+/// Cause of a connection's end.
 #[derive(Debug)]
 pub enum Cause {
     /// The client said `finalize`.

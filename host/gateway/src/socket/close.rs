@@ -2,8 +2,8 @@
 //!
 //! This is the only place that writes a Close frame. [`CloseMessage::of`] decides what it says.
 //!
-//! If a socket is closed with unread input, the kernel sends RST, which destroys what the client has
-//! not read yet. So the gateway keeps reading and discards what it reads, until the client has
+//! If a socket is closed with unread input, the kernel sends RST, which destroys what the client
+//! has not read yet. So the gateway keeps reading and discards what it reads, until the client has
 //! closed or the time for that is over.
 
 use super::cause::Cause;

@@ -19,8 +19,8 @@ pub(in crate::socket) use upstream::for_upstream;
 
 /// Bytes of a close reason: a control frame has 125, and 2 are the code's.
 const MAX_REASON: usize = 123;
-/// Milliseconds after which clients should retry when the gateway cannot serve them now. Spread out,
-/// so that they do not all retry at once.
+/// Milliseconds after which clients should retry when the gateway cannot serve them now. Spread
+/// out, so that they do not all retry at once.
 const RETRY_AFTER: std::ops::Range<u64> = 1_000..5_000;
 
 /// All kinds of end: the name of the cause, the close code, and who closed. Of the codes that a

@@ -89,8 +89,8 @@ impl ConnectionLog {
         self.decisions.extend(records);
     }
 
-    /// Records the decisions of policies about a window of the stream. A stream may last for days, so
-    /// acceptances are only counted.
+    /// Records the decisions of policies about a window of the stream. A stream may last for days,
+    /// so acceptances are only counted.
     pub fn watched(&mut self, records: Vec<Record>) {
         self.windows += 1;
         records.iter().for_each(Record::count);

@@ -10,12 +10,12 @@ use super::wire::Wire;
 use base::limits::Limits;
 use wire::frame::{Message, ReadError};
 
-/// The code of a connection that fulfilled its purpose.
+/// Close code of a connection that fulfilled its purpose.
 const NORMAL: u16 = 1000;
 
 /// Last message to a client and its Close.
 pub struct Last {
-    /// A TEXT message: an error frame, or the confirmation of a finalize.
+    /// TEXT message: an error frame, or the confirmation of a finalize.
     pub message: Option<Vec<u8>>,
     /// The close code.
     pub code: u16,
@@ -25,19 +25,19 @@ pub struct Last {
     pub heard: Heard,
 }
 
-/// What a connection has heard from its client since it stopped listening to its stream.
+/// What a client has sent since its stream ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Heard {
-    /// What is known of the other side.
+    /// State of the client.
     pub peer: Peer,
-    /// The Close that came meanwhile, and its code if it has one.
+    /// The client's Close, with its code if it has one.
     pub close: Option<Option<u16>>,
     /// Bytes that were read and thrown away.
     pub discarded: u64,
 }
 
 impl Heard {
-    /// Nothing but what is known of the other side.
+    /// Nothing received, and this state of the client.
     #[must_use]
     pub const fn of(peer: Peer) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl Heard {
     }
 }
 
-/// What is known of the other side.
+/// State of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     /// It may still be sending.
@@ -78,10 +78,10 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    /// All of them.
+    /// All values.
     pub const ALL: [Self; 4] = [Self::Confirmed, Self::Sent, Self::NotRead, Self::Failed];
 
-    /// For the log.
+    /// Value of the log field `delivery`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -145,7 +145,7 @@ pub(crate) async fn deliver(wire: &mut Wire, last: Last, limits: &Limits) -> Del
 struct Line<'a> {
     wire: &'a mut Wire,
     peer: Peer,
-    /// The Close that came meanwhile, and its code if it has one.
+    /// The client's Close, with its code if it has one.
     their_close: Option<Option<u16>>,
     discarded: u64,
     max_discard: u64,

@@ -1,9 +1,9 @@
-//! Watching a stream for the policies that want to know: what comes is
-//! metered, and once a window they are asked whether it may go on.
+//! Metering of a stream for the policies that watch it: at the end of each window they are asked
+//! whether the stream may go on.
 //!
-//! The stream goes on while they think; what comes meanwhile belongs to the
-//! next window. A stream of a route without such policies has no watch, and
-//! costs nothing for it. What a watch keeps is bounded by the route.
+//! The stream goes on while the policies decide. Messages that arrive meanwhile belong to the next
+//! window. A stream of a route without such policies has no watch, and no cost for it. The route's
+//! limits bound what a watch keeps.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ use policy::{Question, Record, Refused};
 use session::registry::{Registry, Session};
 use wire::frame::Message;
 
-/// What the policies made of a window.
+/// Pending answer of the policies about a window.
 type Thinking = BoxFuture<'static, (Result<(), Refused>, Vec<Record>)>;
 
-/// See the module.
+/// Meter of one stream, which asks the policies at the end of each window.
 pub struct Watch {
     route: Arc<Route>,
     session: Arc<Session>,

@@ -127,8 +127,8 @@ fn plan(rng: &mut Rng, n: usize, bounds: Bounds) -> Plan {
     }
 }
 
-/// A buffer that is tiny, but not so tiny that it takes many thousands of turns
-/// to get through what there is to say.
+/// Pipe with a tiny buffer, but not so tiny that it takes many thousands of polls to get everything
+/// through.
 fn pipe(rng: &mut Rng, link: &LinkPlan, script: &[Step]) -> PipePlan {
     let sent = script.iter().map(|step| match step {
         Step::Send(item, _) => item.bytes.0.len(),

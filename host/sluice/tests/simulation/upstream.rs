@@ -72,12 +72,12 @@ fn refused(how: Open) -> OpenError {
 fn close(code: u16) -> PeerClose {
     PeerClose {
         code,
-        reason: FAREWELL.to_owned(),
+        reason: CLOSE_REASON.to_owned(),
     }
 }
 
 /// The reason with which an upstream closes.
-pub const FAREWELL: &str = "hoşça kal";
+pub const CLOSE_REASON: &str = "hoşça kal";
 
 struct ScriptedLink {
     world: Arc<World>,

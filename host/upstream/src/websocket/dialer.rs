@@ -30,8 +30,8 @@ mod failure;
 
 const UNREACHABLE: &str = "the upstream cannot be reached";
 const REFUSED: &str = "the upstream does not take streams";
-/// Time limit of one step of a connection attempt, divided by the number of addresses. All addresses
-/// are tried before the gateway's own time limit for the handshake is over.
+/// Time limit of one step of a connection attempt, divided by the number of addresses. All
+/// addresses are tried before the gateway's own time limit for the handshake is over.
 const STEPS: Duration = Duration::from_millis(3500);
 
 /// Dials a backend for each stream.

@@ -23,7 +23,7 @@ pub fn check(view: &View<'_>, verdict: &Verdict, faults: &mut Vec<String>) -> Op
         }
         return None;
     };
-    check_farewell(view, *at, faults);
+    check_lingering(view, *at, faults);
     check_delivery(view, faults);
     let before = view.said().map(|(_, said)| said).rev_before_close();
     let causes = verdict.causes.iter().map(|cause| sealed(view, cause));
@@ -63,7 +63,7 @@ fn check_parks(view: &View<'_>, ended: Option<&Cause>, faults: &mut Vec<String>)
     if open && parks.is_none() {
         faults.push("the Close came before the stream was sealed and all released".to_owned());
     }
-    if parks.is_some() && (!lost || !view.is_moored()) {
+    if parks.is_some() && (!lost || !view.is_resumable()) {
         faults.push(format!("the stream goes on after {ended:?}"));
     }
     // What is read behind that is thrown away.
@@ -72,7 +72,7 @@ fn check_parks(view: &View<'_>, ended: Option<&Cause>, faults: &mut Vec<String>)
         faults.push("the host read while it was held back".to_owned());
     }
     let room = view.schedule.parking >= view.schedule.connections.len();
-    if lost && room && view.streams() && view.is_moored() && parks.is_none() {
+    if lost && room && view.streams() && view.is_resumable() && parks.is_none() {
         faults.push(format!(
             "the stream did not wait for its client after {ended:?}"
         ));
@@ -155,8 +155,8 @@ fn undeliverable(view: &View<'_>, from: u64) -> bool {
     excused && (stalled || given_up)
 }
 
-/// The error frame settles before the Close, and the host stays behind it.
-fn check_farewell(view: &View<'_>, closed: u64, faults: &mut Vec<String>) {
+/// Checks that the error frame settles before the Close, and that the host lingers after it.
+fn check_lingering(view: &View<'_>, closed: u64, faults: &mut Vec<String>) {
     let message = view.said().find_map(|(at, said)| match said {
         Said::Error { .. } | Said::Finalized { .. } => Some(at),
         _ => None,

@@ -2,7 +2,7 @@
 
 use super::super::output::Said;
 use super::super::policy::rejection;
-use super::super::upstream::FAREWELL;
+use super::super::upstream::CLOSE_REASON;
 use super::causes::Cause;
 use super::view::View;
 
@@ -80,7 +80,7 @@ pub fn gives_the_reason(cause: &Cause, reason: &str) -> bool {
         Cause::Refused(3000..5000) => &["no room"],
         Cause::Refused(_) => &["the upstream refused the stream"],
         Cause::NoPlace => &["no such place"],
-        Cause::UpstreamEnded(1000 | 3000..5000) => &[FAREWELL],
+        Cause::UpstreamEnded(1000 | 3000..5000) => &[CLOSE_REASON],
         Cause::UpstreamEnded(_) => &["the upstream closed the stream"],
         Cause::Upstream => &[
             "the upstream refused",

@@ -207,7 +207,7 @@ fn check_ack(view: &View<'_>, said: &[&Said], due: bool, faults: &mut Vec<String
     for ack in all {
         let right = Said::Ack {
             receipts,
-            resumable: view.is_moored(),
+            resumable: view.is_resumable(),
             from: from(view),
         };
         if **ack != right {

@@ -129,7 +129,7 @@ impl<'a> View<'a> {
     }
 
     /// Whether its client may come back: it was told how, or would have been.
-    pub fn is_moored(&self) -> bool {
+    pub fn is_resumable(&self) -> bool {
         let asked = self.greeting() == Some(Text::HandshakeToResume);
         let returns = self.plan.returns.is_some();
         self.is_ingest() && (returns || asked && self.schedule.bounds.resume_grace.is_some())

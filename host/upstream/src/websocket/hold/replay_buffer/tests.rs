@@ -171,7 +171,7 @@ async fn what_memory_cannot_hold_goes_into_a_file_without_a_name() {
 }
 
 #[tokio::test]
-async fn a_tape_that_is_full_has_no_room_until_something_is_forgotten() {
+async fn a_buffer_that_is_full_has_no_room_until_something_is_forgotten() {
     let (mut buffer, _folder) = replay_buffer(2 * SEGMENT, 2 * SEGMENT as u64);
     while buffer.has_room() {
         buffer.push(&audio(0, SEGMENT));
@@ -189,7 +189,7 @@ async fn a_tape_that_is_full_has_no_room_until_something_is_forgotten() {
 }
 
 #[tokio::test]
-async fn files_of_all_tapes_have_one_bound_and_what_is_forgotten_makes_room_for_another() {
+async fn files_of_all_buffers_have_one_bound_and_what_is_forgotten_makes_room_for_another() {
     let folder = tempfile::tempdir().unwrap();
     let replay_buffer = || {
         let bounds = Bounds {
