@@ -302,17 +302,17 @@ impl Gateway {
         found.swap_remove(0)
     }
 
-    /// Waits for the line of the log that tells the whole story of a session.
+    /// Log entry of a session, once the session has ended.
     ///
     /// # Panics
     /// When it does not come.
-    pub fn story(&self, session: &str) -> Value {
-        let story = self.output.find("the story of a session", |line| {
+    pub fn connection_log(&self, session: &str) -> Value {
+        let entry = self.output.find("the log entry of a session", |line| {
             let event: Value = serde_json::from_str(line).ok()?;
             let whole = event["close_code"].is_number() && line.contains(session);
             whole.then_some(event)
         });
-        story.expect("the gateway runs")
+        entry.expect("the gateway runs")
     }
 
     /// Asks it to stop.

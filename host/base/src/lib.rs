@@ -1,13 +1,17 @@
-//! What every crate of the gateway stands on. It knows nothing of connections, policies or the configuration file.
+//! Common code of all crates of the gateway. It knows nothing about connections, policies or the
+//! configuration file.
 //!
-//! # What is said
-//! [`diagnostics`] for whoever writes a configuration, [`rejection`] for a client, [`metrics`] for a monitor.
+//! # Output
+//! [`diagnostics`] are for authors of configurations, [`rejection`] is for clients, and [`metrics`]
+//! are for monitoring.
 //!
-//! # What is kept
-//! [`secret`] and [`credentials`] hide what nobody may read; [`limits`] bounds what a peer or a guest can grow.
+//! # Protection
+//! [`secret`] and [`credentials`] hide secrets. [`limits`] bounds what a peer or a guest can make
+//! the gateway hold.
 //!
-//! # How work is shared
-//! [`blocking`] keeps workers free of disks, [`lanes`] counts who holds what, [`shutdown`] says when to end.
+//! # Resources
+//! [`blocking`] keeps disk access off the worker threads, [`permits`] limits what connections hold,
+//! and [`shutdown`] coordinates the graceful shutdown.
 
 pub mod closed_by;
 pub mod diagnostics;
@@ -19,7 +23,7 @@ pub mod limits;
 pub mod secret;
 
 pub mod blocking;
-pub mod lanes;
+pub mod permits;
 pub mod shutdown;
 
 pub mod files;

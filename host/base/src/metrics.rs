@@ -117,7 +117,7 @@ pub const ALL: [Metric; 38] = [
         ACCEPT_WAITS,
         Kind::Counter,
         &[],
-        "Times that accepting waited because there was no seat left",
+        "Times that accepting waited because all `max_connections` and `max_refusals` were in use",
     ),
     metric(
         PUSHED_OUT,
@@ -398,8 +398,8 @@ pub fn closes(cause: &'static str, code: u16, closed_by: ClosedBy) -> Counter {
     counter!(CLOSES, "cause" => cause, "code" => code_label(code), "closed_by" => closed_by.word())
 }
 
-/// A close code as a label. Clients, policies and upstreams choose codes of their own: these are one
-/// label for each range, so that nobody makes series without end.
+/// A close code as a label. Clients, policies and upstreams choose codes of their own: these are
+/// one label for each range, so that nobody makes series without end.
 fn code_label(code: u16) -> String {
     match code {
         1000..=1003 | 1007..=1014 | 4000..=4012 => code.to_string(),

@@ -1,8 +1,6 @@
-//! What is said on the socket, in order: handshake, ack, audio, finalize,
-//! finalized, Close.
+//! Protocol exchange on one connection: handshake, ack, audio, finalize, finalized, Close.
 //!
-//! The gateway may refuse at any moment, so it is listened to all the while
-//! that audio is sent.
+//! The gateway may refuse at any moment, so the client reads from it while it sends audio.
 
 use std::time::Duration;
 
@@ -12,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::course::{Course, Tally};
 use super::peer::{Heard, Peer, Welcome, lost};
+use super::upload::{Tally, Upload};
 use crate::outcome::{Confirmation, Features, Outcome, Receipt};
 use crate::progress::Progress;
 use session::handshake::{ACK, RESUME};
@@ -32,11 +30,11 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pongs that may wait to be sent.
 const PONGS: usize = 16;
 
-/// Holds the conversation of one connection. What it brings stays in `course`.
+/// Runs the exchange on one connection. Its results are kept in `upload`.
 pub async fn run<W, R>(
     mut sink: W,
     stream: R,
-    course: &mut Course,
+    upload: &mut Upload,
     progress: &mut Progress,
 ) -> Outcome
 where
@@ -44,41 +42,40 @@ where
     R: Stream<Item = tungstenite::Result<Message>> + Unpin,
 {
     let mut peer = Peer::new(stream);
-    let welcomed = match shake_hands(&mut sink, &mut peer, course).await {
-        Ok(welcome) => course.welcomed(welcome, progress),
+    let welcomed = match shake_hands(&mut sink, &mut peer, upload).await {
+        Ok(welcome) => upload.welcomed(welcome, progress),
         Err(outcome) => return outcome,
     };
     let outcome = match welcomed {
-        Ok(()) => stream_all(&mut sink, &mut peer, course, progress).await,
+        Ok(()) => stream_all(&mut sink, &mut peer, upload, progress).await,
         Err(outcome) => outcome,
     };
     let closes = match &outcome {
         Outcome::Local(_) => true,
         // A Close would end a stream that may still go on.
-        Outcome::Lost(_) => course.token().is_none(),
+        Outcome::Lost(_) => upload.token().is_none(),
         Outcome::Finished(_) | Outcome::Refused(_) | Outcome::Usage(_) => false,
     };
     if closes {
-        // The gateway has not closed, so we do; whether that still works is of
-        // no interest.
+        // The gateway has not closed, so the client does. It does not matter whether that works.
         let _ = timeout(CLOSE_TIMEOUT, sink.close()).await;
     }
     outcome
 }
 
-/// Says everything, and listens all the while.
+/// Sends all audio, and reads from the gateway meanwhile.
 async fn stream_all<W, R>(
     sink: &mut W,
     peer: &mut Peer<R>,
-    course: &mut Course,
+    upload: &mut Upload,
     progress: &Progress,
 ) -> Outcome
 where
     W: Sink<Message, Error = tungstenite::Error> + Unpin,
     R: Stream<Item = tungstenite::Result<Message>> + Unpin,
 {
-    let clock = Clock::new(course.manner.pace, course.started);
-    let Course { audio, tally, .. } = course;
+    let clock = Clock::new(upload.manner.pace, upload.started);
+    let Upload { audio, tally, .. } = upload;
     let (pongs, owed) = mpsc::channel(PONGS);
     let mut listening = std::pin::pin!(listen(peer, pongs, tally, progress));
     let speaking = speak(sink, audio, tally, &clock, owed, progress);
@@ -99,13 +96,13 @@ where
 async fn shake_hands<W, R>(
     sink: &mut W,
     peer: &mut Peer<R>,
-    course: &Course,
+    upload: &Upload,
 ) -> Result<Welcome, Outcome>
 where
     W: Sink<Message, Error = tungstenite::Error> + Unpin,
     R: Stream<Item = tungstenite::Result<Message>> + Unpin,
 {
-    let audio = &course.audio;
+    let audio = &upload.audio;
     let mut handshake = json!({
         "type": "handshake",
         "sample_rate": audio.sample_rate(),
@@ -115,7 +112,7 @@ where
         "client": "sluice-stream",
         "version": env!("CARGO_PKG_VERSION"),
     });
-    if course.manner.features == Features::Asked {
+    if upload.manner.features == Features::Asked {
         handshake["features"] = json!([ACK, RESUME]);
     }
     // A gateway that has refused by now may not take it, but will have said why.

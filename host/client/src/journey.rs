@@ -1,21 +1,21 @@
-//! A stream from its first connection to its last.
+//! Upload of one recording over as many connections as it needs.
 
 use futures_util::{Sink, Stream, StreamExt};
 use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::conversation;
-use super::course::{Course, Next};
 use super::patience::Patience;
 use super::target::ResumeToken;
+use super::upload::{Next, Upload};
 use crate::audio::Audio;
 use crate::outcome::{Manner, Outcome};
 use crate::progress::Progress;
 
-/// Streams over as many connections as it takes. `dial` opens one, with what
-/// leads back to the stream.
+/// Uploads a recording over as many connections as it needs. `dial` opens one, and gets the token
+/// that resumes the stream.
 ///
-/// Where the first connection cannot be made, there is nobody to come back to.
+/// If the first connection fails, there is no retry.
 pub async fn run<D, S>(dial: D, audio: Audio, manner: Manner, progress: &mut Progress) -> Outcome
 where
     D: AsyncFn(Option<&ResumeToken>) -> Result<S, Outcome>,
@@ -28,21 +28,21 @@ where
         Ok(socket) => Ok(socket),
         Err(outcome) => return outcome,
     };
-    let mut course = Course::new(audio, manner);
+    let mut upload = Upload::new(audio, manner);
     loop {
         let outcome = match socket {
             Ok(socket) => {
-                let before = course.tally.reached();
+                let before = upload.tally.reached();
                 let (sink, stream) = socket.split();
-                let outcome = conversation::run(sink, stream, &mut course, progress).await;
-                if course.tally.reached() > before {
+                let outcome = conversation::run(sink, stream, &mut upload, progress).await;
+                if upload.tally.reached() > before {
                     patience.renew();
                 }
                 outcome
             }
             Err(outcome) => outcome,
         };
-        let next = course.after(outcome);
+        let next = upload.after(outcome);
         let asked = next.asked();
         let outcome = match next {
             Next::Stop(outcome) => return outcome,
@@ -57,6 +57,6 @@ where
             outcome.headline()
         ));
         sleep(wait).await;
-        socket = dial(course.token()).await;
+        socket = dial(upload.token()).await;
     }
 }

@@ -5,7 +5,6 @@ pub mod arguments;
 mod audio;
 mod connect;
 mod conversation;
-mod course;
 mod journey;
 mod outcome;
 mod patience;
@@ -14,6 +13,7 @@ mod progress;
 mod refusal;
 mod run;
 mod target;
+mod upload;
 
 #[cfg(test)]
 mod tests;

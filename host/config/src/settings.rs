@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use base::diagnostics::Place;
 use base::files::Content;
-use base::lanes::Shares;
 use base::limits::{Limits, Metering};
+use base::permits::Shares;
 use base::tls::settings::Tls;
 use keys::settings::KeySet;
 use policy::fetch::credentials::Credentials;

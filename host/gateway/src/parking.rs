@@ -1,21 +1,20 @@
-//! Streams whose clients are away, and may come back.
+//! Parked streams: streams whose clients have lost their connection and may resume.
 //!
-//! A stream that may be resumed is *moored* at a [`Berth`]: a token that only
-//! its client was told leads there. If the connection is lost, the stream is
-//! *parked*: its upstream stays open and its claims stay held, for the grace
-//! that the route gives. Whoever comes back with the token, and is let in by all
-//! policies as the same client for the same stream, takes it; the host then
-//! continues where the upstream's bytes end.
+//! A stream that may be resumed has a [`Slot`], which outlives its connections. Only the stream's
+//! client knows the resume token that leads to the slot. The connection that has the stream holds
+//! an [`Attachment`] to the slot. If the connection is lost, the stream is *parked* in the slot:
+//! its upstream stays open and its claims stay held, for the route's grace period. A connection
+//! that presents the token, and that all policies admit as the same client for the same stream,
+//! takes the stream. It continues where the upstream's bytes end.
 //!
-//! With each resumption the client is told another token. The one that it came
-//! with is good until it has shown that it knows the other: an ack that was lost
-//! on its way must not lock the owner out. Of several connections that come back
-//! for one stream the latest has it, as a client gives up one before it tries
-//! the next.
+//! With each resumption the client gets a new token. The one that it presented stays valid until
+//! the client has shown that it knows the new one, because an ack that was lost on its way must not
+//! lock the client out. If several connections want to resume one stream, the latest one gets it: a
+//! client gives up one connection before it tries the next.
 //!
-//! How many streams are parked is bounded, and so is what one of them holds: see
-//! [`Stream`]. A stream that its client completed, and whose end may not have
-//! reached it, is remembered for the grace, by its size alone.
+//! The number of parked streams is bounded, and so is what one of them holds: see [`Stream`]. If a
+//! client completed its stream but may not have been told so, only the stream's size is remembered,
+//! for the grace period.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,200 +29,202 @@ use base::credentials::RESUME_PREFIX;
 use base::shutdown::Shutdown;
 use session::registry::{Session, SessionGuard};
 
-mod berth;
 mod owner;
 pub mod pace;
+mod parked_stream;
 mod rooms;
+mod slot;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod waiting;
 
-use berth::{Berth, Place, Wanting};
 pub use owner::Owner;
+pub use parked_stream::{ParkLimits, ParkedStream};
 use rooms::{Client, Room, Rooms};
+use slot::{Slot, StreamState, Waiter};
 pub use stream::{Said, Stream};
-pub use waiting::{Patience, Waiting};
 
-/// Bytes of a token: nobody guesses one.
+/// Random bytes of a resume token: too many to guess.
 const TOKEN: usize = 32;
 
-/// Every berth of a gateway.
+/// Registry of all slots of a gateway, by resume token.
 pub struct Parking {
-    berths: Mutex<HashMap<String, Arc<Berth>>>,
+    slots: Mutex<HashMap<String, Arc<Slot>>>,
     parked: Rooms,
     remembered: Rooms,
-    turns: AtomicU64,
+    next_sequence: AtomicU64,
 }
 
 impl Parking {
-    /// Room for so many streams at once, and of one client; as many may be
-    /// remembered.
+    /// Registry that parks at most `streams` streams, and `per_client` of one client. As many may
+    /// be remembered as complete.
     #[must_use]
     pub fn new(streams: usize, per_client: usize) -> Arc<Self> {
         Arc::new(Self {
-            berths: Mutex::default(),
+            slots: Mutex::default(),
             parked: Rooms::new(streams, per_client),
             remembered: Rooms::new(streams, per_client),
-            turns: AtomicU64::default(),
+            next_sequence: AtomicU64::default(),
         })
     }
 
-    /// Gives a stream a berth, and a token that leads to it.
+    /// Creates a slot for a stream, with a resume token, and attaches the connection to it.
     #[must_use]
-    pub(crate) fn moor(self: &Arc<Self>, session: &Session, owner: Owner) -> Moored {
-        let turn = self.turn();
+    pub(crate) fn attach(self: &Arc<Self>, session: &Session, owner: Owner) -> Attachment {
+        let sequence = self.sequence();
         let stream = Arc::clone(&session.facts.session_id);
         let client = owner.client(session.facts.remote.ip());
-        let moored = Moored {
+        let attachment = Attachment {
             parking: Arc::clone(self),
-            berth: Arc::new(Berth::new(owner, client, stream, turn)),
-            turn,
+            slot: Arc::new(Slot::new(owner, client, stream, sequence)),
+            sequence,
             token: token(),
         };
-        moored.answers_to(&moored.token);
-        moored
+        attachment.add_token(&attachment.token);
+        attachment
     }
 
-    /// Whoever presents this token, if it leads anywhere.
+    /// Connection that presents this token; `None` if the token leads to no slot.
     #[must_use]
     pub fn find(self: &Arc<Self>, token: &str) -> Option<Returning> {
-        let berth = self.lock().get(token).cloned()?;
+        let slot = self.lock().get(token).cloned()?;
         Some(Returning {
             parking: Arc::clone(self),
-            berth,
-            turn: self.turn(),
+            slot,
+            sequence: self.sequence(),
             token: token.to_owned(),
         })
     }
 
-    /// Later connections have larger numbers.
-    fn turn(&self) -> u64 {
-        self.turns.fetch_add(1, Ordering::Relaxed)
+    /// Sequence number of a connection. Later connections have larger numbers.
+    fn sequence(&self) -> u64 {
+        self.next_sequence.fetch_add(1, Ordering::Relaxed)
     }
 
     fn forget(&self, tokens: &[String]) {
-        let mut berths = self.lock();
+        let mut slots = self.lock();
         for token in tokens {
-            berths.remove(token);
+            slots.remove(token);
         }
     }
 
     // A map keeps its invariants at every step, so poisoning carries no news.
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Berth>>> {
-        self.berths.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// It says what it is, so that it is hidden wherever somebody puts it.
+/// New resume token, with a prefix by which logs recognize and hide it.
 fn token() -> String {
     let random = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN]>());
     RESUME_PREFIX.to_owned() + &random
 }
 
-/// A connection that presented a token, and has yet to show whose it is.
+/// Connection that has presented a resume token, before its owner was checked.
 pub struct Returning {
     parking: Arc<Parking>,
-    berth: Arc<Berth>,
-    turn: u64,
+    slot: Arc<Slot>,
+    sequence: u64,
     token: String,
 }
 
-/// What a client that came back finds.
+/// Result of resuming a stream.
 pub enum Taken {
-    /// Its stream, which goes on.
-    Stream(Stream, Moored),
-    /// That its stream was complete, with so many bytes.
+    /// The stream goes on.
+    Stream(Stream, Attachment),
+    /// The stream was complete, with this many bytes of audio.
     Complete(u64),
 }
 
 impl Returning {
-    /// The session that began the stream.
+    /// ID of the session that began the stream.
     #[must_use]
     pub fn stream(&self) -> &Arc<str> {
-        &self.berth.stream
+        &self.slot.stream
     }
 
-    /// What the client came with.
+    /// Token that the client presented.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Takes the stream, once its connection has let go of it: a connection
-    /// that is half dead must not keep its own client out. `None` where the
-    /// stream is another client's, or gone, or a later connection's.
+    /// Waits until the stream's current connection has released it, then takes it. A half-open
+    /// connection must not lock out its own client.
+    ///
+    /// Returns `None` if the stream belongs to another client, is gone, or was taken by a later
+    /// connection.
     pub async fn take(&self, by: &Owner) -> Option<Taken> {
-        if *by != self.berth.owner {
+        if *by != self.slot.owner {
             return None;
         }
-        let _wanting = Wanting::begin(&self.berth, self.turn);
-        // From here to the end nothing waits: what was taken is never dropped.
-        let (stream, guard) = match self.berth.until(|berth| berth.give(self.turn)).await {
-            Place::Parked(stream, guard) => (stream, guard),
-            Place::Complete(bytes) => return Some(Taken::Complete(bytes)),
-            Place::Live | Place::Gone => return None,
+        let _waiter = Waiter::begin(&self.slot, self.sequence);
+        // Nothing below awaits, so a stream that was taken cannot be lost to cancellation.
+        let (stream, guard) = match self.slot.until(|slot| slot.give(self.sequence)).await {
+            StreamState::Parked(stream, guard) => (stream, guard),
+            StreamState::Complete(bytes) => return Some(Taken::Complete(bytes)),
+            StreamState::Live | StreamState::Gone => return None,
         };
-        let moored = Moored {
+        let attachment = Attachment {
             parking: Arc::clone(&self.parking),
-            berth: Arc::clone(&self.berth),
-            turn: self.turn,
+            slot: Arc::clone(&self.slot),
+            sequence: self.sequence,
             token: token(),
         };
-        let tokens = std::mem::take(&mut self.berth.lock().tokens);
-        moored.answers_to(&self.token);
-        moored.answers_to(&moored.token);
+        let tokens = std::mem::take(&mut self.slot.lock().tokens);
+        attachment.add_token(&self.token);
+        attachment.add_token(&attachment.token);
         let unused: Vec<_> = tokens
             .into_iter()
             .filter(|old| *old != self.token)
             .collect();
         self.parking.forget(&unused);
-        // Its claims are the new session's.
+        // The claims now belong to the new session.
         drop(guard);
-        Some(Taken::Stream(stream, moored))
+        Some(Taken::Stream(stream, attachment))
     }
 }
 
-/// A stream's hold on its berth. Once it is dropped, the tokens lead nowhere,
-/// unless another connection has taken the stream.
-pub struct Moored {
+/// Attachment of a connection to its stream's slot.
+///
+/// Dropping it removes the slot with its tokens, unless another connection has taken the stream.
+pub struct Attachment {
     parking: Arc<Parking>,
-    berth: Arc<Berth>,
-    turn: u64,
+    slot: Arc<Slot>,
+    sequence: u64,
     token: String,
 }
 
-impl Moored {
-    /// What leads back to the stream. For its client's eyes only.
+impl Attachment {
+    /// Resume token of the stream. Only its client may see it.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Waits until somebody came back for the stream.
+    /// Waits until a later connection wants the stream.
     pub async fn wanted(&self) {
-        let wanted = |berth: &mut berth::State| berth.is_wanted().then_some(());
-        self.berth.until(wanted).await;
+        let wanted = |slot: &mut slot::SlotState| slot.is_wanted().then_some(());
+        self.slot.until(wanted).await;
     }
 
-    /// The client has shown that it knows the token: the one that it came with
-    /// is of no use any more.
+    /// Invalidates the token that the client presented, since it has shown that it knows the new
+    /// one.
     pub(crate) fn token_is_known(&self) {
-        let mut berth = self.berth.lock();
-        if berth.holder != self.turn {
+        let mut slot = self.slot.lock();
+        if slot.holder != self.sequence {
             return;
         }
         let unused = |token: &mut String| *token != self.token;
-        let unused: Vec<_> = berth.tokens.extract_if(.., unused).collect();
-        drop(berth);
+        let unused: Vec<_> = slot.tokens.extract_if(.., unused).collect();
+        drop(slot);
         self.parking.forget(&unused);
     }
 
-    /// Parks the stream. Where another connection waits to take it, it needs no
-    /// room.
+    /// Parks the stream. It needs no room if another connection is waiting to take it.
     ///
     /// # Errors
-    /// Where there is no room: what was to be parked.
+    /// If there is no room. Returns the stream and its guard.
     #[allow(
         clippy::result_large_err,
         reason = "what has no room goes back whole, once in a connection's life"
@@ -232,73 +233,75 @@ impl Moored {
         self,
         stream: Stream,
         guard: SessionGuard,
-    ) -> Result<Waiting, (Stream, SessionGuard)> {
-        let room = self.parking.parked.take(&self.berth.client);
+    ) -> Result<ParkedStream, (Stream, SessionGuard)> {
+        let room = self.parking.parked.take(&self.slot.client);
         let session = Arc::clone(guard.session());
-        let mut berth = self.berth.lock();
-        if room.is_none() && !berth.is_wanted() {
+        let mut slot = self.slot.lock();
+        if room.is_none() && !slot.is_wanted() {
             return Err((stream, guard));
         }
-        berth.place = Place::Parked(stream, guard);
-        berth.room = room;
-        drop(berth);
-        self.berth.has_changed();
-        Ok(Waiting::new(self, session))
+        slot.stream = StreamState::Parked(stream, guard);
+        slot.room = room;
+        drop(slot);
+        self.slot.has_changed();
+        Ok(ParkedStream::new(self, session))
     }
 
-    /// Remembers that the stream is complete. `None` where there is no room.
+    /// Remembers that the stream is complete. Returns `None` if there is no room.
     #[must_use]
     pub fn complete(self, bytes: u64) -> Option<Remembered> {
-        let room = self.parking.remembered.take(&self.berth.client)?;
-        self.berth.lock().place = Place::Complete(bytes);
-        self.berth.has_changed();
+        let room = self.parking.remembered.take(&self.slot.client)?;
+        self.slot.lock().stream = StreamState::Complete(bytes);
+        self.slot.has_changed();
         Some(Remembered {
-            _moored: self,
+            _attachment: self,
             _room: room,
         })
     }
 
-    fn answers_to(&self, token: &str) {
-        self.berth.lock().tokens.push(token.to_owned());
-        let berth = Arc::clone(&self.berth);
-        self.parking.lock().insert(token.to_owned(), berth);
+    /// Makes this token lead to the slot.
+    fn add_token(&self, token: &str) {
+        self.slot.lock().tokens.push(token.to_owned());
+        let slot = Arc::clone(&self.slot);
+        self.parking.lock().insert(token.to_owned(), slot);
     }
 
-    /// Gives up the berth, with what is parked there.
-    fn leave(&self) -> Option<(Stream, SessionGuard)> {
-        let mut berth = self.berth.lock();
-        if berth.holder != self.turn {
+    /// Detaches from the slot, and returns the stream that is parked in it. Does nothing if another
+    /// connection has taken the stream.
+    fn detach(&self) -> Option<(Stream, SessionGuard)> {
+        let mut slot = self.slot.lock();
+        if slot.holder != self.sequence {
             return None;
         }
-        let before = std::mem::replace(&mut berth.place, Place::Gone);
-        let tokens = std::mem::take(&mut berth.tokens);
-        berth.room = None;
-        drop(berth);
+        let before = std::mem::replace(&mut slot.stream, StreamState::Gone);
+        let tokens = std::mem::take(&mut slot.tokens);
+        slot.room = None;
+        drop(slot);
         self.parking.forget(&tokens);
-        // Whoever waits for it learns that there is nothing to wait for.
-        self.berth.has_changed();
+        // Wakes waiting connections: the stream is gone.
+        self.slot.has_changed();
         match before {
-            Place::Parked(stream, guard) => Some((stream, guard)),
-            Place::Live | Place::Complete(_) | Place::Gone => None,
+            StreamState::Parked(stream, guard) => Some((stream, guard)),
+            StreamState::Live | StreamState::Complete(_) | StreamState::Gone => None,
         }
     }
 }
 
-impl Drop for Moored {
+impl Drop for Attachment {
     fn drop(&mut self) {
-        drop(self.leave());
+        drop(self.detach());
     }
 }
 
-/// A stream whose client may not know that it is complete. It holds nothing
-/// but its berth; once it is dropped, the token leads nowhere.
+/// Complete stream whose client may not have been told so. It keeps only the slot, which is removed
+/// when this is dropped.
 pub struct Remembered {
-    _moored: Moored,
+    _attachment: Attachment,
     _room: Room,
 }
 
 impl Remembered {
-    /// Stays until the client had the time to ask.
+    /// Keeps the slot for the grace period, so that the client can ask.
     pub async fn stay(self, grace: Duration, shutdown: Shutdown) {
         tokio::select! {
             biased;

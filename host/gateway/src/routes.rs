@@ -9,10 +9,10 @@ use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
 use crate::parking::Parking;
-use base::lanes::Lanes;
 use base::limits::{Limits, Metering};
 use base::metrics;
 use base::paths;
+use base::permits::Permits;
 use base::shutdown::Shutdown;
 use policy::Chain;
 use policy::component::ComponentPolicy;
@@ -158,8 +158,8 @@ pub struct Gateway {
     pub generation: ArcSwap<Generation>,
     /// Bounds of a connection that matches no route.
     pub default_limits: Arc<Limits>,
-    /// How many connections there may be.
-    pub lanes: Lanes,
+    /// Permits for connections, upstream descriptors and memory.
+    pub permits: Permits,
     /// Proxies that say where a client is.
     pub proxies: Proxies,
     /// Who holds which key.

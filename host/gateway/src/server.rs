@@ -17,8 +17,8 @@ use crate::socket;
 use crate::socket::accept::{Accepting, Arrival};
 use crate::socket::wire::Transport;
 use crate::watchdog::watched;
-use base::lanes::Seat;
 use base::metrics;
+use base::permits::ConnectionPermit;
 use base::text;
 use base::tls;
 use base::tls::failure::TlsFailure;
@@ -50,7 +50,7 @@ struct Manners {
     header_timeout: Duration,
 }
 
-/// Accepts connections until the gateway closes, as many as there are seats.
+/// Accept loop: takes connections as long as there are socket permits, until the gateway closes.
 pub async fn serve(listener: Listener, gateway: Arc<Gateway>, header_timeout: Duration) {
     let Listener {
         socket: listener,
@@ -65,16 +65,16 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, header_timeout: Du
     let shutdown = gateway.shutdown.clone();
     let accepting = async {
         loop {
-            if gateway.lanes.is_full() {
+            if gateway.permits.is_full() {
                 metrics::accept_waits();
             }
-            let socket = gateway.lanes.socket().await;
+            let socket = gateway.permits.socket().await;
             match listener.accept().await {
                 Ok((stream, remote)) => {
-                    let seat = gateway.lanes.seat(socket);
+                    let permit = gateway.permits.grant(socket);
                     let (shared, manners) = (Arc::clone(&gateway), manners.clone());
                     let remote = proxies::canonical(remote);
-                    let taking = take(stream, remote, manners, seat, shared);
+                    let taking = take(stream, remote, manners, permit, shared);
                     // A shutdown waits for it, as for all that comes after.
                     gateway.tasks.spawn(watched(taking));
                 }
@@ -96,7 +96,7 @@ async fn take(
     mut stream: TcpStream,
     remote: SocketAddr,
     manners: Manners,
-    mut seat: Seat,
+    mut permit: ConnectionPermit,
     gateway: Arc<Gateway>,
 ) {
     let deadline = Instant::now() + manners.header_timeout;
@@ -114,8 +114,8 @@ async fn take(
     };
     // Behind a proxy are many clients, which it tells apart no sooner than with a head.
     let client = (!gateway.proxies.trusts(remote.ip())).then_some(remote.ip());
-    let pushed_out = gateway.lanes.open(&mut seat, client);
-    let greeting = greet(stream, remote, manners.tls, seat, gateway, deadline);
+    let pushed_out = gateway.permits.open(&mut permit, client);
+    let greeting = greet(stream, remote, manners.tls, permit, gateway, deadline);
     let Some(pushed_out) = pushed_out else {
         return greeting.await;
     };
@@ -133,19 +133,19 @@ async fn greet(
     stream: TcpStream,
     remote: SocketAddr,
     tls: Option<tls::Acceptor>,
-    seat: Seat,
+    permit: ConnectionPermit,
     gateway: Arc<Gateway>,
     deadline: Instant,
 ) {
     let arrival = |security| Arrival { remote, security };
     let Some(tls) = tls else {
         let arrival = arrival(Security::Plain);
-        return speak_http(stream, arrival, seat, gateway, deadline).await;
+        return speak_http(stream, arrival, permit, gateway, deadline).await;
     };
     // Never in the accept loop: a client that stalls here holds up nobody else.
     match timeout_at(deadline, shake_hands(stream, &tls.current())).await {
         Ok(Ok(Greeted::Tls(stream))) => {
-            speak_http(stream, arrival(Security::Tls), seat, gateway, deadline).await;
+            speak_http(stream, arrival(Security::Tls), permit, gateway, deadline).await;
         }
         Ok(Ok(Greeted::Plain(stream))) => ask_for_tls(stream, remote, deadline).await,
         Ok(Err(error)) => tls_failed(remote, TlsFailure::of(&error), &error.to_string()),
@@ -230,12 +230,12 @@ pub fn http() -> http1::Builder {
 pub async fn speak_http<I: Transport + 'static>(
     io: I,
     arrival: Arrival,
-    mut seat: Seat,
+    mut permit: ConnectionPermit,
     gateway: Arc<Gateway>,
     deadline: Instant,
 ) {
     let mut requests = Requests::new(io);
-    let upgraded = until_upgraded(&mut requests, arrival, &mut seat, &gateway);
+    let upgraded = until_upgraded(&mut requests, arrival, &mut permit, &gateway);
     let remote = arrival.remote;
     let ended = match timeout_at(deadline, upgraded).await {
         Ok(Ok(End::Upgraded(accepting))) => {
@@ -243,7 +243,7 @@ pub async fn speak_http<I: Transport + 'static>(
             let (io, received) = requests.into_parts();
             let span = accepting.span();
             let life = async move {
-                socket::drive(accepting.complete(Box::new(io), received, seat)).await;
+                socket::drive(accepting.complete(Box::new(io), received, permit)).await;
             };
             gateway.tasks.spawn(watched(life.instrument(span)));
             return;
@@ -273,19 +273,19 @@ enum End {
 async fn until_upgraded<I: Transport>(
     requests: &mut Requests<I>,
     arrival: Arrival,
-    seat: &mut Seat,
+    permit: &mut ConnectionPermit,
     gateway: &Arc<Gateway>,
 ) -> io::Result<End> {
     loop {
         let next = match requests.next().await {
-            Ok(Some(head)) => consider(&head, arrival, seat, gateway),
+            Ok(Some(head)) => consider(&head, arrival, permit, gateway),
             Ok(None) => return Ok(End::Gone),
             Err(RequestError::Bad(answer)) => refuse(answer, "GET", Persistence::Close),
             Err(RequestError::Io(error)) => return Err(error),
         };
         match next {
             Next::Upgrade(accepting) => {
-                if !seat.pass() {
+                if !permit.pass() {
                     return Ok(End::Gone);
                 }
                 requests.answer(accepting.response()).await?;
@@ -303,12 +303,17 @@ enum Next {
     Refuse(Vec<u8>, Persistence),
 }
 
-fn consider(bytes: &[u8], arrival: Arrival, seat: &Seat, gateway: &Arc<Gateway>) -> Next {
+fn consider(
+    bytes: &[u8],
+    arrival: Arrival,
+    permit: &ConnectionPermit,
+    gateway: &Arc<Gateway>,
+) -> Next {
     let head = match Head::parse(bytes) {
         Ok(head) => head,
         Err(error) => return refuse(error.into(), "GET", Persistence::Close),
     };
-    match socket::accept::begin(&head, arrival, seat, gateway) {
+    match socket::accept::begin(&head, arrival, permit, gateway) {
         Ok(accepting) => Next::Upgrade(Box::new(accepting)),
         Err(answer) => {
             // Nobody reads a body, so nothing can come behind one.

@@ -14,8 +14,10 @@
 pub mod accept;
 pub mod cause;
 pub mod close;
+pub mod close_message;
 pub mod connect;
 mod connection;
+pub mod connection_log;
 #[cfg(test)]
 mod document;
 
@@ -25,11 +27,9 @@ pub mod message;
 mod reap;
 pub mod report;
 mod resume;
-pub mod story;
 pub mod stream;
 pub mod watch;
 pub mod wire;
-pub mod words;
 
 /// Drives a connection from its upgrade to its end. The sequence of calls is
 /// the protocol. All stages but the one that lasts are in boxes, so that an idle

@@ -1,4 +1,5 @@
-//! The time that a call has: by the clock on the wall, as long as the gateway had a core for it.
+//! Time limit of a policy call: wall-clock time, extended until the call had its minimum of CPU
+//! time.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,43 +10,44 @@ use futures_util::future::BoxFuture;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How often a running guest yields to its neighbours on the same thread. Few
-/// calls last that long, and those go on in a slow lane.
+/// How often a running guest yields to the other tasks of its thread. Calls that last longer move
+/// to a pool of worker threads.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
-/// What every call gets of a core, however late it is.
+/// CPU time that every call gets before its limit applies.
 ///
-/// A call that is interrupted by the epoch's tick goes to the end of its thread's queue, and a thread of a lane shares the cores
-/// with whatever else runs. Under load that can take longer than the limit, and is the gateway's doing: no policy shall be
-/// said to have failed by it. A call that works needs less than this; a guest that loops uses it up, and is then held to
-/// the limit.
+/// A call that is interrupted by the epoch's tick goes to the end of its thread's queue, and a
+/// worker thread shares the cores with whatever else runs. Under load that can take longer than the
+/// limit. That is the gateway's doing and must not count as a failure of the policy. A call that
+/// works needs less CPU time than this. A guest that loops uses it up, and then the limit applies.
 const DUE: Duration = Duration::from_millis(40);
-/// What a turn counts for at the least, so that a call which waits for something is not asked for ever.
-const TURN: Duration = Duration::from_micros(20);
+/// CPU time that each poll counts for at least, so that a call that only waits is not polled
+/// forever.
+const LEAST_POLL: Duration = Duration::from_micros(20);
 
-/// A call that has its limit. `None` when it had its due and its time is up.
+/// Policy call with a time limit: `None` once its time is up and it had its CPU time ([`DUE`]).
 pub(super) struct Budgeted<T> {
     call: BoxFuture<'static, T>,
     had: Duration,
     ends_at: Instant,
     time: Time,
-    first_turn: Clock,
+    first_poll: Clock,
 }
 
-/// What the first turn of a call is measured by.
+/// Clock that measures the first poll of a call.
 enum Clock {
-    /// The clock on the wall, which costs 25 ns. The kernel may have given the core to somebody else meanwhile.
+    /// Wall clock, which costs 25 ns to read. The kernel may have preempted the thread meanwhile.
     Wall,
-    /// The thread's own time, which costs a tenth of an ordinary decision.
+    /// CPU time of the thread. To read it costs a tenth of an ordinary decision.
     Thread,
 }
 
 enum Time {
-    /// It had no turn yet.
+    /// The call was not polled yet.
     Fresh,
-    /// It had one, and has more until the time is up.
+    /// The call was polled, and its time is not up.
     Going(Pin<Box<Sleep>>),
-    /// The time is up.
+    /// The call's time is up.
     Late,
 }
 
@@ -57,30 +59,32 @@ impl<T> Budgeted<T> {
             had: Duration::ZERO,
             ends_at: Instant::now() + limit,
             time: Time::Fresh,
-            first_turn: Clock::Wall,
+            first_poll: Clock::Wall,
         }
     }
 
-    /// The same, measured exactly from its first turn on: by whoever hands it to another thread, which costs more.
+    /// The same, measured in CPU time from the first poll on. For calls that are handed to another
+    /// thread, which costs more than the measurement.
     pub(super) fn exactly(mut self) -> Self {
-        self.first_turn = Clock::Thread;
+        self.first_poll = Clock::Thread;
         self
     }
 
-    /// When its time is up.
+    /// When the call's time is up.
     pub(super) const fn ends_at(&self) -> Instant {
         self.ends_at
     }
 
-    /// What it had of a core.
+    /// CPU time that the call has used.
     pub(super) const fn had(&self) -> Duration {
         self.had
     }
 
-    fn turn(&mut self, context: &mut Context<'_>) -> Poll<T> {
-        // Most calls have one turn, and to ask the kernel what it took would take a tenth of that. A core can have been
-        // away meanwhile, which is not the call's doing, but interrupted it would have been in two ticks.
-        if matches!((&self.time, &self.first_turn), (Time::Fresh, Clock::Wall)) {
+    fn measured_poll(&mut self, context: &mut Context<'_>) -> Poll<T> {
+        // Most calls are polled once, and to ask the kernel for the CPU time would take a tenth of
+        // that poll. The wall clock also counts time for which the thread was preempted. A running
+        // guest is interrupted within two ticks, so anything above that is not the call's.
+        if matches!((&self.time, &self.first_poll), (Time::Fresh, Clock::Wall)) {
             let before = std::time::Instant::now();
             let polled = self.call.poll_unpin(context);
             self.had += before.elapsed().min(2 * TICK);
@@ -88,7 +92,7 @@ impl<T> Budgeted<T> {
         }
         let before = thread_time();
         let polled = self.call.poll_unpin(context);
-        self.had += thread_time().saturating_sub(before).max(TURN);
+        self.had += thread_time().saturating_sub(before).max(LEAST_POLL);
         polled
     }
 }
@@ -97,7 +101,7 @@ impl<T> Future for Budgeted<T> {
     type Output = Option<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Poll::Ready(value) = self.turn(context) {
+        if let Poll::Ready(value) = self.measured_poll(context) {
             return Poll::Ready(Some(value));
         }
         if let Time::Fresh = self.time {
@@ -117,7 +121,7 @@ impl<T> Future for Budgeted<T> {
     }
 }
 
-/// The time that a core has given this thread since it began: what it waited for one is not in it.
+/// CPU time of this thread since it began.
 fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     // Neither is ever negative.

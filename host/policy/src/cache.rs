@@ -26,8 +26,8 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::cache_folder::CacheFolder;
 use super::compile;
-use super::shelf::Shelf;
 use base::files::private_folder;
 use base::text;
 
@@ -41,9 +41,9 @@ const KEY_BYTES: usize = 32;
 /// The digest of a component's own bytes.
 pub type Digest = [u8; 32];
 
-/// See the module.
+/// Cache of compiled components on disk, with signed entries.
 pub struct Cache {
-    shelf: Shelf,
+    entries: CacheFolder,
     key: hmac::Key,
     /// Everything about the engine that compiled code depends on.
     engine: Digest,
@@ -62,7 +62,7 @@ impl Cache {
         let mut hasher = Collect(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Self {
-            shelf: Shelf {
+            entries: CacheFolder {
                 folder,
                 extension: "cwasm",
                 most: MAX_ENTRIES,
@@ -76,7 +76,7 @@ impl Cache {
     #[must_use]
     pub fn load(&self, engine: &Engine, component: &Digest) -> Option<Component> {
         let name = self.entry(component);
-        let entry = self.shelf.read(&name)?;
+        let entry = self.entries.read(&name)?;
         // The keyed digest says that this gateway made it for this engine; the module's
         // documentation says who else could have.
         let loaded = self
@@ -84,13 +84,13 @@ impl Cache {
             .map(|code| compile::load(engine, code));
         let problem = match loaded {
             Some(Ok(component)) => {
-                self.shelf.used(&name);
+                self.entries.used(&name);
                 return Some(component);
             }
             Some(Err(error)) => error.to_string(),
             None => "it is damaged, or not this gateway's".to_owned(),
         };
-        self.shelf.reject(&name, &problem);
+        self.entries.reject(&name, &problem);
         None
     }
 
@@ -98,7 +98,7 @@ impl Cache {
     /// again another time.
     pub fn store(&self, component: &Digest, code: &[u8]) {
         let tag = self.tag(code, component);
-        self.shelf
+        self.entries
             .put(&self.entry(component), &[tag.as_ref(), code]);
     }
 
@@ -222,7 +222,7 @@ mod tests {
 
     impl Cache {
         fn path(&self, component: &Digest) -> PathBuf {
-            self.shelf.path(&self.entry(component))
+            self.entries.path(&self.entry(component))
         }
     }
 

@@ -1,5 +1,5 @@
-//! A policy that is a WebAssembly component: a fresh instance for every call,
-//! within limits, gone afterwards.
+//! Policy that is a WebAssembly component. Every call gets a fresh instance with limits, which is
+//! dropped afterwards.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use tokio::time::timeout;
 use super::bindings::{close, configured, connect, frames, handshake};
 use super::breaker::Breaker;
 use super::budget::Budgeted;
+use super::call_queue::CallQueue;
 use super::client::Sent;
 use super::convert;
 use super::engine::Engine;
 use super::pace::Pace;
 use super::record::notes::Notes;
 use super::state::{Settings, State, Subject};
-use super::turns::Turns;
 use super::world::World;
 use crate::client::ClientFault;
 use crate::question::{Answer, Failure, Limit, Policy, Question};
@@ -67,10 +67,10 @@ pub struct Usage {
     pub fuel: Option<u64>,
 }
 
-/// See the module.
+/// Policy that is a WebAssembly component.
 pub struct ComponentPolicy {
     engine: Arc<Engine>,
-    turns: Turns,
+    queue: CallQueue,
     /// Not of the settings: an import is to reach it by way of the notes only.
     world: Arc<dyn World>,
     settings: Arc<Settings>,
@@ -97,7 +97,7 @@ impl ComponentPolicy {
         let pace = Pace::of(Arc::clone(&settings.name));
         Self {
             engine,
-            turns: Turns::new(max_calls, max_queue),
+            queue: CallQueue::new(max_calls, max_queue),
             world,
             settings: Arc::new(settings),
             hooks: Arc::new(hooks),
@@ -237,10 +237,10 @@ impl ComponentPolicy {
         limit: Duration,
         call: impl Future<Output = Result<T, Ended>> + Send + 'static,
     ) -> Result<T, Ended> {
-        let waiting = async { Some((self.turns.take().await?, self.engine.slot().await?)) };
-        // Until nobody waits for the call any more. It is gone by then, or is one of the few that
-        // a thread of a lane has at this moment, for which the pool has room.
-        let _turn = timeout(self.settings.limits.queue_timeout, waiting)
+        let waiting = async { Some((self.queue.take().await?, self.engine.slot().await?)) };
+        // Held until nobody waits for the call any more. By then the call is dropped, or a worker
+        // thread is polling it: the pool of instances has room for one for each of those threads.
+        let _permits = timeout(self.settings.limits.queue_timeout, waiting)
             .await
             .ok()
             .flatten()
@@ -248,7 +248,7 @@ impl ComponentPolicy {
         let client = || session.map(|session| Client::of(session));
         let grade = self.pace.grade(client);
         let call = Budgeted::new(limit, call.boxed());
-        let (done, had) = self.engine.lanes().run(grade, call).await;
+        let (done, had) = self.engine.threads().run(grade, call).await;
         let result = done.unwrap_or(Err(Failure::Limit(Limit::Time).into()));
         self.pace.learn(client, had, result.as_ref().map(drop));
         result

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use base::lanes::{Share, Tally, fair_share, network};
+use base::permits::{Share, Tally, fair_share, network};
 
 /// Bytes of a counter's key.
 const MAX_KEY_BYTES: usize = 256;

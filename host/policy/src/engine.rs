@@ -13,8 +13,8 @@ use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::budget::TICK;
 use super::cache::{Cache, Digest};
+use super::call_threads::CallThreads;
 use super::compile::{self, CompileError, Compiler, Limits};
-use super::lanes::Lanes;
 use super::swap::{self, Swap};
 
 /// Policy calls that may be under way at once. A call lasts microseconds when
@@ -39,7 +39,7 @@ pub const MAX_INSTANCES: usize = CORE_INSTANCES_PER_SLOT as usize;
 /// Ticks without a call after which the ticker sleeps until it is woken.
 const IDLE_TICKS: u32 = 100;
 
-/// See the module.
+/// Wasm engine that all policies share, with its pool of instances and its threads.
 pub struct Engine {
     wasm: wasmtime::Engine,
     cache: Option<Cache>,
@@ -47,7 +47,7 @@ pub struct Engine {
     slots: Arc<Semaphore>,
     running: Arc<AtomicUsize>,
     ticker: Thread,
-    lanes: Lanes,
+    threads: CallThreads,
     metered: bool,
 }
 
@@ -103,7 +103,7 @@ impl Engine {
             slots: Arc::new(Semaphore::new(SLOTS as usize)),
             running,
             ticker,
-            lanes: Lanes::default(),
+            threads: CallThreads::default(),
             metered,
         })
     }
@@ -171,10 +171,10 @@ impl Engine {
         &self.wasm
     }
 
-    /// Where its calls go on that take long.
+    /// Worker threads for calls that take long.
     #[must_use]
-    pub fn lanes(&self) -> &Lanes {
-        &self.lanes
+    pub(crate) fn threads(&self) -> &CallThreads {
+        &self.threads
     }
 
     /// Waits for a free slot.
@@ -225,8 +225,11 @@ fn tick(running: &AtomicUsize, advance: impl Fn() -> Option<()>) {
     }
 }
 
-/// Instances that the pool has room for: one for each slot, and one for each thread of the lanes,
-/// which may still have a call that nobody waits for any more and whose slot is free again.
+/// Instances that the engine's pool has room for: one for each slot, and one for each worker
+/// thread.
+///
+/// A worker thread may still be polling a call that nobody waits for any more, and whose slot is
+/// free again.
 fn instances() -> u32 {
     let cores = available_parallelism().map_or(1, usize::from);
     SLOTS + 2 * u32::try_from(cores).unwrap_or(SLOTS).min(SLOTS)

@@ -14,7 +14,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
-use super::shelf::Shelf;
+use super::cache_folder::CacheFolder;
 use crate::fetch::credentials::Credentials;
 use crate::fetch::reference::Reference;
 use base::blocking::LOADING;
@@ -42,9 +42,9 @@ const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 /// How long a fetch may take in all.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// Client for component registries, with a cache on disk.
 pub struct Fetcher {
-    shelf: Arc<Shelf>,
+    entries: Arc<CacheFolder>,
     credentials: Credentials,
     realms: Vec<String>,
 }
@@ -209,7 +209,7 @@ impl Fetcher {
     #[must_use]
     pub fn new(data: &Path, credentials: &Credentials, realms: &[String]) -> Self {
         Self {
-            shelf: Arc::new(Shelf {
+            entries: Arc::new(CacheFolder {
                 folder: data.join("components"),
                 extension: "fetched",
                 most: MAX_ENTRIES,
@@ -267,9 +267,9 @@ impl Fetcher {
             return Ok(kept);
         }
         let fetched = fetching.await?;
-        let (shelf, digest) = (Arc::clone(&self.shelf), wanted.digest.clone());
+        let (entries, digest) = (Arc::clone(&self.entries), wanted.digest.clone());
         off_the_async_threads(move || {
-            shelf.put(&digest, &[&fetched]);
+            entries.put(&digest, &[&fetched]);
             fetched
         })
         .await
@@ -277,14 +277,14 @@ impl Fetcher {
 
     /// What is kept under a digest, if that is still its own.
     async fn kept(&self, digest: &str) -> Option<Vec<u8>> {
-        let (shelf, digest) = (Arc::clone(&self.shelf), digest.to_owned());
+        let (entries, digest) = (Arc::clone(&self.entries), digest.to_owned());
         let looking = off_the_async_threads(move || {
-            let kept = shelf.read(&digest)?;
+            let kept = entries.read(&digest)?;
             if text::hex(&Sha256::digest(&kept)) == digest {
-                shelf.used(&digest);
+                entries.used(&digest);
                 return Some(kept);
             }
-            shelf.reject(&digest, "it has another digest than its name");
+            entries.reject(&digest, "it has another digest than its name");
             None
         });
         looking.await.ok().flatten()

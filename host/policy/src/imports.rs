@@ -134,7 +134,7 @@ impl State {
             return;
         };
         if level == wit::log::Level::Error {
-            self.last_words = Some(line);
+            self.last_error = Some(line);
         }
     }
 

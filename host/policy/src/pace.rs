@@ -11,26 +11,31 @@ use crate::question::Ended;
 use crate::question::{Failure, Limit};
 use session::registry::Client;
 
-/// How much of a core a call may have before it is one that takes long. Ten times what a decision of a policy in Rust takes,
-/// half of what one in JavaScript does, and about what relaying a few dozen messages costs.
+/// How much of a core a call may have before it is one that takes long. Ten times what a decision
+/// of a policy in Rust takes, half of what one in JavaScript does, and about what relaying a few
+/// dozen messages costs.
 pub(super) const QUICK: Duration = Duration::from_micros(250);
-/// More than a first turn can measure by mistake. That turn is measured by the clock on the wall, so a preemption, an
-/// interrupt or a cold page counts as the call's own time, but a running guest is interrupted within two ticks.
+/// More CPU time than the first poll of a call can measure by mistake.
+///
+/// The first poll is measured by the wall clock, so a preemption, an interrupt or a cold page
+/// counts as the call's own time. But a running guest is interrupted within two ticks.
 const CERTAINLY_LONG: Duration = TICK.saturating_mul(3);
 /// How much no decision needs. One in Python takes a sixth of it.
 const TOO_MUCH: Duration = Duration::from_millis(10);
-/// Offences in a row of one client's calls, after which that client's calls are made as those of an offender.
+/// Offences in a row of one client's calls, after which that client's calls are made as those of an
+/// offender.
 const OFFENCES: u32 = 3;
-/// Different clients in a row whose calls are offences, after which all calls are. One good answer starts the count again: what
-/// a client does to its own calls is no reason to make those of others wait.
+/// Different clients in a row whose calls are offences, after which all calls are. One good answer
+/// starts the count again: what a client does to its own calls is no reason to make those of others
+/// wait.
 const CLIENTS: usize = 5;
 /// Clients that are remembered; the one whose offence is the oldest is forgotten.
 const MAX_CLIENTS: usize = 16;
 /// How long an offender, or a policy with a call that was certainly long, stays one.
 const LASTS: Duration = Duration::from_secs(10);
 
-/// What one long call adds to a policy's [`Habit`]. A quick one takes 1 away, so that long calls count when they are more
-/// than one in five.
+/// What one long call adds to a policy's [`Habit`]. A quick one takes 1 away, so that long calls
+/// count when they are more than one in five.
 const LONG_CALL: u32 = 4;
 /// The habit at which a policy is slow: four long calls in a row.
 const SLOW_FROM: u32 = 4 * LONG_CALL;
@@ -63,8 +68,9 @@ struct Offences {
 
 /// What is usual for a policy: a leaky count of its long calls.
 ///
-/// One late call in a thousand is an accident of the machine's, and at thousands of calls a second there is always one
-/// that is recent. So no single call makes a policy slow, and a slow policy becomes quick by its calls, not by time.
+/// One late call in a thousand is an accident of the machine's, and at thousands of calls a second
+/// there is always one that is recent. So no single call makes a policy slow, and a slow policy
+/// becomes quick by its calls, not by time.
 #[derive(Default)]
 struct Habit {
     long_calls: u32,
@@ -85,7 +91,8 @@ impl Habit {
         } else {
             self.long_calls = (self.long_calls + LONG_CALL).min(MOST_SLOW);
         }
-        // Between the two marks it stays what it was, so that a policy on the edge does not change threads at each call.
+        // Between the two marks it stays what it was, so that a policy on the edge does not change
+        // threads at each call.
         if self.long_calls >= SLOW_FROM {
             self.is = Usually::Slow;
         } else if self.long_calls == 0 {
@@ -255,8 +262,8 @@ mod tests {
         assert_eq!(pace.grade(client(0)), Grade::Quick);
     }
 
-    /// A thread that is preempted in its first turn is charged for up to two ticks, and its neighbours on the same core with
-    /// it, so late calls come in groups.
+    /// A thread that is preempted in its first poll is charged for up to two ticks, and its
+    /// neighbours on the same core with it, so late calls come in groups.
     #[test]
     fn an_ordinary_policy_keeps_the_fast_path_however_often_its_threads_are_preempted() {
         let pace = Pace::of("p".into());

@@ -110,7 +110,7 @@ pub enum Refused {
     AuthUnavailable,
 }
 
-/// The outcome of one policy's call, for the session's story.
+/// Outcome of one policy call, for the log entry of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The policy's name.
@@ -188,7 +188,7 @@ pub trait Policy: Send + Sync {
         self.ask(session, question)
     }
 
-    /// How long a call may take, its wait for a turn included.
+    /// How long a call may take, including its wait in the queue.
     fn longest(&self) -> Duration {
         Duration::ZERO
     }

@@ -160,11 +160,11 @@ pub fn identifies(policies: &BTreeMap<String, Policy>, name: &str) -> bool {
 pub struct PolicyLimits {
     /// Wall clock of one call, host calls included.
     pub timeout: Duration,
-    /// How long a call may wait for its turn.
+    /// How long a call may wait in the queue.
     pub queue_timeout: Duration,
     /// Calls that may be under way at once.
     pub max_calls: usize,
-    /// Calls that may wait for their turn; more fail at once.
+    /// Calls that may wait in the queue; more fail at once.
     pub max_queue: usize,
     /// Bytes of linear memory of one call, all memories together.
     pub max_memory: usize,

@@ -38,8 +38,8 @@ pub struct State {
     pub log_lines: usize,
     /// Bytes of log lines that are left.
     pub log_bytes: usize,
-    /// The last error that the guest wrote to the log: what it said before it crashed.
-    pub last_words: Option<String>,
+    /// Last error that the guest wrote to the log, for the report of a crash.
+    pub last_error: Option<String>,
     /// The last line that it printed.
     pub last_printed: Option<String>,
     /// What it printed after that.
@@ -79,7 +79,7 @@ impl State {
             log_bytes: limits.max_log_bytes,
             world,
             resources: ResourceTable::new(),
-            last_words: None,
+            last_error: None,
             last_printed: None,
             printed: Vec::new(),
             started: Instant::now(),

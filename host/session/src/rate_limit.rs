@@ -20,7 +20,7 @@ use lru::LruCache;
 use tokio::time::Instant;
 
 use crate::facts::{Credentials, Facts};
-use base::lanes::network;
+use base::permits::network;
 
 /// Keys that are remembered at once: about 5 MiB of them for a route.
 const MAX_KEYS: usize = 64 * 1024;

@@ -103,12 +103,12 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
 
 async fn show_metrics(State(admin): State<Admin>) -> impl IntoResponse {
     let Gateway {
-        registry, lanes, ..
+        registry, permits, ..
     } = &*admin.gateway;
     metrics::held(
         registry.len(),
         admin.reloader.instances(),
-        lanes.memory.held(),
+        permits.memory.held(),
     );
     (
         [(header::CONTENT_TYPE, METRICS_TYPE)],

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio_util::task::TaskTracker;
 
 use base::diagnostics::Diagnostics;
-use base::lanes::{self, Lanes, Room, Wanted};
+use base::permits::{self, Permits, Room, Wanted};
 use base::shutdown::Shutdown;
 use base::tls;
 use config::Config;
@@ -52,7 +52,7 @@ pub async fn assemble(
     let room = room(config)?;
     let gateway = Arc::new(Gateway {
         generation: Arc::new(generation).into(),
-        lanes: Lanes::new(room.places, config.server.max_refusals)
+        permits: Permits::new(room.places, config.server.max_refusals)
             .with_upstreams(room.upstreams)
             .with_memory(config.server.max_memory)
             .with_shares(config.server.shares.clone()),
@@ -76,8 +76,8 @@ pub async fn assemble(
 
 /// As much room as was asked for, where there are descriptors for it.
 fn room(config: &Config) -> anyhow::Result<Room> {
-    let descriptors =
-        lanes::raise_descriptor_limit().context("the limit of file descriptors cannot be read")?;
+    let descriptors = permits::raise_descriptor_limit()
+        .context("the limit of file descriptors cannot be read")?;
     let server = &config.server;
     let upstreams = config.upstreams.values();
     let wanted = Wanted {

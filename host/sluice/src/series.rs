@@ -3,7 +3,6 @@
 
 use ::metrics::{counter, gauge, histogram};
 
-use base::lanes::NoMemory;
 use base::metrics::{
     ACCEPT_WAITS, ACCEPTED, CLAIMS, DECISIONS, DELIVERIES, DROPPED, GENERATION, HTTP_REFUSED,
     INSTANCES, LIVE, LOG_LINES_DROPPED, LONGEST_STALL, MEMORY_HELD, MEMORY_REFUSED, PANICS,
@@ -11,10 +10,11 @@ use base::metrics::{
     REMOVED, REMOVED_BYTES, SENT, SHADOWS, STALLS, TASKS, TEE_GIVEN_UP, TLS_FAILURES, UNKNOWN,
     UNRECORDED, UPSTREAM_HELD, UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
 };
+use base::permits::NoMemory;
 use base::tls::failure::TlsFailure;
 use config::Config;
+use gateway::socket::close_message::KINDS;
 use gateway::socket::linger::Delivery;
-use gateway::socket::words::KINDS;
 use policy;
 use upstream::settings::Upstream;
 use wire::proxies::preamble::PreambleError;

@@ -178,7 +178,7 @@ mod tests {
                 max_refusals: 1,
                 max_parked: 0,
                 max_memory: usize::MAX,
-                shares: base::lanes::Shares::default(),
+                shares: base::permits::Shares::default(),
                 tls: None,
                 admin: None,
                 admin_hosts: Vec::new(),

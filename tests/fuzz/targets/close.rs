@@ -1,11 +1,11 @@
-//! Last words made of text and codes from guests, upstreams and clients: the
+//! Close messages made of text and codes from guests, upstreams and clients: the
 //! code is one that its speaker may use, the reason fits a control frame, and
 //! nothing that is for the operator reaches the peer.
 #![no_main]
 
 use base::rejection::Rejection;
 use gateway::socket::cause::Cause;
-use gateway::socket::words::Words;
+use gateway::socket::close_message::CloseMessage;
 use libfuzzer_sys::fuzz_target;
 use policy::bindings::sluice::policy::types;
 use policy::{Decision, convert};
@@ -20,7 +20,7 @@ const LONGEST_REASON: usize = 123;
 /// replacement character of 3.
 const MAX_MESSAGE: usize = 1024;
 const LONGEST_MESSAGE: usize = 3 * MAX_MESSAGE;
-/// Bytes of an error frame around an upstream's own words.
+/// Bytes of an error frame around an upstream's own message.
 const LONGEST_FRAME: usize = 4096;
 /// Stands in what only the operator may read.
 const FOR_THE_OPERATOR: &str = "\u{e000}/var/lib/sluice";
@@ -71,7 +71,7 @@ fn guest(said: &types::Rejection) {
     }
 }
 
-/// Text that the host puts into its own words.
+/// Text that the gateway puts into its own messages.
 fn host(text: &str) {
     let detail = || anyhow::anyhow!(FOR_THE_OPERATOR);
     let public = || text.to_owned();
@@ -115,13 +115,13 @@ fn upstream(code: u16, word: &str, message: &str) {
         retryable: true,
     });
     for cause in [Cause::UpstreamClosed(refused), Cause::UpstreamEnded(close)] {
-        let words = Words::of(&cause);
-        let used = words.close_code();
+        let close_message = CloseMessage::of(&cause);
+        let used = close_message.close_code();
         // What it may say to a client, or that it is not to be had.
         assert!(matches!(used, 1000 | 3000..=4999), "{used}");
         assert!(used == code || used == 4006, "{used}");
-        assert!(words.reason().len() <= LONGEST_REASON);
-        if let Some(frame) = words.error_frame("the session") {
+        assert!(close_message.reason().len() <= LONGEST_REASON);
+        if let Some(frame) = close_message.error_frame("the session") {
             assert!(frame.len() <= LONGEST_FRAME, "{} bytes", frame.len());
         }
     }
@@ -129,10 +129,10 @@ fn upstream(code: u16, word: &str, message: &str) {
 
 /// Checks what the peer is told, and returns the error frame.
 fn told(cause: &Cause, code: u16, message: &str) -> Value {
-    let words = Words::of(cause);
-    assert_eq!(words.close_code(), code);
+    let close_message = CloseMessage::of(cause);
+    assert_eq!(close_message.close_code(), code);
 
-    let reason = words.reason();
+    let reason = close_message.reason();
     assert!(reason.len() <= LONGEST_REASON, "{} bytes", reason.len());
     let rest = message
         .strip_prefix(&reason)
@@ -144,7 +144,7 @@ fn told(cause: &Cause, code: u16, message: &str) -> Value {
         );
     }
 
-    let frame = words
+    let frame = close_message
         .error_frame("the session")
         .expect("a refusal is explained");
     let frame = String::from_utf8(frame).expect("TEXT is UTF-8");

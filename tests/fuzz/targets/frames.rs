@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 use gateway::socket::cause::Cause;
-use gateway::socket::words::Words;
+use gateway::socket::close_message::CloseMessage;
 use libfuzzer_sys::fuzz_target;
 use wire::frame::{FrameReader, Message, ReadError, Violation};
 
@@ -70,9 +70,9 @@ fn told(error: ReadError) -> End {
         ReadError::Violation(Violation::TooBig) => (End::TooBig, 1009),
         ReadError::Violation(Violation::Unfinished) => panic!("the reader has no clock"),
     };
-    let words = Words::of(&Cause::from(error));
-    assert_eq!(words.close_code(), code);
+    let close_message = CloseMessage::of(&Cause::from(error));
+    assert_eq!(close_message.close_code(), code);
     // Violations of RFC 6455 get the Close alone.
-    assert_eq!(words.error_frame("session"), None);
+    assert_eq!(close_message.error_frame("session"), None);
     end
 }

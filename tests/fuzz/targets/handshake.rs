@@ -3,8 +3,8 @@
 #![no_main]
 
 use gateway::socket::cause::Cause;
+use gateway::socket::close_message::CloseMessage;
 use gateway::socket::message::ClientMessage;
-use gateway::socket::words::Words;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use session::facts::source_name;
@@ -24,9 +24,9 @@ fuzz_target!(|text: &str| {
                 !error.0.is_empty() && error.0.len() <= LONGEST_REFUSAL,
                 "{error}"
             );
-            let words = Words::of(&Cause::HandshakeInvalid(error.0));
-            assert_eq!(words.close_code(), 4000);
-            let frame = words
+            let close_message = CloseMessage::of(&Cause::HandshakeInvalid(error.0));
+            assert_eq!(close_message.close_code(), 4000);
+            let frame = close_message
                 .error_frame("session")
                 .expect("a refusal is explained");
             serde_json::from_slice::<Value>(&frame).expect("the error frame is JSON");

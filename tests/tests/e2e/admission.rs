@@ -60,12 +60,12 @@ fn policies_that_are_slow_together_are_refused_in_time_and_named() {
     let message = "admission took too long";
     let frame = connect(&gateway).expect_refusal_saying(4007, "policy_failed", message);
     assert_eq!(frame["retryable"], true);
-    let story = gateway.story(frame["session_id"].as_str().unwrap());
-    let decisions = story["decisions"].as_str().unwrap();
+    let entry = gateway.connection_log(frame["session_id"].as_str().unwrap());
+    let decisions = entry["decisions"].as_str().unwrap();
     assert!(
         decisions.contains("slow=accept in ") && decisions.contains("too=abandoned in "),
-        "{story}"
+        "{entry}"
     );
-    let detail = story["detail"].as_str().unwrap();
-    assert!(detail.contains("policy too was asked"), "{story}");
+    let detail = entry["detail"].as_str().unwrap();
+    assert!(detail.contains("policy too was asked"), "{entry}");
 }

@@ -174,11 +174,11 @@ fn a_backend_has_to_be_who_its_url_says() {
         "upstream_unavailable",
         "the upstream cannot be reached",
     );
-    let story = gateway.output().find("the story", |line| {
+    let entry = gateway.output().find("the log entry", |line| {
         line.contains("connection ended").then(|| line.to_owned())
     });
     assert!(
-        story
+        entry
             .unwrap_or_default()
             .contains("invalid peer certificate")
     );

@@ -1,5 +1,5 @@
-//! What stands between a policy and the rest, from outside: the generation that
-//! its stream was admitted under, the grants that it has, its turns.
+//! Isolation of a policy, tested from outside: the generation that its stream was admitted under,
+//! its grants, and its queue.
 
 use serde_json::{Value, json};
 use sluice_tests::client::{Client, Event, Library};
@@ -160,11 +160,11 @@ fn who_finds_every_turn_taken_is_sent_away_and_the_log_says_so() {
                 assert_eq!(frame["close_code"], 4007, "{frame}");
                 assert_eq!(frame["message"], "policy crowd failed", "{frame}");
                 let session = frame["session_id"].as_str().expect("an id");
-                gateway.story(session).to_string()
+                gateway.connection_log(session).to_string()
             })
             .collect();
-        // Whoever of them came first has the turn.
-        told.sort_by_key(|story| story.contains("exceeded its limit of time"));
+        // The call that came first was not queued.
+        told.sort_by_key(|entry| entry.contains("exceeded its limit of time"));
         let [away, looped] = &*told else {
             panic!("two clients")
         };

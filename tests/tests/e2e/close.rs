@@ -104,13 +104,13 @@ fn a_peer_that_does_not_read_is_let_go() {
     // peer: then writing fails. Without a limit this would never end.
     let message = raw::binary(&[0x55; 128 * 1024]);
     while peer.write(&message).is_ok() {}
-    let line = gateway.output().find("the story of it", |line| {
+    let line = gateway.output().find("its log entry", |line| {
         let event: Value = serde_json::from_str(line).ok()?;
         (event["message"] == "connection ended").then_some(event)
     });
-    let story = line.expect("the gateway runs");
-    assert_eq!(story["cause"], "stalled", "{story}");
-    assert_eq!(story["delivery"], "not-read", "{story}");
+    let entry = line.expect("the gateway runs");
+    assert_eq!(entry["cause"], "stalled", "{entry}");
+    assert_eq!(entry["delivery"], "not-read", "{entry}");
     let not_read = r#"sluice_close_deliveries_total{delivery="not-read"}"#;
     assert_eq!(gateway.metric(not_read), 1.0);
     assert!(gateway.runs());

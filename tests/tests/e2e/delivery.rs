@@ -2,10 +2,9 @@
 //! why, though it has a tiny window, replies that it has not read, and 2 MB
 //! that it goes on sending before it reads again.
 //!
-//! A kernel that is told to close a socket with unread input sends a reset,
-//! which destroys what the client has not read. Only a host that reads on
-//! until the client has had its chance gets its last words through; the last
-//! test here shows that nothing else does.
+//! If a socket is closed with unread input, the kernel sends a reset, which destroys what the
+//! client has not read. Only a host that keeps reading gets its error frame and its Close through.
+//! The last test here shows that nothing else does.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};

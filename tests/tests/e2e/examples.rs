@@ -33,7 +33,7 @@ fn stream(gateway: &Gateway, token: &str) -> Value {
     client.handshake();
     let session = client.expect_ack();
     client.finalize(0, 0);
-    gateway.story(&session)
+    gateway.connection_log(&session)
 }
 
 #[test]
@@ -52,10 +52,10 @@ fn rate_limit_counts_across_connections_and_for_each_user_alone() {
 fn rate_limit_takes_back_what_got_as_far_as_to_stream() {
     let gateway = Gateway::start(&rate_limit("refused"));
     for _ in 0..4 {
-        let story = stream(&gateway, &token::good());
+        let entry = stream(&gateway, &token::good());
         // One word for the decision on the connection, one for having been told.
-        let decisions = story["decisions"].as_str().expect("decisions");
-        assert_eq!(decisions.matches("rate-limit=accept").count(), 2, "{story}");
+        let decisions = entry["decisions"].as_str().expect("decisions");
+        assert_eq!(decisions.matches("rate-limit=accept").count(), 2, "{entry}");
     }
 }
 
@@ -107,9 +107,9 @@ fn a_stream_that_falls_silent_is_ended_with_the_policys_own_words() {
     client.send_audio(&[1; 6400]);
     let frame = client.expect_refusal_saying(4108, "silent", "no audio came for too long");
     assert_eq!(frame["retryable"], true);
-    let story = gateway.story(&session);
-    assert_eq!(story["cause"], "denied");
-    assert!(story["windows"].as_u64() >= Some(3), "{story}");
+    let entry = gateway.connection_log(&session);
+    assert_eq!(entry["cause"], "denied");
+    assert!(entry["windows"].as_u64() >= Some(3), "{entry}");
 }
 
 #[test]

@@ -152,8 +152,8 @@ fn plain_streams_arrive_as_far_as_they_came_and_everybody_is_told_why() {
                 sha256(&clip.pcm[..bytes]),
                 "seed {seed}: it is no prefix"
             );
-            let story = world.gateway.story(&session);
-            let cause = story["cause"].as_str().unwrap_or_default();
+            let entry = world.gateway.connection_log(&session);
+            let cause = entry["cause"].as_str().unwrap_or_default();
             match end {
                 End::Finalized => {
                     assert_eq!((cause, bytes), ("finalized", clip.pcm.len()), "seed {seed}")
@@ -171,7 +171,7 @@ fn plain_streams_arrive_as_far_as_they_came_and_everybody_is_told_why() {
                 End::Gone => {
                     assert!(
                         ["eof", "gone", "upstream_unavailable", "finalized"].contains(&cause),
-                        "seed {seed}: {story}"
+                        "seed {seed}: {entry}"
                     );
                     if at_backend["code"] != 1006 {
                         assert!(

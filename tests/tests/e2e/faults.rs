@@ -43,9 +43,9 @@ with_both_clients! {
                 let frame = client.expect_refusal_saying(4000, "internal_error", "Internal error");
                 assert_eq!(frame["retryable"], true);
                 // It ends with its line, as every connection does.
-                let story = gateway.story(frame["session_id"].as_str().expect("a session"));
-                assert_eq!(story["cause"], "internal_error", "{story}");
-                assert_eq!(story["delivery"], "confirmed", "{story}");
+                let entry = gateway.connection_log(frame["session_id"].as_str().expect("a session"));
+                assert_eq!(entry["cause"], "internal_error", "{entry}");
+                assert_eq!(entry["delivery"], "confirmed", "{entry}");
             }
             counts_two(&gateway, fault);
             neighbour.text("still here");

@@ -156,10 +156,10 @@ fn a_backend_that_stays_away_ends_the_stream_once_its_time_is_over() {
     says(&mut client, "upstream_lost");
     let message = "the upstream was lost, and did not come back";
     client.expect_refusal_saying(4006, "upstream_unavailable", message);
-    let story = gateway.output().find("the story", |line| {
+    let entry = gateway.output().find("the log entry", |line| {
         line.contains("connection ended").then(|| line.to_owned())
     });
-    assert!(story.unwrap_or_default().contains("was away for 700ms"));
+    assert!(entry.unwrap_or_default().contains("was away for 700ms"));
 }
 
 #[test]

@@ -12,7 +12,8 @@ use sluice_tests::hostile::{Expect, Hook, Hostile, all};
 use sluice_tests::{command, token};
 
 const ROUNDS: usize = 3;
-/// Who loops before all others, and how often: more than it takes until its calls are made in the lane of offenders.
+/// The guest that loops before all others, and how often: more than it takes until its calls run at
+/// idle priority.
 const LOOPS: &str = "loop-connect";
 const WARM: usize = 4;
 /// Calls of one decision that are recorded, and bytes of its line.
@@ -74,7 +75,7 @@ fn hostile_guests_harm_nobody_and_their_clients_are_told() {
         assert_eq!(client.event(), Event::Text("heard".to_owned()));
         client.leave();
     }
-    // The lanes of calls that take long, and of those that only do that, have threads from then on.
+    // This starts the worker threads for slow calls and for offenders.
     let loops = guests.iter().find(|guest| guest.name == LOOPS);
     for _ in 0..WARM {
         attack(
@@ -185,15 +186,15 @@ fn attack(gateway: &Gateway, client: &mut Client, guest: &Hostile) {
 /// The log says what the client is not told.
 fn tells(gateway: &Gateway, name: &str, outcome: &str, said: &str) {
     let route = format!("\"route\":\"{name}\"");
-    let story = gateway.output().find(said, |line| {
+    let entry = gateway.output().find(said, |line| {
         let whole = line.contains("connection ended") && line.contains(&route);
         whole.then(|| line.to_owned())
     });
-    let story = story.expect("the gateway runs");
+    let entry = entry.expect("the gateway runs");
     let outcome = format!("{name}={outcome}");
     assert!(
-        story.contains(&outcome) && story.contains(said),
-        "{outcome} and {said} are not in {story}"
+        entry.contains(&outcome) && entry.contains(said),
+        "{outcome} and {said} are not in {entry}"
     );
 }
 

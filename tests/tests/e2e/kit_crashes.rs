@@ -48,11 +48,11 @@ fn tells_the_operator_alone(gateway: &Gateway, name: &str, said: &str) {
     assert!(!frame.to_string().contains("no rule"), "{frame}");
     let session = frame["session_id"].as_str().expect("an id");
     // Not what the guest itself has logged, which knows nothing of the trap that followed.
-    let story = gateway.story(session);
-    let detail = story["detail"].as_str().expect("why it failed");
+    let entry = gateway.connection_log(session);
+    let detail = entry["detail"].as_str().expect("why it failed");
     assert!(
         detail.contains(said) && detail.contains("wasm trap"),
-        "{story}"
+        "{entry}"
     );
 }
 

@@ -14,7 +14,7 @@ use sluice_tests::{command, eventually, token, with_both_clients};
 use tungstenite::protocol::frame::coding::{Control, OpCode};
 
 /// `max_connections` and `max_refusals`, and nothing that costs time to start.
-fn lanes(connections: usize, refusals: usize) -> Config {
+fn limited_to(connections: usize, refusals: usize) -> Config {
     Config::open()
         .set("server", "max_connections", json!(connections))
         .set("server", "max_refusals", json!(refusals))
@@ -62,7 +62,7 @@ fn refused_as_overload(peer: &mut Raw) {
 
 with_both_clients! {
     fn one_connection_too_many_is_told_when_to_come_back(library) {
-        let gateway = Gateway::start(&lanes(1, 8));
+        let gateway = Gateway::start(&limited_to(1, 8));
         let held = stream(&gateway);
         let mut client = Client::idle(library);
         for path in ["/ingest/m2", "/echo", "/nowhere"] {
@@ -81,7 +81,7 @@ with_both_clients! {
 
 #[test]
 fn a_place_is_free_for_whoever_sees_its_close() {
-    let gateway = Gateway::start(&lanes(1, 8));
+    let gateway = Gateway::start(&limited_to(1, 8));
     for _ in 0..50 {
         let mut peer = stream(&gateway);
         peer.write(&raw::text(r#"{"type":"finalize"}"#)).unwrap();
@@ -93,7 +93,7 @@ fn a_place_is_free_for_whoever_sees_its_close() {
 
 #[test]
 fn beyond_the_refusals_connections_wait_and_are_served_in_the_end() {
-    let config = lanes(1, 1).limit("close_timeout", "10min");
+    let config = limited_to(1, 1).limit("close_timeout", "10min");
     let gateway = Gateway::start(&config);
     let held = stream(&gateway);
     let mut lingering = Raw::connect(gateway.address());
@@ -112,8 +112,8 @@ fn beyond_the_refusals_connections_wait_and_are_served_in_the_end() {
         .collect();
     assert_eq!(gateway.metric("sluice_connections_accepted_total"), 2.0);
     close(held, 1000);
-    // One after the other finds a seat: the one that is left, when another
-    // lets go of it.
+    // One after the other gets the one place, when the connection before has
+    // released it.
     for mut peer in waiting {
         assert_eq!(peer.response().status, 101);
         close(peer, 1000);
@@ -133,7 +133,7 @@ fn occupy(gateway: &Gateway, words: &[u8]) -> Vec<Raw> {
 
 #[test]
 fn what_one_address_holds_before_its_upgrade_keeps_nobody_out() {
-    let config = lanes(64, 8).set("server", "header_timeout", json!("10min"));
+    let config = limited_to(64, 8).set("server", "header_timeout", json!("10min"));
     let request = raw::upgrade_request("/echo");
     let (half, rest) = request.split_at(40);
     for words in ["", "G", half] {
@@ -156,7 +156,7 @@ fn what_one_address_holds_before_its_upgrade_keeps_nobody_out() {
 #[test]
 fn tls_handshakes_of_one_address_keep_nobody_out() {
     let authority = Authority::new();
-    let config = lanes(64, 8).set("server", "header_timeout", json!("10min"));
+    let config = limited_to(64, 8).set("server", "header_timeout", json!("10min"));
     let config = authority.secure(config);
     // The beginning of a ClientHello.
     for words in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
@@ -179,7 +179,7 @@ fn tls_handshakes_of_one_address_keep_nobody_out() {
 
 #[test]
 fn unfinished_messages_of_one_address_take_nobody_elses_memory() {
-    let config = lanes(1000, 8)
+    let config = limited_to(1000, 8)
         .set("server", "max_memory", json!("4MiB"))
         .limit("handshake_timeout", "10min")
         .limit("message_timeout", "10min")
@@ -240,7 +240,7 @@ fn limited(config: &Config, limit: &str) -> Gateway {
 
 #[test]
 fn a_soft_limit_of_descriptors_is_raised_and_bounds_nothing() {
-    let gateway = limited(&lanes(8000, 0), "ulimit -Sn 200");
+    let gateway = limited(&limited_to(8000, 0), "ulimit -Sn 200");
     let held: Vec<_> = (0..250).map(|_| stream(&gateway)).collect();
     assert_eq!(gateway.metric("sluice_connections_live"), held.len() as f64);
 }
@@ -248,11 +248,11 @@ fn a_soft_limit_of_descriptors_is_raised_and_bounds_nothing() {
 #[test]
 fn scarce_descriptors_bound_the_connections_and_not_the_life_of_the_gateway() {
     const DESCRIPTORS: usize = 200;
-    // What is left beside 64 for other things and 32 refusals, for two each. An eighth of these is for
-    // clients that have few.
+    // What is left beside 64 for other things and 32 refusals, for two each. An eighth of these is
+    // for clients that have few.
     const ALL: usize = (DESCRIPTORS - 64 - 32) / 2;
     const PLACES: usize = ALL - ALL / 8;
-    let mut gateway = limited(&lanes(8000, 32), &format!("ulimit -n {DESCRIPTORS}"));
+    let mut gateway = limited(&limited_to(8000, 32), &format!("ulimit -n {DESCRIPTORS}"));
     let held: Vec<_> = (0..PLACES).map(|_| stream(&gateway)).collect();
     let mut refused: Vec<_> = (0..32)
         .map(|_| {

@@ -62,7 +62,7 @@ with_both_clients! {
         }
     }
 
-    fn one_line_at_the_end_tells_the_whole_story(library) {
+    fn one_line_at_the_end_says_all_about_a_connection(library) {
         let gateway = Gateway::start(&Config::ingest());
         let clip = speech::clip();
         let mut client = Client::connect(library, &gateway, &meeting("m1", "mic", &token::good()));
@@ -70,11 +70,11 @@ with_both_clients! {
         let session = client.expect_ack();
         client.stream(&clip, 3200);
         client.finalize(clip.pcm.len(), clip.pcm.len() / 32);
-        let story = gateway.story(&session);
-        assert_eq!(story["close_code"], 1000, "{story}");
-        assert_eq!(story["bytes_up"], clip.pcm.len(), "{story}");
-        assert_eq!(story["closed_by"], "client", "{story}");
-        let text = story.to_string();
+        let entry = gateway.connection_log(&session);
+        assert_eq!(entry["close_code"], 1000, "{entry}");
+        assert_eq!(entry["bytes_up"], clip.pcm.len(), "{entry}");
+        assert_eq!(entry["closed_by"], "client", "{entry}");
+        let text = entry.to_string();
         for part in ["connect=", "handshake=", "stream=", "auth=accept", "duplicate=accept", "sample-rate=accept"] {
             assert!(text.contains(part), "{part} in {text}");
         }
@@ -83,14 +83,14 @@ with_both_clients! {
         }
     }
 
-    fn the_story_of_a_refusal_names_the_policy(library) {
+    fn the_log_entry_of_a_refusal_names_the_policy(library) {
         let gateway = Gateway::start(&Config::ingest());
         let mut client = Client::connect(library, &gateway, &meeting("m1", "mic", "nonsense"));
         let frame = client.expect_refusal(4001, "auth_failed");
-        let story = gateway.story(frame["session_id"].as_str().unwrap());
-        assert_eq!(story["close_code"], 4001, "{story}");
-        assert_eq!(story["closed_by"], "gateway", "{story}");
-        assert!(story["decisions"].as_str().unwrap().contains("auth=reject(auth_failed)"), "{story}");
+        let entry = gateway.connection_log(frame["session_id"].as_str().unwrap());
+        assert_eq!(entry["close_code"], 4001, "{entry}");
+        assert_eq!(entry["closed_by"], "gateway", "{entry}");
+        assert!(entry["decisions"].as_str().unwrap().contains("auth=reject(auth_failed)"), "{entry}");
     }
 }
 
@@ -168,8 +168,8 @@ fn every_line_of_a_connection_says_whose_it_is() {
     let broken = r#""policy":"broken""#;
     let watched = r#""policy":"watched""#;
     let recording = "cannot remove an empty recording";
-    let story = "connection ended";
-    assert_all_lines_are_about_a_connection("sluice=trace", &[broken, watched, recording, story]);
+    let entry = "connection ended";
+    assert_all_lines_are_about_a_connection("sluice=trace", &[broken, watched, recording, entry]);
     // Whoever asks for little gets whole lines too.
     let few = "sluice=warn,sluice::serve=info";
     assert_all_lines_are_about_a_connection(few, &[broken, watched, recording]);
@@ -273,15 +273,15 @@ fn on_a_terminal_the_lines_are_for_people() {
     client.handshake();
     let session = client.expect_ack();
     client.finalize(0, 0);
-    let story = shown.find("the story", |line| {
+    let entry = shown.find("the log entry", |line| {
         line.contains("connection ended").then(|| line.to_owned())
     });
     drop(terminal.stdin.take());
     let status = eventually("the end of the gateway", || terminal.try_wait().unwrap());
     assert!(status.success(), "{}", shown.text());
-    let story = story.expect("the gateway runs");
-    assert!(story.contains("\u{1b}["), "it is coloured: {story}");
-    let story = plain(&story);
+    let entry = entry.expect("the gateway runs");
+    assert!(entry.contains("\u{1b}["), "it is coloured: {entry}");
+    let entry = plain(&entry);
     for part in [
         " INFO ",
         &format!("session_id=\"{session}\""),
@@ -290,11 +290,11 @@ fn on_a_terminal_the_lines_are_for_people() {
         "close_code=1000",
         "decisions=auth=accept in ",
     ] {
-        assert!(story.contains(part), "{part} in {story}");
+        assert!(entry.contains(part), "{part} in {entry}");
     }
     assert!(
-        !story.starts_with('{') && !story.contains("sluice::"),
-        "{story}"
+        !entry.starts_with('{') && !entry.contains("sluice::"),
+        "{entry}"
     );
     for line in shown.lines() {
         // What a client calls its meeting does not colour the terminal.

@@ -25,10 +25,10 @@ fn refused(config: &Config, orders: &str, message: &str) -> String {
     let (close_code, code) = UNAVAILABLE;
     let frame = client.expect_refusal_saying(close_code, code, message);
     assert_eq!(frame["retryable"], true);
-    let story = gateway.output().find("the story", |line| {
+    let entry = gateway.output().find("the log entry", |line| {
         line.contains("connection ended").then(|| line.to_owned())
     });
-    story.expect("a story")
+    entry.expect("a log entry")
 }
 
 /// A server that answers every connection with these bytes, and stays.
@@ -52,9 +52,9 @@ fn a_backend_that_is_not_there_refuses_the_stream() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = nobody.local_addr().unwrap();
     drop(nobody);
-    let story = refused(&relaying(address), "", "the upstream cannot be reached");
-    assert!(story.contains("refused"), "{story}");
-    assert!(story.contains(&address.to_string()), "{story}");
+    let entry = refused(&relaying(address), "", "the upstream cannot be reached");
+    assert!(entry.contains("refused"), "{entry}");
+    assert!(entry.contains(&address.to_string()), "{entry}");
 }
 
 #[test]
@@ -63,8 +63,8 @@ fn a_backend_that_answers_with_http_refuses_the_stream() {
     let message = "the upstream does not take streams";
     for status in ["403", "500"] {
         let orders = format!("status:{status}");
-        let story = refused(&relaying(backend.address()), &orders, message);
-        assert!(story.contains(&format!("HTTP {status}")), "{story}");
+        let entry = refused(&relaying(backend.address()), &orders, message);
+        assert!(entry.contains(&format!("HTTP {status}")), "{entry}");
     }
 }
 
@@ -80,8 +80,8 @@ fn a_backend_that_answers_with_garbage_refuses_the_stream() {
             "wrong Sec-WebSocket-Accept",
         ),
     ] {
-        let story = refused(&relaying(answering(answer)), "", message);
-        assert!(story.contains(why), "{story}");
+        let entry = refused(&relaying(answering(answer)), "", message);
+        assert!(entry.contains(why), "{entry}");
     }
 }
 

@@ -104,9 +104,9 @@ fn a_swap_under_500_live_streams_loses_no_frame_and_drops_no_socket() {
         let close = stream.frame().expect("a Close");
         assert_eq!(close.close().map(|(code, _)| code), Some(1000));
     }
-    assert_eq!(gateway.story(&sessions[0])["generation"], 1);
+    assert_eq!(gateway.connection_log(&sessions[0])["generation"], 1);
     let session = refused["session_id"].as_str().unwrap();
-    assert_eq!(gateway.story(session)["generation"], 2);
+    assert_eq!(gateway.connection_log(session)["generation"], 2);
     assert_eq!(metric(&gateway, "sluice_generation"), "5");
     assert_eq!(metric(&gateway, "sluice_connections_dropped_total"), "0");
 }
@@ -134,7 +134,7 @@ fn reloads_leave_no_memory_behind() {
         let answer = newcomer(&gateway, 1);
         assert_eq!(answer["ok"], true, "{answer}");
         // No connection keeps the generation that it began in.
-        gateway.story(answer["session_id"].as_str().expect("a session"));
+        gateway.connection_log(answer["session_id"].as_str().expect("a session"));
         gateway.memory()
     };
     // What a first time costs is not counted.

@@ -83,7 +83,7 @@ fn stream(gateway: &Gateway, token: &str, file: &Path) {
         lines.any(seen).then_some(())
     });
     client.finalize(6400, 200);
-    gateway.story(&session);
+    gateway.connection_log(&session);
 }
 
 /// Lets clients come that are let in, and others that every policy refuses.

@@ -77,8 +77,8 @@ fn a_canary_decides_in_the_place_and_under_the_name_of_the_other() {
     client.finalize(0, 0);
     let mut stranger = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", "none"));
     stranger.expect_refusal(4001, "auth_failed");
-    let story = gateway.story(&session).to_string();
-    assert!(story.contains("auth-next=accept"), "{story}");
+    let entry = gateway.connection_log(&session).to_string();
+    assert!(entry.contains("auth-next=accept"), "{entry}");
     eventually("the count of a shadow", || {
         shadowed(&gateway, "auth", "agree").then_some(())
     });

@@ -110,7 +110,7 @@ fn an_app_that_closes_before_it_accepts_refuses_the_stream() {
     gateway
         .output()
         .find("the status in the log", told)
-        .expect("a story");
+        .expect("a log entry");
 }
 
 #[test]

@@ -11,9 +11,9 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::{say, send};
 use crate::audio::Audio;
-use crate::course::Tally;
 use crate::outcome::Pace;
 use crate::progress::Progress;
+use crate::upload::Tally;
 
 /// Sealing a long recording on a slow disk takes a while.
 const FINALIZED_TIMEOUT: Duration = Duration::from_mins(1);
@@ -56,7 +56,7 @@ impl Clock {
         if let Self::RealTime(started) = self {
             sleep_until(*started + after).await;
         }
-        // Gives the listening half its turn between two chunks.
+        // Lets the receiving half run between two chunks.
         tokio::task::yield_now().await;
     }
 }

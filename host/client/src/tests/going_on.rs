@@ -1,6 +1,6 @@
 use super::*;
-use crate::course::{Course, Next};
 use crate::peer::{Receipts, Welcome};
+use crate::upload::{Next, Upload};
 
 const ASKING: Manner = Manner {
     features: Features::Asked,
@@ -16,13 +16,13 @@ fn welcome(receipts: Receipts, token: Option<&str>, from_bytes: Option<u64>) -> 
     }
 }
 
-/// A course that was taken with these, and of which this much was sent.
-fn taken(receipts: Receipts, token: Option<&str>, sent: u64) -> Course {
-    let mut course = Course::new(Recording::new(SAMPLES).audio(), ASKING);
-    let welcomed = course.welcomed(welcome(receipts, token, None), &mut Progress::Silent);
+/// Upload that the gateway has taken with these, and of which this much was sent.
+fn taken(receipts: Receipts, token: Option<&str>, sent: u64) -> Upload {
+    let mut upload = Upload::new(Recording::new(SAMPLES).audio(), ASKING);
+    let welcomed = upload.welcomed(welcome(receipts, token, None), &mut Progress::Silent);
     assert!(welcomed.is_ok());
-    course.tally.sent(sent);
-    course
+    upload.tally.sent(sent);
+    upload
 }
 
 fn lost() -> Outcome {
@@ -39,16 +39,16 @@ fn refused(code: u16, error: Option<&str>) -> Outcome {
     })
 }
 
-fn goes_on(course: &mut Course, outcome: Outcome) -> bool {
-    matches!(course.after(outcome), Next::Again(_))
+fn goes_on(upload: &mut Upload, outcome: Outcome) -> bool {
+    matches!(upload.after(outcome), Next::Again(_))
 }
 
 #[test]
 fn a_gateway_has_no_more_than_it_was_sent_and_takes_nothing_back() {
-    let course = taken(Receipts::Given, None, 1000);
+    let upload = taken(Receipts::Given, None, 1000);
     for (said, safe) in [(600, 600), (500, 600), (u64::MAX, 1000)] {
-        course.tally.kept(said);
-        assert_eq!(course.tally.acked(), safe);
+        upload.tally.kept(said);
+        assert_eq!(upload.tally.acked(), safe);
     }
 }
 
@@ -77,34 +77,34 @@ fn a_refusal_is_tried_again_where_the_gateway_says_so() {
         // Nothing is to be resumed here.
         (4011, Some(not), false),
     ] {
-        let mut course = Course::new(Recording::new(SAMPLES).audio(), ASKING);
-        let goes = goes_on(&mut course, refused(code, error));
+        let mut upload = Upload::new(Recording::new(SAMPLES).audio(), ASKING);
+        let goes = goes_on(&mut upload, refused(code, error));
         assert_eq!(goes, again, "{code} {error:?}");
     }
 }
 
 #[test]
 fn a_stream_that_cannot_be_resumed_begins_anew_with_the_first_sample_that_is_not_safe() {
-    let mut course = taken(Receipts::Given, Some("t"), 3200);
-    course.tally.kept(1601);
-    assert!(goes_on(&mut course, refused(4011, None)));
-    assert!(course.token().is_none());
+    let mut upload = taken(Receipts::Given, Some("t"), 3200);
+    upload.tally.kept(1601);
+    assert!(goes_on(&mut upload, refused(4011, None)));
+    assert!(upload.token().is_none());
     let again = welcome(Receipts::Given, Some("u"), None);
-    assert!(course.welcomed(again, &mut Progress::Silent).is_ok());
-    assert_eq!(course.audio.position(), 1600);
+    assert!(upload.welcomed(again, &mut Progress::Silent).is_ok());
+    assert_eq!(upload.audio.position(), 1600);
     // What it says now counts from there, and of what it was sent since.
-    course.tally.kept(1000);
-    assert_eq!(course.tally.acked(), 1601);
-    course.tally.sent(3200);
-    course.tally.kept(1000);
-    assert_eq!(course.tally.acked(), 2600);
+    upload.tally.kept(1000);
+    assert_eq!(upload.tally.acked(), 1601);
+    upload.tally.sent(3200);
+    upload.tally.kept(1000);
+    assert_eq!(upload.tally.acked(), 2600);
 }
 
 #[test]
 fn a_stream_of_which_all_is_safe_has_nothing_to_begin_anew_with() {
-    let mut course = taken(Receipts::Given, Some("t"), 4000);
-    course.tally.kept(4000);
-    let Next::Stop(outcome) = course.after(refused(4011, None)) else {
+    let mut upload = taken(Receipts::Given, Some("t"), 4000);
+    upload.tally.kept(4000);
+    let Next::Stop(outcome) = upload.after(refused(4011, None)) else {
         panic!("it begins anew")
     };
     assert_eq!(outcome.exit_code(), 0);
@@ -117,8 +117,8 @@ fn a_stream_of_which_all_is_safe_has_nothing_to_begin_anew_with() {
 
 #[test]
 fn a_gateway_that_wants_what_is_not_there_is_told_apart() {
-    let mut course = taken(Receipts::Given, Some("t"), 100);
+    let mut upload = taken(Receipts::Given, Some("t"), 100);
     let wants = welcome(Receipts::Given, Some("u"), Some(4001));
-    let outcome = course.welcomed(wants, &mut Progress::Silent).unwrap_err();
+    let outcome = upload.welcomed(wants, &mut Progress::Silent).unwrap_err();
     assert!(outcome.to_string().contains("past the end"), "{outcome}");
 }

@@ -158,8 +158,8 @@ async fn real_time_sends_a_chunk_each_tenth_of_a_second() {
         pace: Pace::RealTime,
         ..PLAIN
     };
-    let mut course = course::Course::new(recording.audio(), manner);
-    let outcome = conversation::run(sink, stream, &mut course, &mut Progress::Silent).await;
+    let mut upload = upload::Upload::new(recording.audio(), manner);
+    let outcome = conversation::run(sink, stream, &mut upload, &mut Progress::Silent).await;
     assert_eq!(outcome.exit_code(), 4, "{outcome}");
     assert!(
         outcome.to_string().contains("did not confirm within 60 s"),

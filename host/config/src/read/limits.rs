@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::Reader;
 use super::quantity::Zero;
 use super::section::Section;
-use base::lanes::Shares;
 use base::limits::{Limits, Metering, TokenExpiry};
+use base::permits::Shares;
 
 const TOKEN_EXPIRY: [(&str, TokenExpiry); 2] = [
     ("close", TokenExpiry::Close),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::rooms::Client;
-use base::lanes::network;
+use base::permits::network;
 use session::facts::{Credentials, Facts};
 use session::handshake::Handshake;
 

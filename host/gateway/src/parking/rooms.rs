@@ -1,22 +1,22 @@
-//! Rooms for streams without a client: so many in all, and of one client.
+//! Limits on the number of parked streams: in total, and for one client.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use base::lanes::{Share, Tally};
+use base::permits::{Share, Tally};
 
-/// Whose stream it is, where that is counted.
+/// Client that a parked stream is counted for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Client {
-    /// A user, by all that is known of him.
+    /// User, by all attributes that identify it.
     User(Vec<(String, String)>),
-    /// An address, where nothing is.
+    /// Address, if the user is unknown.
     Address(IpAddr),
 }
 
-/// Rooms that are left.
+/// Counter of the rooms that are free.
 #[derive(Debug)]
 pub(super) struct Rooms {
     all: Arc<Semaphore>,
@@ -24,7 +24,7 @@ pub(super) struct Rooms {
     per_client: usize,
 }
 
-/// A room, until this is dropped.
+/// Room for one stream, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Room {
     _one: OwnedSemaphorePermit,
@@ -40,7 +40,7 @@ impl Rooms {
         }
     }
 
-    /// A room for a client that has not had its share; `None` where there is none.
+    /// Room for a stream of this client; `None` if all rooms or the client's share are in use.
     pub(super) fn take(&self, client: &Client) -> Option<Room> {
         let share = self.clients.take(client.clone(), self.per_client)?;
         let one = Arc::clone(&self.all).try_acquire_owned().ok()?;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use crate::parking::pace::Pace;
-use base::lanes::{Charge, NoMemory};
+use base::permits::{Charge, NoMemory};
 use upstream::{Downward, Link, Lost};
 use wire::frame::PeerClose;
 

@@ -11,8 +11,8 @@ use futures_util::poll;
 
 use super::*;
 use crate::parking::pace::{Pace, StreamLimit};
-use base::lanes::{Holder, Memory};
 use base::limits::Limits;
+use base::permits::{Holder, Memory};
 use session::handshake::Handshake;
 use session::registry::Registry;
 use session::testing::start;
@@ -89,11 +89,11 @@ impl Scene {
         }
     }
 
-    /// A session that holds a claim, and its stream at a berth.
-    fn stream(&self, says: Vec<Result<Downward, Lost>>) -> (Moored, Stream, SessionGuard) {
+    /// A session that holds a claim, and its stream with a slot.
+    fn stream(&self, says: Vec<Result<Downward, Lost>>) -> (Attachment, Stream, SessionGuard) {
         let guard = start(&self.registry, "first");
         self.registry.claim(guard.session(), "k").unwrap();
-        let moored = self.parking.moor(guard.session(), owner(&guard));
+        let attachment = self.parking.attach(guard.session(), owner(&guard));
         let link = Box::new(Script {
             events: says.into(),
             heard: Arc::clone(&self.heard),
@@ -101,7 +101,7 @@ impl Scene {
         });
         let pace = Pace::begin(&Limits::default(), None);
         let charge = self.memory.charge(Holder::Address([192, 0, 2, 1].into()));
-        (moored, Stream::begin(link, pace, charge), guard)
+        (attachment, Stream::begin(link, pace, charge), guard)
     }
 
     fn returning(&self, token: &str) -> Returning {
@@ -113,31 +113,35 @@ impl Scene {
         owner(&start(&self.registry, "again"))
     }
 
-    fn out(&self, waiting: Waiting, max_said: usize) -> impl Future<Output = ()> + use<> {
+    fn out(
+        &self,
+        parked_stream: ParkedStream,
+        max_said: usize,
+    ) -> impl Future<Output = ()> + use<> {
         let ending = Ending::Cut(PeerClose {
             code: 1001,
             reason: "eof".to_owned(),
         });
-        let patience = Patience {
+        let park_limits = ParkLimits {
             grace: GRACE,
             max_said,
             ending,
             sealing: GRACE,
         };
-        waiting.out(patience, self.shutdown.clone())
+        parked_stream.run(park_limits, self.shutdown.clone())
     }
 
     /// Parks the stream, in a task of its own.
-    async fn park(&self, moored: Moored, stream: Stream, guard: SessionGuard) {
-        let waiting = moored.park(stream, guard).ok().expect("there is room");
-        tokio::spawn(self.out(waiting, 100));
+    async fn park(&self, attachment: Attachment, stream: Stream, guard: SessionGuard) {
+        let parked_stream = attachment.park(stream, guard).ok().expect("there is room");
+        tokio::spawn(self.out(parked_stream, 100));
         tokio::task::yield_now().await;
     }
 }
 
-fn stream(taken: Option<Taken>) -> (Stream, Moored) {
+fn stream(taken: Option<Taken>) -> (Stream, Attachment) {
     match taken {
-        Some(Taken::Stream(stream, moored)) => (stream, moored),
+        Some(Taken::Stream(stream, attachment)) => (stream, attachment),
         Some(Taken::Complete(bytes)) => panic!("complete with {bytes} bytes"),
         None => panic!("not to be had"),
     }
@@ -147,12 +151,12 @@ fn stream(taken: Option<Taken>) -> (Stream, Moored) {
 async fn what_the_upstream_says_meanwhile_is_kept_in_order_and_within_a_bound() {
     let scene = Scene::with_room(1);
     let says = (0..50).map(|n| Ok(text(&format!("message {n:02}"))));
-    let (moored, parked, guard) = scene.stream(says.collect());
-    let token = moored.token().to_owned();
-    scene.park(moored, parked, guard).await;
+    let (attachment, parked, guard) = scene.stream(says.collect());
+    let token = attachment.token().to_owned();
+    scene.park(attachment, parked, guard).await;
     // Ten bytes each: then the upstream is held back.
     assert_eq!(scene.heard.load(Ordering::Relaxed), 10);
-    let (mut taken, _moored) = stream(scene.returning(&token).take(&scene.client()).await);
+    let (mut taken, _attachment) = stream(scene.returning(&token).take(&scene.client()).await);
     for n in 0..10 {
         assert_eq!(taken.said.pop(), Some(text(&format!("message {n:02}"))));
     }
@@ -166,7 +170,7 @@ async fn what_the_upstream_says_meanwhile_is_kept_in_order_and_within_a_bound() 
 async fn how_long_and_how_fast_a_stream_may_be_does_not_begin_again() {
     const SECOND: usize = 32_000;
     let scene = Scene::with_room(1);
-    let (moored, mut parked, guard) = scene.stream(vec![]);
+    let (attachment, mut parked, guard) = scene.stream(vec![]);
     let limits = Limits {
         max_duration: Some(Duration::from_secs(60)),
         max_ahead: Some(Duration::from_secs(10)),
@@ -175,10 +179,10 @@ async fn how_long_and_how_fast_a_stream_may_be_does_not_begin_again() {
     parked.pace = Box::new(Pace::begin(&limits, Some(&handshake())));
     let began = tokio::time::Instant::now();
     parked.pace.takes(10 * SECOND).unwrap();
-    let token = moored.token().to_owned();
-    scene.park(moored, parked, guard).await;
+    let token = attachment.token().to_owned();
+    scene.park(attachment, parked, guard).await;
     tokio::time::advance(Duration::from_secs(20)).await;
-    let (mut taken, _moored) = stream(scene.returning(&token).take(&scene.client()).await);
+    let (mut taken, _attachment) = stream(scene.returning(&token).take(&scene.client()).await);
     assert_eq!(taken.pace.ends_at(), Some(began + Duration::from_secs(60)));
     // As much as it might have brought, had it never been away.
     taken.pace.takes(20 * SECOND).unwrap();
@@ -190,10 +194,10 @@ async fn how_long_and_how_fast_a_stream_may_be_does_not_begin_again() {
 async fn of_several_receipts_the_last_is_kept() {
     let scene = Scene::with_room(1);
     let says = [Downward::Kept(1), text("a"), Downward::Kept(2)];
-    let (moored, parked, guard) = scene.stream(says.map(Ok).into());
-    let token = moored.token().to_owned();
-    scene.park(moored, parked, guard).await;
-    let (mut taken, _moored) = stream(scene.returning(&token).take(&scene.client()).await);
+    let (attachment, parked, guard) = scene.stream(says.map(Ok).into());
+    let token = attachment.token().to_owned();
+    scene.park(attachment, parked, guard).await;
+    let (mut taken, _attachment) = stream(scene.returning(&token).take(&scene.client()).await);
     assert_eq!(taken.said.pop(), Some(text("a")));
     assert_eq!(taken.said.pop(), Some(Downward::Kept(2)));
     assert_eq!(taken.said.pop(), None);
@@ -208,12 +212,12 @@ async fn a_stream_that_its_upstream_ends_waits_for_nobody() {
     let lost = Lost::new("lost", std::io::Error::other("lost"));
     for end in [Ok(Downward::Close(close)), Err(lost)] {
         let scene = Scene::with_room(1);
-        let (moored, parked, guard) = scene.stream(vec![Ok(text("a")), end]);
-        let token = moored.token().to_owned();
-        let waiting = moored.park(parked, guard).ok().expect("there is room");
+        let (attachment, parked, guard) = scene.stream(vec![Ok(text("a")), end]);
+        let token = attachment.token().to_owned();
+        let parked_stream = attachment.park(parked, guard).ok().expect("there is room");
         let returning = scene.returning(&token);
         // At once: the clock does not run.
-        assert!(poll!(pin!(scene.out(waiting, 100))).is_ready());
+        assert!(poll!(pin!(scene.out(parked_stream, 100))).is_ready());
         assert!(scene.parking.find(&token).is_none());
         assert!(returning.take(&scene.client()).await.is_none());
         assert!(scene.registry.is_empty());
@@ -223,60 +227,60 @@ async fn a_stream_that_its_upstream_ends_waits_for_nobody() {
 #[tokio::test(start_paused = true)]
 async fn the_token_that_a_client_came_with_is_good_until_it_shows_that_it_knows_the_next() {
     let scene = Scene::with_room(1);
-    let (moored, parked, guard) = scene.stream(vec![]);
-    let first = moored.token().to_owned();
-    scene.park(moored, parked, guard).await;
-    let (parked, moored) = stream(scene.returning(&first).take(&scene.client()).await);
-    let lost = moored.token().to_owned();
+    let (attachment, parked, guard) = scene.stream(vec![]);
+    let first = attachment.token().to_owned();
+    scene.park(attachment, parked, guard).await;
+    let (parked, attachment) = stream(scene.returning(&first).take(&scene.client()).await);
+    let lost = attachment.token().to_owned();
     // The ack was lost with its connection.
     scene
-        .park(moored, parked, start(&scene.registry, "second"))
+        .park(attachment, parked, start(&scene.registry, "second"))
         .await;
-    let (_stream, moored) = stream(scene.returning(&first).take(&scene.client()).await);
+    let (_stream, attachment) = stream(scene.returning(&first).take(&scene.client()).await);
     // Of the tokens that nobody may have seen, one is enough.
     assert!(scene.parking.find(&lost).is_none());
     assert!(scene.parking.find(&first).is_some());
-    moored.token_is_known();
+    attachment.token_is_known();
     assert!(scene.parking.find(&first).is_none());
-    assert!(scene.parking.find(moored.token()).is_some());
+    assert!(scene.parking.find(attachment.token()).is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn of_two_connections_that_came_back_the_later_one_has_the_stream() {
     let scene = Scene::with_room(1);
-    let (moored, parked, guard) = scene.stream(vec![]);
-    let token = moored.token().to_owned();
-    scene.park(moored, parked, guard).await;
+    let (attachment, parked, guard) = scene.stream(vec![]);
+    let token = attachment.token().to_owned();
+    scene.park(attachment, parked, guard).await;
     let (earlier, later) = (scene.returning(&token), scene.returning(&token));
     let client = scene.client();
-    let (parked, moored) = stream(earlier.take(&client).await);
+    let (parked, attachment) = stream(earlier.take(&client).await);
     // It was the first to say who it is.
     let mut taking = pin!(later.take(&client));
     assert!(poll!(taking.as_mut()).is_pending());
-    assert!(poll!(pin!(moored.wanted())).is_ready());
+    assert!(poll!(pin!(attachment.wanted())).is_ready());
     scene
-        .park(moored, parked, start(&scene.registry, "second"))
+        .park(attachment, parked, start(&scene.registry, "second"))
         .await;
-    let (_stream, moored) = stream(taking.await);
+    let (_stream, attachment) = stream(taking.await);
     // A connection that its client gave up gets nothing out of its hands.
     let taken = tokio::time::timeout(GRACE, earlier.take(&client)).await;
     assert!(taken.expect("it need not wait").is_none());
-    assert!(poll!(pin!(moored.wanted())).is_pending());
+    assert!(poll!(pin!(attachment.wanted())).is_pending());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_handed_over_at_once_needs_no_room() {
     let scene = Scene::with_room(0);
-    let (moored, parked, guard) = scene.stream(vec![]);
-    let returning = scene.returning(moored.token());
+    let (attachment, parked, guard) = scene.stream(vec![]);
+    let returning = scene.returning(attachment.token());
     let client = scene.client();
     let mut taking = pin!(returning.take(&client));
     assert!(poll!(taking.as_mut()).is_pending());
-    scene.park(moored, parked, guard).await;
-    let (parked, moored) = stream(taking.await);
+    scene.park(attachment, parked, guard).await;
+    let (parked, attachment) = stream(taking.await);
     // Where nobody waits, it does.
     assert!(
-        moored
+        attachment
             .park(parked, start(&scene.registry, "second"))
             .is_err()
     );
@@ -285,13 +289,13 @@ async fn a_stream_that_is_handed_over_at_once_needs_no_room() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_without_room_ends_when_the_one_that_came_for_it_goes() {
     let scene = Scene::with_room(0);
-    let (moored, parked, guard) = scene.stream(vec![]);
-    let returning = scene.returning(moored.token());
+    let (attachment, parked, guard) = scene.stream(vec![]);
+    let returning = scene.returning(attachment.token());
     let client = scene.client();
     let mut taking = Box::pin(returning.take(&client));
     assert!(poll!(&mut taking).is_pending());
-    let waiting = moored.park(parked, guard).ok().expect("it is wanted");
-    let mut out = pin!(scene.out(waiting, 100));
+    let parked_stream = attachment.park(parked, guard).ok().expect("it is wanted");
+    let mut out = pin!(scene.out(parked_stream, 100));
     assert!(poll!(out.as_mut()).is_pending());
     drop(taking);
     // At once: the clock does not run.
@@ -302,10 +306,10 @@ async fn a_stream_without_room_ends_when_the_one_that_came_for_it_goes() {
 #[tokio::test(start_paused = true)]
 async fn a_complete_stream_is_remembered_for_its_owner_and_for_the_grace() {
     let scene = Scene::with_room(1);
-    let (moored, _stream, guard) = scene.stream(vec![]);
-    let token = moored.token().to_owned();
+    let (attachment, _stream, guard) = scene.stream(vec![]);
+    let token = attachment.token().to_owned();
     drop(guard);
-    let remembered = moored.complete(7).expect("there is room");
+    let remembered = attachment.complete(7).expect("there is room");
     // It holds nothing but its place.
     assert!(scene.registry.is_empty());
     let (other, _, _) = scene.stream(vec![]);
@@ -335,9 +339,9 @@ async fn what_a_parked_stream_holds_is_charged_until_it_is_over_and_bounded() {
         scene.held = 300 * KIB;
         let mut beside = scene.memory.charge(Holder::Address([192, 0, 2, 2].into()));
         beside.hold(others).expect("there is room");
-        let (moored, stream, guard) = scene.stream(vec![Ok(text(&"x".repeat(100 * KIB)))]);
-        let token = moored.token().to_owned();
-        scene.park(moored, stream, guard).await;
+        let (attachment, stream, guard) = scene.stream(vec![Ok(text(&"x".repeat(100 * KIB)))]);
+        let token = attachment.token().to_owned();
+        scene.park(attachment, stream, guard).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(scene.parking.find(&token).is_some(), fits);
         let own = if fits { 400 * KIB } else { 0 };

@@ -19,8 +19,8 @@ use super::{Defects, Gateway, Generation, Policies, Route, Routes};
 use crate::parking::Parking;
 use crate::server;
 use crate::socket::accept::Arrival;
-use base::lanes::Lanes;
 use base::limits::{Limits, Metering};
+use base::permits::Permits;
 use base::shutdown::Shutdown;
 use policy::Chain;
 use session::handshake::HandshakeMode;
@@ -75,7 +75,7 @@ pub fn gateway(routes: Routes, default_limits: Limits) -> Arc<Gateway> {
     Arc::new(Gateway {
         generation: generation(1, routes).into(),
         default_limits: Arc::new(default_limits),
-        lanes: Lanes::new(10, 0),
+        permits: Permits::new(10, 0),
         proxies: Proxies::default(),
         registry: Registry::default(),
         parking: Parking::new(0, 0),
@@ -90,12 +90,12 @@ pub async fn connect<I>(gateway: &Arc<Gateway>, io: I)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let seat = gateway.lanes.seat(gateway.lanes.socket().await);
+    let permit = gateway.permits.grant(gateway.permits.socket().await);
     let arrival = Arrival {
         remote: ([127, 0, 0, 1], 9).into(),
         security: Security::Plain,
     };
     let deadline = Instant::now() + std::time::Duration::from_secs(5);
-    let http = server::speak_http(io, arrival, seat, Arc::clone(gateway), deadline);
+    let http = server::speak_http(io, arrival, permit, Arc::clone(gateway), deadline);
     gateway.tasks.spawn(http);
 }

@@ -12,12 +12,12 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::cause::Cause;
 use super::connection::{Budget, Connection};
-use super::story::Story;
+use super::connection_log::ConnectionLog;
 use super::wire::{Transport, Wire};
 use crate::parking::Returning;
 use crate::routes::{Gateway, Route};
-use base::lanes::{Holder, Seat, network};
 use base::metrics::Live;
+use base::permits::{ConnectionPermit, Holder, network};
 use session::facts::{Facts, Headers};
 use session::handshake::HandshakeMode;
 use session::origin::Security;
@@ -60,7 +60,7 @@ pub struct Accepted {
 pub fn begin(
     head: &Head<'_>,
     arrival: Arrival,
-    seat: &Seat,
+    permit: &ConnectionPermit,
     gateway: &Arc<Gateway>,
 ) -> Result<Accepting, Answer> {
     let upgrade = request::check(head)?;
@@ -81,7 +81,7 @@ pub fn begin(
     let remote = gateway.proxies.client(arrival.remote, lines);
     // What a client is refused for without a look at what it sent is decided
     // before anything is made of that.
-    let welcome = match (seat.has_place(), &route) {
+    let welcome = match (permit.has_place(), &route) {
         (false, _) => Err(Cause::Overloaded),
         (_, None) => Err(Cause::NotFound),
         (true, Some(route)) => request::check_size(head).map(|()| Arc::clone(route)),
@@ -175,7 +175,12 @@ impl Accepting {
     /// Takes the connection over, once the 101 is written. `received` came
     /// behind the request.
     #[must_use]
-    pub fn complete(self, io: Box<dyn Transport>, received: BytesMut, seat: Seat) -> Accepted {
+    pub fn complete(
+        self,
+        io: Box<dyn Transport>,
+        received: BytesMut,
+        permit: ConnectionPermit,
+    ) -> Accepted {
         let Self {
             mut facts,
             verdict,
@@ -192,7 +197,7 @@ impl Accepting {
             |route| Arc::clone(&route.limits),
         );
         let address = Holder::Address(network(facts.remote.ip()));
-        let charge = gateway.lanes.memory.charge(address);
+        let charge = gateway.permits.memory.charge(address);
         let guard = SessionGuard::new(facts, gateway.registry.clone());
         let mut resuming = None;
         let verdict = verdict.and_then(|()| {
@@ -202,14 +207,14 @@ impl Accepting {
         let connection = Box::new(Connection {
             session: Arc::clone(guard.session()),
             guard: Some(guard),
-            place: seat.place,
+            place: permit.place,
             shares: Vec::new(),
-            wire: Some(Wire::new(io, received, &limits, charge, seat.socket)),
+            wire: Some(Wire::new(io, received, &limits, charge, permit.socket)),
             route,
             budget: Budget::new(limits.admission_timeout),
             limits,
             gateway,
-            story: Story::begin(generation),
+            log: ConnectionLog::begin(generation),
             report: None,
             resuming,
             live: Some(Live::begin()),

@@ -1,16 +1,15 @@
-//! Why a connection ends. What the peer is told of it is decided in one place,
-//! the close stage.
+//! Cause of a connection's end. Only the close stage decides what the peer is told about it.
 
 use std::sync::Arc;
 
 use crate::parking::pace::StreamLimit;
-use base::lanes::NoMemory;
+use base::permits::NoMemory;
 use base::rejection::Rejection;
 use session::rate_limit::TooMany;
 use upstream::{Lost, OpenError};
 use wire::frame::{PeerClose, ReadError, Violation};
 
-/// See the module.
+/// Cause of a connection's end.
 #[derive(Debug)]
 pub enum Cause {
     /// The client said `finalize`.

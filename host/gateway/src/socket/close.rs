@@ -1,19 +1,18 @@
-//! Close: the last words to a client, and making sure that they arrive.
+//! Close stage: sends the error frame and the Close, and makes sure that they arrive.
 //!
-//! This is the only place that writes a Close frame. What it says is decided by
-//! [`Words::of`].
+//! This is the only place that writes a Close frame. [`CloseMessage::of`] decides what it says.
 //!
-//! A socket that is closed with unread input makes the kernel send RST, which
-//! destroys what the client has not read yet. So the host goes on reading, and
-//! throws away what it reads, until the client has had its chance.
+//! If a socket is closed with unread input, the kernel sends RST, which destroys what the client
+//! has not read yet. So the gateway keeps reading and discards what it reads, until the client has
+//! closed or the time for that is over.
 
 use super::cause::Cause;
+use super::close_message::CloseMessage;
 use super::connection::{Connection, Refused};
 use super::linger::{self, Delivery, Heard, Peer};
 use super::reap::{last, tell};
 use super::resume;
 use super::stream::Finished;
-use super::words::Words;
 use crate::parking::Remembered;
 
 /// Closes a connection that was refused or cut short.
@@ -43,27 +42,27 @@ async fn close(
     remembered: Option<Remembered>,
 ) {
     connection.release();
-    let words = Words::of(&cause);
+    let close_message = CloseMessage::of(&cause);
     let Some(mut wire) = connection.wire.take() else {
         return;
     };
-    let mut last = last(&words, &connection.session.facts.session_id);
+    let mut last = last(&close_message, &connection.session.facts.session_id);
     last.message = finalized.or(last.message);
-    // What the cause says of the client is the latest news of it, where it says anything.
+    // If the cause says something about the client, that is the latest state of the client.
     if last.heard.peer == Peer::Speaking {
         last.heard = heard;
     }
     let delivery = linger::deliver(&mut wire, last, &connection.limits).await;
-    // Who answered the Close has read what was before it.
+    // A client that answered the Close has read the message before it.
     if let Some(remembered) = remembered
         && delivery != Delivery::Confirmed
     {
         resume::remember(&connection, remembered);
     }
-    connection.story.stage_ended("close");
-    // The client is done with; what is left still counts as a connection, so
-    // that calls cannot pile up behind those that are gone.
+    connection.log.stage_ended("close");
+    // Nothing more is sent to the client. The rest still counts as a connection, so that policy
+    // calls for connections that are gone cannot pile up.
     let _counted = wire.close();
     let report = connection.report.take();
-    tell(&mut connection.story, report, &words, delivery).await;
+    tell(&mut connection.log, report, &close_message, delivery).await;
 }

@@ -4,7 +4,7 @@ use super::accept::Accepted;
 use super::cause::Cause;
 use super::connection::{Connection, Refused};
 use super::report::Report;
-use base::lanes::Holder;
+use base::permits::Holder;
 use policy::Question;
 
 /// A connection that its connect policies let in.
@@ -26,7 +26,7 @@ pub async fn admit(accepted: Accepted) -> Result<Admitted, Refused> {
         Ok(()) => decide(&mut connection).await,
         Err(cause) => Err(cause),
     };
-    connection.story.stage_ended("connect");
+    connection.log.stage_ended("connect");
     match verdict {
         Ok(()) => Ok(Admitted { connection }),
         Err(cause) => Err(connection.refuse(cause)),
@@ -40,7 +40,7 @@ async fn decide(connection: &mut Connection) -> Result<(), Cause> {
     let returns = connection.resuming.is_some();
     if !returns {
         let address = connection.session.facts.remote.ip();
-        let share = connection.gateway.lanes.of_address(address);
+        let share = connection.gateway.permits.of_address(address);
         connection.shares.push(share.ok_or(Cause::ShareUsedUp)?);
     }
     connection.report = Report::owed(connection.route.as_ref(), &connection.session);
@@ -54,7 +54,7 @@ async fn decide(connection: &mut Connection) -> Result<(), Cause> {
         if returns {
             continue;
         }
-        let share = connection.gateway.lanes.of(holder);
+        let share = connection.gateway.permits.of(holder);
         connection.shares.push(share.ok_or(Cause::ShareUsedUp)?);
     }
     Ok(())

@@ -7,15 +7,15 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
 use super::cause::Cause;
+use super::connection_log::ConnectionLog;
 use super::reap;
 use super::report::Report;
-use super::story::Story;
 use super::wire::Wire;
 use crate::parking::Returning;
 use crate::routes::{Gateway, Route};
-use base::lanes::{Holder, Share};
 use base::limits::Limits;
 use base::metrics::Live;
+use base::permits::{Holder, Share};
 use policy::{Chain, Question, Refused as PolicyRefused};
 use session::facts::Facts;
 use session::registry::{Session, SessionGuard};
@@ -45,7 +45,7 @@ pub struct Connection {
     pub(super) limits: Arc<Limits>,
     pub(super) gateway: Arc<Gateway>,
     pub(super) budget: Budget,
-    pub(super) story: Story,
+    pub(super) log: ConnectionLog,
     pub(super) report: Option<Report>,
     /// The stream that the client came back for.
     pub(super) resuming: Option<Returning>,
@@ -68,13 +68,13 @@ impl Connection {
         self.shares.clear();
     }
 
-    /// What a connection that is dropped leaves behind to be closed.
+    /// Parts that are needed to close the connection after it is dropped.
     fn remains(&mut self) -> reap::Remains {
         reap::Remains {
             session_id: Arc::clone(&self.session.facts.session_id),
             limits: Arc::clone(&self.limits),
             tasks: self.gateway.tasks.clone(),
-            story: self.story.take(),
+            log: self.log.take(),
             report: self.report.take(),
             live: self.live.take(),
         }
@@ -115,7 +115,7 @@ impl Connection {
             }
         };
         let last = records.last().map(|record| Arc::clone(&record.policy));
-        self.story.decided(records);
+        self.log.decided(records);
         match answer? {
             Some(Ok(())) => Ok(()),
             Some(Err(refused)) => Err(explained(refusal(refused, last), &self.session.facts)),

@@ -15,8 +15,8 @@ use super::message::HostMessage;
 use super::resume;
 use super::wire::Wire;
 use crate::parking::pace::Pace;
-use crate::parking::{Moored, Stream, Taken};
-use base::lanes::Charge;
+use crate::parking::{Attachment, Stream, Taken};
+use base::permits::Charge;
 use base::text;
 use policy::Question;
 use session::facts::{Credentials, source_name};
@@ -30,14 +30,14 @@ use wire::frame::Message;
 pub struct Ready {
     pub(super) connection: Box<Connection>,
     pub(super) handshake: Option<Handshake>,
-    pub(super) course: Course,
+    pub(super) negotiated: Negotiated,
 }
 
-/// What is left to do for a stream.
-pub(super) enum Course {
-    /// Its upstream is open. It is moored where it may be resumed.
-    Runs(Stream, Option<Moored>),
-    /// It was complete before, with so many bytes: its client has to be told.
+/// Result of the handshake.
+pub(super) enum Negotiated {
+    /// The upstream is open. The stream is attached to a slot if it may be resumed.
+    Stream(Stream, Option<Attachment>),
+    /// The stream was complete before, with this many bytes: the client has to be told.
     Complete(u64),
 }
 
@@ -73,26 +73,26 @@ pub(crate) async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused>
         Some(HandshakeMode::None) => Ok(None),
         None => Err(Cause::NotFound),
     };
-    connection.story.stage_ended("handshake");
+    connection.log.stage_ended("handshake");
     let greeting = match shaken {
         Ok(greeting) => greeting,
         Err(cause) => return Err(connection.refuse(cause)),
     };
     let opened = open(&mut connection, greeting.as_ref()).await;
-    connection.story.stage_ended("open");
+    connection.log.stage_ended("open");
     let opened = match opened {
         Ok(opened) => opened,
         Err(cause) => return Err(connection.refuse(cause)),
     };
     let handshake = greeting.map(|greeting| greeting.handshake);
-    let course = match opened {
+    let negotiated = match opened {
         Opened::Fresh(link) => start(&mut connection, handshake.as_ref(), link),
         Opened::Resumed(taken, token) => go_on(&mut connection, taken, &token),
     };
     Ok(Box::new(Ready {
         connection,
         handshake,
-        course,
+        negotiated,
     }))
 }
 
@@ -101,40 +101,40 @@ fn start(
     connection: &mut Connection,
     handshake: Option<&Handshake>,
     link: Box<dyn Link>,
-) -> Course {
-    let moored = handshake.and_then(|handshake| resume::moor(connection, handshake, &*link));
+) -> Negotiated {
+    let attachment = handshake.and_then(|handshake| resume::attach(connection, handshake, &*link));
     if handshake.is_some() {
-        let features: &[&str] = match (link.receipts(), &moored) {
+        let features: &[&str] = match (link.receipts(), &attachment) {
             (Receipts::Given, Some(_)) => &RESUMABLE,
             (Receipts::Given, None) => &[handshake::ACK],
             (Receipts::None, _) => &[],
         };
-        let token = moored.as_ref().map(Moored::token);
+        let token = attachment.as_ref().map(Attachment::token);
         acknowledge(connection, features, token, None);
     }
     let pace = Pace::begin(&connection.limits, handshake);
     let charge = charge(connection);
-    Course::Runs(Stream::begin(link, pace, charge), moored)
+    Negotiated::Stream(Stream::begin(link, pace, charge), attachment)
 }
 
 /// Goes on with a stream, and says where. What its upstream has said meanwhile
 /// comes right behind that.
-fn go_on(connection: &mut Connection, taken: Taken, token: &str) -> Course {
+fn go_on(connection: &mut Connection, taken: Taken, token: &str) -> Negotiated {
     match taken {
-        Taken::Stream(mut stream, moored) => {
+        Taken::Stream(mut stream, attachment) => {
             // It may be with another address now.
             stream.charge = charge(connection);
             acknowledge(
                 connection,
                 &RESUMABLE,
-                Some(moored.token()),
+                Some(attachment.token()),
                 Some(stream.bytes),
             );
-            Course::Runs(stream, Some(moored))
+            Negotiated::Stream(stream, Some(attachment))
         }
         Taken::Complete(bytes) => {
             acknowledge(connection, &RESUMABLE, Some(token), Some(bytes));
-            Course::Complete(bytes)
+            Negotiated::Complete(bytes)
         }
     }
 }
@@ -269,7 +269,7 @@ async fn open(connection: &mut Connection, greeting: Option<&Greeting>) -> Resul
             .ok_or(Cause::PredecessorStays)?;
         // Counted from before they are open until the last one is closed.
         let descriptors = route.upstream.descriptors();
-        let descriptors = gateway.lanes.upstream(descriptors);
+        let descriptors = gateway.permits.upstream(descriptors);
         let descriptors = descriptors.ok_or(Cause::Overloaded)?;
         let link = budget
             .spend(route.upstream.open(info))

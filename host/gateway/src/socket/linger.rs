@@ -1,5 +1,4 @@
-//! Delivering the last message and the Close, and staying until the client has
-//! them.
+//! Lingering close: sends the last message and the Close, and waits until the client has them.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -11,34 +10,34 @@ use super::wire::Wire;
 use base::limits::Limits;
 use wire::frame::{Message, ReadError};
 
-/// The code of a connection that fulfilled its purpose.
+/// Close code of a connection that fulfilled its purpose.
 const NORMAL: u16 = 1000;
 
-/// What a client is sent at last.
+/// Last message to a client and its Close.
 pub struct Last {
-    /// A TEXT message: an error frame, or the confirmation of a finalize.
+    /// TEXT message: an error frame, or the confirmation of a finalize.
     pub message: Option<Vec<u8>>,
     /// The close code.
     pub code: u16,
     /// The close reason, cut to size.
     pub reason: String,
-    /// What is known of the other side.
+    /// What the client has sent since the stream ended.
     pub heard: Heard,
 }
 
-/// What a connection has heard from its client since it stopped listening to its stream.
+/// What a client has sent since its stream ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Heard {
-    /// What is known of the other side.
+    /// State of the client.
     pub peer: Peer,
-    /// The Close that came meanwhile, and its code if it has one.
+    /// The client's Close, with its code if it has one.
     pub close: Option<Option<u16>>,
     /// Bytes that were read and thrown away.
     pub discarded: u64,
 }
 
 impl Heard {
-    /// Nothing but what is known of the other side.
+    /// Nothing received, and this state of the client.
     #[must_use]
     pub const fn of(peer: Peer) -> Self {
         Self {
@@ -49,7 +48,7 @@ impl Heard {
     }
 }
 
-/// What is known of the other side.
+/// State of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     /// It may still be sending.
@@ -64,13 +63,13 @@ pub enum Peer {
     Gone,
 }
 
-/// What became of the last words.
+/// Whether the client got the last message and the Close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// The client answered the Close with its own.
     Confirmed,
-    /// They were handed to the transport, and the client ended it or was given
-    /// the time to.
+    /// They were handed to the transport. The client ended the transport, or its time to do so is
+    /// over.
     Sent,
     /// The client did not read them in time.
     NotRead,
@@ -79,10 +78,10 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    /// All of them.
+    /// All values.
     pub const ALL: [Self; 4] = [Self::Confirmed, Self::Sent, Self::NotRead, Self::Failed];
 
-    /// For the log.
+    /// Value of the log field `delivery`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -94,8 +93,8 @@ impl Delivery {
     }
 }
 
-/// Sends the last words and stays until they have been received, or until the
-/// bounds of the route are reached.
+/// Sends the last message and the Close, then waits until the client has received them or the
+/// route's limits are reached.
 pub(crate) async fn deliver(wire: &mut Wire, last: Last, limits: &Limits) -> Delivery {
     let mut line = Line {
         wire,
@@ -146,7 +145,7 @@ pub(crate) async fn deliver(wire: &mut Wire, last: Last, limits: &Limits) -> Del
 struct Line<'a> {
     wire: &'a mut Wire,
     peer: Peer,
-    /// The Close that came meanwhile, and its code if it has one.
+    /// The client's Close, with its code if it has one.
     their_close: Option<Option<u16>>,
     discarded: u64,
     max_discard: u64,

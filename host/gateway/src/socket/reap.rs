@@ -1,4 +1,5 @@
-//! The end of a connection, told to whoever wants to know; and of one that was dropped by mistake.
+//! Report of a connection's end to its policies and the log, and the close of a connection that was
+//! dropped by mistake.
 
 use std::sync::Arc;
 
@@ -10,66 +11,65 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use super::cause::Cause;
+use super::close_message::CloseMessage;
+use super::connection_log::{ConnectionLog, Ending};
 use super::linger::{self, Delivery, Heard, Last};
 use super::report::Report;
-use super::story::{Ending, Story};
 use super::wire::Wire;
-use super::words::Words;
 
-/// What a connection that was dropped leaves behind.
+/// Parts of a dropped connection that are needed to close it.
 pub(super) struct Remains {
     pub(super) session_id: Arc<str>,
     pub(super) limits: Arc<Limits>,
     /// Tasks that a shutdown waits for.
     pub(super) tasks: TaskTracker,
-    pub(super) story: Story,
+    pub(super) log: ConnectionLog,
     pub(super) report: Option<Report>,
-    /// Counts it among the live ones.
+    /// Counts the connection among the live ones.
     pub(super) live: Option<Live>,
 }
 
-/// Tells everybody who wants to know how a connection ended: first the
-/// policies, as it is part of the story what they did about it.
+/// Reports how a connection ended: first to the policies, because their answers belong in the log
+/// entry, then to the log.
 pub(super) async fn tell(
-    story: &mut Story,
+    log: &mut ConnectionLog,
     report: Option<Report>,
-    words: &Words,
+    close_message: &CloseMessage,
     delivery: Delivery,
 ) {
     if let Some(report) = report {
-        let told = report.send(ending(words, story)).await;
-        story.decided(told);
+        let told = report.send(ending(close_message, log)).await;
+        log.decided(told);
     }
-    story.tell(&Ending {
-        cause: words.name,
-        close_code: words.close_code(),
-        closed_by: words.closed_by,
-        detail: &text::clean(&words.detail, 2048),
+    log.write(&Ending {
+        cause: close_message.name,
+        close_code: close_message.close_code(),
+        closed_by: close_message.closed_by,
+        detail: &text::clean(&close_message.detail, 2048),
         delivery,
     });
 }
 
-fn ending(words: &Words, story: &Story) -> policy::Ending {
+fn ending(close_message: &CloseMessage, log: &ConnectionLog) -> policy::Ending {
     policy::Ending {
-        cause: words.name.into(),
-        close_code: words.close_code(),
-        closed_by: words.closed_by,
-        streamed: story.streamed,
-        lasted: story.lasted(),
-        received_bytes: story.bytes_up,
-        sent_bytes: story.bytes_down,
+        cause: close_message.name.into(),
+        close_code: close_message.close_code(),
+        closed_by: close_message.closed_by,
+        streamed: log.streamed,
+        lasted: log.lasted(),
+        received_bytes: log.bytes_up,
+        sent_bytes: log.bytes_down,
     }
 }
 
-/// Closes the socket of a connection that was dropped by mistake, and tells its
-/// story as of any other. Called from a `Drop`, so the work goes to a task of
-/// its own.
+/// Closes the socket of a connection that was dropped by mistake, and writes its log entry. Called
+/// from a `Drop`, so the work goes to a task of its own.
 pub(super) fn reap(mut wire: Wire, remains: Remains) {
     let Remains {
         session_id,
         limits,
         tasks,
-        mut story,
+        mut log,
         report,
         live,
     } = remains;
@@ -83,25 +83,25 @@ pub(super) fn reap(mut wire: Wire, remains: Remains) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return;
     };
-    let words = Words::of(&Cause::Internal);
-    story.stage_ended("dropped");
+    let close_message = CloseMessage::of(&Cause::Internal);
+    log.stage_ended("dropped");
     let closing = async move {
-        let last = last(&words, &session_id);
+        let last = last(&close_message, &session_id);
         let delivery = linger::deliver(&mut wire, last, &limits).await;
-        story.stage_ended("close");
+        log.stage_ended("close");
         let _counted = wire.close();
-        tell(&mut story, report, &words, delivery).await;
+        tell(&mut log, report, &close_message, delivery).await;
         drop(live);
     };
     let closing = closing.instrument(span);
     tasks.spawn_on(closing, &runtime);
 }
 
-pub(super) fn last(words: &Words, session_id: &str) -> Last {
+pub(super) fn last(close_message: &CloseMessage, session_id: &str) -> Last {
     Last {
-        message: words.error_frame(session_id),
-        code: words.close_code(),
-        reason: words.reason(),
-        heard: Heard::of(words.peer),
+        message: close_message.error_frame(session_id),
+        code: close_message.close_code(),
+        reason: close_message.reason(),
+        heard: Heard::of(close_message.peer),
     }
 }

@@ -1,16 +1,16 @@
-//! Going on with a stream whose client was cut off.
+//! Resumption of a stream whose client lost its connection.
 
 use super::cause::Cause;
+use super::close_message;
 use super::connection::Connection;
-use super::words;
-use crate::parking::{Moored, Owner, Patience, Remembered, Returning, Stream, Taken};
+use crate::parking::{Attachment, Owner, ParkLimits, Remembered, Returning, Stream, Taken};
 use crate::watchdog::watched;
 use session::handshake::{ACK, Handshake, RESUME};
 use upstream::{Ending, Link, Receipts};
 use wire::frame::Violation;
 
-/// Takes the stream that the client came back for. Whoever is not its client,
-/// or comes too late, has to start afresh.
+/// Takes the stream that the client wants to resume. A connection of another client, or one that
+/// comes too late, is refused.
 pub(super) async fn take(
     connection: &mut Connection,
     returning: &Returning,
@@ -20,26 +20,26 @@ pub(super) async fn take(
     match connection.budget.spend(returning.take(&owner)).await {
         Some(Some(taken)) => Ok(taken),
         Some(None) => Err(Cause::ResumeRefused),
-        // It is there, and still busy: its client may try again.
+        // The stream exists, but its connection has not released it: the client may retry.
         None => Err(Cause::PredecessorStays),
     }
 }
 
-/// Gives the stream a berth, where its client asked for one. What is not
-/// acknowledged cannot be sent again, so resuming comes with receipts only.
-pub(super) fn moor(
+/// Attaches the stream to a slot, if its client asked for resumption and it is possible. A client
+/// can only send again what was not acknowledged, so resumption needs receipts.
+pub(super) fn attach(
     connection: &Connection,
     handshake: &Handshake,
     link: &dyn Link,
-) -> Option<Moored> {
+) -> Option<Attachment> {
     let asked = handshake.has(ACK) && handshake.has(RESUME);
     let possible = connection.limits.resume_grace.is_some() && link.receipts() == Receipts::Given;
-    let moor = || {
+    let attach = || {
         let owner = owner(connection, handshake);
         let gateway = &connection.gateway;
-        gateway.parking.moor(&connection.session, owner)
+        gateway.parking.attach(&connection.session, owner)
     };
-    (asked && possible).then(moor)
+    (asked && possible).then(attach)
 }
 
 fn owner(connection: &Connection, handshake: &Handshake) -> Owner {
@@ -48,42 +48,42 @@ fn owner(connection: &Connection, handshake: &Handshake) -> Owner {
     Owner::of(&connection.session.facts, identified_by, handshake)
 }
 
-/// What becomes of a stream that has left its connection.
+/// State of a stream that has left its connection.
 pub(super) enum Left {
-    /// It waits for its client.
+    /// The stream is parked, and waits for its client.
     Parked,
-    /// It ends here.
-    Ends(Stream, Option<Moored>),
+    /// The stream ends here.
+    Ends(Stream, Option<Attachment>),
 }
 
 /// Parks a stream whose client was lost, with its claims.
 pub(super) fn park(
     connection: &mut Connection,
     stream: Stream,
-    moored: Option<Moored>,
+    attachment: Option<Attachment>,
     cause: &Cause,
 ) -> Left {
     let (Some(grace), true) = (connection.limits.resume_grace, is_lost(cause)) else {
-        return Left::Ends(stream, moored);
+        return Left::Ends(stream, attachment);
     };
-    let Some(moored) = moored else {
+    let Some(attachment) = attachment else {
         return Left::Ends(stream, None);
     };
-    // Only now: where it is not parked, it is released after the seal.
+    // Taken last, because a stream that is not parked releases its guard after the seal.
     let Some(guard) = connection.guard.take() else {
-        return Left::Ends(stream, Some(moored));
+        return Left::Ends(stream, Some(attachment));
     };
-    match moored.park(stream, guard) {
-        Ok(waiting) => {
-            let patience = Patience {
+    match attachment.park(stream, guard) {
+        Ok(parked) => {
+            let park_limits = ParkLimits {
                 grace,
                 max_said: connection.limits.max_outbound,
-                ending: Ending::Cut(words::farewell(cause)),
+                ending: Ending::Cut(close_message::for_upstream(cause)),
                 sealing: connection.limits.write_timeout,
             };
             let gateway = &connection.gateway;
-            let out = waiting.out(patience, gateway.shutdown.clone());
-            gateway.tasks.spawn(watched(out));
+            let running = parked.run(park_limits, gateway.shutdown.clone());
+            gateway.tasks.spawn(watched(running));
             Left::Parked
         }
         Err((stream, guard)) => {
@@ -93,7 +93,7 @@ pub(super) fn park(
     }
 }
 
-/// Whether a client that is still there would have gone on.
+/// Whether the connection was lost, so that the client may want to resume.
 fn is_lost(cause: &Cause) -> bool {
     matches!(
         cause,
@@ -102,12 +102,12 @@ fn is_lost(cause: &Cause) -> bool {
             | Cause::Idle
             | Cause::Stalled
             | Cause::Resumed
-            // It went in the middle of a message.
+            // The transport ended in the middle of a message.
             | Cause::Violation(Violation::Unfinished)
     )
 }
 
-/// Keeps the answer to a finalize for a client that may not have got it.
+/// Remembers that a stream is complete, for a client that may not have been told so.
 pub(super) fn remember(connection: &Connection, remembered: Remembered) {
     let gateway = &connection.gateway;
     let grace = connection.limits.resume_grace.unwrap_or_default();

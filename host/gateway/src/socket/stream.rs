@@ -13,16 +13,16 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cause::Cause;
 use super::connection::{Connection, interrupted};
-use super::handshake::{Course, Ready};
+use super::handshake::{Negotiated, Ready};
 use super::linger::{Heard, Peer};
 use super::message::{ClientMessage, HostMessage};
 use super::resume::{self, Left};
 use super::watch::Watch;
 use super::wire::Wire;
 use crate::parking::pace::Pace;
-use crate::parking::{Moored, Remembered, Said, Stream};
-use base::lanes::{Charge, NoMemory};
+use crate::parking::{Attachment, Remembered, Said, Stream};
 use base::limits::{Limits, TokenExpiry};
+use base::permits::{Charge, NoMemory};
 use session::handshake::Handshake;
 use upstream::{Control, Downward, Link, Presence, Upward};
 use wire::frame::Message;
@@ -34,33 +34,33 @@ mod seal;
 use complete::Client;
 use seal::{confirmation, outcome, seal};
 
-/// Messages that are moved before other connections of the thread get a turn.
+/// Messages that are relayed in one poll, before the task yields to other connections.
 const BURST: usize = 64;
 
-/// A connection whose upstream is sealed.
+/// Connection whose upstream is sealed, ready for the close stage.
 pub struct Finished {
     pub(super) connection: Box<Connection>,
     pub(super) cause: Cause,
-    /// What the client said while its stream was completed.
+    /// What the client sent while its stream was completed.
     pub(super) heard: Heard,
-    /// What is confirmed to a client that finalized.
+    /// Confirmation for a client that finalized.
     pub(super) finalized: Option<Vec<u8>>,
-    /// There where the client may come back to ask for that.
+    /// Set if the client may reconnect to ask for that confirmation.
     pub(super) remembered: Option<Remembered>,
 }
 
 /// Relays until the stream ends, and seals its upstream.
 ///
-/// In a box, because what a future is given stays in it beside what becomes of that.
+/// Boxed, because an async fn's future keeps its arguments for its whole life.
 pub async fn relay(ready: Box<Ready>) -> Finished {
     let Ready {
         mut connection,
         handshake,
-        course,
+        negotiated,
     } = *ready;
-    let (mut stream, moored) = match course {
-        Course::Runs(stream, moored) => (stream, moored),
-        Course::Complete(bytes) => {
+    let (mut stream, attachment) = match negotiated {
+        Negotiated::Stream(stream, attachment) => (stream, attachment),
+        Negotiated::Complete(bytes) => {
             return Finished {
                 connection,
                 cause: Cause::Finalized,
@@ -75,14 +75,14 @@ pub async fn relay(ready: Box<Ready>) -> Finished {
         &mut connection,
         handshake.as_ref(),
         &mut stream,
-        moored.as_ref(),
+        attachment.as_ref(),
         &mut heard,
     );
     let cause = running.await;
-    connection.story.stage_ended("stream");
-    stream.bytes += connection.story.bytes_up;
-    let (stream, moored) = match resume::park(&mut connection, stream, moored, &cause) {
-        Left::Ends(stream, moored) => (stream, moored),
+    connection.log.stage_ended("stream");
+    stream.bytes += connection.log.bytes_up;
+    let (stream, attachment) = match resume::park(&mut connection, stream, attachment, &cause) {
+        Left::Ends(stream, attachment) => (stream, attachment),
         Left::Parked => {
             return Finished {
                 connection,
@@ -102,23 +102,22 @@ pub async fn relay(ready: Box<Ready>) -> Finished {
         }
         _ => sealing.await,
     };
-    connection.story.stage_ended("seal");
+    connection.log.stage_ended("seal");
     let (cause, complete) = outcome(cause, sealed);
     Finished {
         connection,
         cause,
         heard,
         finalized: complete.map(|bytes| confirmation(bytes, handshake.as_ref())),
-        remembered: complete.and_then(|bytes| moored?.complete(bytes)),
+        remembered: complete.and_then(|bytes| attachment?.complete(bytes)),
     }
 }
 
-/// Waits until the client came back over another connection.
-async fn wanted(moored: Option<&Moored>) {
-    match moored {
-        // In a box, so that a stream which nobody can come back for holds no
-        // memory for it.
-        Some(moored) => Box::pin(moored.wanted()).await,
+/// Waits until the client wants to resume the stream over another connection.
+async fn wanted(attachment: Option<&Attachment>) {
+    match attachment {
+        // Boxed, so that a stream that cannot be resumed holds no memory for this future.
+        Some(attachment) => Box::pin(attachment.wanted()).await,
         None => std::future::pending().await,
     }
 }
@@ -127,19 +126,16 @@ async fn run(
     connection: &mut Connection,
     handshake: Option<&Handshake>,
     stream: &mut Stream,
-    moored: Option<&Moored>,
+    attachment: Option<&Attachment>,
     heard: &mut Heard,
 ) -> Cause {
     let session = connection.session.clone();
     let gateway = connection.gateway.clone();
     let watch = Watch::begin(connection);
     let Connection {
-        wire,
-        limits,
-        story,
-        ..
+        wire, limits, log, ..
     } = connection;
-    story.streamed = true;
+    log.streamed = true;
     let Some(wire) = wire.as_mut() else {
         return Cause::Internal;
     };
@@ -162,9 +158,9 @@ async fn run(
         wire,
         link: &mut **link,
         said,
-        returned: moored,
+        returned: attachment,
         limits,
-        story,
+        log,
         json: handshake.is_some(),
         input: held,
         upstream_busy_since: None,
@@ -180,7 +176,7 @@ async fn run(
         let cause = tokio::select! {
             biased;
             cause = relay.run(alarm) => cause,
-            () = wanted(moored) => return Cause::Resumed,
+            () = wanted(attachment) => return Cause::Resumed,
         };
         match cause {
             // In a box, so that a stream which runs holds no memory for its end.
@@ -213,11 +209,11 @@ struct Relay<'a> {
     link: &'a mut dyn Link,
     /// What the upstream said before this connection had it.
     said: &'a mut Said,
-    /// A client that sends audio knows from where, and what leads back to its
-    /// stream from now on. There until it does.
-    returned: Option<&'a Moored>,
+    /// Attachment of the stream until the client sends audio. That audio shows that the client has
+    /// got the ack, and so knows the new resume token.
+    returned: Option<&'a Attachment>,
     limits: &'a Limits,
-    story: &'a mut super::story::Story,
+    log: &'a mut super::connection_log::ConnectionLog,
     /// Whether TEXT is a message of `ingest.v1`.
     json: bool,
     input: Input,
@@ -242,7 +238,7 @@ impl Relay<'_> {
 
     fn poll(&mut self, cx: &mut Context<'_>, alarm: Pin<&mut Sleep>) -> Poll<Cause> {
         if let Some(watch) = &mut self.watch
-            && let Poll::Ready(cause) = watch.poll(cx, self.story)
+            && let Poll::Ready(cause) = watch.poll(cx, self.log)
         {
             return Poll::Ready(cause);
         }
@@ -266,7 +262,7 @@ impl Relay<'_> {
         self.poll_alarm(cx, alarm)
     }
 
-    /// Charges what waits in memory.
+    /// Charges the memory that the connection holds.
     fn weigh(&mut self) -> Result<(), NoMemory> {
         self.wire.weigh(self.request)?;
         let watched = self.watch.as_ref().map_or(0, |watch| watch.held());
@@ -274,8 +270,8 @@ impl Relay<'_> {
         self.charge.hold(held)
     }
 
-    /// Moves messages both ways until there are no more; ready where there are
-    /// more than one turn moves.
+    /// Relays messages in both directions until there are no more. Ready if there are more than
+    /// [`BURST`].
     fn burst(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         for _ in 0..BURST {
             self.pull(cx)?;
@@ -310,11 +306,11 @@ impl Relay<'_> {
                     return Err(Cause::UpstreamEnded(close));
                 }
                 Poll::Ready(Ok(Downward::Binary(payload))) => {
-                    self.story.bytes_down += payload.len() as u64;
+                    self.log.bytes_down += payload.len() as u64;
                     self.wire.writer.binary(&payload);
                 }
                 Poll::Ready(Ok(Downward::Text(text))) => {
-                    self.story.bytes_down += text.len() as u64;
+                    self.log.bytes_down += text.len() as u64;
                     self.wire.writer.text(&text);
                 }
             }
@@ -352,7 +348,7 @@ impl Relay<'_> {
         Poll::Ready(self.handle(message))
     }
 
-    /// Passes on what was gathered for either side, before waiting for more.
+    /// Flushes what is queued for either side, before waiting for more.
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
         if let Poll::Ready(Err(lost)) = self.link.poll_flush(cx) {
             return Err(Cause::UpstreamLost(lost));
@@ -370,10 +366,10 @@ impl Relay<'_> {
         }
         match message {
             Message::Binary(payload) => {
-                if let Some(moored) = self.returned.take() {
-                    moored.token_is_known();
+                if let Some(attachment) = self.returned.take() {
+                    attachment.token_is_known();
                 }
-                self.story.bytes_up += payload.len() as u64;
+                self.log.bytes_up += payload.len() as u64;
                 let pace = self.pace.takes(payload.len());
                 // What came in time is taken all the same.
                 self.link.start_send(Upward::Binary(payload));
@@ -393,7 +389,7 @@ impl Relay<'_> {
             ClientMessage::Ping => self.answer(&HostMessage::pong()),
             ClientMessage::Pong => {}
             ClientMessage::Pause => {
-                self.story.pauses += 1;
+                self.log.pauses += 1;
                 self.pauses(true);
                 self.link.start_send(Upward::Control(Control::Pause));
                 self.answer(&HostMessage::status("paused"));
@@ -406,7 +402,7 @@ impl Relay<'_> {
             ClientMessage::Finalize => return Err(Cause::Finalized),
             ClientMessage::Close => return Err(Cause::ClientDone),
             ClientMessage::Unknown => {
-                self.story.unknown_messages += 1;
+                self.log.unknown_messages += 1;
                 self.link.start_send(Upward::Text(text));
             }
         }

@@ -1,9 +1,9 @@
-//! Watching a stream for the policies that want to know: what comes is
-//! metered, and once a window they are asked whether it may go on.
+//! Metering of a stream for the policies that watch it: at the end of each window they are asked
+//! whether the stream may go on.
 //!
-//! The stream goes on while they think; what comes meanwhile belongs to the
-//! next window. A stream of a route without such policies has no watch, and
-//! costs nothing for it. What a watch keeps is bounded by the route.
+//! The stream goes on while the policies decide. Messages that arrive meanwhile belong to the next
+//! window. A stream of a route without such policies has no watch, and no cost for it. The route's
+//! limits bound what a watch keeps.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cause::Cause;
 use super::connection::{Connection, refusal};
-use super::story::Story;
+use super::connection_log::ConnectionLog;
 use crate::routes::Route;
 use base::limits::Metering;
 use policy::window::{Kind, Window};
@@ -24,10 +24,10 @@ use policy::{Question, Record, Refused};
 use session::registry::{Registry, Session};
 use wire::frame::Message;
 
-/// What the policies made of a window.
+/// Pending answer of the policies about a window.
 type Thinking = BoxFuture<'static, (Result<(), Refused>, Vec<Record>)>;
 
-/// See the module.
+/// Meter of one stream, which asks the policies at the end of each window.
 pub struct Watch {
     route: Arc<Route>,
     session: Arc<Session>,
@@ -120,14 +120,14 @@ impl Watch {
         }
     }
 
-    /// Asks the policies when it is time, and says what they made of it.
-    pub fn poll(&mut self, cx: &mut Context<'_>, story: &mut Story) -> Poll<Cause> {
+    /// Asks the policies when a window ends. Ready when one of them refuses the stream.
+    pub fn poll(&mut self, cx: &mut Context<'_>, log: &mut ConnectionLog) -> Poll<Cause> {
         loop {
             if let Some(thinking) = &mut self.thinking {
                 let (answer, records) = ready!(thinking.poll_unpin(cx));
                 self.thinking = None;
                 let last = records.last().map(|record| Arc::clone(&record.policy));
-                story.watched(records);
+                log.watched(records);
                 if let Err(refused) = answer {
                     return Poll::Ready(refusal(refused, last));
                 }

@@ -6,8 +6,8 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::OwnedSemaphorePermit;
 
-use base::lanes::{Charge, NoMemory};
 use base::limits::Limits;
+use base::permits::{Charge, NoMemory};
 use wire::frame::{FrameReader, FrameWriter};
 
 /// The byte stream under a connection: TCP, TLS or, in tests, memory.

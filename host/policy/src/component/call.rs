@@ -177,7 +177,7 @@ fn ended(state: &mut State, error: &wasmtime::Error) -> Ended {
     let mut described = text::clean(&described, MAX_TRAP_TEXT);
     state.ends_line();
     let printed = || state.last_printed.take();
-    if let Some(said) = state.last_words.take().or_else(printed) {
+    if let Some(said) = state.last_error.take().or_else(printed) {
         described = format!("{said} ({described})");
     }
     Failure::Trap(described).into()

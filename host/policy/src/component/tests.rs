@@ -225,10 +225,10 @@ async fn a_guest_that_loops_leaves_its_neighbours_on_the_thread_their_turns() {
     } = load(&guest("(loop (br 0)) (i32.const 0)", "")).await;
     let policy = policy.expect(&report);
     let guard = start(&registry, "s");
-    let mut turns = 0u32;
+    let mut polls = 0u32;
     let neighbour = async {
         loop {
-            turns += 1;
+            polls += 1;
             tokio::task::yield_now().await;
         }
     };
@@ -237,7 +237,7 @@ async fn a_guest_that_loops_leaves_its_neighbours_on_the_thread_their_turns() {
         answer = policy.ask(guard.session(), Question::Connect) => assert!(answer.is_err()),
         () = neighbour => {}
     }
-    assert!(turns > 2, "{turns}");
+    assert!(polls > 2, "{polls}");
 }
 
 #[tokio::test]

@@ -243,7 +243,7 @@ async fn a_candidate_is_told_how_it_ended_and_nothing_is_compared() {
     let records = chain.tell(guard.session(), &ending).await;
     next.done.notified().await;
     assert_eq!(*next.asked.lock().unwrap(), ["1 true"]);
-    // Only who decides is in the story.
+    // Only policies that decide are in the log entry.
     assert_eq!(records.len(), 1);
     assert_eq!(&*records[0].policy, "stable");
     assert!(registry.is_empty());

@@ -54,8 +54,8 @@ struct State {
 struct Kind {
     budget: DefaultDirectRateLimiter,
     left_out: u64,
-    /// What the first line said that was left out.
-    first: Words,
+    /// First line that was left out.
+    first: Line,
 }
 
 /// A layer that is told of the lines that are within the budget of their kind.
@@ -118,7 +118,7 @@ impl Sampler {
             Kind {
                 budget: RateLimiter::direct(quota(a_second, at_once)),
                 left_out: 0,
-                first: Words::default(),
+                first: Line::default(),
             }
         });
         if kind.budget.check().is_ok() {
@@ -166,7 +166,7 @@ impl Sampler {
 }
 
 impl Kind {
-    fn told(&mut self) -> Option<(u64, Words)> {
+    fn told(&mut self) -> Option<(u64, Line)> {
         let lines = std::mem::take(&mut self.left_out);
         (lines > 0).then(|| (lines, std::mem::take(&mut self.first)))
     }
@@ -211,15 +211,15 @@ impl Visit for Features {
     }
 }
 
-/// What a line says, for the line that says that it was left out.
+/// Content of a log line that was left out, for the line that reports it.
 #[derive(Default)]
-struct Words {
+struct Line {
     message: String,
     cause: String,
     close_code: Option<u64>,
 }
 
-impl Visit for Words {
+impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "message" => self.message = text::clean(value, 256),

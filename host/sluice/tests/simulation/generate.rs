@@ -127,8 +127,8 @@ fn plan(rng: &mut Rng, n: usize, bounds: Bounds) -> Plan {
     }
 }
 
-/// A buffer that is tiny, but not so tiny that it takes many thousands of turns
-/// to get through what there is to say.
+/// Pipe with a tiny buffer, but not so tiny that it takes many thousands of polls to get everything
+/// through.
 fn pipe(rng: &mut Rng, link: &LinkPlan, script: &[Step]) -> PipePlan {
     let sent = script.iter().map(|step| match step {
         Step::Send(item, _) => item.bytes.0.len(),
@@ -230,7 +230,7 @@ fn link(rng: &mut Rng) -> LinkPlan {
         }),
         receipts: chance(rng, 50).then(|| even(rng, 1000).max(20)),
         away_after: chance(rng, 5).then(|| even(rng, 4000)),
-        last_words: chance(rng, 25).then(|| match rng.u8(..10) {
+        last_message: chance(rng, 25).then(|| match rng.u8(..10) {
             0 => even(rng, 60_000),
             1..4 => even(rng, 5000),
             _ => 0,

@@ -43,8 +43,8 @@ mod upstream;
 mod world;
 
 const RUNS: u64 = 5_000;
-/// A schedule takes milliseconds. One that takes so long has the host turn in
-/// circles, in which no clock moves.
+/// A schedule takes milliseconds. One that takes this long has the host in an endless loop, in
+/// which the clock does not advance.
 const HANGS: Duration = Duration::from_mins(2);
 
 fn number(variable: &str) -> Option<u64> {

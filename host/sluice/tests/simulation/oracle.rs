@@ -2,13 +2,13 @@
 
 mod cause;
 mod causes;
+mod close;
+mod close_message;
 mod hooks;
-mod last_words;
 mod relayed;
 pub mod resumption;
 mod stream;
 mod view;
-mod words;
 
 pub use causes::WRITE;
 
@@ -45,7 +45,7 @@ fn judge_one(view: &View<'_>, faults: &mut Vec<String>) {
     }
     let verdict = causes::verdict(view, upgraded);
     faults.extend(verdict.faults.iter().cloned());
-    let ended = last_words::check(view, &verdict, faults);
+    let ended = close::check(view, &verdict, faults);
     relayed::check(view, ended.as_ref(), faults);
     hooks::check(view, faults);
 }

@@ -69,12 +69,12 @@ async fn drive(schedule: Schedule) -> Report {
                 remote: SocketAddr::from((plan.address, FIRST_PORT + me as u16)),
                 security: Security::Plain,
             };
-            let seat = gateway.lanes.seat(gateway.lanes.socket().await);
-            let seated = Event::Seated(seat.place.is_some());
-            world.trace.record(me, seated);
+            let permit = gateway.permits.grant(gateway.permits.socket().await);
+            let got_place = Event::GotPlace(permit.place.is_some());
+            world.trace.record(me, got_place);
             let deadline = Instant::now() + HEAD;
             let shared = Arc::clone(&gateway);
-            let http = gateway::server::speak_http(host, arrival, seat, shared, deadline);
+            let http = gateway::server::speak_http(host, arrival, permit, shared, deadline);
             gateway.tasks.spawn(http);
             client::play(world, me, client).await;
         });
@@ -198,7 +198,7 @@ fn gateway(world: &Arc<World>) -> Arc<Gateway> {
     Arc::new(Gateway {
         generation: Arc::new(generation).into(),
         default_limits: Arc::new(Limits::default()),
-        lanes: world.lanes.clone(),
+        permits: world.permits.clone(),
         proxies: wire::proxies::Proxies::default(),
         registry: world.registry.clone(),
         parking: gateway::parking::Parking::new(world.schedule.parking, world.schedule.per_client),

@@ -177,8 +177,8 @@ pub struct LinkPlan {
     pub receipts: Option<u64>,
     /// Says after so long that what is behind it is away.
     pub away_after: Option<u64>,
-    /// Has one more thing to say to a stream that is complete, after so long.
-    pub last_words: Option<u64>,
+    /// Sends one more message to a stream that is complete, after so long.
+    pub last_message: Option<u64>,
     /// Closes after so long, with this code.
     pub closes: Option<(u64, u16)>,
     pub fault: Option<Fault>,
@@ -191,7 +191,7 @@ pub enum Open {
     Succeeds,
     Fails,
     Panics,
-    /// In its own words, and with this code.
+    /// With its own message, and with this code.
     Refuses(u16),
     NoPlace,
 }

@@ -75,7 +75,7 @@ const ROWS: [(u16, &str); 53] = [
     // A policy's own, and an upstream's own.
     (4100, "x"),
     (4001, "no room"),
-    (3000, super::upstream::FAREWELL),
+    (3000, super::upstream::CLOSE_REASON),
 ];
 
 impl Seen {

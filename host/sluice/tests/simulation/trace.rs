@@ -20,7 +20,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The connection was accepted, with a place or without one.
-    Seated(bool),
+    GotPlace(bool),
     /// The host's end of the transport.
     Read(usize),
     ReadEnd,

@@ -72,12 +72,12 @@ fn refused(how: Open) -> OpenError {
 fn close(code: u16) -> PeerClose {
     PeerClose {
         code,
-        reason: FAREWELL.to_owned(),
+        reason: CLOSE_REASON.to_owned(),
     }
 }
 
 /// The reason with which an upstream closes.
-pub const FAREWELL: &str = "hoşça kal";
+pub const CLOSE_REASON: &str = "hoşça kal";
 
 struct ScriptedLink {
     world: Arc<World>,
@@ -335,7 +335,7 @@ impl Link for ScriptedLink {
 
     fn poll_complete(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         self.here();
-        let Some(after) = self.plan.last_words else {
+        let Some(after) = self.plan.last_message else {
             return Poll::Ready(Ok(()));
         };
         loop {

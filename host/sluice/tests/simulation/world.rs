@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use base::lanes::{Lanes, Shares};
+use base::permits::{Permits, Shares};
 use base::rejection::Rejection;
 use futures_util::FutureExt as _;
 use session::facts::Facts;
@@ -22,7 +22,7 @@ pub struct World {
     pub schedule: Schedule,
     pub trace: Trace,
     pub registry: Registry,
-    pub lanes: Lanes,
+    pub permits: Permits,
     /// A session that claims nothing but to find out who holds what.
     probe: SessionGuard,
     live: Mutex<Live>,
@@ -105,10 +105,12 @@ impl World {
             trace: Trace::begin(),
             live: Mutex::new(live),
             registry,
-            lanes: Lanes::new(schedule.places, schedule.connections.len()).with_shares(Shares {
-                per_address: Some(schedule.per_client),
-                ..Shares::default()
-            }),
+            permits: Permits::new(schedule.places, schedule.connections.len()).with_shares(
+                Shares {
+                    per_address: Some(schedule.per_client),
+                    ..Shares::default()
+                },
+            ),
             schedule,
         }
     }
@@ -140,14 +142,17 @@ impl World {
 
     /// Places that the next connections would find.
     pub fn free_places(&self) -> usize {
-        let sockets = std::iter::from_fn(|| self.lanes.socket().now_or_never());
-        let seats: Vec<_> = sockets.map(|socket| self.lanes.seat(socket)).collect();
-        seats.iter().filter(|seat| seat.place.is_some()).count()
+        let sockets = std::iter::from_fn(|| self.permits.socket().now_or_never());
+        let granted: Vec<_> = sockets.map(|socket| self.permits.grant(socket)).collect();
+        granted
+            .iter()
+            .filter(|permit| permit.place.is_some())
+            .count()
     }
 
     /// Connections that could still be accepted.
     pub fn free_sockets(&self) -> usize {
-        let sockets = std::iter::from_fn(|| self.lanes.socket().now_or_never());
+        let sockets = std::iter::from_fn(|| self.permits.socket().now_or_never());
         sockets.collect::<Vec<_>>().len()
     }
 

@@ -1,4 +1,5 @@
-//! A connection to a backend after its upgrade, and how it ends (RFC 6455, sections 5.5 and 7).
+//! WebSocket connection to a backend after its upgrade, with its closing handshake (RFC 6455,
+//! sections 5.5 and 7).
 //!
 //! The gateway is the client of this connection. It answers pings, echoes the backend's Close, and
 //! answers a violation with the close code that names it.
@@ -15,11 +16,11 @@ use tracing::Instrument as _;
 use super::transport::{Reading, Writing};
 use wire::frame::{FrameReader, FrameWriter, Message, PeerClose, ReadError, Violation};
 
-/// How long a backend may take to end a connection whose Close was sent, before the connection is
-/// dropped. Nobody waits for that.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// Time limit for a backend to end a connection after the gateway has sent its Close. Then the
+/// connection is dropped.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// See the module.
+/// WebSocket connection to a backend after its upgrade.
 pub(super) struct BackendSocket {
     pub(super) reader: FrameReader<Reading>,
     pub(super) writer: FrameWriter<Writing>,
@@ -147,7 +148,7 @@ impl BackendSocket {
     /// Lets the backend end the connection, in a task of its own: a socket that is dropped with
     /// unread input takes the Close with it.
     pub(super) fn leave(self) {
-        tokio::spawn(timeout(FAREWELL, self.until_ended()).in_current_span());
+        tokio::spawn(timeout(CLOSE_TIMEOUT, self.until_ended()).in_current_span());
     }
 
     async fn until_ended(mut self) {

@@ -1,9 +1,8 @@
-//! The addresses of a backend, and which of them a stream goes to: the one with
-//! the fewest sessions, of those that are well.
+//! Load balancing and circuit breaking over the addresses of a backend.
 //!
-//! An address that keeps failing is left alone for a while, so that a backend
-//! that is down is not hammered, and streams are not kept waiting for it. Then
-//! one stream finds out how it is.
+//! A stream goes to the healthy address with the fewest sessions, round-robin among equals. An
+//! address that keeps failing is not tried for a while, so that a backend that is down gets no load
+//! and streams do not wait for it. Then one stream probes it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,32 +17,32 @@ mod health;
 
 pub(super) use health::Failed;
 
-/// When an address is left alone, and for how long.
+/// When an address is not tried any more, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rest {
-    /// After so many failures in a row; zero is never. Each connection that cannot be made is one,
-    /// and so is each client that has a bad answer, however many it has.
+    /// Number of failures in a row after which the address rests; 0 is never. Each connection that
+    /// cannot be made is a failure. All bad answers to one client together are one failure.
     pub after: usize,
-    /// How long.
+    /// How long the address rests.
     pub lasts: Duration,
 }
 
-/// Backends by their upstream and their addresses. How they are outlives the
-/// configuration that names them, as long as anything uses them: a reload
-/// neither wakes a backend that rests nor forgets the sessions that it has.
+/// Backends by their upstream and their addresses. Their state outlives the configuration that
+/// names them, as long as anything uses them: a reload neither wakes a backend that rests nor
+/// forgets its sessions.
 static KNOWN: LazyLock<Mutex<HashMap<Key, Weak<Backends>>>> = LazyLock::new(Mutex::default);
 
 type Key = (String, Vec<(String, u16)>);
 
-/// See the module.
+/// Addresses of one backend, with their load and health.
 pub(super) struct Backends {
     upstream: Arc<str>,
     addresses: Vec<Arc<Address>>,
-    /// Who is first among equals.
-    turn: AtomicUsize,
+    /// Round-robin counter: which address comes first among equally busy ones.
+    next: AtomicUsize,
 }
 
-/// Where one of them listens.
+/// Address where a backend listens, with its load and health.
 pub(super) struct Address {
     pub(super) host: String,
     pub(super) port: u16,
@@ -51,10 +50,10 @@ pub(super) struct Address {
     health: Mutex<Health>,
 }
 
-/// A session's place at an address.
-pub(super) struct Seat(Arc<Address>);
+/// Session that counts towards the load of an address, until this is dropped.
+pub(super) struct ActiveSession(Arc<Address>);
 
-/// An attempt to reach an address. One that nobody waits for says nothing.
+/// Attempt to reach an address. One that is dropped counts neither as success nor as failure.
 pub(super) struct Attempt<'a> {
     backends: &'a Backends,
     pub(super) address: Arc<Address>,
@@ -63,7 +62,7 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Backends {
-    /// Those of an upstream.
+    /// Backends of an upstream.
     pub(super) fn of(upstream: &str, addresses: Vec<(String, u16)>) -> Arc<Self> {
         let mut known = lock(&KNOWN);
         known.retain(|_, backends| backends.strong_count() > 0);
@@ -82,13 +81,13 @@ impl Backends {
         let backends = Arc::new(Self {
             upstream: upstream.into(),
             addresses: key.1.iter().map(address).collect(),
-            turn: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
         });
         known.insert(key, Arc::downgrade(&backends));
         backends
     }
 
-    /// How many there are.
+    /// Number of addresses.
     pub(super) fn len(&self) -> usize {
         self.addresses.len()
     }
@@ -96,10 +95,10 @@ impl Backends {
     /// Every address that may be tried, the least busy first.
     pub(super) fn in_order(&self) -> impl Iterator<Item = Arc<Address>> {
         let count = self.addresses.len();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let turned = |index: usize| Arc::clone(&self.addresses[(turn + index) % count]);
-        let mut order: Vec<_> = (0..count).map(turned).collect();
-        // Stable: equals stay in turn.
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let rotated = |index: usize| Arc::clone(&self.addresses[(first + index) % count]);
+        let mut order: Vec<_> = (0..count).map(rotated).collect();
+        // The sort is stable, so equally busy addresses stay in round-robin order.
         order.sort_by_key(|address| address.sessions.load(Ordering::Relaxed));
         order.into_iter()
     }
@@ -117,15 +116,15 @@ impl Backends {
 }
 
 impl Attempt<'_> {
-    /// The backend is there. The session has its place until the seat is dropped.
-    pub(super) fn succeeded(mut self) -> Seat {
+    /// Records a success, and counts the new session.
+    pub(super) fn succeeded(mut self) -> ActiveSession {
         *lock(&self.address.health) = Health::well();
         self.probe = Probe::No;
         self.address.sessions.fetch_add(1, Ordering::Relaxed);
-        Seat(Arc::clone(&self.address))
+        ActiveSession(Arc::clone(&self.address))
     }
 
-    /// It is not, or does not work.
+    /// Records a failure.
     pub(super) fn failed(mut self, how: Failed, rest: Rest) {
         let now = lock(&self.address.health).failed(self.probe, self.client, how, rest);
         self.probe = Probe::No;
@@ -148,7 +147,7 @@ impl Drop for Attempt<'_> {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ActiveSession {
     fn drop(&mut self) {
         self.0.sessions.fetch_sub(1, Ordering::Relaxed);
     }
@@ -183,7 +182,7 @@ mod tests {
         backends.attempt(address, Client::numbered(0))
     }
 
-    fn seat(backends: &Backends) -> (u16, Seat) {
+    fn begin(backends: &Backends) -> (u16, ActiveSession) {
         let address = first(backends);
         let port = address.port;
         (
@@ -205,13 +204,16 @@ mod tests {
     #[test]
     fn a_stream_goes_to_the_address_with_the_fewest_sessions() {
         let backends = backends("fewest", &[1, 2, 3]);
-        let seats: Vec<_> = (0..6).map(|_| seat(&backends)).collect();
-        let mut ports: Vec<_> = seats.iter().map(|(port, _)| *port).collect();
+        let sessions: Vec<_> = (0..6).map(|_| begin(&backends)).collect();
+        let mut ports: Vec<_> = sessions.iter().map(|(port, _)| *port).collect();
         ports.sort_unstable();
         assert_eq!(ports, [1, 1, 2, 2, 3, 3]);
         // Those of the second end: it is the least busy now.
-        let left: Vec<_> = seats.into_iter().filter(|(port, _)| *port != 2).collect();
-        assert_eq!((seat(&backends).0, left.len()), (2, 4));
+        let left: Vec<_> = sessions
+            .into_iter()
+            .filter(|(port, _)| *port != 2)
+            .collect();
+        assert_eq!((begin(&backends).0, left.len()), (2, 4));
     }
 
     #[tokio::test(start_paused = true)]
@@ -227,7 +229,7 @@ mod tests {
         assert!(fail(&backends), "the next one");
         assert!(!fail(&backends), "it rests again");
         tokio::time::advance(REST.lasts).await;
-        drop(seat(&backends));
+        drop(begin(&backends));
         assert!(fail(&backends), "it is well");
     }
 
@@ -236,7 +238,7 @@ mod tests {
         let backends = backends("between", &[1]);
         for _ in 0..10 {
             assert!(fail(&backends) && fail(&backends));
-            drop(seat(&backends));
+            drop(begin(&backends));
         }
         for _ in 0..10 {
             let attempt = attempt(&backends, first(&backends)).expect("never");

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use self::failure::{Failure, Fault};
 use super::backend_socket::BackendSocket;
-use super::backends::{Address, Backends, Failed, Seat};
+use super::backends::{ActiveSession, Address, Backends, Failed};
 use super::hold::Held;
 use super::link::Relay;
 use super::opening::Opening;
@@ -30,8 +30,8 @@ mod failure;
 
 const UNREACHABLE: &str = "the upstream cannot be reached";
 const REFUSED: &str = "the upstream does not take streams";
-/// How long one step towards a backend may take: all of its addresses get their
-/// turn before the host's own time is over.
+/// Time limit of one step of a connection attempt, divided by the number of addresses. All
+/// addresses are tried before the gateway's own time limit for the handshake is over.
 const STEPS: Duration = Duration::from_millis(3500);
 
 /// Dials a backend for each stream.
@@ -49,7 +49,7 @@ struct Upgraded {
     transport: Transport,
     /// What came behind its answer.
     received: BytesMut,
-    seat: Seat,
+    session: ActiveSession,
 }
 
 impl Upstream for Dialer {
@@ -140,21 +140,27 @@ impl Dialer {
         let Upgraded {
             transport,
             received,
-            seat,
+            session,
         } = self.upgrade(&target, stream).await?;
         let (read, write) = split(transport);
         let reader = FrameReader::of_server(read, backend.max_message, received);
         let writer = FrameWriter::to_server(write);
         let socket = BackendSocket::new(reader, writer, backend.max_buffer);
         let Some(greeting) = &stream.greeting else {
-            return Ok(Relay::plain(socket, backend, seat));
+            return Ok(Relay::plain(socket, backend, session));
         };
         let mut opening = Opening::begin(socket, greeting, backend);
         if let Err(error) = opening.answered(backend.replies).await {
             opening.socket.part();
             return Err(error);
         }
-        Ok(Relay::ingest(opening, backend, stream.receipts, from, seat))
+        Ok(Relay::ingest(
+            opening,
+            backend,
+            stream.receipts,
+            from,
+            session,
+        ))
     }
 
     /// Upgrades a connection to the first address that takes it.
@@ -171,7 +177,7 @@ impl Dialer {
                     return Ok(Upgraded {
                         transport,
                         received,
-                        seat: attempt.succeeded(),
+                        session: attempt.succeeded(),
                     });
                 }
                 Err(Failure {

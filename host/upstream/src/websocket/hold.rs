@@ -1,16 +1,16 @@
-//! A stream that outlives the connections to its backend.
+//! Stream that outlives the connections to its backend.
 //!
-//! What the client sends goes onto a [`Tape`], and from there to the backend.
-//! When the connection is lost, the client's stream goes on: the tape grows,
-//! within its bounds, while the backend is dialled again, less and less often.
-//! Once it is back it gets the handshake, is told with one message where the
-//! stream goes on, and gets what it has not had. The client is told that its
-//! backend is away, and that it is back; nothing else.
+//! Everything that the client sends goes into a [`ReplayBuffer`], and from there to the backend.
+//! When the connection to the backend is lost, the client's stream goes on: the buffer grows,
+//! within its bounds, while the gateway dials the backend again, with backoff. When the backend is
+//! back, the gateway sends it the handshake, one message that says where the stream continues, and
+//! the data that it has not had. The client is told only that its backend is away, and that it is
+//! back.
 //!
-//! Where the stream goes on is [`Replay`]'s to say. A backend that confirms
-//! bytes gets exactly what it has not confirmed. Of one that does not, the host
-//! knows how far it has read ([`super::marks`]), and either sends the rest
-//! again, or what it has not sent yet.
+//! [`Replay`] determines where the stream continues. A backend that confirms bytes gets exactly
+//! what it has not confirmed. For any other backend the gateway knows how far it has read
+//! ([`super::marks`]). It sends either everything after that again, or only what it has not sent
+//! yet.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -22,9 +22,9 @@ use anyhow::anyhow;
 use futures_util::future::{BoxFuture, FutureExt, poll_fn};
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
+use self::replay_buffer::ReplayBuffer;
 use self::room::Room;
 use self::spill::{Bounds, Spill};
-use self::tape::Tape;
 use super::dialer::Absent;
 use super::link::Relay;
 use super::{Dialer, Hold, Replay};
@@ -34,31 +34,31 @@ use crate::link::{
 use base::metrics;
 use wire::frame::PeerClose;
 
+mod replay_buffer;
 mod room;
 mod spill;
-mod tape;
 
 /// How long one attempt to reach the backend may take.
 const ATTEMPT: Duration = Duration::from_secs(4);
-/// When a backend is dialled again: at first, and at last.
+/// First and longest pause before a backend is dialled again.
 const SOONEST: Duration = Duration::from_millis(100);
 const LATEST: Duration = Duration::from_secs(5);
-/// A backend that takes streams and loses them at once has not come back.
+/// How long a backend must stay before an outage counts as over. One that takes streams and loses
+/// them at once has not come back.
 const STEADY: Duration = Duration::from_secs(5);
 
-/// See the module.
+/// Stream with a replay buffer, across all connections to its backend.
 pub(super) struct Held {
     dialer: Dialer,
     stream: StreamInfo,
     hold: Hold,
-    tape: Tape,
+    buffer: ReplayBuffer,
     state: State,
-    /// What the client believes of its backend.
+    /// State of the backend that the client was told last.
     believed: Presence,
-    /// Bytes that the client was told are safe.
+    /// Bytes of audio that the client was told are safe.
     told: u64,
-    /// How far any connection has got, and how much of it is known to have
-    /// arrived.
+    /// Bytes of audio that any connection has sent, and how many of them are known to have arrived.
     sent: u64,
     reached: u64,
     outage: Outage,
@@ -81,7 +81,7 @@ struct Outage {
     tries: u32,
     ends: Pin<Box<Sleep>>,
     back_since: Instant,
-    /// Where the tape was when it came back.
+    /// Bytes that had arrived when the backend came back.
     back_at: u64,
 }
 
@@ -110,7 +110,7 @@ impl Held {
         };
         let spill = (hold.file > 0).then(|| Spill::new(folder, bounds, Room::of(&dialer.name)));
         Ok(Self {
-            tape: Tape::new(hold.memory, spill),
+            buffer: ReplayBuffer::new(hold.memory, spill),
             state,
             believed: Presence::Here,
             told: 0,
@@ -136,10 +136,10 @@ impl Held {
         }
     }
 
-    /// Does what can be done now: brings the backend back, and passes on what is
-    /// on the tape.
+    /// Makes progress without waiting: reconnects to the backend, and sends it what is in the
+    /// buffer.
     fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Lost> {
-        self.tape.poll_spill(cx);
+        self.buffer.poll_spill(cx);
         loop {
             match &mut self.state {
                 State::Away(_) => match self.poll_back(cx)? {
@@ -149,14 +149,14 @@ impl Held {
                 State::Up(relay) => {
                     self.reached = self.reached.max(relay.reached());
                     match self.hold.replay {
-                        Replay::Confirmed | Replay::AtLeastOnce => self.tape.forget(self.reached),
+                        Replay::Confirmed | Replay::AtLeastOnce => self.buffer.forget(self.reached),
                         // What was passed on is not sent again.
-                        Replay::AtMostOnce => self.tape.forget(u64::MAX),
+                        Replay::AtMostOnce => self.buffer.forget(u64::MAX),
                     }
-                    match Self::pass_on(relay, &mut self.tape, cx) {
+                    match Self::pass_on(relay, &mut self.buffer, cx) {
                         Ok(()) => return Ok(()),
                         Err(Broken::Relay(lost)) => self.lose(lost),
-                        Err(Broken::Tape(error)) => {
+                        Err(Broken::Buffer(error)) => {
                             let detail = anyhow!(error).context("held audio cannot be read back");
                             return Err(Lost::new("the stream could not be held", detail));
                         }
@@ -166,9 +166,13 @@ impl Held {
         }
     }
 
-    fn pass_on(relay: &mut Relay, tape: &mut Tape, cx: &mut Context<'_>) -> Result<(), Broken> {
+    fn pass_on(
+        relay: &mut Relay,
+        buffer: &mut ReplayBuffer,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Broken> {
         while relay.poll_ready(cx).map_err(Broken::Relay)?.is_ready() {
-            match tape.poll_next(cx).map_err(Broken::Tape)? {
+            match buffer.poll_next(cx).map_err(Broken::Buffer)? {
                 Poll::Ready(Some(message)) => relay.start_send(message),
                 Poll::Ready(None) | Poll::Pending => break,
             }
@@ -258,11 +262,11 @@ impl Held {
     fn goes_on_at(&self) -> u64 {
         match self.hold.replay {
             Replay::Confirmed | Replay::AtLeastOnce => self.reached,
-            Replay::AtMostOnce => self.tape.place(),
+            Replay::AtMostOnce => self.buffer.position(),
         }
     }
 
-    /// Tells the backend where the stream goes on, and plays the tape from there.
+    /// Tells the backend where the stream continues, and replays the buffer from there.
     fn come_back(&mut self, mut relay: Relay) {
         let from = self.goes_on_at();
         let (overlap, gap) = match self.hold.replay {
@@ -278,9 +282,9 @@ impl Held {
             "the backend is back; the stream goes on"
         );
         metrics::upstream_restored(&self.dialer.name);
-        relay.goes_on(from, overlap, gap, self.tape.begins_paused());
+        relay.goes_on(from, overlap, gap, self.buffer.begins_paused());
         match self.hold.replay {
-            Replay::Confirmed | Replay::AtLeastOnce => self.tape.rewind(from),
+            Replay::Confirmed | Replay::AtLeastOnce => self.buffer.rewind(from),
             Replay::AtMostOnce => {}
         }
         self.outage.back_since = Instant::now();
@@ -332,7 +336,7 @@ impl Held {
         match ending {
             Ending::Complete => self.poll_complete(cx),
             Ending::Cut(_) => match &mut self.state {
-                State::Up(relay) if self.tape.is_read() => relay.poll_flush(cx),
+                State::Up(relay) if self.buffer.is_read() => relay.poll_flush(cx),
                 State::Up(_) | State::Away(_) => Poll::Pending,
             },
         }
@@ -345,19 +349,19 @@ impl Link for Held {
         let is_slow = match &self.state {
             // A backend that is there holds its client back as ever.
             State::Up(_) => {
-                let waiting = self.tape.taken() - self.tape.place();
+                let waiting = self.buffer.taken() - self.buffer.position();
                 waiting > self.dialer.backend.max_buffer as u64
             }
             State::Away(_) => false,
         };
-        if is_slow || !self.tape.has_room() {
+        if is_slow || !self.buffer.has_room() {
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
     }
 
     fn start_send(&mut self, message: Upward) {
-        self.tape.push(&message);
+        self.buffer.push(&message);
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
@@ -381,7 +385,7 @@ impl Link for Held {
             State::Up(relay) => relay.held(),
             State::Away(_) => 0,
         };
-        self.tape.held() + relayed
+        self.buffer.held() + relayed
     }
 
     fn last_progress(&self) -> Option<Instant> {
@@ -407,10 +411,12 @@ impl Link for Held {
         loop {
             self.drive(cx)?;
             match &mut self.state {
-                State::Up(relay) if self.tape.is_read() => match ready!(relay.poll_complete(cx)) {
-                    Ok(()) => return Poll::Ready(Ok(())),
-                    Err(lost) => self.lose(lost),
-                },
+                State::Up(relay) if self.buffer.is_read() => {
+                    match ready!(relay.poll_complete(cx)) {
+                        Ok(()) => return Poll::Ready(Ok(())),
+                        Err(lost) => self.lose(lost),
+                    }
+                }
                 State::Up(_) | State::Away(_) => return Poll::Pending,
             }
         }
@@ -419,7 +425,7 @@ impl Link for Held {
     fn seal(mut self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
         async move {
             let sealed = Sealed {
-                bytes: self.tape.taken(),
+                bytes: self.buffer.taken(),
             };
             poll_fn(|cx| self.poll_drained(cx, &ending)).await?;
             if let State::Up(relay) = self.state {
@@ -433,7 +439,7 @@ impl Link for Held {
 
 enum Broken {
     Relay(Lost),
-    Tape(std::io::Error),
+    Buffer(std::io::Error),
 }
 
 impl Outage {

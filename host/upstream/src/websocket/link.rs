@@ -1,4 +1,4 @@
-//! A stream that is relayed to a backend.
+//! Relay of a stream over one connection to its backend.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
@@ -8,7 +8,7 @@ use futures_util::future::{BoxFuture, FutureExt, poll_fn};
 use tokio::time::Instant;
 
 use super::backend_socket::BackendSocket;
-use super::backends::Seat;
+use super::backends::ActiveSession;
 use super::marks::Marks;
 use super::opening::Opening;
 use super::receipts::Receipts;
@@ -25,32 +25,32 @@ const NORMAL: u16 = 1000;
 
 pub(super) struct Relay {
     socket: BackendSocket,
-    /// What is to be said to the client first.
+    /// Messages for the client that came before the answer to the handshake.
     early: VecDeque<Downward>,
     dialect: Dialect,
-    course: Course,
+    phase: Phase,
     taken: u64,
     silence: Silence,
     receipts: Receipts,
-    /// There only where the stream is held, and the backend confirms nothing.
+    /// Set if the stream is held and the backend confirms nothing.
     marks: Option<Marks>,
-    _seat: Seat,
+    _session: ActiveSession,
 }
 
-/// What the backend understands beside audio.
+/// Protocol that the backend speaks beside audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
-    /// Nothing: messages pass as they are.
+    /// None: messages pass unchanged.
     Plain,
     /// Control messages of `ingest.v1`.
     Ingest(Replies),
 }
 
-/// How far the stream has come.
+/// Phase of the stream on this connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Course {
+enum Phase {
     Running,
-    /// The backend was asked to complete it.
+    /// The gateway has asked the backend to complete the stream.
     Completing,
     /// The backend has taken everything.
     Complete,
@@ -61,17 +61,21 @@ enum Course {
 }
 
 impl Relay {
-    pub(super) fn plain(socket: BackendSocket, backend: &WebSocket, seat: Seat) -> Self {
+    pub(super) fn plain(
+        socket: BackendSocket,
+        backend: &WebSocket,
+        session: ActiveSession,
+    ) -> Self {
         Self {
             socket,
             early: VecDeque::new(),
             dialect: Dialect::Plain,
-            course: Course::Running,
+            phase: Phase::Running,
             taken: 0,
             silence: Silence::new(backend.silence_timeout),
             receipts: Receipts::new(Promise::None, crate::link::Receipts::None, 0),
             marks: None,
-            _seat: seat,
+            _session: session,
         }
     }
 
@@ -81,7 +85,7 @@ impl Relay {
         backend: &WebSocket,
         receipts: crate::link::Receipts,
         from: u64,
-        seat: Seat,
+        session: ActiveSession,
     ) -> Self {
         let Opening { socket, early, .. } = opening;
         let marked = match &backend.on_loss {
@@ -94,7 +98,7 @@ impl Relay {
             receipts: Receipts::new(backend.receipts, receipts, from),
             dialect: Dialect::Ingest(backend.replies),
             marks: marked.then(|| Marks::from(from)),
-            ..Self::plain(socket, backend, seat)
+            ..Self::plain(socket, backend, session)
         }
     }
 
@@ -142,8 +146,8 @@ impl Relay {
     fn hear(&mut self, message: Message) -> Result<Option<Downward>, Lost> {
         Ok(match message {
             Message::Text(text) => {
-                if self.course == Course::Completing && reply::is_finalized(&text) {
-                    self.course = Course::Complete;
+                if self.phase == Phase::Completing && reply::is_finalized(&text) {
+                    self.phase = Phase::Complete;
                     return Ok(None);
                 }
                 if self.receipts.are_confirmed()
@@ -168,8 +172,8 @@ impl Relay {
                     code: NORMAL,
                     reason: String::new(),
                 });
-                let was = std::mem::replace(&mut self.course, Course::Closed);
-                if was == Course::Completing && close.code == NORMAL {
+                let was = std::mem::replace(&mut self.phase, Phase::Closed);
+                if was == Phase::Completing && close.code == NORMAL {
                     return self.ended_well().map(|()| None);
                 }
                 Some(Downward::Close(close))
@@ -191,7 +195,7 @@ impl Relay {
 
     /// Asks the backend to complete the stream.
     fn ask_to_complete(&mut self) {
-        self.course = Course::Completing;
+        self.phase = Phase::Completing;
         self.socket.writer.text(FINALIZE);
         if self.dialect == Dialect::Ingest(Replies::None) {
             self.socket.close(NORMAL, "finalize");
@@ -286,7 +290,7 @@ impl Link for Relay {
         if let Some(message) = self.early.pop_front() {
             return Poll::Ready(Ok(message));
         }
-        while matches!(self.course, Course::Running | Course::Completing) {
+        while matches!(self.phase, Phase::Running | Phase::Completing) {
             if let Poll::Ready(bytes) = self.receipts.poll(cx) {
                 return Poll::Ready(Ok(Downward::Kept(bytes)));
             }
@@ -297,7 +301,7 @@ impl Link for Relay {
                     }
                 }
                 Poll::Ready(Err(error)) => {
-                    self.course = Course::Broken;
+                    self.phase = Phase::Broken;
                     return Poll::Ready(Err(lost(error.into())));
                 }
                 Poll::Pending => {
@@ -320,20 +324,20 @@ impl Link for Relay {
     }
 
     fn poll_complete(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
-        if self.course == Course::Running {
+        if self.phase == Phase::Running {
             self.ask_to_complete();
         }
         if let Poll::Ready(Err(lost)) = self.write(cx) {
             // What it said before it went is worth more than how it went.
-            return match self.course {
-                Course::Complete | Course::Closed => Poll::Ready(Ok(())),
+            return match self.phase {
+                Phase::Complete | Phase::Closed => Poll::Ready(Ok(())),
                 _ => Poll::Ready(Err(lost)),
             };
         }
-        match self.course {
-            Course::Running | Course::Completing => Poll::Pending,
-            Course::Broken => Poll::Ready(Err(lost(anyhow!("its connection broke")))),
-            Course::Complete | Course::Closed => Poll::Ready(Ok(())),
+        match self.phase {
+            Phase::Running | Phase::Completing => Poll::Pending,
+            Phase::Broken => Poll::Ready(Err(lost(anyhow!("its connection broke")))),
+            Phase::Complete | Phase::Closed => Poll::Ready(Ok(())),
         }
     }
 
@@ -353,7 +357,7 @@ impl Link for Relay {
                     }
                 }
                 Ending::Cut(close) => {
-                    let gone = self.course == Course::Closed;
+                    let gone = self.phase == Phase::Closed;
                     let closed = self.close(close.code, &close.reason).await;
                     if !gone {
                         closed?;

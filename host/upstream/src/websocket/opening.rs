@@ -17,12 +17,12 @@ use session::handshake::ACK;
 use wire::frame::{Message, PeerClose};
 
 /// How long a backend that refused a handshake in a message may take to close.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const REFUSAL_CLOSE: Duration = Duration::from_secs(1);
 
-/// A connection whose handshake was sent and may be unanswered.
+/// Connection whose handshake was sent, and may not have been answered yet.
 pub(super) struct Opening {
     pub(super) socket: BackendSocket,
-    /// What the backend said before it answered: the client gets it after its
+    /// Messages that the backend sent before it answered. The client gets them after its
     /// ack.
     pub(super) early: VecDeque<Downward>,
     early_bytes: usize,
@@ -110,7 +110,7 @@ impl Opening {
                 }
             }
         };
-        let close = tokio::time::timeout(LAST_WORDS, closing)
+        let close = tokio::time::timeout(REFUSAL_CLOSE, closing)
             .await
             .ok()
             .flatten()

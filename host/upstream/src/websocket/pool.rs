@@ -1,9 +1,8 @@
-//! Connections to a backend that are made before they are needed.
+//! Connection pool: idle connections to a backend, made before they are needed.
 //!
-//! A stream that begins saves the round trips of TCP and TLS. The upgrade, which
-//! says whose stream it is, is always the session's own. The pool is filled up
-//! after something was taken out of it, so that a gateway that has nothing to do
-//! does nothing.
+//! A new stream saves the round trips of TCP and TLS. Each session makes its own upgrade, because
+//! that says whose stream it is. The pool is refilled only after a connection was taken, so that an
+//! idle gateway does nothing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,31 +15,31 @@ use tokio::time::Instant;
 use super::backends::Address;
 use super::transport::Transport;
 
-/// A server does not wait for ever for the first byte of a connection. One that
-/// was made longer ago is not trusted.
+/// Maximum age of an idle connection. Servers do not wait forever for the first byte.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The connections to each address of a backend.
+/// Idle connections to each address of a backend.
 pub(super) struct Pool {
     size: usize,
-    idle: Mutex<HashMap<(String, u16), Shelf>>,
+    idle: Mutex<HashMap<(String, u16), IdleConnections>>,
 }
 
+/// Idle connections to one address.
 #[derive(Default)]
-struct Shelf {
+struct IdleConnections {
     ready: Vec<(Instant, Transport)>,
-    /// How many are being made.
+    /// Number of connections that are being made.
     coming: usize,
 }
 
-/// A connection that is being made for the pool.
+/// Connection that is being made for the pool.
 pub(super) struct Coming {
     pool: Arc<Pool>,
     key: (String, u16),
 }
 
 impl Pool {
-    /// A pool of so many connections to each address.
+    /// Pool with this many connections to each address.
     pub(super) fn new(size: usize) -> Arc<Self> {
         Arc::new(Self {
             size,
@@ -48,17 +47,16 @@ impl Pool {
         })
     }
 
-    /// A connection that seems alive.
+    /// Takes a connection that seems alive.
     pub(super) fn take(&self, address: &Address) -> Option<Transport> {
         let mut idle = self.lock();
-        let shelf = idle.get_mut(&key(address))?;
-        while let Some((since, mut transport)) = shelf.ready.pop() {
+        let connections = idle.get_mut(&key(address))?;
+        while let Some((since, mut transport)) = connections.ready.pop() {
             if since.elapsed() >= LONGEST {
-                shelf.ready.clear();
+                connections.ready.clear();
                 return None;
             }
-            // A server has nothing to say before it is asked: what can be read
-            // is its end.
+            // A server sends nothing before a request, so anything readable is the end.
             let mut byte = [0];
             if transport.read(&mut byte).now_or_never().is_none() {
                 return Some(transport);
@@ -67,16 +65,18 @@ impl Pool {
         None
     }
 
-    /// Leave to make one more, while there are not enough.
+    /// Permission to make one more connection, if there are not enough.
     pub(super) fn lacks(self: &Arc<Self>, address: &Address) -> Option<Coming> {
         let key = key(address);
         let mut idle = self.lock();
-        let shelf = idle.entry(key.clone()).or_default();
-        shelf.ready.retain(|(since, _)| since.elapsed() < LONGEST);
-        if shelf.ready.len() + shelf.coming >= self.size {
+        let connections = idle.entry(key.clone()).or_default();
+        connections
+            .ready
+            .retain(|(since, _)| since.elapsed() < LONGEST);
+        if connections.ready.len() + connections.coming >= self.size {
             return None;
         }
-        shelf.coming += 1;
+        connections.coming += 1;
         drop(idle);
         Some(Coming {
             pool: Arc::clone(self),
@@ -85,24 +85,24 @@ impl Pool {
     }
 
     // Nothing here is half changed, so poisoning carries no news.
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, u16), Shelf>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, u16), IdleConnections>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Coming {
-    /// It was made.
+    /// Adds the connection to the pool.
     pub(super) fn arrived(self, transport: Transport) {
-        if let Some(shelf) = self.pool.lock().get_mut(&self.key) {
-            shelf.ready.push((Instant::now(), transport));
+        if let Some(connections) = self.pool.lock().get_mut(&self.key) {
+            connections.ready.push((Instant::now(), transport));
         }
     }
 }
 
 impl Drop for Coming {
     fn drop(&mut self) {
-        if let Some(shelf) = self.pool.lock().get_mut(&self.key) {
-            shelf.coming -= 1;
+        if let Some(connections) = self.pool.lock().get_mut(&self.key) {
+            connections.coming -= 1;
         }
     }
 }

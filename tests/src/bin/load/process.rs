@@ -65,7 +65,8 @@ impl Sub for Usage {
     }
 }
 
-/// What its threads have run, by the scheduler's own clock: proc(5)'s times are sampled, and short turns fall through.
+/// CPU time of its threads, by the scheduler's own clock. The times of proc(5) are sampled, and
+/// miss short runs.
 fn cpu(pid: u32) -> anyhow::Result<Duration> {
     let mut nanos = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {

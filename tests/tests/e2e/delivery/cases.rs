@@ -10,10 +10,10 @@ use super::World;
 use super::victim::Company;
 
 pub struct Case {
-    /// The word of the error frame, or what else tells it from the others.
+    /// Code of the error frame, or another unique name.
     pub name: &'static str,
     pub code: u16,
-    pub words: Words,
+    pub last_message: LastMessage,
     pub path: fn(usize) -> String,
     /// Lines of the request's head.
     pub headers: &'static str,
@@ -21,10 +21,10 @@ pub struct Case {
     pub end: End,
 }
 
-/// What comes before the Close.
+/// Message before the Close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Words {
-    /// An error frame whose word is the case's name.
+pub enum LastMessage {
+    /// An error frame whose code is the case's name.
     Error,
     /// A status which is the case's name.
     Status,
@@ -76,7 +76,7 @@ const fn refused(name: &'static str, code: u16, path: fn(usize) -> String) -> Ca
     Case {
         name,
         code,
-        words: Words::Error,
+        last_message: LastMessage::Error,
         path,
         headers: "",
         stage: Stage::Connect,
@@ -92,12 +92,12 @@ const fn ended(
     path: fn(usize) -> String,
     end: End,
 ) -> Case {
-    let words = Words::Error;
+    let last_message = LastMessage::Error;
     let headers = "";
     Case {
         name,
         code,
-        words,
+        last_message,
         path,
         headers,
         stage,
@@ -109,7 +109,7 @@ const fn ended(
 const fn violated(name: &'static str, code: u16, path: fn(usize) -> String, end: End) -> Case {
     let case = ended(name, code, Stage::Stream, path, end);
     Case {
-        words: Words::Nothing,
+        last_message: LastMessage::Nothing,
         ..case
     }
 }
@@ -251,7 +251,7 @@ pub fn usual() -> Vec<Case> {
             End::Sent(|_| shake()),
         ),
         Case {
-            words: Words::Status,
+            last_message: LastMessage::Status,
             ..ended(
                 "finalized",
                 1000,

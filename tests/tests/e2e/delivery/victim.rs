@@ -3,7 +3,7 @@
 use sluice_tests::raw::{self, Raw};
 use tungstenite::protocol::frame::coding::{Control, OpCode};
 
-use super::cases::{self, Case, End, Stage, Words};
+use super::cases::{self, Case, End, LastMessage, Stage};
 use super::{World, connect};
 
 /// Replies that a client leaves unread, of 127 bytes each: several times what
@@ -39,7 +39,7 @@ pub fn suffer(world: &World, case: &Case, number: usize, flood: &[u8]) {
             company
         }
     };
-    read_last_words(&mut peer, case);
+    read_close(&mut peer, case);
 }
 
 fn request(case: &Case, number: usize) -> String {
@@ -65,12 +65,12 @@ fn read_replies(peer: &mut Raw, case: &Case) {
     }
 }
 
-fn read_last_words(peer: &mut Raw, case: &Case) {
+fn read_close(peer: &mut Raw, case: &Case) {
     let mut expected = None;
-    if case.words != Words::Nothing {
+    if case.last_message != LastMessage::Nothing {
         let message = peer.message();
-        let (word, reason) = match case.words {
-            Words::Status => ("status", "finalized"),
+        let (word, reason) = match case.last_message {
+            LastMessage::Status => ("status", "finalized"),
             _ => ("code", message["message"].as_str().expect("a message")),
         };
         assert_eq!(message[word], case.name, "{message}");
@@ -85,7 +85,7 @@ fn read_last_words(peer: &mut Raw, case: &Case) {
         Some(expected) => assert_eq!(reason, expected),
         None => assert_ne!(reason, ""),
     }
-    if case.words != Words::Nothing {
+    if case.last_message != LastMessage::Nothing {
         send(
             peer,
             &raw::masked(OpCode::Control(Control::Close), &code.to_be_bytes()),

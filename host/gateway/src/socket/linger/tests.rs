@@ -17,8 +17,7 @@ use base::limits::Limits;
 use upstream::discard::Discard;
 
 const MAX_DISCARD: usize = 1 << 20;
-/// What is read ahead of the last words: of the request's connection, and of
-/// the frames.
+/// Bytes that are read before the Close is sent: of the request's connection, and of the frames.
 const AHEAD: usize = 64 * 1024;
 const EXPECTED: RangeInclusive<usize> = MAX_DISCARD..=MAX_DISCARD + AHEAD;
 

@@ -1,7 +1,8 @@
-//! Completing: the client has finalized, and its upstream takes what is left and says its last words.
+//! Completion of a stream: the client has finalized, and the upstream takes the remaining audio and
+//! sends its last messages.
 //!
-//! That lasts as long as the upstream needs: a backend that is away may take a minute. The client is
-//! still there meanwhile, so its pings are answered and its Close is seen. What else it sends
+//! That lasts as long as the upstream needs: a backend that is away may take a minute. The client
+//! is still there meanwhile, so its pings are answered and its Close is seen. What else it sends
 //! belongs to no stream any more and is thrown away, within a bound.
 //!
 //! A stream that is being completed has no way back: its backend was told that it is over. A client
@@ -19,8 +20,8 @@ use crate::socket::wire::Wire;
 use wire::frame::{Message, ReadError};
 
 impl Relay<'_> {
-    /// Lets the upstream take everything and say its last words, and passes these on. A client that
-    /// does not read them, or is gone, loses nothing by that: the upstream is sealed all the same.
+    /// Waits until the upstream has taken everything, and passes its last messages on. If the
+    /// client does not read them, or is gone, the upstream is sealed all the same.
     pub(super) async fn complete(&mut self, cause: Cause, heard: &mut Heard) -> Cause {
         let limit = self.limits.write_timeout + self.link.outage();
         let max_discard = self.limits.max_discard;

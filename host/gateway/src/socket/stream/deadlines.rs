@@ -24,9 +24,9 @@ impl Relay<'_> {
             if next < alarm.deadline() {
                 alarm.as_mut().reset(next);
             }
-            // A timer that is polled when the task's turn is used up says nothing,
-            // and a client that always has more to say uses up every turn: its
-            // deadlines would never come. So the clock is asked as well.
+            // Once the task's cooperative budget is used up, a timer is always pending. A client
+            // that always has more to send uses up every budget, so its deadlines would never
+            // expire. So the clock is checked as well.
             let rings = alarm.as_mut().poll(cx).is_ready();
             let now = Instant::now();
             if !rings && now < alarm.deadline() {

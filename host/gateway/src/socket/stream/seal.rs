@@ -7,10 +7,10 @@ use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use crate::socket::cause::Cause;
+use crate::socket::close_message;
 use crate::socket::message::HostMessage;
-use crate::socket::words;
 use crate::watchdog::watched;
-use base::lanes::Charge;
+use base::permits::Charge;
 use base::text;
 use session::handshake::Handshake;
 use upstream::{Ending, Link, Lost, Sealed, duration_of};
@@ -26,7 +26,7 @@ pub(super) async fn seal(
 ) -> Result<Sealed, Cause> {
     let ending = match cause {
         Cause::Finalized | Cause::ClientDone => Ending::Complete,
-        cause => Ending::Cut(words::farewell(cause)),
+        cause => Ending::Cut(close_message::for_upstream(cause)),
     };
     let limit = match ending {
         // A client that waits for the end waits for its upstream to come back.

@@ -6,7 +6,7 @@ use super::view::View;
 pub fn check(view: &View<'_>, faults: &mut Vec<String>) {
     check_windows(view, faults);
     for index in 0..2 {
-        check_farewell(view, index, faults);
+        check_report(view, index, faults);
     }
 }
 
@@ -29,9 +29,9 @@ fn check_windows(view: &View<'_>, faults: &mut Vec<String>) {
     }
 }
 
-/// Who may have been asked about a connection is told of its end, once, when
-/// the client is done with.
-fn check_farewell(view: &View<'_>, index: usize, faults: &mut Vec<String>) {
+/// A policy that may have been asked about a connection is told of its end, once, after the socket
+/// is closed.
+fn check_report(view: &View<'_>, index: usize, faults: &mut Vec<String>) {
     let admission = Event::Asked(Stage::Connect, 0);
     let told = Event::Asked(Stage::Close, index);
     let asked = view.first(|event| *event == admission).is_some();

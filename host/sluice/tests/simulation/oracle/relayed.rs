@@ -207,7 +207,7 @@ fn check_ack(view: &View<'_>, said: &[&Said], due: bool, faults: &mut Vec<String
     for ack in all {
         let right = Said::Ack {
             receipts,
-            resumable: view.is_moored(),
+            resumable: view.is_resumable(),
             from: from(view),
         };
         if **ack != right {
@@ -231,10 +231,9 @@ fn check_ack(view: &View<'_>, said: &[&Said], due: bool, faults: &mut Vec<String
     }
 }
 
-/// Who says that its stream is complete waits for the last words of its
-/// upstream.
+/// A client that finalizes waits for the last message of its upstream.
 fn check_completion(view: &View<'_>, faults: &mut Vec<String>) {
-    if view.plan.link.last_words.is_none() {
+    if view.plan.link.last_message.is_none() {
         return;
     }
     let ends = completion(view);

@@ -57,7 +57,8 @@ impl<'a> View<'a> {
 
     /// Whether the connection was accepted beyond the places that there are.
     pub fn is_overload(&self) -> bool {
-        self.first(|event| *event == Event::Seated(false)).is_some()
+        self.first(|event| *event == Event::GotPlace(false))
+            .is_some()
     }
 
     pub fn other(&self, me: usize) -> Self {
@@ -128,7 +129,7 @@ impl<'a> View<'a> {
     }
 
     /// Whether its client may come back: it was told how, or would have been.
-    pub fn is_moored(&self) -> bool {
+    pub fn is_resumable(&self) -> bool {
         let asked = self.greeting() == Some(Text::HandshakeToResume);
         let returns = self.plan.returns.is_some();
         self.is_ingest() && (returns || asked && self.schedule.bounds.resume_grace.is_some())

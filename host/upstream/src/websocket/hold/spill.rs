@@ -1,7 +1,7 @@
-//! The file that a tape goes on in when there is no more room in memory.
+//! File of a replay buffer, for what does not fit in memory.
 //!
-//! It has no name, so that nothing is left of it however the process ends. It
-//! is written and read in the background, one segment at a time.
+//! The file has no name, so that nothing is left of it however the process ends. It is written and
+//! read in the background, one segment at a time.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -18,7 +18,7 @@ use super::room::{Lease, Room};
 use crate::space::{self, Watermark};
 use base::blocking::{HELD, Kept};
 
-/// A file of bounded size, made when it is needed.
+/// Temporary file of bounded size, created when it is first needed.
 pub(super) struct Spill {
     folder: Arc<Path>,
     bounds: Bounds,
@@ -62,18 +62,18 @@ enum Work {
     },
 }
 
-/// Work that was done.
+/// Result of a read or a write.
 pub(super) enum Done {
     /// This segment is in the file, from this byte on.
     Written { number: u64, at: u64 },
     /// This segment is back.
     Read { number: u64, bytes: Bytes },
-    /// Nothing was done.
+    /// The read or write failed.
     Failed(io::Error),
 }
 
 impl Spill {
-    /// A file in a folder, within these bounds.
+    /// File in a folder, within these bounds. Nothing is created yet.
     pub(super) fn new(folder: Arc<Path>, bounds: Bounds, room: Arc<Room>) -> Self {
         Self {
             folder,
@@ -86,7 +86,7 @@ impl Spill {
         }
     }
 
-    /// What was done; `None` where there is nothing to do.
+    /// Result of the work that was started; `None` if there is none.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Done>> {
         let done = match &mut self.work {
             Work::None => return Poll::Ready(None),
@@ -100,8 +100,8 @@ impl Spill {
                         }
                     }
                     Err(error) => {
-                        // A disk that is full stays so for a while: the tape has
-                        // to do with what it has.
+                        // A full disk stays full for a while, so the buffer goes on without more
+                        // space in the file.
                         self.bounds.file = 0;
                         if self.file.is_none() {
                             self.lease = self.room.lease();

@@ -37,16 +37,16 @@ pub async fn admit(
         .clone()
         .map(|number| token::good(&target.secret, number))
         .collect::<Result<Vec<_>, _>>()?;
-    let turns = Arc::new(Semaphore::new(target.connecting));
+    let permits = Arc::new(Semaphore::new(target.connecting));
     let mut opening = JoinSet::new();
     let before = target.usage()?;
     let began = Instant::now();
     for (number, token) in numbers.zip(tokens) {
         let (target, script) = (Arc::clone(target), Arc::clone(script));
-        let turns = Arc::clone(&turns);
+        let permits = Arc::clone(&permits);
         opening.spawn(async move {
-            // The semaphore is never closed, so there is always a turn.
-            let _turn = turns.acquire().await;
+            // The semaphore is never closed, so there is always a permit.
+            let _permit = permits.acquire().await;
             let began = Instant::now();
             let meeting = format!("meeting-{number}");
             let opened = Stream::open(&target, &script, &meeting, &token, number).await;

@@ -18,8 +18,7 @@ use crate::target::Target;
 const PACE: Duration = Duration::from_millis(20);
 
 /// Measures neighbours in peace, and again in each kind of attack. Peace and
-/// attack take turns, so that a machine that is busy with something else is so
-/// for both.
+/// attack alternate, so that other load on the machine affects both.
 pub async fn run(target: Target, args: &AttackArgs) -> anyhow::Result<Rows> {
     let mut rows = Rows::default();
     let time = Duration::from_secs(args.seconds.into());

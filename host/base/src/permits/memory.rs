@@ -1,14 +1,14 @@
-//! Memory that connections make the gateway hold, charged to whoever is behind them.
+//! Accounting of the memory that connections make the gateway hold.
 //!
-//! What a client sends and what is said to it waits in memory: requests, unfinished messages, queues
-//! to either side, what is held for a backend that is away, what was said to a client that is away.
-//! Each of these has a bound of its own; together they could be more than the machine has. So all of
-//! it is charged to the client's address, user and tenant, and has one bound for all connections.
-//! When nearly all of that is held, the last part is for holders that have little of it. A
-//! connection that would grow past either is ended, and gives back what it had.
+//! That memory is requests, unfinished messages, queues to either side, replay buffers for backends
+//! that are away, and messages for clients that are away. Each of these has a limit of its own, but
+//! together they could be more than the machine has. So all of it is charged to the client's
+//! address, user and tenant, and there is one limit for all connections. When nearly all of it is
+//! in use, the rest is reserved for holders that have little. A connection that would exceed either
+//! limit is ended, and gives back what it had.
 //!
-//! Memory is charged in steps, after each turn of a connection: one that only passes messages on is
-//! never charged, and nothing is counted for each message.
+//! Memory is charged in steps, each time that a connection has been polled. A connection that only
+//! passes messages on is never charged, and nothing is counted for each message.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Holder, fair_share};
 use crate::metrics;
 
-/// Bytes of a step. What a connection holds below one is not counted.
+/// Bytes of one step of the accounting. What a connection holds below one step is not counted.
 const STEP: usize = 16 * 1024;
 
 /// Ledger of the memory of all connections. Cheap to clone.
@@ -29,25 +29,25 @@ pub struct Memory {
 struct Ledger {
     /// Steps that all connections together may hold.
     total: usize,
-    /// Steps that are held.
+    /// Steps that are in use.
     all: usize,
-    /// Those of each holder. Who holds none is not remembered.
+    /// Steps of each holder that has any.
     holders: HashMap<Holder, usize>,
 }
 
-/// Why a connection may not hold more.
+/// Reason why a connection may not hold more memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoMemory {
     /// All connections together hold too much.
     #[error("all connections together hold as much memory as they may (`max_memory`)")]
     Full,
-    /// Those of its address, user or tenant do.
+    /// The connections of its address, user or tenant hold too much.
     #[error("its address, user or tenant holds its share of `max_memory`")]
     Share,
 }
 
 impl NoMemory {
-    /// As in the metrics.
+    /// Label in the metrics.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -57,8 +57,8 @@ impl NoMemory {
     }
 }
 
-/// What one connection or stream holds, until this is dropped. By default it is nobody's, and has no
-/// bound.
+/// Memory charged for one connection or stream, until this is dropped. The default has no holder
+/// and no limit.
 #[derive(Debug, Default)]
 pub struct Charge {
     memory: Memory,
@@ -73,8 +73,8 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// So many bytes for all connections together, beside the step that each has without being
-    /// charged.
+    /// Ledger with a limit of this many bytes for all connections together. Each connection has one
+    /// step more, which is not charged.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let ledger = Ledger {
@@ -87,7 +87,7 @@ impl Memory {
         }
     }
 
-    /// An account of this holder, which holds nothing yet.
+    /// Charge for this holder, which begins at 0.
     #[must_use]
     pub fn charge(&self, holder: Holder) -> Charge {
         Charge {
@@ -97,7 +97,7 @@ impl Memory {
         }
     }
 
-    /// Bytes that are held.
+    /// Bytes in use.
     #[must_use]
     pub fn held(&self) -> usize {
         self.lock().all * STEP

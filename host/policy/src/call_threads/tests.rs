@@ -17,45 +17,48 @@ fn work() {
     }
 }
 
-/// The lane of this thread.
-fn lane() -> Option<String> {
+/// Name of the pool that this thread belongs to.
+fn pool() -> Option<String> {
     let thread = thread::current();
-    let name = thread.name().filter(|name| name.ends_with("-lane"));
+    let name = thread.name().filter(|name| name.starts_with("policy-"));
     name.map(str::to_owned)
 }
 
 async fn run<T: Send + 'static>(
-    lanes: &Lanes,
+    threads: &CallThreads,
     grade: Grade,
     call: impl Future<Output = T> + Send + 'static,
 ) -> T {
     let call = Budgeted::new(LIMIT, call.boxed());
-    lanes.run(grade, call).await.0.unwrap()
+    threads.run(grade, call).await.0.unwrap()
 }
 
 /// Where a call begins, and where it goes on after it kept its thread for long.
 async fn long() -> [Option<String>; 2] {
-    let begins = lane();
+    let begins = pool();
     work();
     yield_now().await;
-    [begins, lane()]
+    [begins, pool()]
 }
 
-fn named(lanes: [Option<&str>; 2]) -> [Option<String>; 2] {
-    lanes.map(|lane| lane.map(str::to_owned))
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_call_that_takes_long_goes_on_in_the_slow_lane() {
-    let went = run(&Lanes::default(), Grade::Quick, long()).await;
-    assert_eq!(went, named([None, Some("slow-lane")]));
+fn named(pools: [Option<&str>; 2]) -> [Option<String>; 2] {
+    pools.map(|pool| pool.map(str::to_owned))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn calls_of_a_slow_policy_and_of_an_offender_begin_in_a_lane() {
-    for (grade, lane) in [(Grade::Slow, "slow-lane"), (Grade::Offender, "idle-lane")] {
-        let went = run(&Lanes::default(), grade, long()).await;
-        assert_eq!(went, named([Some(lane), Some(lane)]));
+async fn a_call_that_takes_long_goes_on_in_the_slow_pool() {
+    let went = run(&CallThreads::default(), Grade::Quick, long()).await;
+    assert_eq!(went, named([None, Some("policy-slow")]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn calls_of_a_slow_policy_and_of_an_offender_begin_in_a_pool() {
+    for (grade, pool) in [
+        (Grade::Slow, "policy-slow"),
+        (Grade::Offender, "policy-idle"),
+    ] {
+        let went = run(&CallThreads::default(), grade, long()).await;
+        assert_eq!(went, named([Some(pool), Some(pool)]));
     }
 }
 
@@ -63,14 +66,14 @@ async fn calls_of_a_slow_policy_and_of_an_offender_begin_in_a_lane() {
 async fn who_waits_for_the_host_stays_where_he_is() {
     let call = async {
         yield_now().await;
-        lane()
+        pool()
     };
-    assert_eq!(run(&Lanes::default(), Grade::Quick, call).await, None);
+    assert_eq!(run(&CallThreads::default(), Grade::Quick, call).await, None);
 }
 
 #[tokio::test]
 async fn a_runtime_of_one_thread_keeps_its_calls() {
-    let went = run(&Lanes::default(), Grade::Slow, long()).await;
+    let went = run(&CallThreads::default(), Grade::Slow, long()).await;
     assert_eq!(went, named([None, None]));
 }
 
@@ -78,7 +81,7 @@ async fn a_runtime_of_one_thread_keeps_its_calls() {
 async fn what_a_call_had_of_a_core_is_told_wherever_it_was() {
     for grade in [Grade::Quick, Grade::Slow] {
         let call = Budgeted::new(LIMIT, long().boxed());
-        let (_, had) = Lanes::default().run(grade, call).await;
+        let (_, had) = CallThreads::default().run(grade, call).await;
         assert!(had >= QUICK, "{grade:?}: {had:?}");
     }
 }
@@ -90,7 +93,9 @@ async fn the_kernel_runs_an_offender_when_nobody_else_wants_the_core() {
         NormalThreadSchedulePolicy, ThreadSchedulePolicy, thread_schedule_policy,
     };
     let call = async { thread_schedule_policy() };
-    let policy = run(&Lanes::default(), Grade::Offender, call).await.unwrap();
+    let policy = run(&CallThreads::default(), Grade::Offender, call)
+        .await
+        .unwrap();
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     assert_eq!(policy, idle);
 }
@@ -103,7 +108,7 @@ async fn an_offender_is_out_of_time_at_once() {
         yield_now().await;
     };
     let call = Budgeted::new(limit, call.boxed());
-    let done = Lanes::default().run(Grade::Offender, call).await.0;
+    let done = CallThreads::default().run(Grade::Offender, call).await.0;
     assert_eq!(done, None);
 }
 
@@ -113,7 +118,7 @@ async fn an_offender_that_gets_no_core_is_out_of_time_all_the_same() {
     let call = async move { no_core.recv() };
     let call = Budgeted::new(Duration::from_millis(1), call.boxed());
     assert!(
-        Lanes::default()
+        CallThreads::default()
             .run(Grade::Offender, call)
             .await
             .0
@@ -123,10 +128,10 @@ async fn an_offender_that_gets_no_core_is_out_of_time_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_panic_in_a_lane_is_the_callers() {
+async fn a_panic_in_a_pool_is_the_callers() {
     let caller = tokio::spawn(async {
         let call = async { panic!("a bug") };
-        run::<()>(&Lanes::default(), Grade::Slow, call).await;
+        run::<()>(&CallThreads::default(), Grade::Slow, call).await;
     });
     let panic = caller.await.unwrap_err().into_panic();
     assert_eq!(panic.downcast_ref(), Some(&"a bug"));
@@ -153,7 +158,7 @@ async fn a_call_that_nobody_waits_for_any_more_ends() {
                 there.notify_one();
                 std::future::pending::<()>().await;
             };
-            run(&Lanes::default(), Grade::Quick, call).await;
+            run(&CallThreads::default(), Grade::Quick, call).await;
         }
     });
     there.notified().await;

@@ -4,14 +4,14 @@ use super::super::output::Said;
 use super::super::schedule::{Fault, Reading, RouteKind, Step};
 use super::super::trace::Event;
 use super::causes::{Cause, Verdict, WRITE};
+use super::close_message::{close_message, fits, gives_the_reason};
 use super::view::View;
-use super::words::{fits, gives_the_reason, words};
 
 /// In milliseconds.
 const SETTLE: u64 = 100;
 const CLOSE: u64 = 2_000;
 
-/// Checks the last words, and says which of the causes they were for.
+/// Checks the Close and the message before it, and returns the cause that they fit.
 pub fn check(view: &View<'_>, verdict: &Verdict, faults: &mut Vec<String>) -> Option<Cause> {
     let closes: Vec<_> = close_frames(view).collect();
     check_order(view, verdict.from, faults);
@@ -23,16 +23,16 @@ pub fn check(view: &View<'_>, verdict: &Verdict, faults: &mut Vec<String>) -> Op
         }
         return None;
     };
-    check_farewell(view, *at, faults);
+    check_lingering(view, *at, faults);
     check_delivery(view, faults);
     let before = view.said().map(|(_, said)| said).rev_before_close();
     let causes = verdict.causes.iter().map(|cause| sealed(view, cause));
     let causes: Vec<Cause> = causes.collect();
     let matching = causes.into_iter().find(|cause| {
-        let words = words(view, cause);
-        words.codes.contains(code)
+        let close_message = close_message(view, cause);
+        close_message.codes.contains(code)
             && gives_the_reason(cause, reason)
-            && fits(&words, *code, reason, before)
+            && fits(&close_message, *code, reason, before)
     });
     if matching.is_none() {
         let due = &verdict.causes;
@@ -63,7 +63,7 @@ fn check_parks(view: &View<'_>, ended: Option<&Cause>, faults: &mut Vec<String>)
     if open && parks.is_none() {
         faults.push("the Close came before the stream was sealed and all released".to_owned());
     }
-    if parks.is_some() && (!lost || !view.is_moored()) {
+    if parks.is_some() && (!lost || !view.is_resumable()) {
         faults.push(format!("the stream goes on after {ended:?}"));
     }
     // What is read behind that is thrown away.
@@ -72,7 +72,7 @@ fn check_parks(view: &View<'_>, ended: Option<&Cause>, faults: &mut Vec<String>)
         faults.push("the host read while it was held back".to_owned());
     }
     let room = view.schedule.parking >= view.schedule.connections.len();
-    if lost && room && view.streams() && view.is_moored() && parks.is_none() {
+    if lost && room && view.streams() && view.is_resumable() && parks.is_none() {
         faults.push(format!(
             "the stream did not wait for its client after {ended:?}"
         ));
@@ -118,8 +118,8 @@ fn check_order(view: &View<'_>, from: u64, faults: &mut Vec<String>) {
     if torn && (close.is_some() || !undeliverable(view, from)) {
         faults.push("the host left something half said".to_owned());
     }
-    let last_words = |it: &&&Said| matches!(it, Said::Error { .. } | Said::Finalized { .. });
-    let position = said.iter().position(|it| last_words(&it));
+    let last_message = |it: &&&Said| matches!(it, Said::Error { .. } | Said::Finalized { .. });
+    let position = said.iter().position(|it| last_message(&it));
     if position.is_some_and(|at| at + 2 < said.len()) {
         faults.push("said between the last message and the Close".to_owned());
     }
@@ -144,7 +144,7 @@ fn undeliverable(view: &View<'_>, from: u64) -> bool {
     };
     let wrote = view.all(|event| matches!(event, Event::Wrote(_))).last();
     let stalled = wrote.is_some_and(|at| dropped >= at + CLOSE);
-    // The last words were queued when the link was sealed, or given up.
+    // The last message and the Close were queued when the link was sealed, or given up.
     let sealed = view.first(|it| matches!(it, Event::Sealed(_) | Event::SealFailed));
     let sealing = view.first(|it| matches!(it, Event::Sealing(_)));
     let panicked = view.first(|it| *it == Event::Panicked);
@@ -155,8 +155,8 @@ fn undeliverable(view: &View<'_>, from: u64) -> bool {
     excused && (stalled || given_up)
 }
 
-/// The error frame settles before the Close, and the host stays behind it.
-fn check_farewell(view: &View<'_>, closed: u64, faults: &mut Vec<String>) {
+/// Checks that the error frame settles before the Close, and that the host lingers after it.
+fn check_lingering(view: &View<'_>, closed: u64, faults: &mut Vec<String>) {
     let message = view.said().find_map(|(at, said)| match said {
         Said::Error { .. } | Said::Finalized { .. } => Some(at),
         _ => None,

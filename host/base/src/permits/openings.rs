@@ -1,10 +1,9 @@
 //! Connections before their upgrade, by client address.
 //!
-//! Such a connection has a socket and a place, and its client has shown nothing yet: it may send
-//! nothing at all, a head that never ends, or half a TLS handshake. While there is enough for
-//! everybody that harms nobody. When sockets or places run short, an address that has more than its
-//! fair share of such connections loses its oldest one with each newcomer, of whatever address. The
-//! newcomer has its place at once.
+//! Such a connection holds a socket and a place, but its client may send nothing at all, a request
+//! head that never ends, or half a TLS handshake. That does no harm while there are enough permits.
+//! When sockets or places run short, each new connection evicts the oldest connection of an address
+//! that has more than its fair share of them. The new connection gets that place at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -18,16 +17,17 @@ use super::network;
 #[derive(Debug, Clone)]
 pub(super) struct Openings {
     queues: Arc<Mutex<Queues>>,
-    /// Connections that one address may have when there is not enough for everybody.
+    /// Connections that one address may have when permits run short.
     share: usize,
 }
 
 #[derive(Debug, Default)]
 struct Queues {
-    /// The connections of each address, the oldest first. No queue is empty.
+    /// Connections of each address, the oldest first. No queue is empty.
     by_address: HashMap<IpAddr, BTreeMap<u64, Entry>>,
-    /// Addresses that have more than their share: a handful at the most.
+    /// Addresses that have more than their share: only a few.
     greedy: BTreeSet<IpAddr>,
+    /// The number of the next connection: later ones have larger numbers.
     next: u64,
 }
 
@@ -37,24 +37,24 @@ struct Entry {
     place: Option<OwnedSemaphorePermit>,
 }
 
-/// A connection before its upgrade, until this is dropped.
+/// Connection before its upgrade, until this is dropped.
 #[derive(Debug)]
 pub struct Opening {
     openings: Openings,
     address: IpAddr,
-    turn: u64,
+    number: u64,
 }
 
-/// Notice to a connection that it has to make room.
+/// Notice to a connection that it has been pushed out.
 #[derive(Debug)]
 pub struct PushedOut(oneshot::Receiver<()>);
 
-/// Whether a connection may go on.
+/// Result of passing the upgrade.
 #[derive(Debug)]
 pub enum Passage {
-    /// It may, with the place that it has, and cannot be pushed out any more.
+    /// The connection goes on with its place, and cannot be pushed out any more.
     Granted(Option<OwnedSemaphorePermit>),
-    /// It has been pushed out.
+    /// The connection has been pushed out.
     Lost,
 }
 
@@ -74,10 +74,10 @@ impl Openings {
         let address = network(address);
         let (notice, noticed) = oneshot::channel();
         let mut queues = self.lock();
-        let turn = queues.next;
+        let number = queues.next;
         queues.next += 1;
         let queue = queues.by_address.entry(address).or_default();
-        queue.insert(turn, Entry { notice, place });
+        queue.insert(number, Entry { notice, place });
         if queue.len() > self.share {
             queues.greedy.insert(address);
         }
@@ -85,13 +85,13 @@ impl Openings {
         let opening = Opening {
             openings: self.clone(),
             address,
-            turn,
+            number,
         };
         (opening, PushedOut(noticed))
     }
 
-    /// Pushes out the oldest connection of the address that has the most, where that is more than
-    /// its share, and rather one with a place where one is `wanted`. Returns its place.
+    /// Pushes out the oldest connection of the address that has the most, if that is more than its
+    /// share. Prefers a connection with a place if one is `wanted`. Returns its place.
     pub(super) fn push_out(&self, wanted: bool) -> Option<Option<OwnedSemaphorePermit>> {
         let mut queues = self.lock();
         let Queues {
@@ -103,11 +103,11 @@ impl Openings {
         let mut oldest = queue
             .iter()
             .filter(|(_, entry)| !wanted || entry.place.is_some());
-        let (turn, _) = oldest.next().or_else(|| queue.iter().next())?;
-        let turn = *turn;
-        let Entry { notice, place } = queues.remove(address, turn, self.share)?;
+        let (number, _) = oldest.next().or_else(|| queue.iter().next())?;
+        let number = *number;
+        let Entry { notice, place } = queues.remove(address, number, self.share)?;
         drop(queues);
-        // Whoever does not wait for it has ended.
+        // Fails if the connection has ended.
         let _ = notice.send(());
         Some(place)
     }
@@ -129,9 +129,9 @@ impl Openings {
 }
 
 impl Queues {
-    fn remove(&mut self, address: IpAddr, turn: u64, share: usize) -> Option<Entry> {
+    fn remove(&mut self, address: IpAddr, number: u64, share: usize) -> Option<Entry> {
         let queue = self.by_address.get_mut(&address)?;
-        let removed = queue.remove(&turn);
+        let removed = queue.remove(&number);
         if queue.len() <= share {
             self.greedy.remove(&address);
         }
@@ -143,7 +143,7 @@ impl Queues {
 }
 
 impl Opening {
-    /// The connection has asked for its upgrade.
+    /// Ends the wait for the upgrade: the connection has asked for it.
     #[must_use]
     pub fn pass(self) -> Passage {
         match self.leave() {
@@ -152,18 +152,18 @@ impl Opening {
         }
     }
 
-    /// Whether it has a place.
+    /// Whether the connection has a place.
     #[must_use]
     pub fn has_place(&self) -> bool {
         let queues = self.openings.lock();
         let queue = queues.by_address.get(&self.address);
-        let entry = queue.and_then(|queue| queue.get(&self.turn));
+        let entry = queue.and_then(|queue| queue.get(&self.number));
         entry.is_some_and(|entry| entry.place.is_some())
     }
 
     fn leave(&self) -> Option<Entry> {
         let mut queues = self.openings.lock();
-        queues.remove(self.address, self.turn, self.openings.share)
+        queues.remove(self.address, self.number, self.openings.share)
     }
 }
 
@@ -174,7 +174,7 @@ impl Drop for Opening {
 }
 
 impl PushedOut {
-    /// Waits until the connection has to make room; for ever where it never has to.
+    /// Waits until the connection is pushed out. Never returns if it has passed.
     pub async fn wait(self) {
         if self.0.await.is_err() {
             std::future::pending().await

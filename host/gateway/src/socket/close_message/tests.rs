@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::*;
 use crate::socket::document::{document, validate};
 use ::upstream::{Lost, OpenError, Refusal};
-use base::lanes::NoMemory;
+use base::permits::NoMemory;
 use base::rejection::Rejection;
 
 /// Every cause with the code and the word that `ingest.v1` gives it; no word
@@ -133,15 +133,18 @@ fn table() -> Vec<(Cause, u16, Option<&'static str>)> {
 #[test]
 fn every_cause_has_its_code_and_its_error_frame() {
     for (cause, code, word) in table() {
-        let words = Words::of(&cause);
-        assert_eq!(words.close_code, code, "{cause:?}");
+        let close_message = CloseMessage::of(&cause);
+        assert_eq!(close_message.close_code, code, "{cause:?}");
         assert_eq!(
-            words.error.as_ref().map(|error| error.code.as_str()),
+            close_message
+                .error
+                .as_ref()
+                .map(|error| error.code.as_str()),
             word,
             "{cause:?}"
         );
         assert!(
-            !words.reason().is_empty() || matches!(cause, Cause::ClientClosed(None)),
+            !close_message.reason().is_empty() || matches!(cause, Cause::ClientClosed(None)),
             "{cause:?}"
         );
     }
@@ -150,9 +153,13 @@ fn every_cause_has_its_code_and_its_error_frame() {
 #[test]
 fn what_is_for_the_operator_never_reaches_the_client() {
     for (cause, ..) in table() {
-        let words = Words::of(&cause);
-        let frame = words.error_frame("s").unwrap_or_default();
-        let told = format!("{}{}", String::from_utf8(frame).unwrap(), words.reason());
+        let close_message = CloseMessage::of(&cause);
+        let frame = close_message.error_frame("s").unwrap_or_default();
+        let told = format!(
+            "{}{}",
+            String::from_utf8(frame).unwrap(),
+            close_message.reason()
+        );
         assert!(
             !told.contains("/secret/path") && !told.contains("wasm trap"),
             "{told}"
@@ -167,14 +174,14 @@ fn a_reason_is_cut_to_a_control_frame_at_a_character() {
         ("…".repeat(100), 123),
         (format!("x{}", "…".repeat(100)), 121),
     ] {
-        let words = Words::of(&Cause::Denied(Rejection::new(4005, "c", &message)));
-        assert_eq!(words.reason().len(), length);
+        let close_message = CloseMessage::of(&Cause::Denied(Rejection::new(4005, "c", &message)));
+        assert_eq!(close_message.reason().len(), length);
     }
 }
 
 const PAGE: &str = include_str!("../../../../docs/protocol.md");
 
-/// Words that only policies say; the sources of those that are built in.
+/// Close codes and error codes that only policies use, with the sources of the built-in policies.
 const OF_POLICIES: [(u16, &str, &str); 2] = [
     (
         4001,
@@ -220,10 +227,13 @@ fn every_row_of_the_protocols_page_is_what_is_said() {
         let said: Vec<_> = table
             .iter()
             .filter(|(_, its_code, its_word)| (*its_code, *its_word) == (code, word))
-            .map(|(cause, ..)| Words::of(cause))
+            .map(|(cause, ..)| CloseMessage::of(cause))
             .collect();
         assert!(!said.is_empty(), "nothing is closed so: {row}");
-        for error in said.iter().filter_map(|words| words.error.as_ref()) {
+        for error in said
+            .iter()
+            .filter_map(|close_message| close_message.error.as_ref())
+        {
             // The policy's own advice has no place in the table.
             let advised =
                 retry == "as it says" || retry.contains(if error.retryable { "yes" } else { "no" });
@@ -235,8 +245,7 @@ fn every_row_of_the_protocols_page_is_what_is_said() {
     assert!(count > 20, "{count} rows");
 }
 
-/// Whether the words of a cause are a client's, a policy's or an upstream's
-/// own.
+/// Whether the message of a cause is chosen by a client, a policy or an upstream.
 fn are_its_own(cause: &Cause, code: u16, word: Option<&str>) -> bool {
     matches!(cause, Cause::ClientClosed(_))
         || matches!(word, Some("word" | "upstream_refused"))
@@ -277,7 +286,7 @@ fn the_protocols_document_lists_every_code_with_its_words_and_no_other() {
     }
     for (cause, code, word) in table() {
         if !are_its_own(&cause, code, word) {
-            let retryable = Words::of(&cause).error.map(|error| error.retryable);
+            let retryable = CloseMessage::of(&cause).error.map(|error| error.retryable);
             let row = said.entry((code, word.map(str::to_owned)));
             row.or_default().insert(retryable);
         }
@@ -304,7 +313,7 @@ fn the_protocols_document_lists_every_code_with_its_words_and_no_other() {
 fn every_error_frame_is_as_the_protocols_document_says() {
     let causes = table();
     let frames = causes.iter().filter_map(|(cause, ..)| {
-        let frame = Words::of(cause).error_frame("s-1")?;
+        let frame = CloseMessage::of(cause).error_frame("s-1")?;
         Some(("error", serde_json::from_slice(&frame).unwrap()))
     });
     validate(&frames.collect::<Vec<_>>());

@@ -14,15 +14,15 @@ fn bounds(file: u64) -> Bounds {
     }
 }
 
-/// A tape whose file is in a folder that lasts as long as the test.
-fn tape(memory: usize, file: u64) -> (Tape, tempfile::TempDir) {
+/// Replay buffer whose file is in a folder that lasts as long as the test.
+fn replay_buffer(memory: usize, file: u64) -> (ReplayBuffer, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let spill = Spill::new(
         folder.path().join("held").into(),
         bounds(file),
         Room::of("test"),
     );
-    (Tape::new(memory, Some(spill)), folder)
+    (ReplayBuffer::new(memory, Some(spill)), folder)
 }
 
 fn audio(byte: u8, length: usize) -> Upward {
@@ -33,32 +33,32 @@ fn text(text: &'static str) -> Upward {
     Upward::Text(Bytes::from_static(text.as_bytes()))
 }
 
-async fn next(tape: &mut Tape) -> Option<Upward> {
+async fn next(buffer: &mut ReplayBuffer) -> Option<Upward> {
     poll_fn(|cx| {
-        tape.poll_spill(cx);
-        tape.poll_next(cx)
+        buffer.poll_spill(cx);
+        buffer.poll_next(cx)
     })
     .await
     .expect("the file can be read")
 }
 
-async fn rest(tape: &mut Tape) -> Vec<Upward> {
+async fn rest(buffer: &mut ReplayBuffer) -> Vec<Upward> {
     let mut read = Vec::new();
-    while let Some(message) = next(tape).await {
+    while let Some(message) = next(buffer).await {
         read.push(message);
     }
-    assert!(tape.is_read());
+    assert!(buffer.is_read());
     read
 }
 
 /// Waits until everything is in the file that goes into it.
-async fn spill(tape: &mut Tape) {
+async fn spill(buffer: &mut ReplayBuffer) {
     poll_fn(|cx| {
-        tape.poll_spill(cx);
-        match tape.spill.as_mut().map(|spill| spill.poll(cx)) {
+        buffer.poll_spill(cx);
+        match buffer.spill.as_mut().map(|spill| spill.poll(cx)) {
             Some(Poll::Pending) => Poll::Pending,
             Some(Poll::Ready(Some(Done::Written { number, at }))) => {
-                tape.spilled(number, at);
+                buffer.spilled(number, at);
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -70,7 +70,7 @@ async fn spill(tape: &mut Tape) {
 
 #[tokio::test]
 async fn messages_come_out_as_they_went_in() {
-    let (mut tape, _folder) = tape(1 << 20, 0);
+    let (mut buffer, _folder) = replay_buffer(1 << 20, 0);
     let messages = [
         audio(1, 3200),
         text("{}"),
@@ -80,134 +80,134 @@ async fn messages_come_out_as_they_went_in() {
         Upward::Control(Control::Resume),
         audio(4, 1),
     ];
-    messages.iter().for_each(|message| tape.push(message));
-    assert_eq!(rest(&mut tape).await, messages);
-    assert_eq!(tape.place(), tape.taken());
-    tape.rewind(0);
-    assert_eq!(rest(&mut tape).await, messages);
+    messages.iter().for_each(|message| buffer.push(message));
+    assert_eq!(rest(&mut buffer).await, messages);
+    assert_eq!(buffer.position(), buffer.taken());
+    buffer.rewind(0);
+    assert_eq!(rest(&mut buffer).await, messages);
 }
 
 #[tokio::test]
 async fn it_goes_on_in_the_middle_of_a_message() {
-    let (mut tape, _folder) = tape(1 << 20, 0);
+    let (mut buffer, _folder) = replay_buffer(1 << 20, 0);
     for message in [text("before"), audio(1, 100), text("behind"), audio(2, 100)] {
-        tape.push(&message);
+        buffer.push(&message);
     }
-    rest(&mut tape).await;
-    tape.rewind(40);
+    rest(&mut buffer).await;
+    buffer.rewind(40);
     let behind = [audio(1, 60), text("behind"), audio(2, 100)];
-    assert_eq!(rest(&mut tape).await, behind);
+    assert_eq!(rest(&mut buffer).await, behind);
     // Whether a text at this place arrived is not known: it comes again.
-    tape.rewind(100);
-    assert_eq!(rest(&mut tape).await, behind[1..]);
-    assert_eq!(tape.place(), 200);
+    buffer.rewind(100);
+    assert_eq!(rest(&mut buffer).await, behind[1..]);
+    assert_eq!(buffer.position(), 200);
 }
 
 #[tokio::test]
 async fn what_is_forgotten_is_gone_and_what_is_not_read_is_kept() {
-    let (mut tape, _folder) = tape(1 << 20, 0);
+    let (mut buffer, _folder) = replay_buffer(1 << 20, 0);
     for byte in 0..4 {
-        tape.push(&audio(byte, SEGMENT));
+        buffer.push(&audio(byte, SEGMENT));
     }
-    tape.forget(u64::MAX);
-    assert_eq!(tape.segments.len(), 4, "nothing was read");
-    rest(&mut tape).await;
-    tape.forget(2 * SEGMENT as u64);
-    assert_eq!(tape.memory, 2 * (SEGMENT + HEAD));
-    tape.rewind(2 * SEGMENT as u64 + 1);
+    buffer.forget(u64::MAX);
+    assert_eq!(buffer.segments.len(), 4, "nothing was read");
+    rest(&mut buffer).await;
+    buffer.forget(2 * SEGMENT as u64);
+    assert_eq!(buffer.memory, 2 * (SEGMENT + HEADER));
+    buffer.rewind(2 * SEGMENT as u64 + 1);
     assert_eq!(
-        rest(&mut tape).await,
+        rest(&mut buffer).await,
         [audio(2, SEGMENT - 1), audio(3, SEGMENT)]
     );
-    tape.forget(4 * SEGMENT as u64);
-    assert_eq!((tape.memory, tape.segments.len()), (0, 0));
-    tape.push(&audio(9, 7));
-    assert_eq!(rest(&mut tape).await, [audio(9, 7)]);
-    assert_eq!(tape.place(), 4 * SEGMENT as u64 + 7);
+    buffer.forget(4 * SEGMENT as u64);
+    assert_eq!((buffer.memory, buffer.segments.len()), (0, 0));
+    buffer.push(&audio(9, 7));
+    assert_eq!(rest(&mut buffer).await, [audio(9, 7)]);
+    assert_eq!(buffer.position(), 4 * SEGMENT as u64 + 7);
 }
 
 #[tokio::test]
 async fn a_pause_is_not_forgotten_with_the_message_that_began_it() {
-    let (mut tape, _folder) = tape(1 << 20, 0);
-    tape.push(&Upward::Control(Control::Pause));
-    tape.push(&audio(1, SEGMENT));
-    tape.push(&audio(2, 100));
-    rest(&mut tape).await;
-    assert!(!tape.begins_paused());
-    tape.forget(SEGMENT as u64);
-    assert!(tape.begins_paused());
-    tape.push(&Upward::Control(Control::Resume));
-    rest(&mut tape).await;
-    tape.forget(u64::MAX);
-    assert!(!tape.begins_paused());
+    let (mut buffer, _folder) = replay_buffer(1 << 20, 0);
+    buffer.push(&Upward::Control(Control::Pause));
+    buffer.push(&audio(1, SEGMENT));
+    buffer.push(&audio(2, 100));
+    rest(&mut buffer).await;
+    assert!(!buffer.begins_paused());
+    buffer.forget(SEGMENT as u64);
+    assert!(buffer.begins_paused());
+    buffer.push(&Upward::Control(Control::Resume));
+    rest(&mut buffer).await;
+    buffer.forget(u64::MAX);
+    assert!(!buffer.begins_paused());
 }
 
 #[tokio::test]
 async fn what_memory_cannot_hold_goes_into_a_file_without_a_name() {
     const MEMORY: usize = 4 * SEGMENT;
-    let (mut tape, folder) = tape(MEMORY, 1 << 20);
+    let (mut buffer, folder) = replay_buffer(MEMORY, 1 << 20);
     let mut pushed = Vec::new();
     for byte in 0..20 {
-        while !tape.has_room() {
-            spill(&mut tape).await;
+        while !buffer.has_room() {
+            spill(&mut buffer).await;
         }
         let message = audio(byte, SEGMENT / 2);
-        tape.push(&message);
+        buffer.push(&message);
         pushed.push(message);
-        assert!(tape.memory <= MEMORY + SEGMENT);
+        assert!(buffer.memory <= MEMORY + SEGMENT);
     }
-    spill(&mut tape).await;
-    assert!(tape.memory < MEMORY);
+    spill(&mut buffer).await;
+    assert!(buffer.memory < MEMORY);
     let held = folder.path().join("held");
     assert_eq!(std::fs::read_dir(held).unwrap().count(), 0);
     for _ in 0..2 {
-        assert!(rest(&mut tape).await == pushed);
-        tape.rewind(0);
+        assert!(rest(&mut buffer).await == pushed);
+        buffer.rewind(0);
     }
-    rest(&mut tape).await;
-    tape.forget(u64::MAX);
-    spill(&mut tape).await;
-    assert_eq!(tape.spill.as_ref().map(Spill::is_empty), Some(true));
+    rest(&mut buffer).await;
+    buffer.forget(u64::MAX);
+    spill(&mut buffer).await;
+    assert_eq!(buffer.spill.as_ref().map(Spill::is_empty), Some(true));
 }
 
 #[tokio::test]
-async fn a_tape_that_is_full_has_no_room_until_something_is_forgotten() {
-    let (mut tape, _folder) = tape(2 * SEGMENT, 2 * SEGMENT as u64);
-    while tape.has_room() {
-        tape.push(&audio(0, SEGMENT));
-        spill(&mut tape).await;
+async fn a_buffer_that_is_full_has_no_room_until_something_is_forgotten() {
+    let (mut buffer, _folder) = replay_buffer(2 * SEGMENT, 2 * SEGMENT as u64);
+    while buffer.has_room() {
+        buffer.push(&audio(0, SEGMENT));
+        spill(&mut buffer).await;
         assert!(
-            tape.taken() < 10 * SEGMENT as u64,
+            buffer.taken() < 10 * SEGMENT as u64,
             "it takes more than it may"
         );
     }
-    let all = rest(&mut tape).await;
-    assert!(!tape.has_room());
-    tape.forget(tape.taken());
-    assert!(tape.has_room());
-    assert_eq!(all.len() as u64 * SEGMENT as u64, tape.taken());
+    let all = rest(&mut buffer).await;
+    assert!(!buffer.has_room());
+    buffer.forget(buffer.taken());
+    assert!(buffer.has_room());
+    assert_eq!(all.len() as u64 * SEGMENT as u64, buffer.taken());
 }
 
 #[tokio::test]
-async fn files_of_all_tapes_have_one_bound_and_what_is_forgotten_makes_room_for_another() {
+async fn files_of_all_buffers_have_one_bound_and_what_is_forgotten_makes_room_for_another() {
     let folder = tempfile::tempdir().unwrap();
-    let tape = || {
+    let replay_buffer = || {
         let bounds = Bounds {
             all: 8 * SEGMENT as u64,
             ..bounds(u64::MAX)
         };
-        let spill = Spill::new(folder.path().into(), bounds, Room::of("all tapes"));
-        Tape::new(2 * SEGMENT, Some(spill))
+        let spill = Spill::new(folder.path().into(), bounds, Room::of("all buffers"));
+        ReplayBuffer::new(2 * SEGMENT, Some(spill))
     };
-    let (mut one, mut other) = (tape(), tape());
-    async fn fill(tape: &mut Tape) -> u64 {
-        let before = tape.taken();
-        while tape.has_room() {
-            tape.push(&audio(0, SEGMENT));
-            spill(tape).await;
-            assert!(tape.taken() < 20 * SEGMENT as u64, "there is no bound");
+    let (mut one, mut other) = (replay_buffer(), replay_buffer());
+    async fn fill(buffer: &mut ReplayBuffer) -> u64 {
+        let before = buffer.taken();
+        while buffer.has_room() {
+            buffer.push(&audio(0, SEGMENT));
+            spill(buffer).await;
+            assert!(buffer.taken() < 20 * SEGMENT as u64, "there is no bound");
         }
-        (tape.taken() - before) / SEGMENT as u64
+        (buffer.taken() - before) / SEGMENT as u64
     }
     // Seven segments and what is in front of each are within the bound, and two are in memory.
     assert_eq!(fill(&mut one).await, 9);
@@ -216,13 +216,13 @@ async fn files_of_all_tapes_have_one_bound_and_what_is_forgotten_makes_room_for_
     one.forget(one.taken());
     spill(&mut one).await;
     // The file is closed in the background.
-    while Room::of("all tapes").taken() > 0 {
+    while Room::of("all buffers").taken() > 0 {
         tokio::task::yield_now().await;
     }
     spill(&mut other).await;
     assert!(fill(&mut other).await > 0, "there is room again");
     drop(other);
-    while Room::of("all tapes").taken() > 0 {
+    while Room::of("all buffers").taken() > 0 {
         tokio::task::yield_now().await;
     }
     assert_eq!(fill(&mut one).await, 9);
@@ -236,12 +236,12 @@ async fn a_disk_that_is_to_keep_what_is_free_leaves_the_memory() {
         ..bounds(1 << 20)
     };
     let spill_to = Spill::new(folder.path().into(), bounds, Room::of("kept free"));
-    let mut tape = Tape::new(2 * SEGMENT, Some(spill_to));
-    while tape.has_room() {
-        tape.push(&audio(1, SEGMENT));
-        spill(&mut tape).await;
+    let mut buffer = ReplayBuffer::new(2 * SEGMENT, Some(spill_to));
+    while buffer.has_room() {
+        buffer.push(&audio(1, SEGMENT));
+        spill(&mut buffer).await;
     }
-    assert_eq!(rest(&mut tape).await.len(), 2);
+    assert_eq!(rest(&mut buffer).await.len(), 2);
 }
 
 #[tokio::test]
@@ -252,14 +252,14 @@ async fn a_folder_that_cannot_be_written_leaves_the_memory() {
         bounds(1 << 20),
         Room::of("no folder"),
     );
-    let mut tape = Tape::new(2 * SEGMENT, Some(spill_to));
+    let mut buffer = ReplayBuffer::new(2 * SEGMENT, Some(spill_to));
     let mut pushed = 0;
-    while tape.has_room() {
-        tape.push(&audio(1, SEGMENT));
+    while buffer.has_room() {
+        buffer.push(&audio(1, SEGMENT));
         pushed += 1;
-        spill(&mut tape).await;
+        spill(&mut buffer).await;
     }
-    assert_eq!(rest(&mut tape).await.len(), pushed);
+    assert_eq!(rest(&mut buffer).await.len(), pushed);
     assert_eq!(Room::of("no folder").taken(), 0, "nothing was written");
 }
 
@@ -268,21 +268,21 @@ async fn a_folder_that_cannot_be_written_leaves_the_memory() {
 async fn whatever_happens_in_whatever_order_nothing_is_lost() {
     for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let (mut tape, _folder) = tape(3 * SEGMENT, 20 * SEGMENT as u64);
+        let (mut buffer, _folder) = replay_buffer(3 * SEGMENT, 20 * SEGMENT as u64);
         let (mut stream, mut got, mut known) = (Vec::new(), 0_usize, 0_usize);
         for _ in 0..60 {
             match random.u8(0..10) {
                 0..5 => {
                     let length = random.usize(0..SEGMENT);
                     let chunk: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
-                    if tape.has_room() {
+                    if buffer.has_room() {
                         stream.extend_from_slice(&chunk);
-                        tape.push(&Upward::Binary(chunk.into()));
+                        buffer.push(&Upward::Binary(chunk.into()));
                     }
                 }
                 5..8 => {
                     for _ in 0..random.usize(0..6) {
-                        let Some(Upward::Binary(read)) = next(&mut tape).await else {
+                        let Some(Upward::Binary(read)) = next(&mut buffer).await else {
                             break;
                         };
                         assert!(stream[got..got + read.len()] == read[..], "seed {seed}");
@@ -291,15 +291,15 @@ async fn whatever_happens_in_whatever_order_nothing_is_lost() {
                 }
                 8 => {
                     known = random.usize(known..=got);
-                    tape.forget(known as u64);
+                    buffer.forget(known as u64);
                 }
                 _ => {
-                    tape.rewind(known as u64);
+                    buffer.rewind(known as u64);
                     got = known;
                 }
             }
         }
-        while let Some(Upward::Binary(read)) = next(&mut tape).await {
+        while let Some(Upward::Binary(read)) = next(&mut buffer).await {
             assert!(stream[got..got + read.len()] == read[..], "seed {seed}");
             got += read.len();
         }

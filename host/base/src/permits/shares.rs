@@ -1,39 +1,39 @@
-//! What one client has of the gateway, counted.
+//! Counters of what each client holds, with a limit for one client.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// `[server]`: how much one client may have at once; without a bound where there is none.
+/// Limits for one client, from the section `[server]`. `None` is unlimited.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shares {
-    /// Connections of one address.
+    /// Maximum number of connections of one address.
     pub per_address: Option<usize>,
-    /// Connections of one user.
+    /// Maximum number of connections of one user.
     pub per_user: Option<usize>,
-    /// Connections of one tenant.
+    /// Maximum number of connections of one tenant.
     pub per_tenant: Option<usize>,
-    /// Parked streams of one client.
+    /// Maximum number of parked streams of one client.
     pub parked_per_client: Option<usize>,
 }
 
-/// Who has connections.
+/// Holder of connections or memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Holder {
-    /// An address: see [`network`].
+    /// Client address, as [`network`] returns it.
     Address(IpAddr),
-    /// A user, by the attributes that say who that is.
+    /// User, by the attributes that identify it.
     User(Vec<(String, String)>),
-    /// A tenant, likewise.
+    /// Tenant, by the attributes that identify it.
     Tenant(Vec<(String, String)>),
 }
 
-/// How many each holder has. Who has none is not remembered.
+/// Count for each holder. Holders with a count of 0 use no memory.
 #[derive(Debug)]
 pub struct Tally<K>(Arc<Mutex<HashMap<K, usize>>>);
 
-/// One of what a holder has, until this is dropped.
+/// One unit of a holder's count, until this is dropped.
 #[derive(Debug)]
 pub struct Share<K: Eq + Hash> {
     tally: Tally<K>,
@@ -53,7 +53,7 @@ impl<K> Default for Tally<K> {
 }
 
 impl<K: Eq + Hash + Clone> Tally<K> {
-    /// One more for a holder that has less than so many.
+    /// Counts one more for a holder; `None` if it has `most` already.
     #[must_use]
     pub fn take(&self, holder: K, most: usize) -> Option<Share<K>> {
         let mut counts = self.lock();
@@ -89,12 +89,14 @@ impl<K: Eq + Hash> Drop for Share<K> {
     }
 }
 
-/// The part of anything that is kept for holders that have little of it, and that each of these
-/// may have.
+/// Divisor of the reserve: the last eighth of a resource is for holders that have less than an
+/// eighth.
 pub(super) const FAIR_PART: usize = 8;
 
-/// How much one holder may have of `total`, of which `free` is left: the last part is for those that
-/// have less than such a part. Of a handful there is no part to keep.
+/// Maximum that one holder may have of `total`, of which `free` is left.
+///
+/// While more than an eighth is free there is no maximum. After that it is an eighth. A total of
+/// less than 16 has no reserve.
 #[must_use]
 pub fn fair_share(total: usize, free: usize) -> usize {
     let part = total / FAIR_PART;
@@ -105,8 +107,8 @@ pub fn fair_share(total: usize, free: usize) -> usize {
     }
 }
 
-/// What counts as one address: whoever has one of IPv6 usually has a network of 64 bits, and can
-/// connect from all of it.
+/// Address that a client is counted by. For IPv6 it is the network of 64 bits, because a client
+/// usually has a whole one and can connect from all of it.
 #[must_use]
 pub fn network(address: IpAddr) -> IpAddr {
     const HOST: u128 = u64::MAX as u128;

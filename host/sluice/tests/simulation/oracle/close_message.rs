@@ -1,27 +1,26 @@
-//! What a client is told at the end, for each cause: the oracle's own reading
-//! of the table of close codes.
+//! Close message that each cause leads to: the oracle's own reading of the table of close codes.
 
 use super::super::output::Said;
 use super::super::policy::rejection;
-use super::super::upstream::FAREWELL;
+use super::super::upstream::CLOSE_REASON;
 use super::causes::Cause;
 use super::view::View;
 
-/// What is said at the end for a cause: the row of the table.
-pub struct Words {
+/// Expected error frame and Close for a cause: the row of the table.
+pub struct CloseMessage {
     pub codes: Vec<u16>,
-    /// The word of the error frame, and whether to try again.
+    /// Code of the error frame, and whether the client may retry.
     error: Option<(&'static str, bool)>,
     finalized: bool,
 }
 
-pub fn words(view: &View<'_>, cause: &Cause) -> Words {
-    let error = |code, word, retryable| Words {
+pub fn close_message(view: &View<'_>, cause: &Cause) -> CloseMessage {
+    let error = |code, word, retryable| CloseMessage {
         codes: vec![code],
         error: Some((word, retryable)),
         finalized: false,
     };
-    let plain = |code| Words {
+    let plain = |code| CloseMessage {
         codes: vec![code],
         error: None,
         finalized: false,
@@ -59,7 +58,7 @@ pub fn words(view: &View<'_>, cause: &Cause) -> Words {
         Cause::Stalled => plain(1001),
         Cause::Done => plain(1000),
         Cause::ClientClosed(close) => plain(close.as_ref().map_or(1000, |(code, _)| *code)),
-        Cause::Finalized | Cause::Remembered => Words {
+        Cause::Finalized | Cause::Remembered => CloseMessage {
             codes: finalized_codes(view),
             error: None,
             finalized: true,
@@ -81,7 +80,7 @@ pub fn gives_the_reason(cause: &Cause, reason: &str) -> bool {
         Cause::Refused(3000..5000) => &["no room"],
         Cause::Refused(_) => &["the upstream refused the stream"],
         Cause::NoPlace => &["no such place"],
-        Cause::UpstreamEnded(1000 | 3000..5000) => &[FAREWELL],
+        Cause::UpstreamEnded(1000 | 3000..5000) => &[CLOSE_REASON],
         Cause::UpstreamEnded(_) => &["the upstream closed the stream"],
         Cause::Upstream => &[
             "the upstream refused",
@@ -132,7 +131,7 @@ fn finalized_codes(view: &View<'_>) -> Vec<u16> {
     theirs.chain([1000]).collect()
 }
 
-pub fn fits(words: &Words, code: u16, reason: &str, before: Option<&Said>) -> bool {
+pub fn fits(close_message: &CloseMessage, code: u16, reason: &str, before: Option<&Said>) -> bool {
     match before {
         Some(Said::Error {
             code: word,
@@ -143,13 +142,13 @@ pub fn fits(words: &Words, code: u16, reason: &str, before: Option<&Said>) -> bo
         }) => {
             let due_later =
                 matches!(code, 1001 | 1013) || (*word == rejection(4002).code && *retry_after);
-            words.error == Some((word.as_str(), *retryable))
+            close_message.error == Some((word.as_str(), *retryable))
                 && *close_code == code
                 && *retry_after == due_later
                 && message.starts_with(reason)
                 && (message.len() == reason.len() || reason.len() > 119)
         }
-        Some(Said::Finalized { .. }) => words.finalized,
-        _ => words.error.is_none() && !words.finalized,
+        Some(Said::Finalized { .. }) => close_message.finalized,
+        _ => close_message.error.is_none() && !close_message.finalized,
     }
 }

@@ -1,19 +1,19 @@
-//! How many connections the gateway takes at once, and what happens beyond.
+//! Permits for connections, upstream descriptors and memory.
 //!
-//! A connection first has a *socket*: a descriptor, counted from before it is
-//! accepted until it is closed. If there is one, it also has a *place*, which
-//! lets it be admitted and ends before its Close is written, so that a client
-//! which comes back at once finds it free. A socket without a place is in the
-//! lane of refusals: it is told that the gateway is overloaded. Beyond that
-//! nothing is accepted, and connections wait in the kernel's queue: the process
-//! never dies of load.
+//! Each connection needs two permits. The *socket* permit counts a file descriptor, from before the
+//! connection is accepted until it is closed. The *place* permit allows the connection to be
+//! admitted. The gateway releases it before it writes the Close, so that a client that reconnects
+//! at once finds it free. A connection that has a socket but no place is refused: the gateway tells
+//! it that it is overloaded. Without a free socket permit the gateway accepts nothing, and
+//! connections wait in the kernel's queue. So load cannot exhaust the process's descriptors.
 //!
-//! Descriptors of upstreams are counted apart, as they outlive the connection of
-//! a stream that is parked or slow to be sealed. There are as many as all places
-//! together may need; a stream for which there are none is refused.
+//! Descriptors of upstreams are counted separately, because they outlive the connection of a stream
+//! that is parked or slow to be sealed. There are as many as all places together may need. A stream
+//! that finds too few is refused.
 //!
-//! When nearly all places are taken, the last ones are for clients that have few. What a client holds
-//! before its upgrade is bounded in the same way ([`openings`]), and so is memory ([`memory`]).
+//! When nearly all places are in use, the last ones are reserved for clients that have few
+//! connections. Connections before their upgrade ([`openings`]) and memory ([`memory`]) are bounded
+//! in the same way.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,51 +33,52 @@ pub use shares::{Holder, Share, Shares, Tally, fair_share, network};
 
 use openings::{Openings, Passage};
 
-/// Descriptors that the process needs for other things than connections:
-/// listeners, logs, runtime, one policy or key file.
+/// File descriptors reserved for everything but connections: listeners, logs, the runtime, one
+/// policy or key file.
 const RESERVED: u64 = 64;
-/// Descriptors that a connection's upstream may need is at least this.
+/// Minimum number of descriptors to plan for the upstream of one connection.
 const LEAST_UPSTREAM: u64 = 1;
-/// The part of the upstreams' descriptors that all parked streams together may
-/// hold.
+/// Divisor: all parked streams together may hold half of the upstreams' descriptors.
 const PARKED_PART: usize = 2;
 
-/// See the module.
+/// Permits that all connections share: sockets, places, upstream descriptors and memory. Cheap to
+/// clone.
 #[derive(Debug, Clone)]
-pub struct Lanes {
+pub struct Permits {
     sockets: Arc<Semaphore>,
     places: Arc<Semaphore>,
     total: usize,
-    /// Free sockets and free places below which those of openings are pushed out.
+    /// Free sockets and free places below which connections before their upgrade are pushed out.
     scarce: (usize, usize),
     openings: Openings,
     upstreams: Arc<Semaphore>,
     shares: Shares,
     holders: Tally<Holder>,
-    /// What connections make the gateway hold.
+    /// Accounting of the memory that connections make the gateway hold.
     pub memory: Memory,
 }
 
-/// A socket that may be accepted, and its place if it has one.
+/// Permits of one connection: a socket, and a place if one was free.
 #[derive(Debug)]
-pub struct Seat {
+pub struct ConnectionPermit {
     /// Held until the socket is closed.
     pub socket: OwnedSemaphorePermit,
-    /// Held until the Close is written; `None` in the lane of refusals, and while `opening` has it.
+    /// Held until the Close is written. `None` if the connection is to be refused, and while
+    /// `opening` holds it.
     pub place: Option<OwnedSemaphorePermit>,
-    /// Counts the connection until it asks for its upgrade; `None` where nobody can push it out.
+    /// Counts the connection until it asks for its upgrade. `None` if it cannot be pushed out.
     pub opening: Option<Opening>,
 }
 
-impl Seat {
-    /// Whether it has a place.
+impl ConnectionPermit {
+    /// Whether the connection has a place, here or in `opening`.
     #[must_use]
     pub fn has_place(&self) -> bool {
         self.place.is_some() || self.opening.as_ref().is_some_and(Opening::has_place)
     }
 
-    /// The connection has asked for its upgrade: from here on it is owed an answer. False where it
-    /// had to make room before that.
+    /// Records that the connection has asked for its upgrade. From here on it gets an answer.
+    /// Returns false if the connection was pushed out before.
     #[must_use]
     pub fn pass(&mut self) -> bool {
         match self.opening.take().map(Opening::pass) {
@@ -91,13 +92,13 @@ impl Seat {
     }
 }
 
-impl Lanes {
-    /// Room for `places` connections and for `refusals` more that are told so.
+impl Permits {
+    /// Permits for `places` connections, and for `refusals` more that are refused.
     #[must_use]
     pub fn new(places: usize, refusals: usize) -> Self {
         let sockets = places.saturating_add(refusals).min(Semaphore::MAX_PERMITS);
         let places = places.min(sockets);
-        // Of a handful there is no share to speak of.
+        // With so few places there are no shares.
         let share = match places / FAIR_PART {
             0 | 1 => usize::MAX,
             part => part,
@@ -115,7 +116,7 @@ impl Lanes {
         }
     }
 
-    /// With so many descriptors for upstreams.
+    /// The same, with this many descriptors for upstreams.
     #[must_use]
     pub fn with_upstreams(mut self, descriptors: usize) -> Self {
         let descriptors = descriptors.min(Semaphore::MAX_PERMITS);
@@ -123,41 +124,38 @@ impl Lanes {
         self
     }
 
-    /// With so many bytes of memory for what connections make the gateway hold.
+    /// The same, with this many bytes of memory for what connections make the gateway hold.
     #[must_use]
     pub fn with_memory(mut self, bytes: usize) -> Self {
         self.memory = Memory::new(bytes);
         self
     }
 
-    /// With what one client may have.
+    /// The same, with these limits for one client.
     #[must_use]
     pub fn with_shares(mut self, shares: Shares) -> Self {
         self.shares = shares;
         self
     }
 
-    /// The descriptors of one stream's upstream; `None` where there are not so
-    /// many.
+    /// Descriptors for the upstream of one stream; `None` if there are too few.
     #[must_use]
     pub fn upstream(&self, descriptors: u32) -> Option<OwnedSemaphorePermit> {
         let upstreams = Arc::clone(&self.upstreams);
         upstreams.try_acquire_many_owned(descriptors).ok()
     }
 
-    /// The share of a connection that has a place; `None` where its address has
-    /// too many.
+    /// Share of a connection with a place; `None` if its address has too many connections.
     #[must_use]
     pub fn of_address(&self, address: IpAddr) -> Option<Share<Holder>> {
-        // Those of openings that make room for whoever asks for an upgrade are as good as free.
+        // Places of connections that can be pushed out count as free.
         let free = self.places.available_permits() + self.openings.yielding();
         let fair = fair_share(self.total, free);
         let most = self.shares.per_address.unwrap_or(usize::MAX).min(fair);
         self.holders.take(Holder::Address(network(address)), most)
     }
 
-    /// The share of a connection of this user or tenant; `None` where that has
-    /// too many.
+    /// Share of a connection of this user or tenant; `None` if that has too many connections.
     #[must_use]
     pub fn of(&self, holder: Holder) -> Option<Share<Holder>> {
         let most = match &holder {
@@ -178,37 +176,41 @@ impl Lanes {
         }
     }
 
-    /// Seats a connection that is there. Not before it is: a place that
-    /// becomes free while nobody comes is for whoever comes next.
+    /// Permit for a connection that was accepted, with a place if one is free. The place is taken
+    /// only now, so that one that becomes free in the meantime goes to this connection.
     #[must_use]
-    pub fn seat(&self, socket: OwnedSemaphorePermit) -> Seat {
+    pub fn grant(&self, socket: OwnedSemaphorePermit) -> ConnectionPermit {
         let place = Arc::clone(&self.places).try_acquire_owned().ok();
-        Seat {
+        ConnectionPermit {
             socket,
             place,
             opening: None,
         }
     }
 
-    /// Counts a connection that is there for its address, until it asks for its upgrade. Where
-    /// sockets or places are scarce, another one may have to make room for it. The address is
-    /// `None` where many clients have it.
+    /// Counts an accepted connection for its address, until it asks for its upgrade. If sockets or
+    /// places are scarce, this may push out another connection. The address is `None` if many
+    /// clients share it.
     ///
-    /// What is returned says when the connection itself has to.
-    pub fn open(&self, seat: &mut Seat, address: Option<IpAddr>) -> Option<PushedOut> {
+    /// Returns a notice that tells when the connection itself is pushed out.
+    pub fn open(
+        &self,
+        permit: &mut ConnectionPermit,
+        address: Option<IpAddr>,
+    ) -> Option<PushedOut> {
         let (sockets, places) = self.scarce;
         let is_scarce =
             self.sockets.available_permits() < sockets || self.places.available_permits() < places;
-        let lacks_place = seat.place.is_none();
+        let lacks_place = permit.place.is_none();
         let made = is_scarce.then(|| self.openings.push_out(lacks_place));
         if let Some(place) = made.flatten() {
             metrics::pushed_out();
             if lacks_place {
-                seat.place = place;
+                permit.place = place;
             }
         }
-        let (opening, pushed_out) = self.openings.begin(address?, seat.place.take());
-        seat.opening = Some(opening);
+        let (opening, pushed_out) = self.openings.begin(address?, permit.place.take());
+        permit.opening = Some(opening);
         Some(pushed_out)
     }
 
@@ -227,8 +229,7 @@ pub fn raise_descriptor_limit() -> std::io::Result<u64> {
     rlimit::increase_nofile_limit(u64::MAX)
 }
 
-/// How many connections, upstreams and parked streams the file descriptors
-/// allow.
+/// Number of connections, upstreams and parked streams that the file descriptors allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     /// Connections that may be admitted at once. At least one.
@@ -237,11 +238,11 @@ pub struct Room {
     pub upstreams: usize,
     /// Streams that may be parked at once.
     pub parked: usize,
-    /// Of these, of one client.
+    /// Parked streams of one client.
     pub parked_per_client: usize,
 }
 
-/// What is asked of the descriptors.
+/// Configured limits, before they are adapted to the file descriptors.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
     /// `max_connections`
@@ -252,14 +253,14 @@ pub struct Wanted {
     pub parked: usize,
     /// `max_parked_per_client`
     pub parked_per_client: Option<usize>,
-    /// The most descriptors that the upstream of one stream has.
+    /// Maximum number of descriptors of the upstream of one stream.
     pub per_upstream: u32,
-    /// Connections that are kept to backends for streams to come.
+    /// Idle connections to backends in the connection pools.
     pub warm: usize,
 }
 
 impl Room {
-    /// What so many descriptors allow of what is wanted.
+    /// Limits that this many descriptors allow.
     #[must_use]
     pub fn of(descriptors: u64, wanted: &Wanted) -> Self {
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
@@ -270,7 +271,7 @@ impl Room {
         let per_upstream = u64::from(wanted.per_upstream).max(LEAST_UPSTREAM);
         let allowed = usize::try_from(left / (1 + per_upstream)).unwrap_or(usize::MAX);
         let places = wanted.places.min(allowed).max(1);
-        // Places that nobody asked for leave their descriptors to parked streams.
+        // Descriptors that the places do not need are left to parked streams.
         let upstreams = usize::try_from(left).unwrap_or(usize::MAX);
         let upstreams = upstreams.saturating_sub(places).max(1);
         let each = usize::try_from(per_upstream).unwrap_or(usize::MAX);
@@ -281,7 +282,7 @@ impl Room {
             upstreams,
             parked,
             parked_per_client: match wanted.parked {
-                // There is enough for everybody.
+                // All wanted streams can be parked.
                 all if all == parked => wanted.parked_per_client.unwrap_or(usize::MAX),
                 _ => wanted.parked_per_client.unwrap_or(usize::MAX).min(fair),
             },
@@ -294,41 +295,41 @@ mod tests {
     use super::*;
     use futures_util::FutureExt as _;
 
-    async fn next(lanes: &Lanes) -> Seat {
-        lanes.seat(lanes.socket().await)
+    async fn next(permits: &Permits) -> ConnectionPermit {
+        permits.grant(permits.socket().await)
     }
 
     #[tokio::test]
     async fn beyond_the_places_come_refusals_and_beyond_those_nothing() {
-        let lanes = Lanes::new(1, 1);
-        let first = next(&lanes).await;
-        let second = next(&lanes).await;
+        let permits = Permits::new(1, 1);
+        let first = next(&permits).await;
+        let second = next(&permits).await;
         assert!(first.place.is_some() && second.place.is_none());
-        assert!(lanes.socket().now_or_never().is_none());
+        assert!(permits.socket().now_or_never().is_none());
         drop(second);
-        assert!(next(&lanes).await.place.is_none());
+        assert!(next(&permits).await.place.is_none());
     }
 
     #[tokio::test]
     async fn a_place_is_free_again_before_its_socket_is() {
-        let lanes = Lanes::new(1, 1);
-        let Seat {
+        let permits = Permits::new(1, 1);
+        let ConnectionPermit {
             socket: _lingering,
             place,
             ..
-        } = next(&lanes).await;
+        } = next(&permits).await;
         drop(place);
-        let next = next(&lanes).await;
-        assert!(next.place.is_some() && lanes.is_full());
+        let next = next(&permits).await;
+        assert!(next.place.is_some() && permits.is_full());
     }
 
     #[tokio::test]
     async fn a_place_that_becomes_free_while_nobody_comes_is_for_whoever_comes_next() {
-        let lanes = Lanes::new(1, 1);
-        let first = next(&lanes).await;
-        let waiting = lanes.socket().await;
+        let permits = Permits::new(1, 1);
+        let first = next(&permits).await;
+        let waiting = permits.socket().await;
         drop(first);
-        assert!(lanes.seat(waiting).place.is_some());
+        assert!(permits.grant(waiting).place.is_some());
     }
 
     const WANTED: Wanted = Wanted {
@@ -392,34 +393,34 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_places_are_for_clients_that_have_few() {
-        let lanes = Lanes::new(16, 4);
+        let permits = Permits::new(16, 4);
         let (greedy, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         let mut held = Vec::new();
         let refused = loop {
-            let seat = next(&lanes).await;
-            assert!(seat.place.is_some());
-            let Some(share) = lanes.of_address(greedy) else {
-                break seat;
+            let permit = next(&permits).await;
+            assert!(permit.place.is_some());
+            let Some(share) = permits.of_address(greedy) else {
+                break permit;
             };
-            held.push((seat, share));
+            held.push((permit, share));
         };
         // Of sixteen, the last one is left, and the one before is refused.
         assert_eq!(held.len(), 14);
         drop(refused);
-        let seats = [next(&lanes).await, next(&lanes).await];
-        let shares = seats.each_ref().map(|_| lanes.of_address(other));
+        let granted = [next(&permits).await, next(&permits).await];
+        let shares = granted.each_ref().map(|_| permits.of_address(other));
         assert!(shares.iter().all(Option::is_some));
-        assert!(lanes.of_address(other).is_none());
+        assert!(permits.of_address(other).is_none());
     }
 
     #[tokio::test]
     async fn openings_of_one_address_make_room_only_when_places_are_scarce() {
-        let lanes = Lanes::new(16, 4);
+        let permits = Permits::new(16, 4);
         let (greedy, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         let open = async |address| {
-            let mut seat = next(&lanes).await;
-            let pushed_out = lanes.open(&mut seat, Some(address)).expect("counted");
-            (seat, Box::pin(pushed_out.wait()))
+            let mut permit = next(&permits).await;
+            let pushed_out = permits.open(&mut permit, Some(address)).expect("counted");
+            (permit, Box::pin(pushed_out.wait()))
         };
         let mut held = Vec::new();
         for _ in 0..14 {
@@ -427,23 +428,23 @@ mod tests {
         }
         let mut is_out = |at: usize| (&mut held[at].1).now_or_never().is_some();
         assert!((0..14).all(|at| !is_out(at)), "there is enough");
-        let (mut seat, mut newcomer) = open(other).await;
+        let (mut permit, mut newcomer) = open(other).await;
         assert!(is_out(0) && !is_out(1), "the oldest makes room");
-        assert!(seat.has_place() && seat.pass() && seat.place.is_some());
+        assert!(permit.has_place() && permit.pass() && permit.place.is_some());
         assert!((&mut newcomer).now_or_never().is_none());
         // One that nobody is charged for is let in as well.
-        let mut seat = next(&lanes).await;
-        assert!(lanes.open(&mut seat, None).is_none() && is_out(1));
-        assert!(seat.pass() && seat.place.is_some());
+        let mut permit = next(&permits).await;
+        assert!(permits.open(&mut permit, None).is_none() && is_out(1));
+        assert!(permit.pass() && permit.place.is_some());
     }
 
     #[tokio::test]
     async fn an_upstream_has_all_of_its_descriptors_or_none() {
-        let lanes = Lanes::new(4, 0).with_upstreams(4);
-        let first = lanes.upstream(3);
-        assert!(first.is_some() && lanes.upstream(2).is_none());
-        assert!(lanes.upstream(1).is_some() && lanes.upstream(0).is_some());
+        let permits = Permits::new(4, 0).with_upstreams(4);
+        let first = permits.upstream(3);
+        assert!(first.is_some() && permits.upstream(2).is_none());
+        assert!(permits.upstream(1).is_some() && permits.upstream(0).is_some());
         drop(first);
-        assert!(lanes.upstream(4).is_some());
+        assert!(permits.upstream(4).is_some());
     }
 }

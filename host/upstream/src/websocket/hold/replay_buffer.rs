@@ -1,9 +1,9 @@
-//! What a stream brought and its backend may still need: the end of it, in
-//! order, from a place that the backend is known to have reached.
+//! Replay buffer: the messages of a stream that its backend may still need, in order.
 //!
-//! A tape is read once for each connection to the backend. It is rewound when a
-//! connection is lost, and its beginning is forgotten as the backend gets on.
-//! What it holds is bounded: in memory first, then in a file ([`Spill`]).
+//! It begins at a position that the backend is known to have reached. It is read once for each
+//! connection to the backend: when a connection is lost, reading starts again from the beginning.
+//! What the backend has confirmed is discarded. The buffer is bounded. It uses memory first, then a
+//! file ([`Spill`]).
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,25 +16,25 @@ use crate::link::{Control, Upward};
 
 /// Bytes after which a segment takes no more messages.
 const SEGMENT: usize = 32 * 1024;
-/// Bytes in front of each message: its kind and its length.
-const HEAD: usize = 5;
+/// Bytes of the header of each message: its kind and its length.
+const HEADER: usize = 5;
 
 const BINARY: u8 = 0;
 const TEXT: u8 = 1;
 const PAUSE: u8 = 2;
 const RESUME: u8 = 3;
 
-/// See the module. Places are bytes of audio from the beginning of the stream.
-pub(super) struct Tape {
+/// Replay buffer of one stream. Positions are bytes of audio from the beginning of the stream.
+pub(super) struct ReplayBuffer {
     segments: VecDeque<Segment>,
-    /// The number of the first segment; they are counted from 0.
+    /// Number of the first segment. Segments are counted from 0.
     first: u64,
-    head: Head,
-    /// Audio before this place is passed over: a segment is kept as a whole.
+    cursor: Cursor,
+    /// Position where reading begins. Audio before it is skipped: segments are kept whole.
     from: u64,
-    /// Where the tape ends.
+    /// Position where the buffer ends.
     taken: u64,
-    /// Whether the client had paused where the tape begins.
+    /// Whether the client had paused at the position where the buffer begins.
     paused: bool,
     /// Bytes of segments that are in memory, and how many may be.
     memory: usize,
@@ -44,48 +44,48 @@ pub(super) struct Tape {
     loaded: Option<(u64, Bytes)>,
 }
 
-/// Where the next message is read.
+/// Read position of the next message.
 #[derive(Debug, Clone, Copy, Default)]
-struct Head {
+struct Cursor {
     /// The index of the segment.
     segment: usize,
     /// The byte in it.
     at: usize,
-    /// The place in the stream.
-    place: u64,
+    /// Position in the stream.
+    position: u64,
 }
 
-/// Messages that came together.
+/// Consecutive messages that are stored together.
 struct Segment {
-    bytes: Place,
-    /// Its bytes, wherever they are.
+    storage: Storage,
+    /// Length in bytes.
     length: usize,
-    /// Where its audio begins and ends.
+    /// Positions where its audio begins and ends.
     begin: u64,
     end: u64,
-    /// Whether something comes behind the last of its audio, of which nobody
-    /// can know that it arrived.
-    ends_with_words: bool,
+    /// Whether text or control messages follow its last audio. Nobody can know whether those
+    /// arrived.
+    has_trailing_messages: bool,
     /// Whether the client had paused where it ends.
     paused: bool,
 }
 
-enum Place {
-    /// It may grow.
+/// Where the bytes of a segment are stored.
+enum Storage {
+    /// In memory, and may grow.
     Open(Vec<u8>),
     Memory(Bytes),
-    /// From this byte of the file on.
+    /// In the file, from this byte on.
     File(u64),
 }
 
-impl Tape {
-    /// An empty tape that has so many bytes in memory at the most, and one
-    /// message.
+impl ReplayBuffer {
+    /// Empty buffer with at most this many bytes in memory. The last message may exceed that.
     pub(super) fn new(max_memory: usize, spill: Option<Spill>) -> Self {
         Self {
             segments: VecDeque::new(),
             first: 0,
-            head: Head::default(),
+            cursor: Cursor::default(),
             from: 0,
             taken: 0,
             paused: false,
@@ -96,32 +96,32 @@ impl Tape {
         }
     }
 
-    /// Where the tape ends: bytes of audio that it was given.
+    /// Position where the buffer ends: all bytes of audio that were added.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// Where it is read.
-    pub(super) fn place(&self) -> u64 {
-        self.head.place
+    /// Position of the next message to read.
+    pub(super) fn position(&self) -> u64 {
+        self.cursor.position
     }
 
-    /// Whether everything was read.
+    /// Whether all messages were read.
     pub(super) fn is_read(&self) -> bool {
-        match self.segments.get(self.head.segment) {
+        match self.segments.get(self.cursor.segment) {
             None => true,
             Some(segment) => {
-                self.head.segment + 1 == self.segments.len() && self.head.at == segment.length
+                self.cursor.segment + 1 == self.segments.len() && self.cursor.at == segment.length
             }
         }
     }
 
-    /// Whether it can take one more message.
+    /// Whether the buffer can take one more message.
     pub(super) fn has_room(&self) -> bool {
         self.memory < self.max_memory
     }
 
-    /// Bytes that are in memory.
+    /// Bytes in memory.
     pub(super) fn held(&self) -> usize {
         let loaded = self.loaded.as_ref();
         self.memory + loaded.map_or(0, |(_, bytes)| bytes.len())
@@ -143,34 +143,34 @@ impl Tape {
         let (taken, paused) = (self.taken, self.is_paused());
         if !matches!(self.segments.back(), Some(segment) if segment.is_open()) {
             self.segments.push_back(Segment {
-                bytes: Place::Open(Vec::new()),
+                storage: Storage::Open(Vec::new()),
                 length: 0,
                 begin: taken,
                 end: taken,
-                ends_with_words: false,
+                has_trailing_messages: false,
                 paused,
             });
         }
         let Some(segment) = self.segments.back_mut() else {
             return;
         };
-        let Place::Open(bytes) = &mut segment.bytes else {
+        let Storage::Open(bytes) = &mut segment.storage else {
             return;
         };
-        bytes.reserve(HEAD + payload.len());
+        bytes.reserve(HEADER + payload.len());
         bytes.put_u8(kind);
         // No message is longer than its route allows, which fits.
         bytes.put_u32_le(u32::try_from(payload.len()).unwrap_or(u32::MAX));
         bytes.put_slice(payload);
         segment.length = bytes.len();
-        self.memory += HEAD + payload.len();
+        self.memory += HEADER + payload.len();
         match kind {
             BINARY => {
                 self.taken += payload.len() as u64;
                 segment.end = self.taken;
-                segment.ends_with_words = false;
+                segment.has_trailing_messages = false;
             }
-            _ => segment.ends_with_words = true,
+            _ => segment.has_trailing_messages = true,
         }
         match kind {
             PAUSE => segment.paused = true,
@@ -182,32 +182,32 @@ impl Tape {
         }
     }
 
-    /// The next message; `None` at the end. Pending while it is read back.
+    /// Next message; `None` at the end. Pending while it is read back from the file.
     ///
     /// # Errors
     /// Where the file cannot be read.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Upward>>> {
         loop {
-            let Some(segment) = self.segments.get(self.head.segment) else {
+            let Some(segment) = self.segments.get(self.cursor.segment) else {
                 return Poll::Ready(Ok(None));
             };
-            if self.head.at == segment.length {
-                if self.head.segment + 1 == self.segments.len() {
+            if self.cursor.at == segment.length {
+                if self.cursor.segment + 1 == self.segments.len() {
                     return Poll::Ready(Ok(None));
                 }
-                self.head.segment += 1;
-                self.head.at = 0;
+                self.cursor.segment += 1;
+                self.cursor.at = 0;
                 self.loaded = None;
                 continue;
             }
-            let number = self.first + self.head.segment as u64;
-            let (mut rest, shared) = match (&segment.bytes, &self.loaded) {
-                (Place::Open(bytes), _) => (&bytes[self.head.at..], None),
-                (Place::Memory(bytes), _) => (&bytes[self.head.at..], Some(bytes)),
-                (Place::File(_), Some((loaded, bytes))) if *loaded == number => {
-                    (&bytes[self.head.at..], Some(bytes))
+            let number = self.first + self.cursor.segment as u64;
+            let (mut rest, shared) = match (&segment.storage, &self.loaded) {
+                (Storage::Open(bytes), _) => (&bytes[self.cursor.at..], None),
+                (Storage::Memory(bytes), _) => (&bytes[self.cursor.at..], Some(bytes)),
+                (Storage::File(_), Some((loaded, bytes))) if *loaded == number => {
+                    (&bytes[self.cursor.at..], Some(bytes))
                 }
-                (Place::File(at), _) => {
+                (Storage::File(at), _) => {
                     let (at, length) = (*at, segment.length);
                     ready!(self.poll_load(cx, number, at, length))?;
                     continue;
@@ -215,63 +215,62 @@ impl Tape {
             };
             let kind = rest.get_u8();
             let length = rest.get_u32_le() as usize;
-            let begin = self.head.at + HEAD;
+            let begin = self.cursor.at + HEADER;
             let payload = match shared {
                 Some(bytes) => bytes.slice(begin..begin + length),
                 None => Bytes::copy_from_slice(&rest[..length]),
             };
-            self.head.at = begin + length;
+            self.cursor.at = begin + length;
             if let Some(message) = self.read(kind, payload) {
                 return Poll::Ready(Ok(Some(message)));
             }
         }
     }
 
-    /// The message, or what is left of it behind the place that reading begins
-    /// at.
+    /// Message without the part that lies before the position where reading begins.
     fn read(&mut self, kind: u8, mut payload: Bytes) -> Option<Upward> {
         match kind {
             BINARY => {
-                let begin = self.head.place;
-                self.head.place += payload.len() as u64;
-                if self.head.place <= self.from && !payload.is_empty() {
+                let begin = self.cursor.position;
+                self.cursor.position += payload.len() as u64;
+                if self.cursor.position <= self.from && !payload.is_empty() {
                     return None;
                 }
                 let known = self.from.saturating_sub(begin);
                 payload.advance(usize::try_from(known).unwrap_or(payload.len()));
                 Some(Upward::Binary(payload))
             }
-            TEXT => (self.head.place >= self.from).then_some(Upward::Text(payload)),
-            // To say again that it pauses does no harm, and where it begins to is
-            // told by the segment.
+            TEXT => (self.cursor.position >= self.from).then_some(Upward::Text(payload)),
+            // A repeated pause does no harm. Whether the stream is paused where reading begins is
+            // known from the segment.
             PAUSE => Some(Upward::Control(Control::Pause)),
             _ => Some(Upward::Control(Control::Resume)),
         }
     }
 
-    /// Lets go of what comes before a place and was read.
+    /// Discards the segments that were read and end before a position.
     pub(super) fn forget(&mut self, before: u64) {
         while let Some(segment) = self.segments.front() {
-            let is_read = self.head.segment > 0 || self.head.at == segment.length;
+            let is_read = self.cursor.segment > 0 || self.cursor.at == segment.length;
             let is_known =
-                segment.end < before || segment.end == before && !segment.ends_with_words;
+                segment.end < before || segment.end == before && !segment.has_trailing_messages;
             if !is_read || !is_known {
                 return;
             }
             self.paused = segment.paused;
-            if !matches!(segment.bytes, Place::File(_)) {
+            if !matches!(segment.storage, Storage::File(_)) {
                 self.memory -= segment.length;
             }
             self.segments.pop_front();
             self.first += 1;
-            match self.head.segment.checked_sub(1) {
-                Some(before) => self.head.segment = before,
-                None => self.head.at = 0,
+            match self.cursor.segment.checked_sub(1) {
+                Some(before) => self.cursor.segment = before,
+                None => self.cursor.at = 0,
             }
         }
     }
 
-    /// Gives the file's space back where nothing in it is needed.
+    /// Frees the file's space if no segment is in it any more.
     fn clear_file(&mut self) {
         if let Some(spill) = &mut self.spill
             && !spill.is_empty()
@@ -281,16 +280,16 @@ impl Tape {
         }
     }
 
-    /// Begins to read again at a place that was not forgotten.
+    /// Starts to read again at a position that was not discarded.
     pub(super) fn rewind(&mut self, to: u64) {
         let begin = self
             .segments
             .front()
             .map_or(self.taken, |first| first.begin);
-        self.head = Head {
+        self.cursor = Cursor {
             segment: 0,
             at: 0,
-            place: begin,
+            position: begin,
         };
         self.loaded = None;
         self.from = to;
@@ -323,7 +322,7 @@ impl Tape {
 
     /// The newest is needed last.
     fn start_to_spill(&mut self) -> bool {
-        let in_memory = |segment: &Segment| matches!(segment.bytes, Place::Memory(_));
+        let in_memory = |segment: &Segment| matches!(segment.storage, Storage::Memory(_));
         if !self.segments.iter().any(in_memory)
             && let Some(last) = self.segments.back_mut()
         {
@@ -335,9 +334,9 @@ impl Tape {
         let Some(index) = self.segments.iter().rposition(in_memory) else {
             return false;
         };
-        match &self.segments[index].bytes {
-            Place::Memory(bytes) => spill.write(self.first + index as u64, bytes.clone()),
-            Place::Open(_) | Place::File(_) => false,
+        match &self.segments[index].storage {
+            Storage::Memory(bytes) => spill.write(self.first + index as u64, bytes.clone()),
+            Storage::Open(_) | Storage::File(_) => false,
         }
     }
 
@@ -347,7 +346,7 @@ impl Tape {
         };
         let index = usize::try_from(index).unwrap_or(usize::MAX);
         if let Some(segment) = self.segments.get_mut(index) {
-            segment.bytes = Place::File(at);
+            segment.storage = Storage::File(at);
             self.memory -= segment.length;
         }
     }
@@ -382,16 +381,16 @@ impl Tape {
 
 impl Segment {
     fn is_open(&self) -> bool {
-        matches!(self.bytes, Place::Open(_))
+        matches!(self.storage, Storage::Open(_))
     }
 
     fn is_in_file(&self) -> bool {
-        matches!(self.bytes, Place::File(_))
+        matches!(self.storage, Storage::File(_))
     }
 
     fn shut(&mut self) {
-        if let Place::Open(bytes) = &mut self.bytes {
-            self.bytes = Place::Memory(std::mem::take(bytes).into());
+        if let Storage::Open(bytes) = &mut self.storage {
+            self.storage = Storage::Memory(std::mem::take(bytes).into());
         }
     }
 }

@@ -1,9 +1,10 @@
-//! The slow lanes: where calls go on that take long.
+//! Worker threads for policy calls that take long.
 //!
-//! A call that is as it should be takes microseconds, and is made on the thread of the connection that it is about: to hand
-//! it to another would cost as much again. One that takes longer would keep every other connection of that thread waiting, so it
-//! goes on in a lane of its own, where the kernel shares the cores out. A policy whose calls do nothing else but
-//! use up cores gets those that nobody else wants.
+//! An ordinary call takes microseconds and runs on the thread of its connection. To hand it to
+//! another thread would cost as much again. A call that takes longer would block every other
+//! connection of that thread, so it moves to a pool of worker threads, among which the kernel
+//! shares out the cores. Calls of an offender, a policy that keeps using up its time limit, run in
+//! a second pool at idle priority: they get only the cores that nobody else wants.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
@@ -21,27 +22,30 @@ use tracing::instrument::WithSubscriber as _;
 use super::budget::Budgeted;
 use super::pace::{Grade, QUICK};
 
-/// See the module. Their threads are started when they are first needed.
+/// Worker threads for slow calls, and for offenders' calls at idle priority. They are started when
+/// they are first needed.
 #[derive(Default)]
-pub struct Lanes {
-    slow: Lane,
-    idle: Lane,
+pub(crate) struct CallThreads {
+    slow: Pool,
+    idle: Pool,
 }
 
+/// Thread pool: `None` if its threads could not be started.
 #[derive(Default)]
-struct Lane(OnceLock<Option<Runtime>>);
+struct Pool(OnceLock<Option<Runtime>>);
 
-impl Lanes {
-    /// Makes a call of a policy with this grade: here, as far as it is quick, and the rest in a lane. Tells what it had of a
-    /// core, too.
+impl CallThreads {
+    /// Runs a call of a policy with this grade: on the current thread while it is quick, then in a
+    /// pool. Also returns the CPU time that the call used.
     ///
-    /// Dropped, it ends the call: at once, unless a thread of a lane has it at this moment. That thread ends it at its next turn.
+    /// Dropping the future ends the call: at once, unless a pool's thread is polling it at this
+    /// moment. That thread ends the call after this poll.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         grade: Grade,
         mut call: Budgeted<T>,
     ) -> (Option<T>, Duration) {
-        let lane = match grade {
+        let pool = match grade {
             Grade::Quick => {
                 let quick = poll_fn(|context| match call.poll_unpin(context) {
                     Poll::Ready(done) => Poll::Ready(Some(done)),
@@ -58,35 +62,39 @@ impl Lanes {
                 self.slow()
             }
             Grade::Offender => {
-                // Its time is what the clock says, and there may be no core for it to notice on that this is up.
+                // An offender gets its limit in wall-clock time. It may get no core on which to
+                // notice that the limit is up, so the caller's thread watches the clock.
                 let ends_at = call.ends_at();
-                let ended = timeout_at(ends_at, in_lane(self.idle(), call)).await;
+                let ended = timeout_at(ends_at, in_pool(self.idle(), call)).await;
                 return ended.unwrap_or((None, Duration::ZERO));
             }
         };
-        in_lane(lane, call).await
+        in_pool(pool, call).await
     }
 
     fn idle(&self) -> Option<&Handle> {
-        self.idle.threads("idle-lane", stand_back)
+        self.idle.threads("policy-idle", set_idle_priority)
     }
 
     fn slow(&self) -> Option<&Handle> {
-        self.slow.threads("slow-lane", || {})
+        self.slow.threads("policy-slow", || {})
     }
 }
 
-impl Lane {
+impl Pool {
     fn threads(&self, name: &str, prepare: fn()) -> Option<&Handle> {
-        // A runtime that has one thread is of a test, whose clock may be paused and to which order matters, or it has nobody to
-        // keep waiting.
+        // A runtime with one thread belongs to a test, whose clock may be paused and which needs a
+        // fixed order, or it has no other connections to block.
         if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
             return None;
         }
         let runtime = self.0.get_or_init(|| {
             start(name, prepare)
                 .inspect_err(|error| {
-                    tracing::warn!(%error, "no threads for the calls of policies that take long: others wait for them");
+                    tracing::warn!(
+                        %error,
+                        "cannot start threads for slow policy calls: they block other connections"
+                    );
                 })
                 .ok()
         });
@@ -94,40 +102,42 @@ impl Lane {
     }
 }
 
-impl Drop for Lane {
+impl Drop for Pool {
     fn drop(&mut self) {
-        // To wait for its threads, as the drop of a runtime does, is forbidden on an async thread.
+        // Dropping a runtime waits for its threads, which is forbidden on an async thread.
         if let Some(runtime) = self.0.take().flatten() {
             runtime.shutdown_background();
         }
     }
 }
 
-async fn in_lane<T: Send + 'static>(
-    lane: Option<&Handle>,
+async fn in_pool<T: Send + 'static>(
+    pool: Option<&Handle>,
     call: Budgeted<T>,
 ) -> (Option<T>, Duration) {
-    let Some(lane) = lane else {
+    let Some(pool) = pool else {
         let mut call = call;
         let value = (&mut call).await;
         return (value, call.had());
     };
     let lent = Lent(Arc::new(Mutex::new(Some(call))));
-    let ran = on(lane, lent.run()).await;
+    let ran = on(pool, lent.run()).await;
     ran.unwrap_or((None, Duration::ZERO))
 }
 
-/// A call that a lane makes, and that whoever waits for it can take away again: where the cores are busy, a thread of the idle
-/// lane may not come to it for as long as it likes, and the call would keep its memory and its slot meanwhile.
+/// Call that a pool runs, and that its caller can take back by dropping this.
+///
+/// When the cores are busy, it can take the idle pool any time to get to a call. Until then the
+/// call would keep its memory and its slot.
 struct Lent<T>(Arc<Mutex<Option<Budgeted<T>>>>);
 
 impl<T: Send + 'static> Lent<T> {
-    /// Makes the call: its answer, and what it had of a core. `None` where it was taken away.
+    /// The call's answer and the CPU time that it used; `None` if the caller took it back.
     fn run(&self) -> impl Future<Output = Option<(Option<T>, Duration)>> + Send + 'static {
         let call = Arc::clone(&self.0);
         poll_fn(move |context| {
-            let mut place = call.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(call) = &mut *place else {
+            let mut lent = call.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(call) = &mut *lent else {
                 return Poll::Ready(None);
             };
             let value = ready!(call.poll_unpin(context));
@@ -138,9 +148,9 @@ impl<T: Send + 'static> Lent<T> {
 
 impl<T> Drop for Lent<T> {
     fn drop(&mut self) {
-        // Whoever has it at this moment drops it when it has finished its turn.
+        // If a thread is polling the call at this moment, that thread drops it after the poll.
         let taken = match self.0.try_lock() {
-            Ok(mut place) => place.take(),
+            Ok(mut lent) => lent.take(),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().take(),
             Err(TryLockError::WouldBlock) => None,
         };
@@ -148,14 +158,14 @@ impl<T> Drop for Lent<T> {
     }
 }
 
-async fn on<T: Send + 'static>(lane: &Handle, call: impl Future<Output = T> + Send + 'static) -> T {
+async fn on<T: Send + 'static>(pool: &Handle, call: impl Future<Output = T> + Send + 'static) -> T {
     let call = call.in_current_span().with_current_subscriber();
-    match AbortOnDropHandle::new(lane.spawn(call)).await {
+    match AbortOnDropHandle::new(pool.spawn(call)).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
-            // A bug of the host's, which is for the connection to answer.
+            // A bug of the host: the connection that made the call has to handle it.
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The lane ends with the engine, and the policies that call it hold that.
+            // The pool ends with the engine, which every calling policy holds.
             Err(_) => std::future::pending().await,
         },
     }
@@ -170,23 +180,28 @@ fn start(name: &str, prepare: fn()) -> std::io::Result<Runtime> {
         .build()
 }
 
-/// Has the kernel run this thread when no other wants the core: `SCHED_IDLE` of sched(7). A thread that is only nice is not
-/// interrupted at once when one that is less so wakes: measured, a neighbour's p99 was five times as long.
+/// Sets this thread to idle priority: `SCHED_IDLE` of sched(7).
+///
+/// A high nice value is not enough: the kernel does not preempt such a thread at once when another
+/// one wakes. Measured, a neighbour's p99 was five times as long.
 #[cfg(target_os = "linux")]
-fn stand_back() {
+fn set_idle_priority() {
     use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy};
-    let stood = thread_priority::set_thread_priority_and_policy(
+    let set = thread_priority::set_thread_priority_and_policy(
         thread_priority::thread_native_id(),
         ThreadPriority::Min,
         ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle),
     );
-    if let Err(error) = stood {
-        tracing::warn!(%error, "policies that only use up time have as much of the cores as the others");
+    if let Err(error) = set {
+        tracing::warn!(
+            %error,
+            "cannot set idle priority: policies that keep timing out compete with all others"
+        );
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn stand_back() {}
+fn set_idle_priority() {}
 
 #[cfg(test)]
 mod tests;

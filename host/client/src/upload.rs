@@ -1,4 +1,4 @@
-//! What a client knows of its stream, over which connections it may go.
+//! State of an upload across its connections.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -11,48 +11,47 @@ use crate::audio::Audio;
 use crate::outcome::{Confirmation, Manner, Outcome, Receipt};
 use crate::progress::Progress;
 
-/// A recording on its way, and how far it has come.
-pub struct Course {
+/// Upload of a recording, and its state across connections.
+pub struct Upload {
     pub audio: Audio,
     pub manner: Manner,
     pub tally: Tally,
-    /// When the first byte was due: a recording device does not stop because
-    /// its connection did.
+    /// When the first byte was due. A recording device does not stop when its connection does.
     pub started: Option<Instant>,
-    /// What leads back to the stream.
+    /// Token that resumes the stream.
     token: Option<ResumeToken>,
-    /// What the last gateway that took the stream does about it.
+    /// Whether the gateway that took the stream last sends receipts.
     receipts: Option<Receipts>,
 }
 
-/// How far a stream is, in bytes of the recording.
+/// Positions that an upload has reached, in bytes of the recording.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Where the stream begins: past the recording's beginning where an
-    /// earlier stream has what is before.
+    /// Where the current stream begins. Not 0 if an earlier stream has the beginning of the
+    /// recording.
     begins: Cell<u64>,
     sent: Cell<u64>,
     acked: Cell<u64>,
     reached: Cell<u64>,
 }
 
-/// What comes after a connection has ended.
+/// Next step after a connection has ended.
 #[derive(Debug)]
 pub enum Next {
-    /// Nothing.
+    /// The upload is over.
     Stop(Outcome),
-    /// Another one, after a while.
+    /// Connect again, after a pause.
     Again(Outcome),
 }
 
 impl Tally {
-    /// Everything before `position` has been sent.
+    /// Records that everything before `position` has been sent.
     pub fn sent(&self, position: u64) {
         self.sent.set(self.sent.get().max(position));
     }
 
-    /// The gateway has so many bytes of the stream. More than it was sent is
-    /// nothing that it could have.
+    /// Records a receipt for this many bytes of the stream. A receipt for more than was sent counts
+    /// only for what was sent.
     pub fn kept(&self, bytes: u64) {
         let position = self.begins.get().saturating_add(bytes);
         let position = position.min(self.sent.get());
@@ -60,7 +59,7 @@ impl Tally {
         self.reaches(position);
     }
 
-    /// How far the gateway has come, whether or not that is safe already.
+    /// Position that the gateway has reached, whether or not the audio is safe already.
     pub fn reached(&self) -> u64 {
         self.reached.get()
     }
@@ -69,13 +68,13 @@ impl Tally {
         self.reached.set(self.reached.get().max(position));
     }
 
-    /// How much of the recording is safe.
+    /// Bytes of the recording that are safe.
     pub fn acked(&self) -> u64 {
         self.acked.get()
     }
 }
 
-impl Course {
+impl Upload {
     pub fn new(audio: Audio, manner: Manner) -> Self {
         Self {
             audio,
@@ -87,40 +86,40 @@ impl Course {
         }
     }
 
-    /// What the next connection is to bring.
+    /// Token that the next connection has to present.
     pub fn token(&self) -> Option<&ResumeToken> {
         self.token.as_ref()
     }
 
-    /// The gateway has taken the stream: goes to where it wants to go on.
+    /// Handles the ack of the gateway: seeks to the position where the gateway wants to continue.
     pub(crate) fn welcomed(
         &mut self,
         welcome: Welcome,
         progress: &mut Progress,
     ) -> Result<(), Outcome> {
         let resumed = welcome.from_bytes.filter(|_| self.token.is_some());
-        let (from, story) = match (resumed, self.started) {
+        let (from, note) = match (resumed, self.started) {
             (Some(bytes), _) => {
                 let from = self.tally.begins.get().saturating_add(bytes);
                 (from, format!("the stream goes on from byte {from}"))
             }
             (None, None) => (0, String::new()),
-            // A stream of its own, whose first sample must be a whole one.
+            // A new stream, which must begin with a whole sample.
             (None, Some(_)) => {
                 let acked = self.tally.acked();
                 let from = acked - acked % self.audio.frame();
                 self.tally.begins.set(from);
                 self.tally.sent.set(from);
-                let story = format!(
+                let note = format!(
                     "a new stream begins at byte {from} of the recording: what is before is safe in the \
                      earlier one, which may have some of what follows as well"
                 );
-                (from, story)
+                (from, note)
             }
         };
         progress.ready(&welcome.session_id, &self.audio);
-        if !story.is_empty() {
-            progress.note(&story);
+        if !note.is_empty() {
+            progress.note(&note);
         }
         self.audio.seek(from).map_err(Outcome::Local)?;
         self.tally.reaches(from);
@@ -133,12 +132,11 @@ impl Course {
         Ok(())
     }
 
-    /// What to do now that a connection has ended.
+    /// Next step after a connection has ended with this outcome.
     ///
-    /// Where the gateway says how much is safe, the stream goes on: the same
-    /// one where that is possible, else a new one with what is not safe yet.
-    /// Where it does not say, nobody here knows what arrived, and going on
-    /// would be guessing.
+    /// If the gateway sends receipts, the upload goes on: with the same stream if possible, else
+    /// with a new one for the audio that is not safe yet. Without receipts the client does not know
+    /// what arrived, so it stops.
     pub fn after(&mut self, outcome: Outcome) -> Next {
         let again = match &outcome {
             Outcome::Refused(refusal) if self.token.is_some() && refusal.is_of_resuming() => {
@@ -176,7 +174,7 @@ impl Course {
 }
 
 impl Next {
-    /// How long the gateway asked its client to stay away.
+    /// Pause that the gateway has asked for.
     pub fn asked(&self) -> Option<Duration> {
         match self {
             Self::Again(Outcome::Refused(refusal)) => refusal.retry_after(),

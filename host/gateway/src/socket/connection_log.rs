@@ -1,4 +1,4 @@
-//! One log line at the end of each connection with all that happened.
+//! Log entry of a connection: one line, written at its end.
 
 use base::closed_by::ClosedBy;
 use std::fmt::Write as _;
@@ -10,12 +10,12 @@ use super::linger::Delivery;
 use base::metrics;
 use policy::{Outcome, Record};
 
-/// Decisions that are told of one connection.
+/// Maximum number of decisions in the log entry of one connection.
 const MAX_TOLD: usize = 32;
 
-/// Collected while the connection lives.
+/// Log entry of one connection, collected until the connection ends.
 #[derive(Debug)]
-pub struct Story {
+pub struct ConnectionLog {
     started: Instant,
     generation: u64,
     stage_began: Instant,
@@ -23,34 +23,34 @@ pub struct Story {
     decisions: Vec<Record>,
     /// Bytes of BINARY payload from the client.
     pub bytes_up: u64,
-    /// Bytes of payload that the client was sent by the upstream.
+    /// Bytes of payload from the upstream to the client.
     pub bytes_down: u64,
-    /// Messages of a type that this host does not know.
+    /// Number of messages of an unknown type.
     pub unknown_messages: u64,
-    /// How often the client paused.
+    /// Number of times that the client paused.
     pub pauses: u32,
-    /// Whether it got as far as to stream.
+    /// Whether the connection reached the stream stage.
     pub streamed: bool,
     windows: u64,
 }
 
-/// How a connection ended, in words for the log.
+/// How a connection ended, for the log.
 #[derive(Debug)]
 pub struct Ending<'a> {
-    /// The word of the error frame, or what else ended it.
+    /// Code of the error frame, or another name of the cause.
     pub cause: &'static str,
     /// The close code that was sent.
     pub close_code: u16,
     /// Who closed: `client`, `gateway`, `upstream` or `transport`.
     pub closed_by: ClosedBy,
-    /// What the operator should know beyond that.
+    /// Detail for the operator.
     pub detail: &'a str,
-    /// Whether the client got it.
+    /// Whether the client got the Close.
     pub delivery: Delivery,
 }
 
-impl Story {
-    /// Begins with the upgrade, under this generation.
+impl ConnectionLog {
+    /// Log entry of a connection that begins now, at its upgrade, under this generation.
     #[must_use]
     pub fn begin(generation: u64) -> Self {
         let now = Instant::now();
@@ -69,28 +69,28 @@ impl Story {
         }
     }
 
-    /// The story so far, for whoever goes on with it.
+    /// Takes the entry out, and leaves an empty one.
     #[must_use]
     pub fn take(&mut self) -> Self {
         let next = Self::begin(self.generation);
         std::mem::replace(self, next)
     }
 
-    /// The stage that went on until now is over.
+    /// Records that this stage has ended.
     pub(crate) fn stage_ended(&mut self, stage: &'static str) {
         let now = Instant::now();
         self.stages.push((stage, now - self.stage_began));
         self.stage_began = now;
     }
 
-    /// Policies were asked.
+    /// Records the decisions of policies.
     pub fn decided(&mut self, records: Vec<Record>) {
         records.iter().for_each(Record::count);
         self.decisions.extend(records);
     }
 
-    /// Policies were asked about a window of the stream. A stream may last for
-    /// days, so that all went well is counted and not told.
+    /// Records the decisions of policies about a window of the stream. A stream may last for days,
+    /// so acceptances are only counted.
     pub fn watched(&mut self, records: Vec<Record>) {
         self.windows += 1;
         records.iter().for_each(Record::count);
@@ -101,14 +101,14 @@ impl Story {
         self.decisions.extend(telling.take(room));
     }
 
-    /// How long it has lasted.
+    /// Time since the connection began.
     #[must_use]
     pub fn lasted(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Writes the line, and counts.
-    pub fn tell(&self, ending: &Ending<'_>) {
+    /// Writes the line, and counts it in the metrics.
+    pub fn write(&self, ending: &Ending<'_>) {
         metrics::moved(self.bytes_up, self.bytes_down, self.unknown_messages);
         metrics::closed(
             ending.cause,

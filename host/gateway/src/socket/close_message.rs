@@ -1,5 +1,5 @@
-//! What is said at the end: the only map from why a connection ends to what
-//! its peer is told.
+//! Error frame and Close of a connection: the only map from the cause of an end to what the peer is
+//! told.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use crate::parking::pace::StreamLimit;
 use crate::socket::cause::Cause;
 use crate::socket::message::HostMessage;
 use base::closed_by::ClosedBy;
-use base::lanes::NoMemory;
+use base::permits::NoMemory;
 use base::text;
 use session::rate_limit::TooMany;
 use wire::frame::{PeerClose, Violation};
 
 mod upstream;
 
-pub(in crate::socket) use upstream::farewell;
+pub(in crate::socket) use upstream::for_upstream;
 
 /// Bytes of a close reason: a control frame has 125, and 2 are the code's.
 const MAX_REASON: usize = 123;
-/// A gateway that cannot serve now asks its clients to come back after so many
-/// milliseconds, spread out so that they do not all come at once.
+/// Milliseconds after which clients should retry when the gateway cannot serve them now. Spread
+/// out, so that they do not all retry at once.
 const RETRY_AFTER: std::ops::Range<u64> = 1_000..5_000;
 
-/// How connections end: the name of the cause, the close code, and who closed. Of codes that a client, a
-/// policy or an upstream chooses, some.
+/// All kinds of end: the name of the cause, the close code, and who closed. Of the codes that a
+/// client, a policy or an upstream chooses, only some.
 pub const KINDS: &[(&str, u16, ClosedBy)] = &[
     ("finalized", 1000, ClosedBy::Client),
     ("closed", 1000, ClosedBy::Client),
@@ -66,37 +66,37 @@ pub const KINDS: &[(&str, u16, ClosedBy)] = &[
     ("upstream_refused", 4100, ClosedBy::Upstream),
 ];
 
-/// What a peer is told when its connection ends, and what the log says.
+/// Error frame and Close that end a connection, and what the log says about it.
 ///
-/// [`Words::of`] is the only map from a cause to these. Only the close stage
-/// can put them on the wire.
+/// [`CloseMessage::of`] is the only map from a cause to these. Only the close stage can put them on
+/// the wire.
 #[derive(Debug)]
-pub struct Words {
-    /// Names the cause in the log; the word of the error frame where there is
-    /// one.
+pub struct CloseMessage {
+    /// Name of the cause in the log: the error frame's code, if there is an error frame.
     pub(super) name: &'static str,
     close_code: u16,
-    /// The error frame's word, message and advice.
-    error: Option<ErrorWords>,
-    /// The close reason of an end without an error frame.
+    /// Error frame that is sent before the Close.
+    error: Option<ErrorFrame>,
+    /// Close reason if there is no error frame.
     plain: String,
-    /// For the operator only.
+    /// Detail for the operator's log only.
     pub(super) detail: String,
-    /// Which side ended it.
+    /// Who ended the connection.
     pub(super) closed_by: ClosedBy,
     pub(super) peer: Peer,
 }
 
+/// Content of an error frame.
 #[derive(Debug)]
-struct ErrorWords {
+struct ErrorFrame {
     code: String,
     message: String,
     retryable: bool,
     retry_after: Option<Duration>,
 }
 
-impl Words {
-    /// The close codes of `ingest.v1`, in the order of its table.
+impl CloseMessage {
+    /// Message for this cause. The close codes are those of `ingest.v1`, in the order of its table.
     #[must_use]
     pub fn of(cause: &Cause) -> Self {
         match cause {
@@ -205,8 +205,7 @@ impl Words {
                 "the token cannot be checked at the moment",
                 true,
             ),
-            // The client does not read: there is no use in an error frame that
-            // would have to wait behind what it has not read.
+            // No error frame: it would wait behind data that the client does not read.
             Cause::Stalled => Self::plain(
                 "stalled",
                 1001,
@@ -239,7 +238,7 @@ impl Words {
     /// comes alone.
     #[must_use]
     pub fn error_frame(&self, session_id: &str) -> Option<Vec<u8>> {
-        let ErrorWords {
+        let ErrorFrame {
             code,
             message,
             retryable,
@@ -266,7 +265,7 @@ impl Words {
         text::clip(reason, MAX_REASON)
     }
 
-    /// A refusal or failure of the gateway's own.
+    /// Message with an error frame, for a refusal or failure of the gateway itself.
     fn error(
         close_code: u16,
         code: &'static str,
@@ -276,7 +275,7 @@ impl Words {
         Self {
             name: code,
             close_code,
-            error: Some(ErrorWords {
+            error: Some(ErrorFrame {
                 code: code.to_owned(),
                 message: message.into(),
                 retryable,
@@ -289,7 +288,7 @@ impl Words {
         }
     }
 
-    /// An end without an error frame.
+    /// Message without an error frame.
     fn plain(
         name: &'static str,
         close_code: u16,
@@ -326,16 +325,16 @@ impl Words {
 }
 
 /// The client's code goes back to it; a Close without one is answered 1000.
-fn client_closed(close: Option<&PeerClose>) -> Words {
+fn client_closed(close: Option<&PeerClose>) -> CloseMessage {
     let (code, reason) = close.map_or((1000, ""), |close| (close.code, close.reason.as_str()));
-    Words::plain("client_closed", code, reason, ClosedBy::Client).peer(Peer::Closed)
+    CloseMessage::plain("client_closed", code, reason, ClosedBy::Client).peer(Peer::Closed)
 }
 
-fn denied(name: &'static str, rejection: &base::rejection::Rejection) -> Words {
-    Words {
+fn denied(name: &'static str, rejection: &base::rejection::Rejection) -> CloseMessage {
+    CloseMessage {
         name,
         close_code: rejection.close_code,
-        error: Some(ErrorWords {
+        error: Some(ErrorFrame {
             code: rejection.code.clone(),
             message: rejection.message.clone(),
             retryable: rejection.retryable,
@@ -348,16 +347,16 @@ fn denied(name: &'static str, rejection: &base::rejection::Rejection) -> Words {
     }
 }
 
-fn stream_limit(limit: StreamLimit) -> Words {
+fn stream_limit(limit: StreamLimit) -> CloseMessage {
     let (message, retryable) = match limit {
         StreamLimit::TooFast => ("audio comes faster than this route allows", false),
         // A new stream may go on where this one ended.
         StreamLimit::TooLong => ("the stream is longer than this route allows", true),
     };
-    Words::error(4009, "stream_limit", message, retryable)
+    CloseMessage::error(4009, "stream_limit", message, retryable)
 }
 
-fn violated(violation: Violation) -> Words {
+fn violated(violation: Violation) -> CloseMessage {
     let name = match violation {
         Violation::Protocol(_) => "protocol_error",
         Violation::Unfinished => "message_unfinished",
@@ -365,7 +364,7 @@ fn violated(violation: Violation) -> Words {
         Violation::TooBig => "message_too_big",
     };
     let code = violation.close_code();
-    Words::plain(name, code, violation.to_string(), ClosedBy::Gateway).peer(Peer::Lost)
+    CloseMessage::plain(name, code, violation.to_string(), ClosedBy::Gateway).peer(Peer::Lost)
 }
 
 fn jittered(milliseconds: std::ops::Range<u64>) -> Duration {
