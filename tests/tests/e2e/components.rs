@@ -84,7 +84,7 @@ fn a_second_start_compiles_nothing_and_what_was_tampered_with_is_compiled_again(
     std::fs::write(&files[0], &bad).unwrap();
     gateway.start_again();
     gateway.output().find("the warning", |line| {
-        line.contains("is not used, and removed").then_some(())
+        line.contains("is invalid, and is removed").then_some(())
     });
     assert_ne!(std::fs::read(&files[0]).unwrap(), bad);
     let mut client = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", &token::good()));
