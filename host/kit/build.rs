@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 fn main() -> Result<()> {
-    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/sdk");
+    // As cargo says when this runs: where it was compiled may be another checkout's folder.
+    let crate_folder =
+        env::var_os("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")?;
+    let sdk = PathBuf::from(crate_folder).join("../../plugins/sdk");
     let sdk = sdk.canonicalize().context("find the SDK")?;
     println!("cargo::rerun-if-changed={}", sdk.display());
     let out = env::var_os("OUT_DIR").context("cargo sets OUT_DIR for a build script")?;

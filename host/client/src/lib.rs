@@ -1,5 +1,5 @@
-//! The reference client: streams a WAV file to a gateway, comes back where it
-//! was cut off, and reports every way in which that can end.
+//! The reference client: `sluice stream`. It streams a WAV file to a gateway, resumes where the
+//! connection was cut, and reports how the stream ended.
 
 pub mod arguments;
 mod audio;

@@ -1,8 +1,7 @@
-//! The gateway's configuration, in its final types.
+//! The gateway's configuration: one TOML file, read into the settings types that each crate owns.
 //!
-//! One TOML file says everything. [`Config::load`] reads it, and reports every
-//! mistake together. What a policy or an upstream makes of its own part is
-//! found out when they are built.
+//! [`Config::load`] reads it and reports every mistake together. A policy checks its own section, and
+//! an upstream its folders, when they are built.
 
 mod load;
 mod read;

@@ -1,13 +1,17 @@
-//! The life of a socket, in the order in which a connection goes through it.
+//! The life of a socket, in the order in which a connection goes through it. It knows nothing about
+//! the configuration file or the command line.
 //!
 //! # A request
-//! The [`server`] answers every valid upgrade 101. The [`routes`] say what a path leads to.
+//! The [`server`] answers every valid upgrade with 101. The [`routes`] say where a path leads.
 //!
 //! # A socket
 //! The [`socket`] goes through its stages: accept, connect, handshake, stream, close.
 //!
-//! # When it is cut
-//! [`parking`] keeps a stream for the client that comes back. The [`watchdog`] says when a worker stands still.
+//! # A stream that was cut
+//! [`parking`] keeps it for the client that comes back.
+//!
+//! # Supervision
+//! The [`watchdog`] reports worker threads that are stuck.
 
 pub mod routes;
 pub mod server;

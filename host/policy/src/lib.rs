@@ -1,42 +1,66 @@
-//! Admission: an ordered chain of policies, the first refusal wins.
+//! Policies: WebAssembly components that the gateway loads, asks and records. It knows nothing about
+//! sockets, upstreams or the HTTP server.
 //!
-//! A policy answers accept or reject ([`Decision`]), or it breaks
-//! ([`Failure`]). These are different things to the client, to the log and to
-//! whoever counts them, so nothing here ever turns one into the other, except
-//! where the operator said that a failure is to be passed over.
+//! A policy accepts or rejects ([`Decision`]), or it fails ([`Failure`]). The client, the log and the
+//! metrics see the difference. A failure counts as an acceptance only where the operator wrote
+//! `on_failure = "open"`.
+//!
+//! # A question
+//! The [`chain`] asks a route's policies in order, and the first refusal wins. [`window`] and
+//! [`ending`] describe what a policy is asked about a stream. [`client`] names what only the client
+//! is to blame for.
+//!
+//! # A call
+//! A [`component`] runs each call in a fresh instance of the [`engine`], within its limits. [`swap`]
+//! finds out whether the kernel may hide what a call wrote from the engine's reset.
+//!
+//! # What a guest may ask for
+//! [`imports`] answers it, with the services of its [`world`]; [`wasi`] stands in for WASI.
+//!
+//! # Loading
+//! [`load`] takes a component from a file, from a registry ([`fetch`]) or from this binary
+//! ([`builtin`]), checks its imports against its grants, and has it compiled ([`compile`]).
+//!
+//! # What is left of a call
+//! The [`recorder`] writes each decision as the [`record`] describes it. [`shadow`] asks policies
+//! that are tried out.
 
-pub mod bindings;
-pub(crate) mod breaker;
-mod budget;
-pub mod builtin;
-pub(crate) mod cache;
-mod cache_folder;
-mod call_queue;
-mod call_threads;
 pub mod chain;
 pub mod client;
-pub mod compile;
+pub mod ending;
+mod question;
+pub mod settings;
+pub mod window;
+
+pub(crate) mod breaker;
+mod budget;
+mod call_queue;
+mod call_threads;
 pub mod component;
+pub mod engine;
+mod pace;
+pub mod state;
+pub mod swap;
+
+pub mod bindings;
 pub mod convert;
 pub mod counters;
-pub mod ending;
-pub mod engine;
-pub mod fetch;
 pub(crate) mod handles;
 pub mod imports;
 pub mod interfaces;
+pub mod wasi;
+pub mod world;
+
+pub mod builtin;
+pub(crate) mod cache;
+mod cache_folder;
+pub mod compile;
+pub mod fetch;
 pub mod load;
-mod pace;
-mod question;
+
 pub mod record;
 pub mod recorder;
-pub mod settings;
 pub mod shadow;
-pub mod state;
-pub mod swap;
-pub mod wasi;
-pub mod window;
-pub mod world;
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,11 @@
-//! Who is connected, and what is known of them.
+//! Sessions: what the gateway knows about a connection, and what the connection holds. It knows
+//! nothing about WebAssembly or upstreams.
 //!
-//! # What a client says
-//! [`facts`] of its request, its [`origin`], and its [`handshake`].
+//! # Facts
+//! [`facts`] of the request, its [`origin`], and the client's [`handshake`].
 //!
-//! # What it holds
-//! The [`registry`] of sessions and their exclusive claims, and its [`rate_limit`].
+//! # Holdings
+//! The [`registry`] of sessions and their exclusive claims, and the [`rate_limit`] of attempts.
 
 pub mod facts;
 pub mod handshake;

@@ -1,12 +1,10 @@
-//! Where a stream goes after it was admitted.
+//! Upstreams: where a stream goes after it was admitted. An upstream never sees a policy, and knows
+//! nothing about the meaning of close codes.
 //!
-//! An [`Upstream`] is one configured destination. It opens a [`Link`] for each
-//! stream. A link is driven by polling from the connection's own task, so that
-//! a frame costs no allocation and no hop to another task, and so that a slow
-//! upstream slows the client by TCP: the host reads the next frame only once
-//! the link is ready to take it.
-//!
-//! An upstream never sees a policy, and knows nothing of close codes.
+//! An [`Upstream`] is one configured destination. It opens a [`Link`] for each stream. The task of
+//! the connection polls the link: a frame costs no allocation and no hop to another task, and a slow
+//! upstream slows the client down by TCP, because the gateway reads the next frame only when the
+//! link is ready to take it.
 
 mod counted;
 pub mod discard;

@@ -1,9 +1,10 @@
-//! What stands on the wire, before anybody knows what it means: bytes to values, and back.
+//! Bytes of a connection to values, and back. It knows nothing else of the gateway.
 //!
 //! # Before the upgrade
-//! [`proxies`] reads who really connects, [`http1`] the head of a request, [`headers`] its lists.
+//! [`proxies`] finds the client's address behind proxies. [`http1`] reads the head of a request, and
+//! [`headers`] the lists in it (RFC 9110 section 5).
 //!
-//! # After it
+//! # After the upgrade
 //! [`frame`] reads and writes RFC 6455 frames.
 
 pub mod headers;
