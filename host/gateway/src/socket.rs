@@ -8,8 +8,8 @@
 //!
 //! Each stage is a value that only the stage before can make, and that the next
 //! consumes, so a second Close, a message before the 101 or one after the Close
-//! does not compile. What is never dropped in silence is a `Connection`: its
-//! `Drop` hands the socket to a task that closes it.
+//! does not compile. An `OpenSocket` is never dropped in silence: its guard hands
+//! it to a task that closes it.
 
 pub mod accept;
 pub mod cause;
@@ -24,7 +24,7 @@ mod document;
 pub mod handshake;
 pub mod linger;
 pub mod message;
-mod reap;
+mod open_socket;
 pub mod report;
 mod resume;
 pub mod stream;

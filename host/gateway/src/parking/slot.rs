@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Client, Owner, Room, Stream};
+use super::owner::Owner;
+use super::rooms::{Client, Room};
+use super::stream::Stream;
 use session::registry::SessionGuard;
 
 /// Slot of one resumable stream, across all of its connections.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -13,8 +14,10 @@ use super::*;
 use crate::parking::pace::{Pace, StreamLimit};
 use base::limits::Limits;
 use base::permits::{Holder, Memory};
+use base::shutdown::Shutdown;
 use session::handshake::Handshake;
 use session::registry::Registry;
+use session::registry::SessionGuard;
 use session::testing::start;
 use upstream::{Downward, Ending, Link, Lost, Sealed, Upward};
 use wire::frame::PeerClose;

@@ -13,9 +13,11 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::cause::Cause;
 use super::connection::{Budget, Connection};
 use super::connection_log::ConnectionLog;
+use super::open_socket::Parts;
 use super::wire::{Transport, Wire};
 use crate::parking::Returning;
 use crate::routes::{Gateway, Route};
+use base::limits::Limits;
 use base::metrics::Live;
 use base::permits::{ConnectionPermit, Holder, network};
 use session::facts::{Facts, Headers};
@@ -38,8 +40,8 @@ pub struct Arrival {
 /// A valid upgrade, whose 101 is still to be written.
 pub struct Accepting {
     facts: Facts,
-    verdict: Result<(), Cause>,
-    route: Option<Arc<Route>>,
+    verdict: Result<Arc<Route>, Cause>,
+    limits: Arc<Limits>,
     generation: u64,
     gateway: Arc<Gateway>,
     response: Vec<u8>,
@@ -47,9 +49,16 @@ pub struct Accepting {
 
 /// A connection whose 101 has been written.
 pub struct Accepted {
-    pub(super) connection: Box<Connection>,
-    /// What is already known to be wrong.
-    pub(super) verdict: Result<(), Cause>,
+    pub(super) connection: Connection,
+    /// Where the connection goes, unless the request itself is wrong.
+    pub(super) entry: Result<Entry, Cause>,
+}
+
+/// What a valid request asks for.
+pub(super) struct Entry {
+    pub(super) route: Arc<Route>,
+    /// The stream that the client wants to resume.
+    pub(super) returning: Option<Returning>,
 }
 
 /// Checks that a request is a valid upgrade (RFC 6455, section 4.2.1), and
@@ -90,18 +99,22 @@ pub fn begin(
         Ok(route) => {
             let (uri, headers) = (&head.uri, Headers::from(head));
             let mut facts = Facts::new(session_id, name, uri, params, headers, remote);
-            let verdict = at_the_door(&route, &mut facts, upgrade.host, arrival.security);
-            (facts, verdict)
+            let checked = at_the_door(&route, &mut facts, upgrade.host, arrival.security);
+            (facts, checked.map(|()| route))
         }
         Err(cause) => {
             let facts = Facts::without_request(session_id, name, params, remote);
             (facts, Err(cause))
         }
     };
+    let limits = route.map_or_else(
+        || Arc::clone(&gateway.default_limits),
+        |route| Arc::clone(&route.limits),
+    );
     Ok(Accepting {
         facts,
         verdict,
-        route,
+        limits,
         generation: generation.number,
         gateway: Arc::clone(gateway),
         response,
@@ -132,14 +145,14 @@ fn at_the_door(
     source.map_err(|error| Cause::HandshakeInvalid(error.0))
 }
 
-/// The stream that the client came back for, if it did. Its policies are asked
-/// all the same.
+/// The stream that the client wants to resume, if it asks for one. The policies of the route are
+/// asked all the same.
 fn comes_back(
-    route: Option<&Route>,
+    route: &Route,
     session: &Session,
     gateway: &Gateway,
 ) -> Result<Option<Returning>, Cause> {
-    let speaks = route.is_some_and(|route| route.handshake == HandshakeMode::IngestV1);
+    let speaks = route.handshake == HandshakeMode::IngestV1;
     let Some(token) = session.facts.resume().filter(|_| speaks) else {
         return Ok(None);
     };
@@ -184,7 +197,7 @@ impl Accepting {
         let Self {
             mut facts,
             verdict,
-            route,
+            limits,
             generation,
             gateway,
             response: _,
@@ -192,36 +205,29 @@ impl Accepting {
         if verdict.is_err() {
             facts.forget_request();
         }
-        let limits = route.as_ref().map_or_else(
-            || Arc::clone(&gateway.default_limits),
-            |route| Arc::clone(&route.limits),
-        );
         let address = Holder::Address(network(facts.remote.ip()));
         let charge = gateway.permits.memory.charge(address);
-        let guard = SessionGuard::new(facts, gateway.registry.clone());
-        let mut resuming = None;
-        let verdict = verdict.and_then(|()| {
-            resuming = comes_back(route.as_deref(), guard.session(), &gateway)?;
-            Ok(())
+        let claims = SessionGuard::new(facts, gateway.registry.clone());
+        let entry = verdict.and_then(|route| {
+            let returning = comes_back(&route, claims.session(), &gateway)?;
+            Ok(Entry { route, returning })
         });
-        let connection = Box::new(Connection {
-            session: Arc::clone(guard.session()),
-            guard: Some(guard),
-            place: permit.place,
-            shares: Vec::new(),
-            wire: Some(Wire::new(io, received, &limits, charge, permit.socket)),
-            route,
-            budget: Budget::new(limits.admission_timeout),
-            limits,
+        let parts = Box::new(Parts {
+            wire: Wire::new(io, received, &limits, charge, permit.socket),
+            session: Arc::clone(claims.session()),
+            limits: Arc::clone(&limits),
             gateway,
             log: ConnectionLog::begin(generation),
             report: None,
-            resuming,
-            live: Some(Live::begin()),
+            live: Live::begin(),
         });
-        Accepted {
-            connection,
-            verdict,
-        }
+        let connection = Connection {
+            claims,
+            place: permit.place,
+            shares: Vec::new(),
+            budget: Budget::new(limits.admission_timeout),
+            socket: parts.guarded(),
+        };
+        Accepted { connection, entry }
     }
 }

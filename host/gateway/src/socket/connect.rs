@@ -1,15 +1,17 @@
 //! Connect: the route's connect policies decide about an accepted connection.
 
-use super::accept::Accepted;
+use super::accept::{Accepted, Entry};
 use super::cause::Cause;
 use super::connection::{Connection, Refused};
 use super::report::Report;
 use base::permits::Holder;
 use policy::Question;
+use session::registry::Session;
 
 /// A connection that its connect policies let in.
 pub struct Admitted {
-    pub(super) connection: Box<Connection>,
+    pub(super) connection: Connection,
+    pub(super) entry: Entry,
 }
 
 /// Asks the connect policies in their order.
@@ -19,53 +21,45 @@ pub struct Admitted {
 pub async fn admit(accepted: Accepted) -> Result<Admitted, Refused> {
     let Accepted {
         mut connection,
-        verdict,
+        entry,
     } = accepted;
-    let verdict = match verdict {
-        Ok(()) if connection.gateway.shutdown.is_draining() => Err(Cause::Draining),
-        Ok(()) => decide(&mut connection).await,
+    let decided = match entry {
+        Ok(_) if connection.socket.gateway.shutdown.is_draining() => Err(Cause::Draining),
+        Ok(entry) => decide(&mut connection, &entry).await.map(|()| entry),
         Err(cause) => Err(cause),
     };
-    connection.log.stage_ended("connect");
-    match verdict {
-        Ok(()) => Ok(Admitted { connection }),
+    connection.socket.log.stage_ended("connect");
+    match decided {
+        Ok(entry) => Ok(Admitted { connection, entry }),
         Err(cause) => Err(connection.refuse(cause)),
     }
 }
 
-/// First what its address has of the gateway, which costs nothing to find out;
-/// what its user and tenant have is known behind the policies. A client that
-/// comes back for its stream has that already.
-async fn decide(connection: &mut Connection) -> Result<(), Cause> {
-    let returns = connection.resuming.is_some();
-    if !returns {
-        let address = connection.session.facts.remote.ip();
-        let share = connection.gateway.permits.of_address(address);
+/// Checks the share of the client's address first, which costs nothing. The shares of its user and
+/// its tenant are known after the policies. A client that resumes its stream has its shares already.
+async fn decide(connection: &mut Connection, entry: &Entry) -> Result<(), Cause> {
+    let Entry { route, returning } = entry;
+    if returning.is_none() {
+        let address = connection.session().facts.remote.ip();
+        let share = connection.socket.gateway.permits.of_address(address);
         connection.shares.push(share.ok_or(Cause::ShareUsedUp)?);
     }
-    connection.report = Report::owed(connection.route.as_ref(), &connection.session);
-    connection
-        .ask(|route| &route.on_connect, Question::Connect)
-        .await?;
-    for holder in holders(connection) {
-        if let Some(wire) = connection.wire() {
-            wire.charge.also(holder.clone());
-        }
-        if returns {
+    connection.socket.report = Report::owed(route, connection.session());
+    connection.ask(&route.on_connect, Question::Connect).await?;
+    for holder in holders(connection.session(), &route.identified_by) {
+        connection.socket.wire.charge.also(holder.clone());
+        if returning.is_some() {
             continue;
         }
-        let share = connection.gateway.permits.of(holder);
+        let share = connection.socket.gateway.permits.of(holder);
         connection.shares.push(share.ok_or(Cause::ShareUsedUp)?);
     }
     Ok(())
 }
 
-/// The user and the tenant, where policies that know who a client is have said
-/// so.
-fn holders(connection: &Connection) -> impl Iterator<Item = Holder> + use<> {
-    let identified_by = connection.route.as_ref();
-    let identified_by = identified_by.map_or(&[][..], |route| &route.identified_by);
-    let known = connection.session.facts.attributes_of(identified_by);
+/// The user and the tenant, as far as the policies that identify clients have named them.
+fn holders(session: &Session, identified_by: &[String]) -> impl Iterator<Item = Holder> + use<> {
+    let known = session.facts.attributes_of(identified_by);
     let named = |last: &str| -> Vec<_> {
         let is_named = |(name, _): &&(String, String)| name.split('.').nth(1) == Some(last);
         known.iter().filter(is_named).cloned().collect()

@@ -69,13 +69,6 @@ impl ConnectionLog {
         }
     }
 
-    /// Takes the entry out, and leaves an empty one.
-    #[must_use]
-    pub fn take(&mut self) -> Self {
-        let next = Self::begin(self.generation);
-        std::mem::replace(self, next)
-    }
-
     /// Records that this stage has ended.
     pub(crate) fn stage_ended(&mut self, stage: &'static str) {
         let now = Instant::now();

@@ -15,10 +15,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// What is owed from now on, if anybody wants to know.
-    pub(super) fn owed(route: Option<&Arc<Route>>, session: &Arc<Session>) -> Option<Self> {
-        let route = route.filter(|route| !route.on_close.is_empty())?;
-        Some(Self {
+    /// Report that is owed from now on, if the route has policies that are told of the end.
+    pub(super) fn owed(route: &Arc<Route>, session: &Arc<Session>) -> Option<Self> {
+        (!route.on_close.is_empty()).then(|| Self {
             route: Arc::clone(route),
             session: Arc::clone(session),
         })

@@ -3,8 +3,11 @@
 use super::cause::Cause;
 use super::close_message;
 use super::connection::Connection;
+use super::open_socket::OpenSocket;
 use crate::parking::{Attachment, Owner, ParkLimits, Remembered, Returning, Stream, Taken};
+use crate::routes::{Gateway, Route};
 use crate::watchdog::watched;
+use base::limits::Limits;
 use session::handshake::{ACK, Handshake, RESUME};
 use upstream::{Ending, Link, Receipts};
 use wire::frame::Violation;
@@ -13,10 +16,11 @@ use wire::frame::Violation;
 /// comes too late, is refused.
 pub(super) async fn take(
     connection: &mut Connection,
+    route: &Route,
     returning: &Returning,
     handshake: &Handshake,
 ) -> Result<Taken, Cause> {
-    let owner = owner(connection, handshake);
+    let owner = owner(connection, route, handshake);
     match connection.budget.spend(returning.take(&owner)).await {
         Some(Some(taken)) => Ok(taken),
         Some(None) => Err(Cause::ResumeRefused),
@@ -29,66 +33,74 @@ pub(super) async fn take(
 /// can only send again what was not acknowledged, so resumption needs receipts.
 pub(super) fn attach(
     connection: &Connection,
+    route: &Route,
     handshake: &Handshake,
     link: &dyn Link,
 ) -> Option<Attachment> {
     let asked = handshake.has(ACK) && handshake.has(RESUME);
-    let possible = connection.limits.resume_grace.is_some() && link.receipts() == Receipts::Given;
+    let possible =
+        connection.socket.limits.resume_grace.is_some() && link.receipts() == Receipts::Given;
     let attach = || {
-        let owner = owner(connection, handshake);
-        let gateway = &connection.gateway;
-        gateway.parking.attach(&connection.session, owner)
+        let owner = owner(connection, route, handshake);
+        let gateway = &connection.socket.gateway;
+        gateway.parking.attach(connection.session(), owner)
     };
     (asked && possible).then(attach)
 }
 
-fn owner(connection: &Connection, handshake: &Handshake) -> Owner {
-    let route = connection.route.as_deref();
-    let identified_by = route.map_or(&[][..], |route| &route.identified_by);
-    Owner::of(&connection.session.facts, identified_by, handshake)
+fn owner(connection: &Connection, route: &Route, handshake: &Handshake) -> Owner {
+    Owner::of(&connection.session().facts, &route.identified_by, handshake)
 }
 
 /// State of a stream that has left its connection.
 pub(super) enum Left {
-    /// The stream is parked, and waits for its client.
-    Parked,
+    /// The stream is parked with its claims, and waits for its client. The socket is left.
+    Parked(OpenSocket),
     /// The stream ends here.
-    Ends(Stream, Option<Attachment>),
+    Ends(Connection, Stream, Option<Attachment>),
 }
 
 /// Parks a stream whose client was lost, with its claims.
 pub(super) fn park(
-    connection: &mut Connection,
+    connection: Connection,
     stream: Stream,
     attachment: Option<Attachment>,
     cause: &Cause,
 ) -> Left {
-    let (Some(grace), true) = (connection.limits.resume_grace, is_lost(cause)) else {
-        return Left::Ends(stream, attachment);
+    let (Some(grace), true) = (connection.socket.limits.resume_grace, is_lost(cause)) else {
+        return Left::Ends(connection, stream, attachment);
     };
     let Some(attachment) = attachment else {
-        return Left::Ends(stream, None);
+        return Left::Ends(connection, stream, None);
     };
-    // Taken last, because a stream that is not parked releases its guard after the seal.
-    let Some(guard) = connection.guard.take() else {
-        return Left::Ends(stream, Some(attachment));
-    };
-    match attachment.park(stream, guard) {
+    let Connection {
+        claims,
+        place,
+        shares,
+        budget,
+        socket,
+    } = connection;
+    match attachment.park(stream, claims) {
         Ok(parked) => {
             let park_limits = ParkLimits {
                 grace,
-                max_said: connection.limits.max_outbound,
+                max_said: socket.limits.max_outbound,
                 ending: Ending::Cut(close_message::for_upstream(cause)),
-                sealing: connection.limits.write_timeout,
+                sealing: socket.limits.write_timeout,
             };
-            let gateway = &connection.gateway;
-            let running = parked.run(park_limits, gateway.shutdown.clone());
-            gateway.tasks.spawn(watched(running));
-            Left::Parked
+            let running = parked.run(park_limits, socket.gateway.shutdown.clone());
+            socket.gateway.tasks.spawn(watched(running));
+            Left::Parked(socket)
         }
-        Err((stream, guard)) => {
-            connection.guard = Some(guard);
-            Left::Ends(stream, None)
+        Err((stream, claims)) => {
+            let connection = Connection {
+                claims,
+                place,
+                shares,
+                budget,
+                socket,
+            };
+            Left::Ends(connection, stream, None)
         }
     }
 }
@@ -108,9 +120,8 @@ fn is_lost(cause: &Cause) -> bool {
 }
 
 /// Remembers that a stream is complete, for a client that may not have been told so.
-pub(super) fn remember(connection: &Connection, remembered: Remembered) {
-    let gateway = &connection.gateway;
-    let grace = connection.limits.resume_grace.unwrap_or_default();
+pub(super) fn remember(gateway: &Gateway, limits: &Limits, remembered: Remembered) {
+    let grace = limits.resume_grace.unwrap_or_default();
     let staying = remembered.stay(grace, gateway.shutdown.clone());
     gateway.tasks.spawn(staying);
 }

@@ -15,8 +15,9 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cause::Cause;
-use super::connection::{Connection, refusal};
+use super::connection::refusal;
 use super::connection_log::ConnectionLog;
+use super::open_socket::Parts;
 use crate::routes::Route;
 use base::limits::Metering;
 use policy::window::{Kind, Window};
@@ -45,16 +46,15 @@ pub struct Watch {
 
 impl Watch {
     /// A watch over a stream that begins, if anybody wants to know.
-    pub(super) fn begin(connection: &Connection) -> Option<Box<Self>> {
-        let route = connection.route.as_ref()?;
+    pub(super) fn begin(socket: &Parts, route: &Arc<Route>) -> Option<Box<Self>> {
         if route.on_frames.is_empty() {
             return None;
         }
         let began = Instant::now();
         Some(Box::new(Self {
             route: Arc::clone(route),
-            session: Arc::clone(&connection.session),
-            registry: connection.gateway.registry.clone(),
+            session: Arc::clone(&socket.session),
+            registry: socket.gateway.registry.clone(),
             window: Window::default(),
             began,
             held_since: Some(began),

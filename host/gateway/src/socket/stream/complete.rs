@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::timeout;
 
-use super::{BURST, Relay};
+use super::relay::{BURST, Relay};
 use crate::socket::cause::Cause;
 use crate::socket::linger::{Heard, Peer};
 use crate::socket::message::{ClientMessage, HostMessage};

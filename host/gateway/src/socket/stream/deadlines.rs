@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep};
 
-use super::{Input, Relay};
+use super::relay::{Input, Relay};
 use crate::parking::pace::StreamLimit;
 use crate::socket::cause::Cause;
 use wire::frame::Violation;

@@ -3,9 +3,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::time::Instant;
 
-use super::*;
 use crate::routes::Routes;
 use crate::routes::testing::{connect, gateway, request, routes};
+use base::limits::Limits;
 use upstream::echo::Echo;
 
 const MESSAGE: usize = 500;

@@ -1,0 +1,140 @@
+//! Attachment of a connection to the slot of its stream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Parking;
+use super::parked_stream::ParkedStream;
+use super::rooms::Room;
+use super::slot::{Slot, SlotState, StreamState};
+use super::stream::Stream;
+use base::shutdown::Shutdown;
+use session::registry::SessionGuard;
+
+/// Attachment of a connection to its stream's slot.
+///
+/// Dropping it removes the slot with its tokens, unless another connection has taken the stream.
+pub struct Attachment {
+    pub(super) parking: Arc<Parking>,
+    pub(super) slot: Arc<Slot>,
+    pub(super) sequence: u64,
+    pub(super) token: String,
+}
+
+impl Attachment {
+    /// Resume token of the stream. Only its client may see it.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Waits until a later connection wants the stream.
+    pub async fn wanted(&self) {
+        let wanted = |slot: &mut SlotState| slot.is_wanted().then_some(());
+        self.slot.until(wanted).await;
+    }
+
+    /// Invalidates the token that the client presented, since it has shown that it knows the new
+    /// one.
+    pub(crate) fn token_is_known(&self) {
+        let mut slot = self.slot.lock();
+        if slot.holder != self.sequence {
+            return;
+        }
+        let unused = |token: &mut String| *token != self.token;
+        let unused: Vec<_> = slot.tokens.extract_if(.., unused).collect();
+        drop(slot);
+        self.parking.forget(&unused);
+    }
+
+    /// Parks the stream. It needs no room if another connection is waiting to take it.
+    ///
+    /// # Errors
+    /// If there is no room. Returns the stream and its guard.
+    #[allow(
+        clippy::result_large_err,
+        reason = "what has no room goes back whole, once in a connection's life"
+    )]
+    pub fn park(
+        self,
+        stream: Stream,
+        guard: SessionGuard,
+    ) -> Result<ParkedStream, (Stream, SessionGuard)> {
+        let room = self.parking.parked.take(&self.slot.client);
+        let session = Arc::clone(guard.session());
+        let mut slot = self.slot.lock();
+        if room.is_none() && !slot.is_wanted() {
+            return Err((stream, guard));
+        }
+        slot.stream = StreamState::Parked(stream, guard);
+        slot.room = room;
+        drop(slot);
+        self.slot.has_changed();
+        Ok(ParkedStream::new(self, session))
+    }
+
+    /// Remembers that the stream is complete. Returns `None` if there is no room.
+    #[must_use]
+    pub fn complete(self, bytes: u64) -> Option<Remembered> {
+        let room = self.parking.remembered.take(&self.slot.client)?;
+        self.slot.lock().stream = StreamState::Complete(bytes);
+        self.slot.has_changed();
+        Some(Remembered {
+            _attachment: self,
+            _room: room,
+        })
+    }
+
+    /// Makes this token lead to the slot.
+    pub(super) fn add_token(&self, token: &str) {
+        self.slot.lock().tokens.push(token.to_owned());
+        let slot = Arc::clone(&self.slot);
+        self.parking.lock().insert(token.to_owned(), slot);
+    }
+
+    /// Detaches from the slot, and returns the stream that is parked in it. Does nothing if another
+    /// connection has taken the stream.
+    pub(super) fn detach(&self) -> Option<(Stream, SessionGuard)> {
+        let mut slot = self.slot.lock();
+        if slot.holder != self.sequence {
+            return None;
+        }
+        let before = std::mem::replace(&mut slot.stream, StreamState::Gone);
+        let tokens = std::mem::take(&mut slot.tokens);
+        slot.room = None;
+        drop(slot);
+        self.parking.forget(&tokens);
+        // Wakes waiting connections: the stream is gone.
+        self.slot.has_changed();
+        match before {
+            StreamState::Parked(stream, guard) => Some((stream, guard)),
+            StreamState::Live | StreamState::Complete(_) | StreamState::Gone => None,
+        }
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        drop(self.detach());
+    }
+}
+
+/// Complete stream whose client may not have been told so. It keeps only the slot, which is removed
+/// when this is dropped.
+pub struct Remembered {
+    _attachment: Attachment,
+    _room: Room,
+}
+
+impl Remembered {
+    /// Keeps the slot for the grace period, so that the client can ask.
+    pub async fn stay(self, grace: Duration, shutdown: Shutdown) {
+        tokio::select! {
+            biased;
+            () = shutdown.draining() => {}
+            () = sleep(grace) => {}
+        }
+    }
+}

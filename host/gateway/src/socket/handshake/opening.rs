@@ -1,0 +1,97 @@
+//! The upstream of a stream: a new one, or the one that the client comes back to.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::greeting::Greeting;
+use crate::parking::{Returning, Taken};
+use crate::routes::Route;
+use crate::socket::cause::Cause;
+use crate::socket::connection::{Connection, interrupted};
+use crate::socket::open_socket::Parts;
+use crate::socket::resume;
+use session::facts::Credentials;
+use session::handshake::{self, Handshake};
+use session::registry::{Client, Session};
+use upstream::{Counted, Link, Receipts, StreamInfo};
+
+/// Where the stream goes.
+pub(super) enum Opened {
+    /// To a new upstream.
+    Fresh(Box<dyn Link>),
+    /// On with the stream that the client resumes with this token.
+    Resumed(Taken, String),
+}
+
+/// Takes the stream that the client wants to resume.
+pub(super) async fn take_up(
+    connection: &mut Connection,
+    route: &Route,
+    returning: &Returning,
+    handshake: &Handshake,
+) -> Result<Opened, Cause> {
+    let session = Arc::clone(connection.session());
+    let gateway = Arc::clone(&connection.socket.gateway);
+    tokio::select! {
+        biased;
+        cause = interrupted(&session, &gateway) => Err(cause),
+        taken = resume::take(connection, route, returning, handshake) => {
+            Ok(Opened::Resumed(taken?, returning.token().to_owned()))
+        }
+    }
+}
+
+/// Opens the upstream, once every connection that this one took over from has sealed its own.
+pub(super) async fn open(
+    connection: &mut Connection,
+    route: &Route,
+    greeting: Option<&Greeting>,
+) -> Result<Opened, Cause> {
+    let info = stream_info(connection.session(), route, greeting);
+    let Parts {
+        session, gateway, ..
+    } = &**connection.socket;
+    let budget = &mut connection.budget;
+    let opening = async {
+        budget
+            .spend(session.evicted_have_ended())
+            .await
+            .ok_or(Cause::PredecessorStays)?;
+        // Counted from before they are open until the last one is closed.
+        let descriptors = route.upstream.descriptors();
+        let descriptors = gateway.permits.upstream(descriptors);
+        let descriptors = descriptors.ok_or(Cause::Overloaded)?;
+        let link = budget
+            .spend(route.upstream.open(info))
+            .await
+            .ok_or(Cause::UpstreamSlow)?
+            .map_err(Cause::UpstreamClosed)?;
+        Ok(Opened::Fresh(Box::new(Counted::new(link, descriptors))))
+    };
+    tokio::select! {
+        biased;
+        cause = interrupted(session, gateway) => Err(cause),
+        opened = opening => opened,
+    }
+}
+
+fn stream_info(session: &Session, route: &Route, greeting: Option<&Greeting>) -> StreamInfo {
+    let facts = &session.facts;
+    StreamInfo {
+        session_id: facts.session_id.to_string(),
+        route: facts.route.to_string(),
+        params: facts.params.clone(),
+        source: greeting
+            .and_then(|_| facts.query("source", Credentials::Withheld))
+            .map(Cow::into_owned),
+        handshake: greeting.map(|greeting| greeting.handshake.clone()),
+        greeting: greeting.map(|greeting| greeting.text.clone()),
+        receipts: match greeting {
+            Some(greeting) if greeting.handshake.has(handshake::ACK) => Receipts::Given,
+            _ => Receipts::None,
+        },
+        facts: Arc::clone(facts),
+        client: Client::of(session),
+        identified_by: Arc::clone(&route.identified_by),
+    }
+}
