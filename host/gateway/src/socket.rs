@@ -31,18 +31,26 @@ pub mod stream;
 pub mod watch;
 pub mod wire;
 
-/// Drives a connection from its upgrade to its end. The sequence of calls is
-/// the protocol. All stages but the one that lasts are in boxes, so that an idle
-/// connection does not hold memory for what it has behind it.
-pub async fn drive(accepted: accept::Accepted) {
-    let admitted = match Box::pin(connect::admit(accepted)).await {
-        Ok(admitted) => admitted,
-        Err(refused) => return Box::pin(close::refuse(refused)).await,
+/// Drives a connection from its upgrade to its end. The sequence of calls is the protocol.
+///
+/// All stages but the one that lasts are boxed, because a future keeps the room for whatever it
+/// holds at any time. So an idle connection holds no memory for stages that it has behind it.
+pub async fn drive(accepted: Box<accept::Accepted>) {
+    if let Some(ready) = Box::pin(until_ready(accepted)).await {
+        let finished = stream::relay(ready).await;
+        Box::pin(close::finish(finished)).await;
+    }
+}
+
+/// The stages before the stream. `None` if the connection was refused and is closed.
+async fn until_ready(accepted: Box<accept::Accepted>) -> Option<Box<handshake::Ready>> {
+    let refused = match connect::admit(accepted).await {
+        Ok(admitted) => match handshake::negotiate(admitted).await {
+            Ok(ready) => return Some(ready),
+            Err(refused) => refused,
+        },
+        Err(refused) => refused,
     };
-    let ready = match Box::pin(handshake::negotiate(admitted)).await {
-        Ok(ready) => ready,
-        Err(refused) => return Box::pin(close::refuse(refused)).await,
-    };
-    let finished = stream::relay(ready).await;
-    Box::pin(close::finish(finished)).await;
+    close::refuse(refused).await;
+    None
 }

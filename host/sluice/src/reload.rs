@@ -73,8 +73,10 @@ pub enum Trigger {
     Signal,
     /// `POST /reload` on the admin listener.
     Request,
-    /// A file changed.
+    /// The system told of a file that changed.
     File,
+    /// A file had changed when the gateway looked, and no event had told of it.
+    Poll,
 }
 
 impl Trigger {
@@ -83,6 +85,7 @@ impl Trigger {
             Self::Signal => "signal",
             Self::Request => "request",
             Self::File => "file",
+            Self::Poll => "poll",
         }
     }
 }
@@ -177,12 +180,12 @@ impl Reloader {
 
     /// [`Reloader::reload`], if a file has another content than it had at the
     /// last attempt. What is wrong is in the log.
-    pub(crate) async fn reload_if_changed(self: &Arc<Self>) {
+    pub(crate) async fn reload_if_changed(self: &Arc<Self>, trigger: Trigger) {
         let mut state = Arc::clone(&self.state).lock_owned().await;
         let now = state.seen.again().await;
         if now != state.seen {
             // It was logged, and there is nobody else to tell.
-            drop(self.reload_apart(state, Trigger::File).await);
+            drop(self.reload_apart(state, trigger).await);
         } else {
             state.seen = now;
         }

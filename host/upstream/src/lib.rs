@@ -22,5 +22,5 @@ mod testing;
 pub use counted::Counted;
 pub use link::{
     Control, Downward, Ending, Link, Lost, OpenError, Presence, Receipts, Refusal, Sealed,
-    StreamInfo, Upstream, Upstreams, Upward, duration_of,
+    StreamInfo, Upstream, Upstreams, Upward,
 };

@@ -297,17 +297,6 @@ impl Lost {
     }
 }
 
-/// How long some bytes of audio last.
-#[must_use]
-pub fn duration_of(bytes: u64, handshake: &Handshake) -> Duration {
-    let per_second = handshake.bytes_per_second();
-    if per_second == 0 {
-        return Duration::ZERO;
-    }
-    let millis = u128::from(bytes) * 1000 / u128::from(per_second);
-    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
-}
-
 /// Without the facts, which hold the client's credentials.
 impl fmt::Debug for StreamInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

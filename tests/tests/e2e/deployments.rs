@@ -47,7 +47,8 @@ fn is_taken_up(file: &str, put: fn(&Path, u64)) {
     let gateway = Gateway::launch(serve, folder);
     for version in 2..=4 {
         put(gateway.folder(), version);
-        gateway.reloaded(version);
+        // By an event, and not because the files are looked at now and then.
+        assert_eq!(gateway.reloaded(version)["trigger"], "file");
         let mut client = Client::connect(Library::Ws, &gateway, &format!("/v{version}"));
         client.echoes("hello");
     }
@@ -131,7 +132,7 @@ fn a_file_whose_folder_appears_later_is_taken_up_each_time() {
             refused.then_some(())
         });
         write(&gateway.folder().join(&secret), &"s".repeat(32));
-        gateway.reloaded(version);
+        assert_eq!(gateway.reloaded(version)["trigger"], "file");
         let mut client = Client::connect(Library::Ws, &gateway, &format!("/v{version}"));
         client.echoes("hello");
     }
@@ -174,6 +175,6 @@ fn where_there_are_no_events_files_are_polled_and_that_is_said() {
     });
     for version in 2..=4 {
         gateway.replace("sluice.toml", config(version));
-        gateway.reloaded(version);
+        assert_eq!(gateway.reloaded(version)["trigger"], "poll");
     }
 }

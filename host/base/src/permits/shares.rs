@@ -18,15 +18,15 @@ pub struct Shares {
     pub parked_per_client: Option<usize>,
 }
 
-/// Holder of connections or memory.
+/// Holder of connections or memory. Cheap to clone: several accounts of a connection name it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Holder {
     /// Client address, as [`network`] returns it.
     Address(IpAddr),
     /// User, by the attributes that identify it.
-    User(Vec<(String, String)>),
+    User(Arc<[(String, String)]>),
     /// Tenant, by the attributes that identify it.
-    Tenant(Vec<(String, String)>),
+    Tenant(Arc<[(String, String)]>),
 }
 
 /// Count for each holder. Holders with a count of 0 use no memory.

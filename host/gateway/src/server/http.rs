@@ -31,13 +31,12 @@ pub async fn speak_http<I: Transport + 'static>(
     let remote = arrival.remote;
     let ended = match timeout_at(deadline, upgraded).await {
         Ok(Ok(End::Upgraded(accepting))) => {
-            // In a task of its own: what has been needed so far is given back.
+            // In a task of its own, so that what was needed before the upgrade is freed.
             let (io, received) = requests.into_parts();
             let span = accepting.span();
-            let life = async move {
-                socket::drive(accepting.complete(Box::new(io), received, permit)).await;
-            };
-            gateway.tasks.spawn(watched(life.instrument(span)));
+            let accepted = span.in_scope(|| accepting.complete(Box::new(io), received, permit));
+            let life = socket::drive(accepted).instrument(span);
+            gateway.tasks.spawn(watched(life));
             return;
         }
         Ok(Ok(End::Refused(answer))) => requests.answer_last(&answer).await,

@@ -189,11 +189,11 @@ impl Accepting {
     /// behind the request.
     #[must_use]
     pub fn complete(
-        self,
+        self: Box<Self>,
         io: Box<dyn Transport>,
         received: BytesMut,
         permit: ConnectionPermit,
-    ) -> Accepted {
+    ) -> Box<Accepted> {
         let Self {
             mut facts,
             verdict,
@@ -201,7 +201,7 @@ impl Accepting {
             generation,
             gateway,
             response: _,
-        } = self;
+        } = *self;
         if verdict.is_err() {
             facts.forget_request();
         }
@@ -228,6 +228,6 @@ impl Accepting {
             budget: Budget::new(limits.admission_timeout),
             socket: parts.guarded(),
         };
-        Accepted { connection, entry }
+        Box::new(Accepted { connection, entry })
     }
 }

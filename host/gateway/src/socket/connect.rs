@@ -18,11 +18,11 @@ pub struct Admitted {
 ///
 /// # Errors
 /// The connection to close, and why.
-pub async fn admit(accepted: Accepted) -> Result<Admitted, Refused> {
+pub async fn admit(accepted: Box<Accepted>) -> Result<Admitted, Refused> {
     let Accepted {
         mut connection,
         entry,
-    } = accepted;
+    } = *accepted;
     let decided = match entry {
         Ok(_) if connection.socket.gateway.shutdown.is_draining() => Err(Cause::Draining),
         Ok(entry) => decide(&mut connection, &entry).await.map(|()| entry),
@@ -69,7 +69,7 @@ fn holders(session: &Session, identified_by: &[String]) -> impl Iterator<Item = 
     let whole = || tenant.iter().cloned().chain(user.iter().cloned()).collect();
     let holders = [
         (!user.is_empty()).then(|| Holder::User(whole())),
-        (!tenant.is_empty()).then(|| Holder::Tenant(tenant.clone())),
+        (!tenant.is_empty()).then(|| Holder::Tenant(tenant.clone().into())),
     ];
     holders.into_iter().flatten()
 }

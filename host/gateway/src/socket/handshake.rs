@@ -24,8 +24,20 @@ use opening::{Opened, open, take_up};
 pub struct Ready {
     pub(super) connection: Connection,
     pub(super) route: Arc<Route>,
-    pub(super) handshake: Option<Handshake>,
+    pub(super) speaks: ClientProtocol,
     pub(super) negotiated: Negotiated,
+}
+
+/// What a client speaks beside audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClientProtocol {
+    /// TEXT messages are passed on.
+    Plain,
+    /// TEXT messages are those of `ingest.v1`.
+    IngestV1 {
+        /// Bytes of a second of audio; 0 if that is not known.
+        bytes_per_second: u64,
+    },
 }
 
 /// Result of the handshake.
@@ -34,6 +46,16 @@ pub(super) enum Negotiated {
     Stream(Stream, Option<Attachment>),
     /// The stream was complete before, with this many bytes: the client has to be told.
     Complete(u64),
+}
+
+impl Negotiated {
+    /// The stream, or the bytes of one that was complete before.
+    pub(super) fn stream(self) -> Result<(Stream, Option<Attachment>), u64> {
+        match self {
+            Self::Stream(stream, attachment) => Ok((stream, attachment)),
+            Self::Complete(bytes) => Err(bytes),
+        }
+    }
 }
 
 /// The features of a stream that may be resumed.
@@ -76,7 +98,11 @@ pub(crate) async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused>
     Ok(Box::new(Ready {
         connection,
         route,
-        handshake,
+        speaks: handshake.map_or(ClientProtocol::Plain, |handshake| {
+            ClientProtocol::IngestV1 {
+                bytes_per_second: handshake.bytes_per_second(),
+            }
+        }),
         negotiated,
     }))
 }

@@ -4,13 +4,16 @@
 //! only when the upstream is ready for it and when there is room for an answer. So TCP holds both
 //! sides back, and neither can make the gateway buffer without bound.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::time::{Instant, sleep_until};
 
 use super::cause::Cause;
-use super::connection::interrupted;
-use super::handshake::{Negotiated, Ready};
+use super::connection::{Connection, interrupted};
+use super::handshake::{ClientProtocol, Ready};
 use super::linger::{Heard, Peer};
 use super::open_socket::{OpenSocket, Parts};
 use super::resume::{self, Left};
@@ -18,7 +21,6 @@ use super::watch::Watch;
 use crate::parking::{Attachment, Remembered, Stream};
 use crate::routes::Route;
 use base::limits::TokenExpiry;
-use session::handshake::Handshake;
 
 mod complete;
 mod deadlines;
@@ -44,57 +46,80 @@ pub struct Finished {
 
 /// Relays until the stream ends, and seals its upstream.
 ///
-/// Boxed, because an async fn's future keeps its arguments for its whole life.
+/// An idle connection is in this future, so it holds nothing twice: what comes after the relay is
+/// boxed.
 pub async fn relay(ready: Box<Ready>) -> Finished {
     let Ready {
         mut connection,
         route,
-        handshake,
+        speaks,
         negotiated,
-    } = *ready;
-    let (mut stream, attachment) = match negotiated {
-        Negotiated::Stream(stream, attachment) => (stream, attachment),
-        Negotiated::Complete(bytes) => {
+    } = unboxed(ready);
+    let (mut stream, attachment) = match negotiated.stream() {
+        Ok(stream) => stream,
+        Err(bytes) => {
             return Finished {
                 socket: connection.release(),
                 cause: Cause::Finalized,
                 heard: Heard::of(Peer::Speaking),
-                finalized: Some(confirmation(bytes, handshake.as_ref())),
+                finalized: Some(confirmation(bytes, speaks)),
                 remembered: None,
             };
         }
     };
     let mut heard = Heard::of(Peer::Speaking);
-    let running = run(
+    let cause = run(
         &mut connection.socket,
         &route,
-        handshake.as_ref(),
+        speaks,
         &mut stream,
         attachment.as_ref(),
         &mut heard,
-    );
-    let cause = running.await;
+    )
+    .await;
     connection.socket.log.stage_ended("stream");
     stream.bytes += connection.socket.log.bytes_up;
-    let parked = resume::park(connection, stream, attachment, &cause);
-    let (mut connection, stream, attachment) = match parked {
-        Left::Ends(connection, stream, attachment) => (connection, stream, attachment),
-        Left::Parked(socket) => {
-            return Finished {
-                socket,
-                cause,
-                heard,
-                finalized: None,
-                remembered: None,
-            };
-        }
-    };
+    let (connection, stream, attachment) =
+        match resume::park(connection, stream, attachment, &cause) {
+            Left::Ends(connection, stream, attachment) => (connection, stream, attachment),
+            Left::Parked(socket) => {
+                return Finished {
+                    socket,
+                    cause,
+                    heard,
+                    finalized: None,
+                    remembered: None,
+                };
+            }
+        };
+    Box::pin(conclude(
+        connection, speaks, stream, attachment, cause, heard,
+    ))
+    .await
+}
+
+/// Frees a box, and keeps what was in it. A box that is taken apart where it stands is freed at the
+/// end of its scope, which in a future is the end of the connection.
+#[expect(clippy::boxed_local, reason = "to free the box is what it is for")]
+fn unboxed<T>(boxed: Box<T>) -> T {
+    *boxed
+}
+
+/// Seals the upstream of a stream that has ended.
+async fn conclude(
+    mut connection: Connection,
+    speaks: ClientProtocol,
+    stream: Stream,
+    attachment: Option<Attachment>,
+    cause: Cause,
+    mut heard: Heard,
+) -> Finished {
     let Parts { wire, limits, .. } = &mut **connection.socket;
     let sealing = seal(stream.link, stream.charge, &cause, limits.write_timeout);
     let sealed = match &cause {
         Cause::Finalized | Cause::ClientDone => {
-            let client = Client::of(wire, handshake.is_some(), limits.max_discard);
-            Box::pin(client.attend(&mut heard, sealing)).await
+            let client = Client::of(wire, speaks, limits.max_discard);
+            client.attend(&mut heard, sealing).await
         }
         _ => sealing.await,
     };
@@ -104,7 +129,7 @@ pub async fn relay(ready: Box<Ready>) -> Finished {
         socket: connection.release(),
         cause,
         heard,
-        finalized: complete.map(|bytes| confirmation(bytes, handshake.as_ref())),
+        finalized: complete.map(|bytes| confirmation(bytes, speaks)),
         remembered: complete.and_then(|bytes| attachment?.complete(bytes)),
     }
 }
@@ -121,7 +146,7 @@ async fn wanted(attachment: Option<&Attachment>) {
 async fn run(
     socket: &mut Parts,
     route: &Arc<Route>,
-    handshake: Option<&Handshake>,
+    speaks: ClientProtocol,
     stream: &mut Stream,
     attachment: Option<&Attachment>,
     heard: &mut Heard,
@@ -158,7 +183,7 @@ async fn run(
         returned: attachment,
         limits,
         log,
-        json: handshake.is_some(),
+        speaks,
         input: held,
         upstream_busy_since: None,
         token_ends,
@@ -168,23 +193,32 @@ async fn run(
         charge,
         request: session.facts.weight(),
     };
-    let alarm = sleep_until(relay.next_deadline());
-    let relaying = async {
-        let cause = tokio::select! {
-            biased;
-            cause = relay.run(alarm) => cause,
-            () = wanted(attachment) => return Cause::Resumed,
-        };
-        match cause {
-            // In a box, so that a stream which runs holds no memory for its end.
-            Cause::Finalized | Cause::ClientDone => Box::pin(relay.complete(cause, heard)).await,
-            cause => cause,
-        }
+    let mut alarm = pin!(sleep_until(relay.next_deadline()));
+    let mut interrupted = pin!(interrupted(session, gateway));
+    let cause = {
+        let mut wanted = pin!(wanted(attachment));
+        poll_fn(|cx| {
+            if let Poll::Ready(cause) = interrupted.as_mut().poll(cx) {
+                return Poll::Ready(cause);
+            }
+            if let Poll::Ready(cause) = relay.poll(cx, alarm.as_mut()) {
+                return Poll::Ready(cause);
+            }
+            wanted.as_mut().poll(cx).map(|()| Cause::Resumed)
+        })
+        .await
     };
-    tokio::select! {
-        biased;
-        cause = interrupted(session, gateway) => cause,
-        cause = relaying => cause,
+    match cause {
+        Cause::Finalized | Cause::ClientDone => {
+            // Boxed, so that a stream which runs holds no memory for its end.
+            let completing = Box::pin(relay.complete(cause, heard));
+            tokio::select! {
+                biased;
+                cause = interrupted => cause,
+                cause = completing => cause,
+            }
+        }
+        cause => cause,
     }
 }
 

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use super::Reloader;
+use super::{Reloader, Trigger};
 use base::blocking::LOADING;
 use keys::Availability;
 
@@ -35,13 +35,15 @@ pub async fn watch(reloader: Arc<Reloader>) {
     let events = Events::new(notify::recommended_watcher, Arc::clone(&changed));
     let events = Arc::new(Mutex::new(events));
     let mut coverage = Coverage::Events;
+    let mut trigger = Trigger::File;
     loop {
         // Each time: a link may point elsewhere, and a folder may be another one of its name.
         let now = arm(&events, &reloader).await;
         say(&coverage, &now);
         coverage = now;
         // What changed before they were watched had no event.
-        reloader.reload_if_changed().await;
+        reloader.reload_if_changed(trigger).await;
+        trigger = Trigger::File;
         loop {
             let wait = match (&coverage, reloader.keys().await) {
                 (Coverage::Events, Availability::Whole) => POLL_ANYWAY,
@@ -51,7 +53,10 @@ pub async fn watch(reloader: Arc<Reloader>) {
                 break;
             }
             if reloader.files_may_have_changed().await {
-                sleep(QUIET).await;
+                // An event may be on its way.
+                if timeout(QUIET, changed.notified()).await.is_err() {
+                    trigger = Trigger::Poll;
+                }
                 break;
             }
         }

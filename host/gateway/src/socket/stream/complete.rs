@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::relay::{BURST, Relay};
 use crate::socket::cause::Cause;
+use crate::socket::handshake::ClientProtocol;
 use crate::socket::linger::{Heard, Peer};
 use crate::socket::message::{ClientMessage, HostMessage};
 use crate::socket::wire::Wire;
@@ -28,7 +29,7 @@ impl Relay<'_> {
         let completing = std::future::poll_fn(|cx| {
             loop {
                 self.pull(cx)?;
-                Client::of(self.wire, self.json, max_discard).listen(heard, cx);
+                Client::of(self.wire, self.speaks, max_discard).listen(heard, cx);
                 let full = !self.wire.has_room();
                 self.wire.write_some(cx);
                 // As in `poll`: nobody will wake us for what has room only now.
@@ -49,16 +50,15 @@ impl Relay<'_> {
 /// A client that has nothing more to send, but may still ask whether the gateway is there.
 pub(super) struct Client<'a> {
     wire: &'a mut Wire,
-    /// Whether TEXT is a message of `ingest.v1`.
-    json: bool,
+    speaks: ClientProtocol,
     max_discard: u64,
 }
 
 impl<'a> Client<'a> {
-    pub(super) fn of(wire: &'a mut Wire, json: bool, max_discard: u64) -> Self {
+    pub(super) fn of(wire: &'a mut Wire, speaks: ClientProtocol, max_discard: u64) -> Self {
         Self {
             wire,
-            json,
+            speaks,
             max_discard,
         }
     }
@@ -98,7 +98,7 @@ impl<'a> Client<'a> {
             heard.discarded += self.wire.reader.total() - before;
             match next {
                 Ok(Message::Ping(payload)) => self.wire.writer.pong(&payload),
-                Ok(Message::Text(text)) if self.json => {
+                Ok(Message::Text(text)) if self.speaks != ClientProtocol::Plain => {
                     if let ClientMessage::Ping = ClientMessage::parse(&text) {
                         self.wire.writer.text(&HostMessage::pong().to_json());
                     }

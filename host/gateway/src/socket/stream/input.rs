@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::relay::Relay;
 use crate::socket::cause::Cause;
+use crate::socket::handshake::ClientProtocol;
 use crate::socket::message::{ClientMessage, HostMessage};
 use upstream::{Control, Upward};
 use wire::frame::Message;
@@ -27,7 +28,9 @@ impl Relay<'_> {
                 self.link.start_send(Upward::Binary(payload));
                 pace.map_err(Cause::StreamLimit)?;
             }
-            Message::Text(text) if self.json => return self.handle_json(text),
+            Message::Text(text) if self.speaks != ClientProtocol::Plain => {
+                return self.handle_json(text);
+            }
             Message::Text(text) => self.link.start_send(Upward::Text(text)),
             Message::Ping(payload) => self.wire.writer.pong(&payload),
             Message::Pong(_) => {}

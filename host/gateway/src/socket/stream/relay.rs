@@ -9,6 +9,7 @@ use crate::parking::pace::Pace;
 use crate::parking::{Attachment, Said};
 use crate::socket::cause::Cause;
 use crate::socket::connection_log::ConnectionLog;
+use crate::socket::handshake::ClientProtocol;
 use crate::socket::message::HostMessage;
 use crate::socket::watch::Watch;
 use crate::socket::wire::Wire;
@@ -43,8 +44,7 @@ pub(super) struct Relay<'a> {
     pub(super) returned: Option<&'a Attachment>,
     pub(super) limits: &'a Limits,
     pub(super) log: &'a mut ConnectionLog,
-    /// Whether TEXT is a message of `ingest.v1`.
-    pub(super) json: bool,
+    pub(super) speaks: ClientProtocol,
     pub(super) input: Input,
     /// Since when the upstream takes nothing, where it does not.
     pub(super) upstream_busy_since: Option<Instant>,
@@ -60,13 +60,8 @@ pub(super) struct Relay<'a> {
 }
 
 impl Relay<'_> {
-    /// Relays until something ends the stream.
-    pub(super) async fn run(&mut self, alarm: Sleep) -> Cause {
-        tokio::pin!(alarm);
-        std::future::poll_fn(|cx| self.poll(cx, alarm.as_mut())).await
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>, alarm: Pin<&mut Sleep>) -> Poll<Cause> {
+    /// Relays what there is. Ready when something ends the stream.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, alarm: Pin<&mut Sleep>) -> Poll<Cause> {
         if let Some(watch) = &mut self.watch
             && let Poll::Ready(cause) = watch.poll(cx, self.log)
         {
@@ -124,7 +119,7 @@ impl Relay<'_> {
                     self.wire.writer.text(&HostMessage::kept(bytes).to_json());
                 }
                 Poll::Ready(Ok(Downward::Upstream(presence))) => {
-                    if self.json {
+                    if self.speaks != ClientProtocol::Plain {
                         let status = HostMessage::status(match presence {
                             Presence::Here => "upstream_restored",
                             Presence::Away => "upstream_lost",
