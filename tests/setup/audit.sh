@@ -29,4 +29,4 @@ if ! cargo deny fetch db; then
 	test "${ADVISORIES:-}" != required
 	exit
 fi
-cargo deny check --disable-fetch advisories
+cargo deny --offline check advisories
