@@ -17,9 +17,9 @@ use base::secret::Secret;
 use config::{self, Config};
 use keys::settings::{self, KeySource};
 use keys::{Claims, KeySet, KeySets, TokenError};
+use policy::Ending;
 use policy::bindings::sluice::policy::log::Level;
 use policy::counters::{Account, Change, CounterError, Counters};
-use policy::ending::Ending;
 use policy::window::Window;
 use policy::world::World;
 use session::facts::{self, Facts};
@@ -33,14 +33,14 @@ const LIFE: Duration = Duration::from_hours(1);
 /// How long a token is valid that does not say.
 const VALID: u64 = 3600;
 
-/// See the module.
+/// World of one case, and the connections in it.
 pub struct Scene {
     /// What the policy's calls work on.
-    pub world: Arc<Stage>,
+    pub world: Arc<SceneWorld>,
     /// The connection that is decided about.
     pub connection: SessionGuard,
     /// Its handshake, where it sends one.
-    pub handshake: Option<String>,
+    pub handshake: Option<Arc<str>>,
     /// What it sends while it streams.
     pub windows: Vec<Arc<Window>>,
     /// How it ends.
@@ -50,7 +50,7 @@ pub struct Scene {
 }
 
 /// What stands behind the policy's calls.
-pub struct Stage {
+pub struct SceneWorld {
     now_ms: AtomicU64,
     key_sets: KeySets,
     fault: Option<TokenError>,
@@ -115,7 +115,7 @@ impl Scene {
             .sessions
             .iter()
             .map(|other| (other.session_id.clone(), other.since));
-        let world = Arc::new(Stage {
+        let world = Arc::new(SceneWorld {
             now_ms: case.clock.into(),
             key_sets,
             fault,
@@ -135,7 +135,7 @@ impl Scene {
     }
 }
 
-impl Stage {
+impl SceneWorld {
     /// Lets the time of a window pass.
     pub fn pass(&self, window: &Window) {
         let ms = u64::try_from(window.length.as_millis()).unwrap_or(u64::MAX);
@@ -181,7 +181,7 @@ impl Stage {
     }
 }
 
-impl World for Stage {
+impl World for SceneWorld {
     fn now_ms(&self) -> u64 {
         self.now_ms.load(Ordering::Relaxed)
     }
@@ -385,11 +385,11 @@ fn leave(guard: &SessionGuard, attributes: &BTreeMap<String, String>) -> anyhow:
 }
 
 /// The client's message: what the case names, over what the protocol requires.
-pub fn handshake(fields: &Map<String, Value>) -> String {
+pub fn handshake(fields: &Map<String, Value>) -> Arc<str> {
     let mut message = Map::new();
     message.insert("type".to_owned(), "handshake".into());
     message.insert("sample_rate".to_owned(), 16_000.into());
     message.insert("device_id".to_owned(), "device-1".into());
     message.extend(fields.clone());
-    Value::Object(message).to_string()
+    Value::Object(message).to_string().into()
 }

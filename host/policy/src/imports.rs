@@ -6,17 +6,17 @@ use std::time::Duration;
 use wasmtime::component::Resource;
 
 use super::bindings::sluice::policy as wit;
+use super::bindings::{EndingHandle, FactsHandle, WindowHandle};
 use super::client::Excess;
 use super::convert;
 use super::counters::{Account, Change, CounterError};
-use super::ending::Ending;
-use super::handles::{EndingHandle, FactsHandle, WindowHandle};
 use super::state::{LimitReached, State};
 use super::window::Window;
 use super::world::Seen;
-use crate::question::Limit;
+use crate::question::{Ending, Question};
 use crate::settings::Grant;
 use crate::state::Settings;
+use crate::verdict::Limit;
 use base::text;
 use keys::{Claims, TokenError};
 use session::facts::{AttributeError, Credentials, MAX_ATTRIBUTES};
@@ -34,24 +34,24 @@ impl State {
     /// given a handle, and it is given none while it validates its
     /// configuration.
     fn session(&self) -> wasmtime::Result<&Arc<Session>> {
-        self.subject
-            .session
+        self.asked
             .as_ref()
+            .map(|(session, _)| session)
             .ok_or_else(|| wasmtime::Error::msg("there is no connection in this call"))
     }
 
     fn window(&self) -> wasmtime::Result<&Window> {
-        self.subject
-            .window
-            .as_deref()
-            .ok_or_else(|| wasmtime::Error::msg("there is no window in this call"))
+        match &self.asked {
+            Some((_, Question::Frames(window))) => Ok(window),
+            _ => Err(wasmtime::Error::msg("there is no window in this call")),
+        }
     }
 
     fn ending(&self) -> wasmtime::Result<&Ending> {
-        self.subject
-            .ending
-            .as_deref()
-            .ok_or_else(|| wasmtime::Error::msg("there is no ending in this call"))
+        match &self.asked {
+            Some((_, Question::Close(ending))) => Ok(ending),
+            _ => Err(wasmtime::Error::msg("there is no ending in this call")),
+        }
     }
 
     /// What a guest can be told is an answer; a key that is too long ends the call.
@@ -61,11 +61,11 @@ impl State {
         change: Change,
     ) -> wasmtime::Result<Result<i64, wit::counters::Error>> {
         let Settings { name, limits, .. } = &*self.settings;
-        let session = self.subject.session.as_ref();
+        let asked = self.asked.as_ref();
         let account = Account {
             policy: name,
             room: limits.max_counters,
-            client: session.map(|session| session.facts.remote.ip()),
+            client: asked.map(|(session, _)| session.facts.remote.ip()),
         };
         match self.world.count(account, key, change) {
             Ok(value) => Ok(Ok(value)),

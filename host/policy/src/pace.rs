@@ -7,8 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::budget::TICK;
-use crate::question::Ended;
-use crate::question::{Failure, Limit};
+use crate::verdict::{Failure, Limit, Verdict};
 use session::registry::Client;
 
 /// How much of a core a call may have before it is one that takes long. Ten times what a decision
@@ -139,7 +138,7 @@ impl Pace {
         &self,
         client: impl FnOnce() -> Option<Client>,
         had: Duration,
-        result: Result<(), &Ended>,
+        verdict: &Verdict,
     ) {
         let mut lately = self.lock();
         lately.habit.learn(had);
@@ -147,8 +146,10 @@ impl Pace {
         if had >= CERTAINLY_LONG {
             lately.slow_until = Some(until());
         }
-        match result {
-            Ok(()) if had < TOO_MUCH => {
+        match verdict {
+            Verdict::Accept | Verdict::Reject(_) | Verdict::KeysUnavailable(_)
+                if had < TOO_MUCH =>
+            {
                 lately.row.clear();
                 lately.offender_until = None;
                 if !lately.clients.is_empty() {
@@ -157,9 +158,9 @@ impl Pace {
                 }
             }
             // It may be that there was no core for it.
-            Err(Ended::Failed(Failure::Limit(Limit::Time))) if had < TOO_MUCH => {}
-            Err(_) if had < QUICK => {}
-            Ok(()) | Err(_) => {
+            Verdict::Failed(Failure::Limit(Limit::Time)) if had < TOO_MUCH => {}
+            Verdict::Failed(_) | Verdict::ClientFault(_) if had < QUICK => {}
+            _ => {
                 let Some(client) = client() else { return };
                 lately.offence(client, until());
                 if lately.row.len() < CLIENTS {
@@ -219,11 +220,11 @@ mod tests {
 
     use super::*;
 
-    const ANSWERED: Result<(), &Ended> = Ok(());
-    const LATE: Result<(), &Ended> = Err(&Ended::Failed(Failure::Limit(Limit::Time)));
+    const ANSWERED: &Verdict = &Verdict::Accept;
+    const LATE: &Verdict = &Verdict::Failed(Failure::Limit(Limit::Time));
 
-    fn trapped() -> Ended {
-        Ended::Failed(Failure::Trap("unreachable".to_owned()))
+    fn trapped() -> Verdict {
+        Verdict::Failed(Failure::Trap("unreachable".to_owned()))
     }
 
     fn client(number: u8) -> impl FnOnce() -> Option<Client> {
@@ -313,7 +314,7 @@ mod tests {
         pace.learn(client(99), QUICK, ANSWERED);
         assert_eq!(pace.grade(client(99)), Grade::Slow);
         for number in 0..clients {
-            pace.learn(client(number), QUICK, Err(&trapped()));
+            pace.learn(client(number), QUICK, &trapped());
         }
         assert_eq!(pace.grade(client(99)), Grade::Offender);
         advance(LASTS).await;
@@ -352,7 +353,7 @@ mod tests {
     async fn to_trap_at_once_or_to_get_no_core_is_no_offence() {
         let pace = Pace::of("p".into());
         for number in 0..100 {
-            pace.learn(client(number), QUICK / 2, Err(&trapped()));
+            pace.learn(client(number), QUICK / 2, &trapped());
             assert_eq!(pace.grade(client(number)), Grade::Quick);
         }
         for number in 0..100 {
