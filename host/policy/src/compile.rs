@@ -47,10 +47,10 @@ pub enum CompileError {
     /// It is not a component, or not one for this engine.
     #[error("{0}")]
     Invalid(String),
-    /// See [`Limits::memory`].
+    /// Compiling it takes more than [`Limits::memory`].
     #[error("compiling it takes more memory than its limit of {}", ByteSize(*.0 as u64).display().iec())]
     Memory(usize),
-    /// See [`Limits::time`].
+    /// Compiling it takes more than [`Limits::time`].
     #[error("compiling it takes more processor time than its limit of {0:?}")]
     Time(Duration),
     /// There is no process to compile it.
