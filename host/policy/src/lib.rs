@@ -18,7 +18,8 @@
 //! [`imports`] answers it, with the services of its [`world`]; [`wasi`] stands in for WASI.
 //!
 //! # Loading
-//! [`load`] takes a component from a file, from a registry ([`fetch`]) or from this binary, checks its imports against its grants, and has it compiled ([`compile`]).
+//! [`load`] takes a component from a file, from a registry ([`fetch`]) or from this binary, checks
+//! its imports against its grants, and has it compiled ([`compile`]).
 //!
 //! # What is left of a call
 //! The [`recorder`] writes each decision as the [`record`] describes it. [`shadow`] asks policies

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// File of the record, which becomes an older one when it is full.
+/// File that is put aside when it is full.
 pub struct Rotated {
     path: PathBuf,
     max_size: u64,
