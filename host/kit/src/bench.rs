@@ -8,8 +8,9 @@ use anyhow::ensure;
 use super::run::choose;
 use super::scene::Scene;
 use super::subject::Subject;
-use super::trial::{self, Trial, Verdict};
+use super::trial::{self, Trial, TrialResult};
 use crate::arguments::BenchArgs;
+use policy::Verdict;
 use policy::engine::Engine;
 
 /// Decisions that are made first and not counted: the first ones pay for what
@@ -25,12 +26,9 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let subject = Subject::load(&args.run.subject, Engine::new()?).await?;
     let first = Trial::of(&subject, &case).await?;
     ensure!(
-        matches!(
-            first.verdict,
-            Verdict::Accept | Verdict::Reject(_) | Verdict::AuthUnavailable
-        ),
+        matches!(&first.result, TrialResult::Asked(verdict) if !matches!(verdict, Verdict::Failed(_))),
         "there is nothing to measure: {}",
-        first.verdict
+        first.result
     );
     let mut times = Vec::new();
     let end = Instant::now() + args.duration;
@@ -38,17 +36,17 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<()> {
         let scene = Scene::of(&case, &subject.name, &subject.config)?;
         let policy = subject.policy(scene.world.clone(), &case.config)?;
         let mut calls = Vec::new();
-        let verdict = trial::ask(&policy, &scene, &mut calls).await;
+        let result = TrialResult::Asked(trial::ask(&policy, &scene, &mut calls).await);
         ensure!(
-            verdict == first.verdict,
-            "it does not always answer the same: {verdict}"
+            result == first.result,
+            "it does not always answer the same: {result}"
         );
         times.push(calls.iter().map(|call| call.took).sum::<Duration>());
     }
     let times = &mut times[WARM_UP..];
     times.sort_unstable();
     println!("case     {}", case.name);
-    println!("verdict  {}", first.verdict);
+    println!("verdict  {}", first.result);
     println!(
         "decided  {} times, one after the other, a fresh instance each",
         times.len()

@@ -38,7 +38,7 @@ use serde_json::{Map, Value};
 
 use base::files::text;
 use keys::TokenError;
-use policy::ending::Ending;
+use policy::Ending;
 use policy::window::Window;
 
 mod read;
@@ -108,7 +108,7 @@ pub enum Token {
 #[derive(Debug, Default)]
 pub struct Expect {
     /// The policy's verdict.
-    pub verdict: Verdict,
+    pub verdict: ExpectedVerdict,
     /// Attributes that it leaves, by full name.
     pub attributes: BTreeMap<String, String>,
     /// Keys that it holds afterwards.
@@ -123,7 +123,7 @@ pub struct Expect {
 
 /// What a policy should answer.
 #[derive(Debug, Default)]
-pub enum Verdict {
+pub enum ExpectedVerdict {
     /// Accept.
     #[default]
     Accept,

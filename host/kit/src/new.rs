@@ -6,10 +6,8 @@ use anyhow::{Context as _, ensure};
 
 use crate::arguments::{Language, NewArgs};
 
-mod js;
+mod languages;
 mod name;
-mod python;
-mod rust;
 
 /// The contract, which every project gets a copy of.
 const CONTRACT: &str = include_str!("../../../wit/policy.wit");
@@ -47,9 +45,9 @@ pub fn run(args: &NewArgs) -> anyhow::Result<()> {
         ),
     ];
     match args.lang {
-        Language::Rust => files.extend(rust::files()),
-        Language::Js => files.extend(js::files()),
-        Language::Python => files.extend(python::files()),
+        Language::Rust => files.extend(languages::rust()),
+        Language::Js => files.extend(languages::javascript()),
+        Language::Python => files.extend(languages::python()),
     }
     write(&folder, &args.name, &files)?;
     let first = match args.lang {
@@ -97,14 +95,14 @@ mod tests {
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/examples");
         for (files, example, telling, policy, tells) in [
             (
-                js::files(),
+                languages::javascript(),
                 "office-hours",
                 "src/telling.js",
                 "src/policy.js",
                 "decide: telling(",
             ),
             (
-                python::files(),
+                languages::python(),
                 "tenant-quota",
                 "src/telling.py",
                 "src/policy.py",

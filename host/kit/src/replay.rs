@@ -16,9 +16,9 @@ use serde::Serialize;
 use super::subject::Subject;
 use crate::arguments::{ReplayArgs, ReplayOutput};
 use base::text;
-use policy::Policy as _;
 use policy::engine::Engine;
-use policy::record::{Line, Stage, Verdict};
+use policy::record::{Line, RecordedVerdict};
+use policy::{Hook, Policy as _};
 
 mod again;
 mod lines;
@@ -32,7 +32,7 @@ use lines::Lines;
 
 /// What became of the decisions of a record.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-struct Tally {
+struct Summary {
     same: u64,
     different: u64,
     undecided: u64,
@@ -45,8 +45,9 @@ struct Tally {
 struct Finding<'a> {
     time: &'a str,
     session: &'a str,
-    stage: Stage,
-    was: &'a Verdict,
+    #[serde(rename = "stage")]
+    hook: Hook,
+    was: &'a RecordedVerdict,
     #[serde(flatten)]
     found: Found<'a>,
 }
@@ -54,7 +55,7 @@ struct Finding<'a> {
 #[derive(Debug, Serialize)]
 #[serde(tag = "found", rename_all = "kebab-case")]
 enum Found<'a> {
-    Different { now: &'a Verdict },
+    Different { now: &'a RecordedVerdict },
     Undecided { why: String },
 }
 
@@ -65,7 +66,7 @@ enum Found<'a> {
 pub async fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let subject = Subject::load(&args.subject, Engine::new()?).await?;
     let digest = accepts_its_configuration(&subject).await?;
-    let mut tally = Tally::default();
+    let mut summary = Summary::default();
     let mut others = BTreeSet::new();
     for file in &args.files {
         for line in Lines::of(file)? {
@@ -75,15 +76,15 @@ pub async fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
                 continue;
             }
             let again = again::decide(&subject, &line).await?;
-            tally.add(&again);
+            summary.add(&again);
             if let Some(finding) = Finding::of(&line, &again) {
                 finding.print(args.output());
             }
         }
     }
-    ensure_some(&tally, &subject.name, &others)?;
-    tally.print(&subject.name, &digest, args.output());
-    Ok(if tally.different == 0 {
+    ensure_some(&summary, &subject.name, &others)?;
+    summary.print(&subject.name, &digest, args.output());
+    Ok(if summary.different == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -106,17 +107,17 @@ async fn accepts_its_configuration(subject: &Subject) -> anyhow::Result<String> 
 }
 
 /// A name that is mistaken would differ in nothing.
-fn ensure_some(tally: &Tally, name: &str, others: &BTreeSet<String>) -> anyhow::Result<()> {
+fn ensure_some(summary: &Summary, name: &str, others: &BTreeSet<String>) -> anyhow::Result<()> {
     let others: Vec<_> = others.iter().map(|name| text::clean(name, 64)).collect();
     ensure!(
-        *tally != Tally::default(),
+        *summary != Summary::default(),
         "there is no decision of \"{name}\" here; there are some of: {}",
         others.join(", ")
     );
     Ok(())
 }
 
-impl Tally {
+impl Summary {
     fn add(&mut self, again: &Again) {
         match again {
             Again::Same => self.same += 1,
@@ -157,7 +158,7 @@ impl<'a> Finding<'a> {
         Some(Self {
             time: &line.time,
             session: &line.session,
-            stage: line.stage,
+            hook: line.hook,
             was: &line.verdict,
             found,
         })
@@ -170,7 +171,7 @@ impl<'a> Finding<'a> {
         }
         // A file is what somebody made it.
         let [time, session] = [self.time, self.session].map(|it| text::clean(it, 64));
-        let place = format!("{time} {session} {}", self.stage.hook());
+        let place = format!("{time} {session} {}", self.hook.name());
         match &self.found {
             Found::Different { now } => {
                 println!("different   {place}");
@@ -191,10 +192,10 @@ fn print_json(value: &impl Serialize) {
     println!("{}", serde_json::to_string(value).unwrap_or_default());
 }
 
-fn shown(verdict: &Verdict) -> String {
+fn shown(verdict: &RecordedVerdict) -> String {
     match verdict {
-        Verdict::Accept => "accept".to_owned(),
-        Verdict::Reject {
+        RecordedVerdict::Accept => "accept".to_owned(),
+        RecordedVerdict::Reject {
             close_code,
             code,
             message,
@@ -209,10 +210,10 @@ fn shown(verdict: &Verdict) -> String {
             };
             format!("reject {code} ({close_code}) \"{message}\"{told}")
         }
-        Verdict::Failed { failure, detail } => {
+        RecordedVerdict::Failed { failure, detail } => {
             let (failure, detail) = (text::clean(failure, 64), text::clean(detail, 512));
             format!("failed, {failure}: it {detail}")
         }
-        Verdict::Abandoned => "abandoned".to_owned(),
+        RecordedVerdict::Abandoned => "abandoned".to_owned(),
     }
 }

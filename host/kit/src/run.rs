@@ -8,8 +8,9 @@ use bytesize::ByteSize;
 
 use super::fixture::{self, Case};
 use super::subject::Subject;
-use super::trial::{Trial, Verdict};
+use super::trial::{Trial, TrialResult};
 use crate::arguments::RunArgs;
+use policy::Verdict;
 use policy::engine::Engine;
 
 /// The policy decided, whatever that was.
@@ -33,7 +34,7 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let counted = Trial::of(&metered, &case).await?;
 
     println!("case     {}", case.name);
-    println!("verdict  {}", trial.verdict);
+    println!("verdict  {}", trial.result);
     let attributes = trial.scene.connection.session().facts.attributes();
     let own = format!("{}.", subject.settings.speaks_as(&subject.name));
     for (name, value) in attributes.iter().filter(|(name, _)| name.starts_with(&own)) {
@@ -45,7 +46,9 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     for (call, counted) in trial.calls.iter().zip(&counted.calls) {
         print!(
             "{:<8} {:?} of {:?}",
-            call.hook, call.took, subject.settings.limits.timeout
+            call.hook.name(),
+            call.took,
+            subject.settings.limits.timeout
         );
         if let Some(usage) = call.usage {
             let limit = ByteSize(subject.settings.limits.max_memory as u64)
@@ -61,9 +64,9 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             None => println!(),
         }
     }
-    Ok(ExitCode::from(match trial.verdict {
-        Verdict::Failed(_) => BROKE,
-        Verdict::NotAsked(_) => NOT_ASKED,
+    Ok(ExitCode::from(match trial.result {
+        TrialResult::Asked(Verdict::Failed(_)) => BROKE,
+        TrialResult::NotAsked(_) => NOT_ASKED,
         _ => DECIDED,
     }))
 }

@@ -19,7 +19,7 @@ use policy::load::{self, Compiled, LoadError, Parts};
 use policy::settings;
 use policy::world::World;
 
-/// See the module.
+/// Policy that a command is about, with the configuration that has its section.
 pub struct Subject {
     /// The configuration that has its section.
     pub config: Arc<Config>,

@@ -5,13 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 
-use super::fixture::{self, Case, Expect, Verdict as Expected};
+use super::fixture::{self, Case, Expect, ExpectedVerdict};
 use super::subject::Subject;
-use super::trial::{Trial, Verdict};
+use super::trial::{Trial, TrialResult, told};
 use crate::arguments::TestArgs;
-use base::rejection::Rejection;
-use policy::Failure;
 use policy::engine::Engine;
+use policy::{Failure, Verdict};
 
 /// Runs `sluice policy test`, and says what differs.
 ///
@@ -84,7 +83,7 @@ async fn differences(subject: &Subject, case: &Case) -> anyhow::Result<Vec<Strin
     if !lines.is_empty() {
         lines.extend(trial.log.iter().map(|line| format!("log: {line}")));
     }
-    if let Verdict::Failed(Failure::Limit(limit)) = &trial.verdict {
+    if let TrialResult::Asked(Verdict::Failed(Failure::Limit(limit))) = &trial.result {
         lines.push(format!(
             "the limit of {limit} is in [policies.{}] of the configuration",
             subject.name
@@ -95,9 +94,9 @@ async fn differences(subject: &Subject, case: &Case) -> anyhow::Result<Vec<Strin
 
 fn compare(expect: &Expect, trial: &Trial, policy: &str) -> Vec<String> {
     let mut lines = Vec::new();
-    if !is_met(&expect.verdict, &trial.verdict) {
+    if !is_met(&expect.verdict, &trial.result) {
         lines.push(format!("expected {}", shown(&expect.verdict)));
-        lines.push(format!("but was  {}", trial.verdict));
+        lines.push(format!("but was  {}", trial.result));
     }
     let connection = &trial.scene.connection;
     for (name, wanted) in &expect.attributes {
@@ -137,22 +136,26 @@ fn compare(expect: &Expect, trial: &Trial, policy: &str) -> Vec<String> {
     lines
 }
 
-fn is_met(expected: &Expected, verdict: &Verdict) -> bool {
-    match (expected, verdict) {
-        (Expected::Accept, Verdict::Accept) => true,
-        (Expected::Reject { code, .. }, Verdict::AuthUnavailable) => code == "auth_unavailable",
-        (Expected::ConfigError(text), Verdict::ConfigError(complaint)) => complaint.contains(text),
+fn is_met(expected: &ExpectedVerdict, result: &TrialResult) -> bool {
+    match (expected, result) {
+        (ExpectedVerdict::ConfigError(text), TrialResult::ConfigError(complaint)) => {
+            complaint.contains(text)
+        }
+        (ExpectedVerdict::Accept, TrialResult::Asked(verdict)) => *verdict == Verdict::Accept,
+        (ExpectedVerdict::Reject { code, .. }, TrialResult::Asked(Verdict::KeysUnavailable(_))) => {
+            code == "auth_unavailable"
+        }
         (
-            Expected::Reject {
+            ExpectedVerdict::Reject {
                 code,
                 close_code,
                 message,
                 retryable,
                 retry_after_ms,
             },
-            Verdict::Reject(rejection),
-        ) => {
-            let Rejection { retry_after, .. } = rejection;
+            TrialResult::Asked(verdict),
+        ) => told(verdict).is_some_and(|rejection| {
+            let retry_after = rejection.retry_after;
             *code == rejection.code
                 && close_code.is_none_or(|wanted| wanted == rejection.close_code)
                 && message
@@ -162,16 +165,16 @@ fn is_met(expected: &Expected, verdict: &Verdict) -> bool {
                 && retry_after_ms.is_none_or(|wanted| {
                     retry_after.is_some_and(|after| after.as_millis() == u128::from(wanted))
                 })
-        }
+        }),
         _ => false,
     }
 }
 
-fn shown(expected: &Expected) -> String {
+fn shown(expected: &ExpectedVerdict) -> String {
     match expected {
-        Expected::Accept => "accept".to_owned(),
-        Expected::ConfigError(text) => format!("config error: …{text}…"),
-        Expected::Reject {
+        ExpectedVerdict::Accept => "accept".to_owned(),
+        ExpectedVerdict::ConfigError(text) => format!("config error: …{text}…"),
+        ExpectedVerdict::Reject {
             code,
             close_code,
             message,

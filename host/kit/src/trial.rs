@@ -1,5 +1,8 @@
 //! One case, tried: the policy is asked as the gateway would ask it.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Map;
@@ -9,12 +12,12 @@ use super::scene::Scene;
 use super::subject::Subject;
 use base::rejection::Rejection;
 use policy::component::{ComponentPolicy, Usage};
-use policy::{Answer, Decision, Failure, Policy as _, Question};
+use policy::{Hook, Policy as _, Question, Verdict};
 
 /// What came of a case.
 pub struct Trial {
-    /// The policy's verdict.
-    pub verdict: Verdict,
+    /// What came of it.
+    pub result: TrialResult,
     /// The hooks that were asked, with what each took.
     pub calls: Vec<Call>,
     /// What the policy has logged.
@@ -26,28 +29,21 @@ pub struct Trial {
 /// One call of a hook.
 pub struct Call {
     /// The hook.
-    pub hook: &'static str,
+    pub hook: Hook,
     /// How long it took, by the clock on the wall.
     pub took: Duration,
     /// What it used, unless it broke.
     pub usage: Option<Usage>,
 }
 
-/// What a policy answered in all.
+/// What came of a case in all.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It accepted wherever it was asked.
-    Accept,
-    /// It rejected.
-    Reject(Rejection),
-    /// It rejected after the keys could not be had: the client is told so, and
-    /// not what the policy said.
-    AuthUnavailable,
-    /// It does not accept its configuration.
+pub enum TrialResult {
+    /// The policy was asked, or broke before. It accepts where it accepted at each hook.
+    Asked(Verdict),
+    /// The policy does not accept its configuration.
     ConfigError(String),
-    /// It broke.
-    Failed(Failure),
-    /// It was not asked, because the case is about something for which it has no hook.
+    /// The policy was not asked, because the case is about something for which it has no hook.
     NotAsked(String),
 }
 
@@ -60,16 +56,16 @@ impl Trial {
         let scene = Scene::of(case, &subject.name, &subject.config)?;
         let policy = subject.policy(scene.world.clone(), &case.config)?;
         let mut calls = Vec::new();
-        let verdict = match policy.try_out().await {
-            Err(failure) => Verdict::Failed(failure),
-            Ok(Err(complaint)) => Verdict::ConfigError(complaint),
+        let result = match policy.try_out().await {
+            Err(failure) => TrialResult::Asked(Verdict::Failed(failure)),
+            Ok(Err(complaint)) => TrialResult::ConfigError(complaint),
             Ok(Ok(())) => match without_a_hook(case, &policy) {
-                Some(why) => Verdict::NotAsked(why),
-                None => ask(&policy, &scene, &mut calls).await,
+                Some(why) => TrialResult::NotAsked(why),
+                None => TrialResult::Asked(ask(&policy, &scene, &mut calls).await),
             },
         };
         Ok(Self {
-            verdict,
+            result,
             calls,
             log: scene.world.log(),
             scene,
@@ -82,8 +78,9 @@ impl Trial {
 pub async fn ask(policy: &ComponentPolicy, scene: &Scene, calls: &mut Vec<Call>) -> Verdict {
     let verdict = decide(policy, scene, calls).await;
     let told = match &scene.ending {
-        Some(ending) if policy.hooks().close.is_some() => {
-            put(policy, scene, ("on-close", Question::Close(ending)), calls).await
+        Some(ending) if policy.hooks().has(Hook::Close) => {
+            let question = Question::Close(Arc::clone(ending));
+            put(policy, scene, &question, calls).await
         }
         _ => None,
     };
@@ -96,39 +93,20 @@ fn without_a_hook(case: &Case, policy: &ComponentPolicy) -> Option<String> {
     let hooks = policy.hooks();
     let name = policy.name();
     let parts = [
-        (
-            "handshake",
-            "on-handshake",
-            case.handshake.is_some(),
-            hooks.handshake.is_some(),
-        ),
-        (
-            "windows",
-            "on-frames",
-            !case.windows.is_empty(),
-            hooks.frames.is_some(),
-        ),
-        (
-            "ending",
-            "on-close",
-            case.ending.is_some(),
-            hooks.close.is_some(),
-        ),
+        ("handshake", Hook::Handshake, case.handshake.is_some()),
+        ("windows", Hook::Frames, !case.windows.is_empty()),
+        ("ending", Hook::Close, case.ending.is_some()),
     ];
-    let mut lacking = parts
-        .iter()
-        .filter(|(_, _, is_there, has_hook)| *is_there && !has_hook);
-    if let Some((part, hook, ..)) = lacking.next() {
+    let mut there = parts.iter().filter(|(_, _, is_there)| *is_there);
+    if let Some((part, hook, _)) = there.clone().find(|(_, hook, _)| !hooks.has(*hook)) {
+        let hook = hook.name();
         return Some(format!(
             "the case has `{part}`, and \"{name}\" has no hook {hook}: take `{part}` out of the case, \
              or export the hook"
         ));
     }
-    let always = hooks.connect.is_some() || hooks.handshake.is_some();
-    let asked = always
-        || parts
-            .iter()
-            .any(|(_, _, is_there, has_hook)| *is_there && *has_hook);
+    let always = hooks.has(Hook::Connect) || hooks.has(Hook::Handshake);
+    let asked = always || there.any(|(_, hook, _)| hooks.has(*hook));
     (!asked).then(|| {
         format!(
             "\"{name}\" is asked about streams, or told of their end, and this case has neither: \
@@ -140,33 +118,28 @@ fn without_a_hook(case: &Case, policy: &ComponentPolicy) -> Option<String> {
 async fn decide(policy: &ComponentPolicy, scene: &Scene, calls: &mut Vec<Call>) -> Verdict {
     let hooks = policy.hooks();
     let mut questions = Vec::new();
-    if hooks.connect.is_some() {
-        questions.push(("on-connect", Question::Connect));
+    if hooks.has(Hook::Connect) {
+        questions.push(Question::Connect);
     }
-    // A policy of that hook alone is asked in every case.
-    let usual;
-    if hooks.handshake.is_some() {
+    if hooks.has(Hook::Handshake) {
         let message = match &scene.handshake {
-            Some(message) => Some(message),
-            None if questions.is_empty() => {
-                usual = super::scene::handshake(&Map::new());
-                Some(&usual)
-            }
-            None => None,
+            Some(message) => Some(Arc::clone(message)),
+            // A policy of that hook alone is asked in every case.
+            None => questions
+                .is_empty()
+                .then(|| super::scene::handshake(&Map::new())),
         };
-        if let Some(message) = message {
-            questions.push(("on-handshake", Question::Handshake(message)));
-        }
+        questions.extend(message.map(Question::Handshake));
     }
-    if hooks.frames.is_some() {
-        let windows = scene.windows.iter();
-        questions.extend(windows.map(|window| ("on-frames", Question::Frames(window))));
+    if hooks.has(Hook::Frames) {
+        let windows = scene.windows.iter().map(Arc::clone);
+        questions.extend(windows.map(Question::Frames));
     }
     for question in questions {
-        if let (_, Question::Frames(window)) = question {
+        if let Question::Frames(window) = &question {
             scene.world.pass(window);
         }
-        if let Some(verdict) = put(policy, scene, question, calls).await {
+        if let Some(verdict) = put(policy, scene, &question, calls).await {
             return verdict;
         }
     }
@@ -177,52 +150,64 @@ async fn decide(policy: &ComponentPolicy, scene: &Scene, calls: &mut Vec<Call>) 
 async fn put(
     policy: &ComponentPolicy,
     scene: &Scene,
-    (hook, question): (&'static str, Question<'_>),
+    question: &Question,
     calls: &mut Vec<Call>,
 ) -> Option<Verdict> {
     let started = Instant::now();
-    let answer = policy.examine(scene.connection.session(), question).await;
-    let took = started.elapsed();
-    let usage = answer.as_ref().ok().map(|(_, usage)| *usage);
-    calls.push(Call { hook, took, usage });
-    match answer {
-        Ok((Answer::Decided(Decision::Accept) | Answer::KeysUnavailable(Decision::Accept), _)) => {
-            None
-        }
-        Ok((Answer::Decided(Decision::Reject(rejection)), _)) => Some(Verdict::Reject(rejection)),
-        Ok((Answer::KeysUnavailable(Decision::Reject(_)), _)) => Some(Verdict::AuthUnavailable),
-        Ok((Answer::ClientFault(fault), _)) => Some(Verdict::Reject(fault.rejection())),
-        Err(failure) => Some(Verdict::Failed(failure)),
+    let (verdict, usage) = policy.examine(scene.connection.session(), question).await;
+    calls.push(Call {
+        hook: question.hook(),
+        took: started.elapsed(),
+        usage,
+    });
+    Some(verdict).filter(|verdict| *verdict != Verdict::Accept)
+}
+
+/// Gives the rejection that the client is told of in the policy's words.
+pub(super) fn told(verdict: &Verdict) -> Option<Cow<'_, Rejection>> {
+    match verdict {
+        Verdict::Reject(rejection) => Some(Cow::Borrowed(rejection)),
+        Verdict::ClientFault(fault) => Some(Cow::Owned(fault.rejection())),
+        Verdict::Accept | Verdict::KeysUnavailable(_) | Verdict::Failed(_) => None,
     }
 }
 
-impl std::fmt::Display for Verdict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for TrialResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Accept => f.write_str("accept"),
-            Self::Reject(rejection) => {
-                let Rejection {
-                    close_code,
-                    code,
-                    message,
-                    retryable,
-                    retry_after,
-                } = rejection;
-                write!(f, "reject {code} ({close_code}) \"{message}\"")?;
-                match (retry_after, retryable) {
-                    (Some(after), _) => write!(f, ", retry after {} ms", after.as_millis()),
-                    (None, true) => f.write_str(", may be tried again"),
-                    (None, false) => Ok(()),
-                }
-            }
-            Self::AuthUnavailable => {
-                f.write_str("reject auth_unavailable (4012): the keys could not be had")
-            }
+            Self::Asked(verdict) => write(verdict, f),
             Self::ConfigError(complaint) => {
                 write!(f, "config error: {}", base::text::clean(complaint, 1024))
             }
-            Self::Failed(failure) => write!(f, "the policy {failure}"),
             Self::NotAsked(why) => write!(f, "not asked: {why}"),
         }
+    }
+}
+
+fn write(verdict: &Verdict, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match verdict {
+        Verdict::Accept => f.write_str("accept"),
+        Verdict::Reject(rejection) => write_rejection(rejection, f),
+        Verdict::KeysUnavailable(_) => {
+            f.write_str("reject auth_unavailable (4012): the keys could not be had")
+        }
+        Verdict::ClientFault(fault) => write_rejection(&fault.rejection(), f),
+        Verdict::Failed(failure) => write!(f, "the policy {failure}"),
+    }
+}
+
+fn write_rejection(rejection: &Rejection, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Rejection {
+        close_code,
+        code,
+        message,
+        retryable,
+        retry_after,
+    } = rejection;
+    write!(f, "reject {code} ({close_code}) \"{message}\"")?;
+    match (retry_after, retryable) {
+        (Some(after), _) => write!(f, ", retry after {} ms", after.as_millis()),
+        (None, true) => f.write_str(", may be tried again"),
+        (None, false) => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! Generated from `wit/policy.wit`; nothing else is in this file.
+//! Generated from `wit/policy.wit`, with the types that stand for what a guest holds of its call.
 //!
 //! The imports are generated once; each exported hook has a small world of its
 //! own and shares the types of the imports.
@@ -14,14 +14,24 @@ wasmtime::component::bindgen!({
     path: "../../wit",
     world: "imports",
     with: {
-        "sluice:policy/connection.facts": crate::handles::FactsHandle,
+        "sluice:policy/connection.facts": crate::bindings::FactsHandle,
         "sluice:policy/jwt.claims": keys::Claims,
         "sluice:policy/sessions.holder": session::registry::Holder,
-        "sluice:policy/frames.window": crate::handles::WindowHandle,
-        "sluice:policy/endings.ending": crate::handles::EndingHandle,
+        "sluice:policy/frames.window": crate::bindings::WindowHandle,
+        "sluice:policy/endings.ending": crate::bindings::EndingHandle,
     },
     imports: { default: trappable },
 });
+
+/// Stands for the connection of the call. There is only one, so the handle
+/// carries nothing.
+pub enum FactsHandle {}
+
+/// Stands for the window of the call, in the same way.
+pub enum WindowHandle {}
+
+/// Stands for the ending of the call, in the same way.
+pub enum EndingHandle {}
 
 /// The hook `on-connect`.
 pub mod connect {

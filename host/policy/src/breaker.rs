@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::question::{Answer, Failure};
 use crate::settings::Quarantine;
+use crate::verdict::{Failure, Verdict};
 use base::metrics;
 use session::registry::Client;
 
@@ -25,10 +25,10 @@ use session::registry::Client;
 pub struct Breaker {
     policy: Arc<str>,
     quarantine: Quarantine,
-    state: Mutex<State>,
+    state: Mutex<Condition>,
 }
 
-enum State {
+enum Condition {
     /// It is asked.
     Well {
         /// The clients whose calls failed since it last answered.
@@ -72,7 +72,7 @@ impl Breaker {
         Self {
             policy,
             quarantine,
-            state: Mutex::new(State::Well { failed: Vec::new() }),
+            state: Mutex::new(Condition::Well { failed: Vec::new() }),
         }
     }
 
@@ -83,20 +83,20 @@ impl Breaker {
     pub fn enter(&self, client: impl FnOnce() -> Client) -> Result<Try<'_>, Failure> {
         let mut state = self.lock();
         let kind = match &mut *state {
-            State::Well { .. } => Kind::Ordinary,
-            State::Away { until } if Instant::now() >= *until => {
-                *state = State::Probed(Probes {
+            Condition::Well { .. } => Kind::Ordinary,
+            Condition::Away { until } if Instant::now() >= *until => {
+                *state = Condition::Probed(Probes {
                     under_way: true,
                     failed: Vec::new(),
                     excused: VecDeque::new(),
                 });
                 Kind::Probe
             }
-            State::Probed(probes) if !probes.under_way && probes.may_be_for(client()) => {
+            Condition::Probed(probes) if !probes.under_way && probes.may_be_for(client()) => {
                 probes.under_way = true;
                 Kind::Probe
             }
-            State::Away { .. } | State::Probed(_) => return Err(Failure::Quarantined),
+            Condition::Away { .. } | Condition::Probed(_) => return Err(Failure::Quarantined),
         };
         Ok(Try {
             breaker: self,
@@ -111,20 +111,20 @@ impl Breaker {
         }
         let mut state = self.lock();
         let failed = match &mut *state {
-            State::Well { failed } => failed,
-            State::Probed(probes) if kind == Kind::Probe => {
+            Condition::Well { failed } => failed,
+            Condition::Probed(probes) if kind == Kind::Probe => {
                 probes.under_way = false;
                 &mut probes.failed
             }
             // A call that began before the quarantine did.
-            State::Probed(_) | State::Away { .. } => return,
+            Condition::Probed(_) | Condition::Away { .. } => return,
         };
         if !failed.contains(&client) {
             failed.push(client);
         }
         let clients = failed.len();
         if clients >= after {
-            *state = State::Away {
+            *state = Condition::Away {
                 until: Instant::now() + lasts,
             };
             drop(state);
@@ -142,13 +142,13 @@ impl Breaker {
     fn answered(&self, kind: Kind) {
         let mut state = self.lock();
         match &mut *state {
-            State::Well { failed } => failed.clear(),
-            State::Probed(_) if kind == Kind::Probe => {
-                *state = State::Well { failed: Vec::new() };
+            Condition::Well { failed } => failed.clear(),
+            Condition::Probed(_) if kind == Kind::Probe => {
+                *state = Condition::Well { failed: Vec::new() };
                 drop(state);
                 tracing::info!(policy = &*self.policy, "out of quarantine: it answered");
             }
-            State::Probed(_) | State::Away { .. } => {}
+            Condition::Probed(_) | Condition::Away { .. } => {}
         }
     }
 
@@ -157,7 +157,7 @@ impl Breaker {
         if kind == Kind::Ordinary {
             return;
         }
-        if let State::Probed(probes) = &mut *self.lock() {
+        if let Condition::Probed(probes) = &mut *self.lock() {
             probes.under_way = false;
             if probes.excused.len() >= MAX_EXCUSED {
                 probes.excused.pop_front();
@@ -167,7 +167,7 @@ impl Breaker {
     }
 
     // No state is half changed, so poisoning carries no news.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Condition> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -181,14 +181,16 @@ impl Probes {
 impl Try<'_> {
     /// Says what came of the call for this client. That there was no room for
     /// it is not the policy's fault.
-    pub fn report(self, result: &Result<Answer, Failure>, client: impl FnOnce() -> Client) {
-        match result {
-            Ok(Answer::Decided(_) | Answer::KeysUnavailable(_)) => self.breaker.answered(self.kind),
-            Ok(Answer::ClientFault(_)) => self.breaker.excused(self.kind, client),
-            Err(failure @ (Failure::Trap(_) | Failure::Limit(_))) => {
+    pub fn report(self, verdict: &Verdict, client: impl FnOnce() -> Client) {
+        match verdict {
+            Verdict::Accept | Verdict::Reject(_) | Verdict::KeysUnavailable(_) => {
+                self.breaker.answered(self.kind);
+            }
+            Verdict::ClientFault(_) => self.breaker.excused(self.kind, client),
+            Verdict::Failed(failure @ (Failure::Trap(_) | Failure::Limit(_))) => {
                 self.breaker.failed(self.kind, client(), failure);
             }
-            Err(Failure::Busy | Failure::Quarantined) => {}
+            Verdict::Failed(Failure::Busy | Failure::Quarantined) => {}
         }
     }
 }
@@ -197,7 +199,7 @@ impl Drop for Try<'_> {
     /// A probe that nobody waited for is made again.
     fn drop(&mut self) {
         if self.kind == Kind::Probe
-            && let State::Probed(probes) = &mut *self.breaker.lock()
+            && let Condition::Probed(probes) = &mut *self.breaker.lock()
         {
             probes.under_way = false;
         }
@@ -205,141 +207,4 @@ impl Drop for Try<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::client::{ClientFault, Excess, Sent};
-    use crate::question::{Decision, Limit};
-
-    const LASTS: Duration = Duration::from_secs(10);
-
-    fn breaker(lasts: Duration) -> Breaker {
-        Breaker::new("p".into(), Quarantine { after: 3, lasts })
-    }
-
-    /// A call of the client with this number.
-    fn call(
-        breaker: &Breaker,
-        client: u8,
-        result: &Result<Answer, Failure>,
-    ) -> Result<(), Failure> {
-        let client = || Client::numbered(client);
-        breaker
-            .enter(client)
-            .map(|attempt| attempt.report(result, client))
-    }
-
-    fn trap() -> Result<Answer, Failure> {
-        Err(Failure::Trap("unreachable".to_owned()))
-    }
-
-    fn good() -> Result<Answer, Failure> {
-        Ok(Answer::Decided(Decision::Accept))
-    }
-
-    fn clients_fault() -> Result<Answer, Failure> {
-        Ok(Answer::ClientFault(ClientFault {
-            excess: Excess::Copied,
-            sent: Sent::Request,
-        }))
-    }
-
-    fn put_away(breaker: &Breaker) {
-        for client in 0..3 {
-            call(breaker, client, &trap()).unwrap();
-        }
-        assert_eq!(call(breaker, 9, &good()), Err(Failure::Quarantined));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn different_clients_in_a_row_put_it_away_and_one_good_answer_brings_it_back() {
-        let breaker = breaker(LASTS);
-        put_away(&breaker);
-        tokio::time::advance(LASTS).await;
-        let probe = breaker.enter(|| Client::numbered(9)).unwrap();
-        assert_eq!(call(&breaker, 8, &good()), Err(Failure::Quarantined));
-        probe.report(&good(), || Client::numbered(9));
-        for client in 0..2 {
-            call(&breaker, client, &trap()).unwrap();
-        }
-        call(&breaker, 0, &good()).unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_client_never_puts_it_away_nor_do_a_few() {
-        let breaker = breaker(LASTS);
-        for round in 0..100 {
-            call(&breaker, round % 2, &trap()).unwrap();
-            call(&breaker, 0, &Err(Failure::Limit(Limit::Memory))).unwrap();
-        }
-        call(&breaker, 9, &good()).unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_a_clients_fault_neither_counts_nor_starts_the_count_again() {
-        let breaker = breaker(LASTS);
-        for client in 0..100 {
-            call(&breaker, client, &clients_fault()).unwrap();
-        }
-        for client in 0..3 {
-            call(&breaker, client, &clients_fault()).unwrap();
-            call(&breaker, client, &trap()).unwrap();
-        }
-        assert_eq!(call(&breaker, 9, &good()), Err(Failure::Quarantined));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn probes_that_fail_for_different_clients_put_it_away_again() {
-        let breaker = breaker(LASTS);
-        put_away(&breaker);
-        tokio::time::advance(LASTS).await;
-        put_away(&breaker);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_client_cannot_keep_it_away_by_being_the_one_that_is_probed() {
-        for its_own in [trap(), clients_fault()] {
-            let breaker = breaker(LASTS);
-            put_away(&breaker);
-            tokio::time::advance(LASTS).await;
-            call(&breaker, 0, &its_own).unwrap();
-            for _ in 0..100 {
-                assert_eq!(call(&breaker, 0, &its_own), Err(Failure::Quarantined));
-            }
-            call(&breaker, 9, &good()).unwrap();
-            call(&breaker, 0, &its_own).unwrap();
-            call(&breaker, 9, &good()).unwrap();
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_probe_that_nobody_waited_for_is_made_again() {
-        let breaker = breaker(LASTS);
-        put_away(&breaker);
-        tokio::time::advance(LASTS).await;
-        drop(breaker.enter(|| Client::numbered(0)).unwrap());
-        call(&breaker, 0, &good()).unwrap();
-        call(&breaker, 0, &good()).unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn good_answers_between_failures_keep_it_in_use() {
-        let breaker = breaker(LASTS);
-        for client in 0..20 {
-            call(&breaker, client, &trap()).unwrap();
-            call(&breaker, client + 100, &trap()).unwrap();
-            call(&breaker, 0, &good()).unwrap();
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_room_is_not_its_fault_and_no_time_is_no_quarantine() {
-        let busy = breaker(LASTS);
-        let never = breaker(Duration::ZERO);
-        for client in 0..20 {
-            call(&busy, client, &Err(Failure::Busy)).unwrap();
-            call(&never, client, &trap()).unwrap();
-        }
-    }
-}
+mod tests;

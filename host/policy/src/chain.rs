@@ -5,91 +5,27 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ending::Ending;
-use super::record::Place;
-use super::record::Verdict;
-use super::shadow::{Beside, Candidate, Shown};
-use crate::question::OnFailure;
-use crate::question::{Answer, Decision, Failure, Outcome, Policy, Question, Record, Refused};
+use crate::policy::Policy;
+use crate::question::{Ending, Question};
 use crate::recorder::Recorder;
-use base::text;
-use session::registry::{Mark, Registry, Session};
+use crate::shadow::Snapshot;
+use crate::verdict::{ABANDONED, Failure, OnFailure, Verdict};
+use base::rejection::Rejection;
+use base::{metrics, text};
+use session::registry::{Registry, Session};
+use step::Cast;
 
-/// See the module.
+mod step;
+
+pub use step::Step;
+
+/// Policies of one hook of a route, in the order in which they are asked.
 #[derive(Clone, Default)]
 pub struct Chain {
     steps: Vec<Step>,
     recorder: Recorder,
     /// The policies that know who a client is.
     identified_by: Arc<[String]>,
-}
-
-/// One place of a chain.
-#[derive(Clone)]
-pub struct Step {
-    /// Who stands there; nobody, where a candidate is alone.
-    stable: Option<Arc<dyn Policy>>,
-    candidate: Option<Candidate>,
-}
-
-impl Step {
-    /// A policy that decides.
-    #[must_use]
-    pub fn of(policy: Arc<dyn Policy>) -> Self {
-        Self {
-            stable: Some(policy),
-            candidate: None,
-        }
-    }
-
-    /// A candidate with nobody in its place yet.
-    #[must_use]
-    pub fn alone(candidate: Candidate) -> Self {
-        Self {
-            stable: None,
-            candidate: Some(candidate),
-        }
-    }
-
-    /// The same, with a candidate beside it.
-    #[must_use]
-    pub fn beside(self, candidate: Candidate) -> Self {
-        Self {
-            candidate: Some(candidate),
-            ..self
-        }
-    }
-
-    /// Of whoever of the two decides.
-    fn longest(&self) -> Duration {
-        let candidate = self.candidate.as_ref().map(Candidate::policy);
-        let both = self.stable.iter().chain(candidate);
-        both.map(|policy| policy.longest())
-            .max()
-            .unwrap_or_default()
-    }
-
-    fn cast<'a>(&'a self, session: &Session) -> Cast<'a> {
-        let stable = self.stable.as_ref();
-        match &self.candidate {
-            Some(candidate) if candidate.decides_about(session) => Cast {
-                decides: Some((candidate.policy(), Place::Canary)),
-                watched: stable.map(|policy| candidate.watching(policy)),
-            },
-            candidate => Cast {
-                decides: stable.map(|policy| (policy, Place::Enforced)),
-                watched: candidate
-                    .as_ref()
-                    .map(|candidate| candidate.watching(candidate.policy())),
-            },
-        }
-    }
-}
-
-/// Who decides about a session, and who is only watched.
-struct Cast<'a> {
-    decides: Option<(&'a Arc<dyn Policy>, Place)>,
-    watched: Option<Beside<'a>>,
 }
 
 impl Chain {
@@ -126,6 +62,9 @@ impl Chain {
 
     /// Who the client is, as far as is known.
     fn user(&self, session: &Session) -> Option<String> {
+        if self.identified_by.is_empty() {
+            return None;
+        }
         let attributes = session.facts.attributes_of(&self.identified_by);
         let mut attributes = attributes.into_iter();
         attributes
@@ -149,50 +88,50 @@ impl Chain {
     /// therefore is right even when the caller gives up waiting.
     ///
     /// # Errors
-    /// [`Refused`] by the first that did not accept.
+    /// The refusal of the first that did not accept.
     pub async fn ask(
         &self,
         session: &Arc<Session>,
         registry: &Registry,
-        question: Question<'_>,
+        question: &Question,
         records: &mut Vec<Record>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), ChainRefusal> {
+        let mut is_named = self.user(session).is_some();
         for step in &self.steps {
             let Cast { decides, watched } = step.cast(session);
-            let before = Before::of(session, registry);
-            let was_named = self.user(session).is_some();
-            let shown = watched.as_ref().map(|_| Shown {
-                attributes: before.attributes.clone(),
-                mark: before.mark,
-            });
-            let (on_the_record, verdict) = match decides {
-                None => (Verdict::Accept, Ok(())),
+            let watched = watched.map(|watched| (watched, Snapshot::of(session, registry)));
+            let (result, enforced) = match decides {
+                None => (Ok(()), watched.is_some().then_some(Verdict::Accept)),
                 Some((policy, place)) => {
+                    let on_failure = policy.on_failure();
+                    let before =
+                        (on_failure == OnFailure::Open).then(|| Snapshot::of(session, registry));
                     let call = Call::begin(policy, records);
                     let notes = self.recorder.notes();
                     let pending =
                         self.recorder
                             .begin(&**policy, session, question, place, notes.clone());
-                    let answer = policy.ask_noted(session, question, &notes).await;
-                    let on_the_record = Verdict::from(&answer);
-                    let (outcome, verdict) = judge(answer, policy.on_failure());
-                    pending.finish(on_the_record.clone(), &outcome);
-                    if matches!(outcome, Outcome::FailedOpen(_)) {
+                    let verdict = policy.ask_noted(session, question, &notes).await;
+                    pending.finish(&verdict, on_failure);
+                    if let (Verdict::Failed(_), Some(before)) = (&verdict, before) {
                         before.restore(session, registry);
                     }
-                    call.end(outcome);
-                    if !was_named && let Some(user) = self.user(session) {
+                    let result = judge(&verdict, on_failure);
+                    let enforced = watched.is_some().then(|| verdict.clone());
+                    call.end(verdict);
+                    if !is_named && let Some(user) = self.user(session) {
+                        is_named = true;
                         session.identify(&user);
                         // From here on every line about this connection says so.
                         tracing::Span::current().record("user", text::clean(&user, 128));
                     }
-                    (on_the_record, verdict)
+                    (result, enforced)
                 }
             };
-            if let (Some(watched), Some(shown)) = (watched, shown) {
-                watched.ask(session, shown, question, on_the_record, &self.recorder);
+            if let Some((watched, before)) = watched {
+                watched.ask(session, before, question, enforced, &self.recorder);
             }
-            verdict?;
+            result?;
         }
         Ok(())
     }
@@ -200,37 +139,80 @@ impl Chain {
     /// Tells every policy how a connection ended. One that breaks keeps no
     /// other from being told. Who is only watched is told too, so that what it
     /// has counted it can take back; there is nothing to agree about.
-    pub async fn tell(&self, session: &Arc<Session>, ending: &Arc<Ending>) -> Vec<Record> {
+    pub async fn tell(&self, session: &Arc<Session>, ending: Ending) -> Vec<Record> {
+        let question = Question::Close(Arc::new(ending));
         let mut records = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
             let Cast { decides, watched } = step.cast(session);
             if let Some(watched) = watched {
-                watched.tell(session, ending, &self.recorder);
+                watched.tell(session, &question, &self.recorder);
             }
             let Some((policy, place)) = decides else {
                 continue;
             };
             let started = Instant::now();
-            let question = Question::Close(ending);
             let notes = self.recorder.notes();
             let pending = self
                 .recorder
-                .begin(&**policy, session, question, place, notes.clone());
-            let answer = policy.ask_noted(session, question, &notes).await;
-            let on_the_record = Verdict::from(&answer);
-            let outcome = match answer {
-                Ok(Answer::ClientFault(fault)) => Outcome::ClientFault(fault),
-                Ok(_) => Outcome::Accepted,
-                Err(failure) => Outcome::FailedOpen(failure),
-            };
-            pending.finish(on_the_record, &outcome);
+                .begin(&**policy, session, &question, place, notes.clone());
+            let verdict = policy.ask_noted(session, &question, &notes).await;
+            // There is nobody left to refuse.
+            let on_failure = OnFailure::Open;
+            pending.finish(&verdict, on_failure);
             records.push(Record {
                 policy: Arc::clone(policy.name()),
-                outcome,
+                verdict: Some(verdict),
+                on_failure,
                 took: started.elapsed(),
             });
         }
         records
+    }
+}
+
+/// Why a chain does not admit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChainRefusal {
+    /// A policy said no, or the client sent more than one could hand on.
+    Denied(Rejection),
+    /// A policy broke, and fails closed.
+    Failed(Failure),
+    /// The keys that a policy needs could not be had.
+    AuthUnavailable,
+}
+
+fn judge(verdict: &Verdict, on_failure: OnFailure) -> Result<(), ChainRefusal> {
+    match verdict {
+        Verdict::Accept => Ok(()),
+        Verdict::Reject(rejection) => Err(ChainRefusal::Denied(rejection.clone())),
+        Verdict::KeysUnavailable(_) => Err(ChainRefusal::AuthUnavailable),
+        // To pass that over would let a client choose not to be asked about.
+        Verdict::ClientFault(fault) => Err(ChainRefusal::Denied(fault.rejection())),
+        Verdict::Failed(failure) => match on_failure {
+            OnFailure::Closed => Err(ChainRefusal::Failed(failure.clone())),
+            OnFailure::Open => Ok(()),
+        },
+    }
+}
+
+/// One call of a policy, for the log entry of the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The policy's name.
+    pub policy: Arc<str>,
+    /// What came of the call; `None` where nobody waited for the answer any more.
+    pub verdict: Option<Verdict>,
+    /// What a failure means for the connection.
+    pub on_failure: OnFailure,
+    /// How long the call took, waiting for a slot included.
+    pub took: Duration,
+}
+
+impl Record {
+    /// Counts it.
+    pub fn count(&self) {
+        let outcome = self.verdict.as_ref().map_or(ABANDONED, Verdict::word);
+        metrics::decided(&self.policy, outcome, self.took);
     }
 }
 
@@ -240,7 +222,7 @@ struct Call<'a> {
     policy: &'a Arc<dyn Policy>,
     records: &'a mut Vec<Record>,
     began: Instant,
-    outcome: Outcome,
+    verdict: Option<Verdict>,
 }
 
 impl<'a> Call<'a> {
@@ -249,12 +231,12 @@ impl<'a> Call<'a> {
             policy,
             records,
             began: Instant::now(),
-            outcome: Outcome::Abandoned,
+            verdict: None,
         }
     }
 
-    fn end(mut self, outcome: Outcome) {
-        self.outcome = outcome;
+    fn end(mut self, verdict: Verdict) {
+        self.verdict = Some(verdict);
     }
 }
 
@@ -262,56 +244,9 @@ impl Drop for Call<'_> {
     fn drop(&mut self) {
         self.records.push(Record {
             policy: Arc::clone(self.policy.name()),
-            outcome: std::mem::replace(&mut self.outcome, Outcome::Abandoned),
+            verdict: self.verdict.take(),
+            on_failure: self.policy.on_failure(),
             took: self.began.elapsed(),
         });
-    }
-}
-
-fn judge(answer: Result<Answer, Failure>, on_failure: OnFailure) -> (Outcome, Result<(), Refused>) {
-    match answer {
-        Ok(Answer::Decided(Decision::Accept) | Answer::KeysUnavailable(Decision::Accept)) => {
-            (Outcome::Accepted, Ok(()))
-        }
-        Ok(Answer::Decided(Decision::Reject(rejection))) => (
-            Outcome::Rejected(rejection.code.clone()),
-            Err(Refused::Denied(rejection)),
-        ),
-        Ok(Answer::KeysUnavailable(Decision::Reject(_))) => (
-            Outcome::Rejected("auth_unavailable".to_owned()),
-            Err(Refused::AuthUnavailable),
-        ),
-        // To pass that over would let a client choose not to be asked about.
-        Ok(Answer::ClientFault(fault)) => (
-            Outcome::ClientFault(fault),
-            Err(Refused::Denied(fault.rejection())),
-        ),
-        Err(failure) => match on_failure {
-            OnFailure::Closed => (
-                Outcome::FailedClosed(failure.clone()),
-                Err(Refused::Failed(failure)),
-            ),
-            OnFailure::Open => (Outcome::FailedOpen(failure), Ok(())),
-        },
-    }
-}
-
-/// What a call that fails open must leave untouched.
-struct Before {
-    mark: Mark,
-    attributes: Vec<(String, String)>,
-}
-
-impl Before {
-    fn of(session: &Session, registry: &Registry) -> Self {
-        Self {
-            mark: registry.mark(session),
-            attributes: session.facts.attributes(),
-        }
-    }
-
-    fn restore(self, session: &Arc<Session>, registry: &Registry) {
-        registry.undo(session, self.mark);
-        session.facts.restore_attributes(self.attributes);
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use call::{Asked, Call};
+use call::{Call, Called};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
@@ -13,17 +13,15 @@ use super::bindings::{close, configured, connect, frames, handshake};
 use super::breaker::Breaker;
 use super::budget::Budgeted;
 use super::call_queue::CallQueue;
-use super::client::Sent;
-use super::convert;
 use super::engine::Engine;
 use super::pace::Pace;
 use super::record::notes::Notes;
-use super::state::{Settings, State, Subject};
+use super::state::{Settings, State};
 use super::world::World;
-use crate::client::ClientFault;
-use crate::question::{Answer, Failure, Limit, Policy, Question};
-use crate::question::{Ended, OnFailure};
+use crate::policy::Policy;
+use crate::question::{Hook, Question};
 use crate::settings::{Grant, PolicyLimits};
+use crate::verdict::{Failure, Limit, OnFailure, Verdict};
 use session::registry::{Client, Session};
 
 mod call;
@@ -46,14 +44,18 @@ impl Hooks {
     /// Whether there is nothing that a route could name it for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self {
-            connect,
-            handshake,
-            frames,
-            close,
-            lifecycle: _,
-        } = self;
-        connect.is_none() && handshake.is_none() && frames.is_none() && close.is_none()
+        !Hook::ALL.iter().any(|hook| self.has(*hook))
+    }
+
+    /// Whether it has this one.
+    #[must_use]
+    pub const fn has(&self, hook: Hook) -> bool {
+        match hook {
+            Hook::Connect => self.connect.is_some(),
+            Hook::Handshake => self.handshake.is_some(),
+            Hook::Frames => self.frames.is_some(),
+            Hook::Close => self.close.is_some(),
+        }
     }
 }
 
@@ -143,80 +145,57 @@ impl ComponentPolicy {
         // pays for what later ones find ready.
         let limit = self.settings.limits.timeout.max(Duration::from_secs(2));
         let call = self.call(&Notes::unwanted());
-        let tried = self.bounded(None, limit, call.try_out()).await;
-        tried.map_err(|ended| match ended {
-            Ended::Failed(failure) => failure,
-            // There is no client whose fault it could be.
-            Ended::ByClient(excess) => Failure::Trap(excess.to_string()),
-        })
+        let (tried, had) = self.bounded(None, limit, call.try_out()).await?;
+        let tried = tried.unwrap_or(Err(Failure::Limit(Limit::Time)));
+        let verdict = match &tried {
+            Ok(_) => Verdict::Accept,
+            Err(failure) => Verdict::Failed(failure.clone()),
+        };
+        self.pace.learn(|| None, had, &verdict);
+        tried
     }
 
-    /// Asks it, as [`Policy::ask`] does, and tells what that took. It is asked
+    /// Asks it, as [`Policy::ask`] does, and tells what that took unless it failed. It is asked
     /// even if it keeps failing.
-    ///
-    /// # Errors
-    /// How it broke.
     pub async fn examine(
         &self,
         session: &Arc<Session>,
-        question: Question<'_>,
-    ) -> Result<(Answer, Usage), Failure> {
-        self.decide(session, question, &Notes::unwanted()).await
+        question: &Question,
+    ) -> (Verdict, Option<Usage>) {
+        let called = self.decide(session, question, &Notes::unwanted()).await;
+        (called.verdict, called.usage)
     }
 
     async fn unless_away(
         &self,
         session: &Arc<Session>,
-        question: Question<'_>,
+        question: &Question,
         notes: &Notes,
-    ) -> Result<Answer, Failure> {
-        let attempt = self.breaker.enter(|| Client::of(session))?;
-        let decided = self.decide(session, question, notes).await;
-        let decided = decided.map(|(answer, _)| answer);
-        attempt.report(&decided, || Client::of(session));
-        decided
+    ) -> Verdict {
+        let attempt = match self.breaker.enter(|| Client::of(session)) {
+            Ok(attempt) => attempt,
+            Err(failure) => return Verdict::Failed(failure),
+        };
+        let Called { verdict, .. } = self.decide(session, question, notes).await;
+        attempt.report(&verdict, || Client::of(session));
+        verdict
     }
 
-    async fn decide(
-        &self,
-        session: &Arc<Session>,
-        question: Question<'_>,
-        notes: &Notes,
-    ) -> Result<(Answer, Usage), Failure> {
-        let call = self
-            .call(notes)
-            .ask(subject(session, question), asked(question));
+    async fn decide(&self, session: &Arc<Session>, question: &Question, notes: &Notes) -> Called {
+        let call = self.call(notes);
+        let call = call.ask(Arc::clone(session), question.clone());
         let limit = self.settings.limits.timeout;
-        let (decision, state, fuel) = match self.bounded(Some(session), limit, call).await {
-            Ok(decided) => decided,
-            Err(Ended::Failed(failure)) => return Err(failure),
-            Err(Ended::ByClient(excess)) => {
-                let sent = Sent::from(question);
-                let usage = Usage {
-                    memory: 0,
-                    fuel: None,
-                };
-                return Ok((Answer::ClientFault(ClientFault { excess, sent }), usage));
-            }
+        let (called, had) = match self.bounded(Some(session), limit, call).await {
+            Ok(done) => done,
+            Err(failure) => return failure.into(),
         };
-        if let Some(until) = state.accepted_until {
+        let called = called.unwrap_or_else(|| Failure::Limit(Limit::Time).into());
+        self.pace
+            .learn(|| Some(Client::of(session)), had, &called.verdict);
+        if let Some(until) = called.accepted_until {
             session.expires(until);
         }
-        let decision = convert::decision(
-            decision,
-            &self.settings.name,
-            self.settings.limits.max_message,
-        );
-        let usage = Usage {
-            memory: state.memory(),
-            fuel,
-        };
-        let answer = if state.keys_unavailable {
-            Answer::KeysUnavailable(decision)
-        } else {
-            Answer::Decided(decision)
-        };
-        Ok((answer, usage))
+        called
     }
 
     fn call(&self, notes: &Notes) -> Call {
@@ -228,15 +207,19 @@ impl ComponentPolicy {
         }
     }
 
-    /// Runs a call in a slot, for the client of this session if there is one.
-    /// Waiting for the slot has a limit of its own: the policy's clock starts
-    /// when its call does.
+    /// Runs a call in a slot, for the client of this session if there is one. Returns what the call
+    /// came to, or `None` if its time ran out; and the CPU time that it used.
+    ///
+    /// Waiting for the slot has a limit of its own: the policy's clock starts when its call does.
+    ///
+    /// # Errors
+    /// [`Failure::Busy`]
     async fn bounded<T: Send + 'static>(
         &self,
         session: Option<&Arc<Session>>,
         limit: Duration,
-        call: impl Future<Output = Result<T, Ended>> + Send + 'static,
-    ) -> Result<T, Ended> {
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> Result<(Option<T>, Duration), Failure> {
         let waiting = async { Some((self.queue.take().await?, self.engine.slot().await?)) };
         // Held until nobody waits for the call any more. By then the call is dropped, or a worker
         // thread is polling it: the pool of instances has room for one for each of those threads.
@@ -245,13 +228,11 @@ impl ComponentPolicy {
             .ok()
             .flatten()
             .ok_or(Failure::Busy)?;
-        let client = || session.map(|session| Client::of(session));
-        let grade = self.pace.grade(client);
+        let grade = self
+            .pace
+            .grade(|| session.map(|session| Client::of(session)));
         let call = Budgeted::new(limit, call.boxed());
-        let (done, had) = self.engine.threads().run(grade, call).await;
-        let result = done.unwrap_or(Err(Failure::Limit(Limit::Time).into()));
-        self.pace.learn(client, had, result.as_ref().map(drop));
-        result
+        Ok(self.engine.threads().run(grade, call).await)
     }
 }
 
@@ -267,8 +248,8 @@ impl Policy for ComponentPolicy {
     fn ask<'a>(
         &'a self,
         session: &'a Arc<Session>,
-        question: Question<'a>,
-    ) -> BoxFuture<'a, Result<Answer, Failure>> {
+        question: &'a Question,
+    ) -> BoxFuture<'a, Verdict> {
         async move {
             self.unless_away(session, question, &Notes::unwanted())
                 .await
@@ -279,9 +260,9 @@ impl Policy for ComponentPolicy {
     fn ask_noted<'a>(
         &'a self,
         session: &'a Arc<Session>,
-        question: Question<'a>,
+        question: &'a Question,
         notes: &'a Notes,
-    ) -> BoxFuture<'a, Result<Answer, Failure>> {
+    ) -> BoxFuture<'a, Verdict> {
         self.unless_away(session, question, notes).boxed()
     }
 
@@ -293,29 +274,6 @@ impl Policy for ComponentPolicy {
     fn digest(&self) -> Option<&Arc<str>> {
         Some(&self.settings.digest)
     }
-}
-
-fn asked(question: Question<'_>) -> Asked {
-    match question {
-        Question::Connect => Asked::Connect,
-        Question::Handshake(text) => Asked::Handshake(text.to_owned()),
-        Question::Frames(_) => Asked::Frames,
-        Question::Close(_) => Asked::Close,
-    }
-}
-
-fn subject(session: &Arc<Session>, question: Question<'_>) -> Subject {
-    let mut subject = Subject {
-        session: Some(Arc::clone(session)),
-        ..Subject::default()
-    };
-    match question {
-        Question::Connect => {}
-        Question::Handshake(text) => subject.given = text.len(),
-        Question::Frames(window) => subject.window = Some(Arc::clone(window)),
-        Question::Close(ending) => subject.ending = Some(Arc::clone(ending)),
-    }
-    subject
 }
 
 #[cfg(test)]

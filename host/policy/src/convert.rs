@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::bindings::sluice::policy as wit;
 use super::window::Kind;
-use crate::question::Decision;
 use base::rejection::Rejection;
 use base::text;
 use keys::TokenError;
@@ -17,16 +16,11 @@ const SUPERSEDED: u16 = 4003;
 /// Bytes of a rejection's word.
 const MAX_CODE: usize = 64;
 
-/// A decision, with a rejection that may reach a client; its sentence is cut to
+/// A policy's rejection, which may reach a client; its sentence is cut to
 /// `max_message` bytes.
 #[must_use]
-pub fn decision(decision: wit::types::Decision, policy: &str, max_message: usize) -> Decision {
-    match decision {
-        wit::types::Decision::Accept => Decision::Accept,
-        wit::types::Decision::Reject(rejection) => {
-            Decision::Reject(bounded(&rejection, policy, max_message, policy_may_use))
-        }
-    }
+pub fn rejection(rejection: &wit::types::Rejection, policy: &str, max_message: usize) -> Rejection {
+    bounded(rejection, policy, max_message, policy_may_use)
 }
 
 /// A notice to a connection that is evicted.
@@ -115,7 +109,7 @@ mod tests {
 
     const MAX: usize = 100;
 
-    fn rejection(close_code: Option<u16>, code: &str, message: &str) -> wit::types::Rejection {
+    fn said(close_code: Option<u16>, code: &str, message: &str) -> wit::types::Rejection {
         wit::types::Rejection {
             close_code,
             code: code.to_owned(),
@@ -125,45 +119,42 @@ mod tests {
         }
     }
 
-    fn decided(r: wit::types::Rejection) -> Rejection {
-        match decision(wit::types::Decision::Reject(r), "p", MAX) {
-            Decision::Reject(rejection) => rejection,
-            Decision::Accept => panic!("a rejection became an acceptance"),
-        }
-    }
-
     #[test]
     fn a_code_that_a_policy_may_not_use_becomes_policy_denied() {
         for code in [
             0, 999, 1000, 1005, 1006, 1015, 4003, 4004, 4006, 4007, 4099, 5000, 65535,
         ] {
             assert_eq!(
-                decided(rejection(Some(code), "c", "m")).close_code,
+                rejection(&said(Some(code), "c", "m"), "p", MAX).close_code,
                 4005,
                 "{code}"
             );
         }
         for code in [4000, 4001, 4002, 4005, 4100, 4999] {
-            assert_eq!(decided(rejection(Some(code), "c", "m")).close_code, code);
+            assert_eq!(
+                rejection(&said(Some(code), "c", "m"), "p", MAX).close_code,
+                code
+            );
         }
         assert_eq!(
-            notice(&rejection(Some(4003), "c", "m"), "p", MAX).close_code,
+            notice(&said(Some(4003), "c", "m"), "p", MAX).close_code,
             4003
         );
         assert_eq!(
-            notice(&rejection(Some(1001), "c", "m"), "p", MAX).close_code,
+            notice(&said(Some(1001), "c", "m"), "p", MAX).close_code,
             4005
         );
     }
 
     #[test]
     fn what_a_guest_says_is_bounded_and_printable() {
-        let said = decided(rejection(None, "", &"a\u{1b}[2J\n".repeat(1000)));
+        let said = said(None, "", &"a\u{1b}[2J\n".repeat(1000));
+        let told = rejection(&said, "p", MAX);
         assert_eq!(
-            (said.close_code, said.code.as_str()),
+            (told.close_code, told.code.as_str()),
             (4005, "policy_denied")
         );
-        assert!(said.message.len() <= MAX * 3);
-        assert!(!said.message.chars().any(char::is_control));
+        assert!(told.message.len() <= MAX * 3);
+        assert!(!told.message.chars().any(char::is_control));
     }
 }

@@ -1,14 +1,14 @@
 //! Policies: WebAssembly components that the gateway loads, asks and records. It knows nothing about
 //! sockets, upstreams or the HTTP server.
 //!
-//! A policy accepts or rejects ([`Decision`]), or it fails ([`Failure`]). The client, the log and the
-//! metrics see the difference. A failure counts as an acceptance only where the operator wrote
-//! `on_failure = "open"`.
+//! A policy is asked a [`Question`]: one hook, with what it is about. What came of the call is one
+//! [`Verdict`]: the policy accepts or rejects, or it fails, or the gateway blames the client. The
+//! client, the log and the metrics see the difference. A failure counts as an acceptance only where
+//! the operator wrote `on_failure = "open"`.
 //!
 //! # A question
-//! The [`chain`] asks a route's policies in order, and the first refusal wins. [`window`] and
-//! [`ending`] describe what a policy is asked about a stream. [`client`] names what only the client
-//! is to blame for.
+//! The [`chain`] asks a route's policies in order, and the first refusal wins. [`window`] is what
+//! the client sent in a stretch of a stream. [`client`] names what only the client is to blame for.
 //!
 //! # A call
 //! A [`component`] runs each call in a fresh instance of the [`engine`], within its limits. [`swap`]
@@ -18,8 +18,8 @@
 //! [`imports`] answers it, with the services of its [`world`]; [`wasi`] stands in for WASI.
 //!
 //! # Loading
-//! [`load`] takes a component from a file, from a registry ([`fetch`]) or from this binary
-//! ([`builtin`]), checks its imports against its grants, and has it compiled ([`compile`]).
+//! [`load`] takes a component from a file, from a registry ([`fetch`]) or from this binary, checks
+//! its imports against its grants, and has it compiled ([`compile`]).
 //!
 //! # What is left of a call
 //! The [`recorder`] writes each decision as the [`record`] describes it. [`shadow`] asks policies
@@ -27,9 +27,10 @@
 
 pub mod chain;
 pub mod client;
-pub mod ending;
+mod policy;
 mod question;
 pub mod settings;
+mod verdict;
 pub mod window;
 
 pub(crate) mod breaker;
@@ -45,13 +46,11 @@ pub mod swap;
 pub mod bindings;
 pub mod convert;
 pub mod counters;
-pub(crate) mod handles;
 pub mod imports;
 pub mod interfaces;
 pub mod wasi;
 pub mod world;
 
-pub mod builtin;
 pub(crate) mod cache;
 mod cache_folder;
 pub mod compile;
@@ -65,9 +64,8 @@ pub mod shadow;
 #[cfg(test)]
 mod tests;
 
-pub use chain::Chain;
+pub use chain::{Chain, ChainRefusal, Record};
 pub use client::ClientFault;
-pub use question::{
-    Answer, Decision, Failure, Limit, OUTCOMES, OnFailure, Outcome, Policy, Question, Record,
-    Refused,
-};
+pub use policy::Policy;
+pub use question::{Ending, Hook, Question};
+pub use verdict::{Failure, Limit, OUTCOMES, OnFailure, Verdict};

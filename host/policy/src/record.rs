@@ -28,12 +28,17 @@
 //! credential, the payload of messages, and the calls that were too many.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use base::closed_by::ClosedBy;
-use keys::TokenError;
+use crate::question::Hook;
 
+mod calls;
+mod input;
 pub mod notes;
+mod verdict;
+
+pub use calls::{Change, CounterError, Fault, Holder, HostAnswer, HostCall};
+pub use input::{FrameKind, Input, RecordedEnding, RecordedWindow};
+pub use verdict::RecordedVerdict;
 
 /// The form of a line; what reads another one must say so.
 pub const VERSION: u32 = 1;
@@ -59,12 +64,13 @@ pub struct Line {
     /// `sha256:` and the digest of its component, where it has one.
     pub digest: Option<String>,
     /// What was asked.
-    pub stage: Stage,
+    #[serde(rename = "stage")]
+    pub hook: Hook,
     /// Whether the answer counted.
     pub role: Role,
     /// What was answered.
     #[serde(flatten)]
-    pub verdict: Verdict,
+    pub verdict: RecordedVerdict,
     /// Of a shadow: whether it said the same as who decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared: Option<Comparison>,
@@ -79,33 +85,6 @@ pub struct Line {
     /// How many calls are missing behind these, because they were too many or
     /// too large.
     pub left_out: u64,
-}
-
-/// A hook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    /// `on-connect`
-    Connect,
-    /// `on-handshake`
-    Handshake,
-    /// `on-frames`
-    Frames,
-    /// `on-close`
-    Close,
-}
-
-impl Stage {
-    /// As in the contract.
-    #[must_use]
-    pub const fn hook(self) -> &'static str {
-        match self {
-            Self::Connect => "on-connect",
-            Self::Handshake => "on-handshake",
-            Self::Frames => "on-frames",
-            Self::Close => "on-close",
-        }
-    }
 }
 
 /// Whether a policy's answer counts.
@@ -145,41 +124,6 @@ impl Comparison {
     }
 }
 
-/// What a policy answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "verdict", rename_all = "kebab-case")]
-pub enum Verdict {
-    /// Go on.
-    Accept,
-    /// Refuse, in these words.
-    Reject {
-        /// The close code, of those that a policy may use.
-        close_code: u16,
-        /// The word of the error frame.
-        code: String,
-        /// The sentence for the client.
-        message: String,
-        /// Whether the same client may try again unchanged.
-        retryable: bool,
-        /// How long it should wait first.
-        retry_after_ms: Option<u64>,
-        /// It was told that keys could not be had, so the client was told that
-        /// instead.
-        #[serde(default)]
-        keys_unavailable: bool,
-    },
-    /// It broke.
-    Failed {
-        /// `trap`, `busy` or `limit-*`, as in the metrics.
-        failure: String,
-        /// What happened, for the operator.
-        detail: String,
-    },
-    /// Nobody waited for the answer: the client left, the admission's time ran
-    /// out, or the gateway closed.
-    Abandoned,
-}
-
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -194,210 +138,6 @@ pub enum Effect {
     FailedOpen,
     /// Nothing.
     None,
-}
-
-/// What a policy could see. Values of what is named in `withheld` are not
-/// there, whether or not the policy was granted to see them.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Input {
-    /// The path, percent-decoded.
-    pub path: String,
-    /// The peer's address and port.
-    pub remote: String,
-    /// The path's parameters.
-    pub params: Pairs,
-    /// The query's parameters, percent-decoded.
-    pub query: Pairs,
-    /// The headers, the first of each name.
-    pub headers: Pairs,
-    /// What earlier policies had left.
-    pub attributes: Pairs,
-    /// What was there and is not recorded: `header cookie`, `query token`.
-    pub withheld: Vec<String>,
-    /// On `on-handshake`: the client's message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub handshake: Option<Value>,
-    /// On `on-frames`: what the client had sent, without the payloads.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub window: Option<Window>,
-    /// On `on-close`: how it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ending: Option<Ending>,
-}
-
-/// [`crate::window::Window`]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Window {
-    /// Which window of the stream it is, from 0.
-    pub index: u64,
-    /// How long it lasted, in microseconds.
-    pub length_us: u64,
-    /// For how much of that the gateway did not read.
-    pub held_us: u64,
-    /// Whether the client had said that it pauses.
-    pub paused: bool,
-    /// TEXT messages, and their bytes.
-    pub text: (u64, u64),
-    /// BINARY messages, and their bytes.
-    pub binary: (u64, u64),
-    /// The last messages: `text` or `binary`, bytes, microseconds since the
-    /// window began.
-    pub frames: Vec<(FrameKind, u32, u32)>,
-}
-
-/// The kinds of message that RFC 6455 has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FrameKind {
-    /// TEXT
-    Text,
-    /// BINARY
-    Binary,
-}
-
-/// [`crate::ending::Ending`]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ending {
-    /// The word of the error frame, or what else ended it.
-    pub cause: String,
-    /// The close code that was sent.
-    pub close_code: u16,
-    /// Which side ended it: `client`, `gateway`, `transport` or `upstream`.
-    pub closed_by: ClosedBy,
-    /// Whether it got as far as to stream.
-    pub streamed: bool,
-    /// From the upgrade on, in microseconds.
-    pub lasted_us: u64,
-    /// Bytes of BINARY payload from the client.
-    pub received_bytes: u64,
-    /// Bytes of payload that the client was sent.
-    pub sent_bytes: u64,
-}
-
-/// A call to the gateway, and its answer. What a policy reads of the
-/// connection is in [`Input`]; its own configuration and its log are not
-/// recorded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "call")]
-pub enum HostCall {
-    /// `clock.now-ms`
-    #[serde(rename = "clock.now-ms")]
-    NowMs {
-        /// Milliseconds since 1970.
-        answer: u64,
-    },
-    /// `clock.monotonic-ns`
-    #[serde(rename = "clock.monotonic-ns")]
-    MonotonicNs {
-        /// Nanoseconds since the policy's call began.
-        answer: u64,
-    },
-    /// `jwt.verify`
-    #[serde(rename = "jwt.verify")]
-    Verify {
-        /// The key set's name.
-        key_set: String,
-        /// The claims.
-        answer: Answer<Value, TokenError>,
-    },
-    /// `sessions.claim`
-    #[serde(rename = "sessions.claim")]
-    Claim {
-        /// The key.
-        key: String,
-        /// Who has it.
-        answer: Answer<(), Holder>,
-    },
-    /// `sessions.evict`
-    #[serde(rename = "sessions.evict")]
-    Evict {
-        /// The key.
-        key: String,
-        /// Who was to be evicted.
-        holder: String,
-        /// Who has it.
-        answer: Answer<(), Holder>,
-    },
-    /// Any of `counters`
-    #[serde(rename = "counters")]
-    Count {
-        /// The counter's key.
-        key: String,
-        /// What was done to it.
-        #[serde(flatten)]
-        change: Change,
-        /// What was answered: a number, or why there is none.
-        answer: Answer<i64, CounterError>,
-    },
-}
-
-/// A result.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Answer<T, E> {
-    /// It went well.
-    Ok(T),
-    /// It did not.
-    Err(E),
-    /// The policy was not answered: the call ended it.
-    Trap(Fault),
-}
-
-/// What a policy must not do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fault {
-    /// There is no key set of that name.
-    NoKeySet,
-    /// It holds all the claims that a connection may hold.
-    TooMany,
-    /// The key of its claim is too long.
-    TooLarge,
-    /// Its connection is gone.
-    Ended,
-}
-
-/// The session that holds a key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// Its id.
-    pub session_id: String,
-    /// When it made the claim, in milliseconds since 1970.
-    pub since_ms: u64,
-    /// Its attributes.
-    pub attributes: Pairs,
-}
-
-/// What was done to a counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "change", rename_all = "kebab-case")]
-pub enum Change {
-    /// It was read.
-    None,
-    /// Something was added.
-    Add {
-        /// How much.
-        amount: i64,
-        /// How long a counter that begins with this lasts.
-        life_ms: u64,
-    },
-    /// It was given another value.
-    Replace {
-        /// Which one.
-        value: i64,
-        /// How long it lasts from now.
-        life_ms: u64,
-    },
-}
-
-/// Why nothing was counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CounterError {
-    /// The policy has all the counters that it may have.
-    Full,
-    /// The key is too long.
-    TooLarge,
 }
 
 /// In which place somebody decides.

@@ -12,19 +12,21 @@ use serde::Serialize as _;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-pub mod draft;
+pub(crate) mod draft;
+mod quota;
 pub(crate) mod redact;
-pub mod room;
 mod rotate;
 
-use crate::question::{Outcome, Policy, Question};
+use crate::policy::Policy;
+use crate::question::Question;
 use crate::record::Place;
 use crate::record::notes::Notes;
-use crate::record::{Effect, Pairs, Role, Verdict};
+use crate::record::{Effect, Pairs, Role};
 use crate::settings;
+use crate::verdict::{OnFailure, Verdict};
 use base::metrics;
-use draft::{Asked, Draft};
-use room::{Room, RoomPermit};
+use draft::Draft;
+use quota::{Quota, QuotaPermit};
 use rotate::Rotated;
 use session::registry::Session;
 
@@ -42,15 +44,15 @@ pub struct Recorder {
     generation: u64,
 }
 
-/// What waits for the writer. The room bounds it.
+/// What waits for the writer. The quota bounds it.
 #[derive(Clone)]
 struct Queue {
     jobs: Sender<Job>,
-    room: Room,
+    quota: Quota,
 }
 
 enum Job {
-    Write(Box<Draft>, RoomPermit),
+    Write(Box<Draft>, QuotaPermit),
     /// Everything before this is to be on the disk.
     Flush(oneshot::Sender<()>),
     /// Nothing: it is time to look whether the file is to be opened again.
@@ -76,7 +78,7 @@ impl Recorder {
         Ok(Self {
             queue: Some(Queue {
                 jobs: sender,
-                room: Room::default(),
+                quota: Quota::default(),
             }),
             reopens,
             generation: 0,
@@ -107,7 +109,7 @@ impl Recorder {
         &'a self,
         policy: &'a dyn Policy,
         session: &'a Arc<Session>,
-        question: Question<'a>,
+        question: &'a Question,
         place: Place,
         notes: Notes,
     ) -> Pending<'a> {
@@ -153,10 +155,10 @@ impl Recorder {
         let Some(queue) = &self.queue else { return };
         let draft = draft(self.generation);
         let client = draft.session.facts.remote.ip();
-        match queue.room.take(client, draft.standing(), draft.weight()) {
+        match queue.quota.take(client, draft.standing(), draft.weight()) {
             Err(no_room) => metrics::unrecorded(no_room.word(), 1),
-            Ok(room) => {
-                let job = Job::Write(Box::new(draft), room);
+            Ok(permit) => {
+                let job = Job::Write(Box::new(draft), permit);
                 if queue.jobs.send(job).is_err() {
                     metrics::unrecorded("writer-gone", 1);
                 }
@@ -175,7 +177,7 @@ pub struct Pending<'a> {
 struct Open<'a> {
     policy: &'a dyn Policy,
     session: &'a Arc<Session>,
-    question: Question<'a>,
+    question: &'a Question,
     place: Place,
     notes: Notes,
     attributes: Pairs,
@@ -184,31 +186,32 @@ struct Open<'a> {
 
 impl Pending<'_> {
     /// Records what came of it.
-    pub fn finish(mut self, verdict: Verdict, outcome: &Outcome) {
-        let effect = match outcome {
-            Outcome::Accepted => Effect::Accepted,
-            Outcome::Rejected(_) | Outcome::ClientFault(_) => Effect::Refused,
-            Outcome::FailedClosed(_) => Effect::FailedClosed,
-            Outcome::FailedOpen(_) => Effect::FailedOpen,
-            Outcome::Abandoned => Effect::None,
+    pub fn finish(mut self, verdict: &Verdict, on_failure: OnFailure) {
+        let effect = match (verdict, on_failure) {
+            (Verdict::Accept, _) => Effect::Accepted,
+            (Verdict::Reject(_) | Verdict::KeysUnavailable(_) | Verdict::ClientFault(_), _) => {
+                Effect::Refused
+            }
+            (Verdict::Failed(_), OnFailure::Closed) => Effect::FailedClosed,
+            (Verdict::Failed(_), OnFailure::Open) => Effect::FailedOpen,
         };
-        self.hand_in(verdict, effect);
+        self.hand_in(Some(verdict), effect);
     }
 
-    fn hand_in(&mut self, verdict: Verdict, effect: Effect) {
+    fn hand_in(&mut self, verdict: Option<&Verdict>, effect: Effect) {
         let Some(open) = self.open.take() else { return };
         self.recorder.hand_in(|generation| Draft {
             session: Arc::clone(open.session),
             generation,
             policy: Arc::clone(open.policy.name()),
             digest: open.policy.digest().cloned(),
-            asked: Asked::from(open.question),
+            question: open.question.clone(),
             attributes: open.attributes,
             role: match open.place {
                 Place::Enforced => Role::Enforced,
                 Place::Canary => Role::Canary,
             },
-            verdict,
+            verdict: verdict.cloned(),
             compared: None,
             effect,
             at: SystemTime::now(),
@@ -220,7 +223,7 @@ impl Pending<'_> {
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        self.hand_in(Verdict::Abandoned, Effect::None);
+        self.hand_in(None, Effect::None);
     }
 }
 
@@ -233,9 +236,9 @@ fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated, reopens: &AtomicBool) {
         // What has come meanwhile is written together.
         for job in std::iter::once(first).chain(jobs.try_iter()) {
             match job {
-                Job::Write(draft, room) => {
+                Job::Write(draft, permit) => {
                     add(&mut batch, *draft);
-                    drop(room);
+                    drop(permit);
                 }
                 Job::Flush(written) => {
                     flushed.push(written);

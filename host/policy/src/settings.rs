@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::compile;
 use super::fetch::reference::Reference;
-use super::question::OnFailure;
+use super::verdict::OnFailure;
 use base::diagnostics::Place;
 
 /// `[policies.NAME]`

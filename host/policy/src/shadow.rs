@@ -17,24 +17,25 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::ending::Ending;
-use super::record::{Comparison, Effect, Pairs, Role, Verdict};
-use crate::question::{Policy, Question};
+use super::record::{Comparison, Effect, Pairs, RecordedVerdict, Role};
+use crate::policy::Policy;
+use crate::question::Question;
 use crate::recorder::Recorder;
-use crate::recorder::draft::{Asked, Draft};
+use crate::recorder::draft::Draft;
 use crate::settings::Share;
+use crate::verdict::Verdict;
 use base::metrics;
-use session::registry::{Mark, Session};
+use session::registry::{Mark, Registry, Session};
 
 /// Candidates that are asked at once. Beyond these they are not asked, which is
 /// counted: what they cost is bounded, whatever the traffic.
 const AT_ONCE: usize = 16;
 
-/// Room for those who are only watched. Shared by all chains.
+/// Permits for calls of candidates that are only watched. Shared by all chains.
 #[derive(Clone)]
-pub struct Room(Arc<Semaphore>);
+pub struct ShadowPermits(Arc<Semaphore>);
 
-impl Default for Room {
+impl Default for ShadowPermits {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(AT_ONCE)))
     }
@@ -45,18 +46,18 @@ impl Default for Room {
 pub struct Candidate {
     policy: Arc<dyn Policy>,
     decides_for: Share,
-    room: Room,
+    permits: ShadowPermits,
 }
 
 impl Candidate {
     /// A policy that decides about a share of the sessions, and is watched
     /// otherwise.
     #[must_use]
-    pub fn new(policy: Arc<dyn Policy>, decides_for: Share, room: Room) -> Self {
+    pub fn new(policy: Arc<dyn Policy>, decides_for: Share, permits: ShadowPermits) -> Self {
         Self {
             policy,
             decides_for,
-            room,
+            permits,
         }
     }
 
@@ -72,7 +73,7 @@ impl Candidate {
     pub(super) fn watching<'a>(&'a self, policy: &'a Arc<dyn Policy>) -> Beside<'a> {
         Beside {
             policy,
-            room: &self.room,
+            permits: &self.permits,
         }
     }
 }
@@ -80,64 +81,66 @@ impl Candidate {
 /// Somebody who is only watched.
 pub(super) struct Beside<'a> {
     policy: &'a Arc<dyn Policy>,
-    room: &'a Room,
+    permits: &'a ShadowPermits,
 }
 
-/// How things stood before somebody decided.
-pub(super) struct Shown {
-    pub(super) attributes: Pairs,
-    pub(super) mark: Mark,
+/// What a session had before somebody decided: attributes and claims.
+pub(super) struct Snapshot {
+    attributes: Pairs,
+    mark: Mark,
+}
+
+impl Snapshot {
+    pub(super) fn of(session: &Session, registry: &Registry) -> Self {
+        Self {
+            attributes: session.facts.attributes(),
+            mark: registry.mark(session),
+        }
+    }
+
+    /// Undoes what was done since, for a call that fails open.
+    pub(super) fn restore(self, session: &Arc<Session>, registry: &Registry) {
+        registry.undo(session, self.mark);
+        session.facts.restore_attributes(self.attributes);
+    }
 }
 
 impl Beside<'_> {
-    /// Asks in the background what was asked, and compares.
-    pub(super) fn ask(
-        self,
-        session: &Arc<Session>,
-        shown: Shown,
-        question: Question<'_>,
-        enforced: Verdict,
-        recorder: &Recorder,
-    ) {
-        self.watch(session, shown, question, Some(enforced), recorder);
-    }
-
     /// Tells in the background how a connection ended.
-    pub(super) fn tell(self, session: &Arc<Session>, ending: &Arc<Ending>, recorder: &Recorder) {
-        let shown = Shown {
+    pub(super) fn tell(self, session: &Arc<Session>, question: &Question, recorder: &Recorder) {
+        let before = Snapshot {
             attributes: session.facts.attributes(),
             mark: Mark::END,
         };
-        self.watch(session, shown, Question::Close(ending), None, recorder);
+        self.ask(session, before, question, None, recorder);
     }
 
-    /// Where there is nothing to compare with, all that counts is whether it
-    /// broke.
-    fn watch(
+    /// Asks in the background what was asked, and compares. Where there is nothing to compare
+    /// with, all that counts is whether it broke.
+    pub(super) fn ask(
         self,
         session: &Arc<Session>,
-        Shown { attributes, mark }: Shown,
-        question: Question<'_>,
+        Snapshot { attributes, mark }: Snapshot,
+        question: &Question,
         enforced: Option<Verdict>,
         recorder: &Recorder,
     ) {
-        let Ok(permit) = Arc::clone(&self.room.0).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.permits.0).try_acquire_owned() else {
             metrics::shadowed(self.policy.name(), "skipped");
             return;
         };
         let policy = Arc::clone(self.policy);
         // Now, while who was displaced is known.
         let shadow = Session::shadow(session, attributes.clone(), mark);
-        let asked = Asked::from(question);
+        let question = question.clone();
         let recorder = recorder.clone();
         let asking = async move {
             let notes = recorder.notes();
             let began = Instant::now();
-            let answer = policy.ask_noted(&shadow, asked.question(), &notes).await;
-            let verdict = Verdict::from(&answer);
+            let verdict = policy.ask_noted(&shadow, &question, &notes).await;
             let compared = match &enforced {
-                Some(enforced) => Some(compare(enforced, &verdict)),
-                None => answer.is_err().then_some(Comparison::Failed),
+                Some(enforced) => Some(compare(&enforced.into(), &(&verdict).into())),
+                None => matches!(verdict, Verdict::Failed(_)).then_some(Comparison::Failed),
             };
             if let Some(compared) = compared {
                 metrics::shadowed(policy.name(), compared.word());
@@ -147,10 +150,10 @@ impl Beside<'_> {
                 generation,
                 policy: Arc::clone(policy.name()),
                 digest: policy.digest().cloned(),
-                asked,
+                question,
                 attributes,
                 role: Role::Shadow,
-                verdict,
+                verdict: Some(verdict),
                 compared,
                 effect: Effect::None,
                 at: SystemTime::now(),
@@ -166,15 +169,15 @@ impl Beside<'_> {
 
 /// The words for the client may differ; what is done about him may not.
 #[must_use]
-pub fn compare(enforced: &Verdict, shadow: &Verdict) -> Comparison {
+pub fn compare(enforced: &RecordedVerdict, shadow: &RecordedVerdict) -> Comparison {
     match (enforced, shadow) {
-        (_, Verdict::Failed { .. } | Verdict::Abandoned) => Comparison::Failed,
-        (Verdict::Accept, Verdict::Accept) => Comparison::Agree,
+        (_, RecordedVerdict::Failed { .. } | RecordedVerdict::Abandoned) => Comparison::Failed,
+        (RecordedVerdict::Accept, RecordedVerdict::Accept) => Comparison::Agree,
         (
-            Verdict::Reject {
+            RecordedVerdict::Reject {
                 close_code, code, ..
             },
-            Verdict::Reject {
+            RecordedVerdict::Reject {
                 close_code: other_close_code,
                 code: other_code,
                 ..

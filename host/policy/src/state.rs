@@ -10,12 +10,10 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 
 use super::client::Excess;
-use super::ending::Ending;
-use super::window::Window;
 use super::world::World;
-use crate::question::Limit;
-use crate::question::OnFailure;
+use crate::question::Question;
 use crate::settings::{Grant, PolicyLimits, Quarantine};
+use crate::verdict::{Limit, OnFailure};
 use session::registry::Session;
 
 /// Component-model handles that one call may hold.
@@ -30,8 +28,9 @@ pub struct State {
     pub settings: Arc<Settings>,
     /// What its calls to the host work on.
     pub world: Arc<dyn World>,
-    /// What the call is about.
-    pub subject: Subject,
+    /// The connection, and what the policy is asked about it. `None` while the policy validates its
+    /// configuration. A guest has a handle for what is there, and no other.
+    pub asked: Option<(Arc<Session>, Question)>,
     /// What the guest was given and holds: claims of tokens, holders of keys.
     pub resources: ResourceTable,
     /// Log lines that are left.
@@ -56,24 +55,16 @@ pub struct State {
     table: usize,
 }
 
-/// What a call is about. A guest has a handle for what is there, and no other.
-#[derive(Default)]
-pub struct Subject {
-    /// The connection; absent while a policy validates its configuration.
-    pub session: Option<Arc<Session>>,
-    /// What came lately, for `on-frames`.
-    pub window: Option<Arc<Window>>,
-    /// How the connection ended, for `on-close`.
-    pub ending: Option<Arc<Ending>>,
-    /// Bytes of the client's input that the guest is given with the call.
-    pub given: usize,
-}
-
 impl State {
     /// The state of a call that begins now.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, world: Arc<dyn World>, subject: Subject) -> Self {
+    pub fn new(
+        settings: Arc<Settings>,
+        world: Arc<dyn World>,
+        asked: Option<(Arc<Session>, Question)>,
+    ) -> Self {
         let limits = &settings.limits;
+        let given = asked.as_ref().map_or(0, |(_, question)| question.given());
         Self {
             log_lines: limits.max_log_lines,
             log_bytes: limits.max_log_bytes,
@@ -85,8 +76,8 @@ impl State {
             started: Instant::now(),
             keys_unavailable: false,
             accepted_until: None,
-            seen: Cell::new(subject.given),
-            subject,
+            seen: Cell::new(given),
+            asked,
             memory: 0,
             table: 0,
             settings,

@@ -5,11 +5,11 @@ use futures_util::future::BoxFuture;
 use session::registry::Session;
 
 use super::*;
-use crate::question::OnFailure;
+use crate::verdict::OnFailure;
 use session::registry::Registry;
 use session::testing::start;
 
-struct Fixed(Arc<str>, OnFailure, Result<Answer, Failure>, Registry);
+struct Fixed(Arc<str>, OnFailure, Verdict, Registry);
 
 impl Policy for Fixed {
     fn name(&self) -> &Arc<str> {
@@ -20,11 +20,7 @@ impl Policy for Fixed {
         self.1
     }
 
-    fn ask<'a>(
-        &'a self,
-        session: &'a Arc<Session>,
-        _: Question<'a>,
-    ) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn ask<'a>(&'a self, session: &'a Arc<Session>, _: &'a Question) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
             self.3.claim(session, &self.0).unwrap();
             session
@@ -36,24 +32,22 @@ impl Policy for Fixed {
     }
 }
 
-fn accepted() -> Result<Answer, Failure> {
-    Ok(Answer::Decided(Decision::Accept))
+fn accepted() -> Verdict {
+    Verdict::Accept
 }
 
-fn rejected() -> Result<Answer, Failure> {
-    Ok(Answer::Decided(Decision::Reject(Rejection::new(
-        4100, "no", "no",
-    ))))
+fn rejected() -> Verdict {
+    Verdict::Reject(Rejection::new(4100, "no", "no"))
 }
 
-fn trapped() -> Result<Answer, Failure> {
-    Err(Failure::Trap("unreachable".to_owned()))
+fn trapped() -> Verdict {
+    Verdict::Failed(Failure::Trap("unreachable".to_owned()))
 }
 
 async fn ask(
-    policies: &[(&str, OnFailure, Result<Answer, Failure>)],
+    policies: &[(&str, OnFailure, Verdict)],
 ) -> (
-    Result<(), Refused>,
+    Result<(), ChainRefusal>,
     Vec<Record>,
     Registry,
     session::registry::SessionGuard,
@@ -75,7 +69,7 @@ async fn ask(
     );
     let mut records = Vec::new();
     let result = chain
-        .ask(guard.session(), &registry, Question::Connect, &mut records)
+        .ask(guard.session(), &registry, &Question::Connect, &mut records)
         .await;
     (result, records, registry, guard)
 }
@@ -90,7 +84,7 @@ async fn the_first_refusal_wins_and_later_policies_are_not_asked() {
     .await;
     assert_eq!(
         result,
-        Err(Refused::Denied(Rejection::new(4100, "no", "no")))
+        Err(ChainRefusal::Denied(Rejection::new(4100, "no", "no")))
     );
     let asked: Vec<_> = records.iter().map(|record| &*record.policy).collect();
     assert_eq!(asked, ["a", "b"]);
@@ -101,9 +95,11 @@ async fn a_failure_is_not_a_denial_and_closes_by_default() {
     let (result, records, ..) = ask(&[("a", OnFailure::Closed, trapped())]).await;
     assert_eq!(
         result,
-        Err(Refused::Failed(Failure::Trap("unreachable".to_owned())))
+        Err(ChainRefusal::Failed(Failure::Trap(
+            "unreachable".to_owned()
+        )))
     );
-    assert!(matches!(records[0].outcome, Outcome::FailedClosed(_)));
+    assert!(records[0].verdict == Some(trapped()) && records[0].on_failure == OnFailure::Closed);
 }
 
 #[tokio::test]
@@ -114,7 +110,7 @@ async fn a_failure_that_is_passed_over_leaves_no_claim_and_no_attribute() {
     ])
     .await;
     assert_eq!(result, Ok(()));
-    assert!(matches!(records[0].outcome, Outcome::FailedOpen(_)));
+    assert!(records[0].verdict == Some(trapped()) && records[0].on_failure == OnFailure::Open);
     assert_eq!(registry.len(), 1);
     assert_eq!(
         guard.session().facts.attributes(),
@@ -124,14 +120,8 @@ async fn a_failure_that_is_passed_over_leaves_no_claim_and_no_attribute() {
 
 #[tokio::test]
 async fn keys_that_cannot_be_had_are_not_a_bad_token() {
-    let Ok(Answer::Decided(decision)) = rejected() else {
-        unreachable!()
-    };
-    let (result, ..) = ask(&[(
-        "auth",
-        OnFailure::Closed,
-        Ok(Answer::KeysUnavailable(decision)),
-    )])
-    .await;
-    assert_eq!(result, Err(Refused::AuthUnavailable));
+    let rejection = Rejection::new(4100, "no", "no");
+    let verdict = Verdict::KeysUnavailable(rejection);
+    let (result, ..) = ask(&[("auth", OnFailure::Closed, verdict)]).await;
+    assert_eq!(result, Err(ChainRefusal::AuthUnavailable));
 }

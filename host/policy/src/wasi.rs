@@ -89,19 +89,19 @@ fn function(
     import: &str,
     name: &str,
 ) -> wasmtime::Result<()> {
-    let answer = Answer::of(import, name);
+    let answer = StubAnswer::of(import, name);
     instance.func_new(name, move |mut store, function, given, results| {
         for value in given {
             release(&mut store, value)?;
         }
-        if let (Answer::Written, [_, Val::List(bytes)]) = (answer, given) {
+        if let (StubAnswer::Written, [_, Val::List(bytes)]) = (answer, given) {
             let bytes = bytes.iter().filter_map(|byte| match byte {
                 Val::U8(byte) => Some(*byte),
                 _ => None,
             });
             store.data_mut().prints(bytes);
         }
-        if answer == Answer::Trap {
+        if answer == StubAnswer::Trap {
             return Err(wasmtime::Error::msg("the guest wants to exit"));
         }
         for (result, ty) in results.iter_mut().zip(function.results()) {
@@ -113,7 +113,7 @@ fn function(
 
 /// What a function answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum StubAnswer {
     /// As little as its type allows; an error where it has one.
     Emptiest,
     /// It is written.
@@ -134,7 +134,7 @@ enum Answer {
     Trap,
 }
 
-impl Answer {
+impl StubAnswer {
     fn of(import: &str, name: &str) -> Self {
         let interface = import.split_once('@').map_or(import, |(name, _)| name);
         match (interface, name) {

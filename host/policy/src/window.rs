@@ -34,7 +34,7 @@ pub struct Frame {
     pub at_us: u32,
 }
 
-/// See the module.
+/// What a client sent in a stretch of time, as frame policies see it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Window {
     /// Which window of the stream it is, from 0.

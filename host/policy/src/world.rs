@@ -11,7 +11,7 @@ use base::rejection::Rejection;
 use keys::{Claims, KeySets, TokenError};
 use session::registry::{ClaimError, Registry, Session, unix_ms};
 
-/// See the module. No method waits.
+/// What a policy's calls to the host work on: time, keys, claims, counters and log. No method waits.
 pub trait World: Send + Sync {
     /// Milliseconds since 1970.
     fn now_ms(&self) -> u64;

@@ -14,59 +14,59 @@ use std::process::Command;
 use serde_json::Value;
 
 /// A crate of the house, and those of its crates that it may know.
-struct Room {
+struct Crate {
     name: &'static str,
     may_know: &'static [&'static str],
 }
 
 /// From the ground up. Policies know no socket and no upstream, upstreams know no policy, and only the binary knows how all
 /// of it is put together.
-const HOUSE: [Room; 12] = [
-    Room {
+const HOUSE: [Crate; 12] = [
+    Crate {
         name: "base",
         may_know: &[],
     },
-    Room {
+    Crate {
         name: "wire",
         may_know: &[],
     },
-    Room {
+    Crate {
         name: "keys",
         may_know: &["base"],
     },
-    Room {
+    Crate {
         name: "session",
         may_know: &["base", "wire"],
     },
-    Room {
+    Crate {
         name: "policy",
         may_know: &["base", "keys", "session"],
     },
-    Room {
+    Crate {
         name: "upstream",
         may_know: &["base", "wire", "session"],
     },
-    Room {
+    Crate {
         name: "config",
         may_know: &["base", "wire", "keys", "session", "policy", "upstream"],
     },
-    Room {
+    Crate {
         name: "gateway",
         may_know: &["base", "wire", "session", "policy", "upstream"],
     },
-    Room {
+    Crate {
         name: "client",
         may_know: &["base", "session"],
     },
-    Room {
+    Crate {
         name: "guest",
         may_know: &[],
     },
-    Room {
+    Crate {
         name: "kit",
         may_know: &["base", "keys", "session", "policy", "config", "guest"],
     },
-    Room {
+    Crate {
         name: "sluice",
         may_know: &[
             "base", "wire", "keys", "session", "policy", "upstream", "config", "gateway", "client",

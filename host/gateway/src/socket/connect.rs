@@ -45,7 +45,9 @@ async fn decide(connection: &mut Connection, entry: &Entry) -> Result<(), Cause>
         connection.shares.push(share.ok_or(Cause::ShareUsedUp)?);
     }
     connection.socket.report = Report::owed(route, connection.session());
-    connection.ask(&route.on_connect, Question::Connect).await?;
+    connection
+        .ask(&route.on_connect, || Question::Connect)
+        .await?;
     for holder in holders(connection.session(), &route.identified_by) {
         connection.socket.wire.charge.also(holder.clone());
         if returning.is_some() {

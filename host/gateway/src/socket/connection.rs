@@ -10,7 +10,7 @@ use super::cause::Cause;
 use super::open_socket::{OpenSocket, Parts};
 use crate::routes::Gateway;
 use base::permits::{Holder, Share};
-use policy::{Chain, Question, Refused as PolicyRefused};
+use policy::{Chain, ChainRefusal, Question};
 use session::facts::Facts;
 use session::registry::{Session, SessionGuard};
 
@@ -57,7 +57,11 @@ impl Connection {
     }
 
     /// Runs a chain within the budget, unless something else ends the connection first.
-    pub(super) async fn ask(&mut self, chain: &Chain, question: Question<'_>) -> Result<(), Cause> {
+    pub(super) async fn ask(
+        &mut self,
+        chain: &Chain,
+        question: impl FnOnce() -> Question,
+    ) -> Result<(), Cause> {
         if chain.is_empty() {
             return Ok(());
         }
@@ -67,9 +71,10 @@ impl Connection {
             log,
             ..
         } = &mut **self.socket;
+        let question = question();
         let mut records = Vec::new();
         let answer = {
-            let asked = chain.ask(session, &gateway.registry, question, &mut records);
+            let asked = chain.ask(session, &gateway.registry, &question, &mut records);
             let asked = self.budget.spend(asked);
             tokio::select! {
                 biased;
@@ -98,11 +103,11 @@ impl Connection {
 }
 
 /// Cause that a chain's refusal is to a connection. `last` is the policy that was asked last.
-pub(super) fn refusal(refused: PolicyRefused, last: Option<Arc<str>>) -> Cause {
+pub(super) fn refusal(refused: ChainRefusal, last: Option<Arc<str>>) -> Cause {
     match refused {
-        PolicyRefused::Denied(rejection) => Cause::Denied(rejection),
-        PolicyRefused::AuthUnavailable => Cause::AuthUnavailable,
-        PolicyRefused::Failed(failure) => Cause::PolicyFailed {
+        ChainRefusal::Denied(rejection) => Cause::Denied(rejection),
+        ChainRefusal::AuthUnavailable => Cause::AuthUnavailable,
+        ChainRefusal::Failed(failure) => Cause::PolicyFailed {
             policy: last,
             detail: failure.to_string(),
         },

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::linger::Delivery;
 use base::metrics;
-use policy::{Outcome, Record};
+use policy::{OnFailure, Record, Verdict};
 
 /// Maximum number of decisions in the log entry of one connection.
 const MAX_TOLD: usize = 32;
@@ -89,7 +89,7 @@ impl ConnectionLog {
         records.iter().for_each(Record::count);
         let telling = records
             .into_iter()
-            .filter(|record| record.outcome != Outcome::Accepted);
+            .filter(|record| record.verdict != Some(Verdict::Accept));
         let room = MAX_TOLD.saturating_sub(self.decisions.len());
         self.decisions.extend(telling.take(room));
     }
@@ -141,13 +141,16 @@ impl ConnectionLog {
     fn decisions(&self) -> String {
         let mut text = String::new();
         for record in &self.decisions {
-            let outcome = match &record.outcome {
-                Outcome::Accepted => "accept".to_owned(),
-                Outcome::Rejected(code) => format!("reject({code})"),
-                Outcome::ClientFault(fault) => format!("refused({})", fault.excess),
-                Outcome::FailedClosed(failure) => format!("failed-closed({failure})"),
-                Outcome::FailedOpen(failure) => format!("failed-open({failure})"),
-                Outcome::Abandoned => "abandoned".to_owned(),
+            let outcome = match &record.verdict {
+                Some(Verdict::Accept) => "accept".to_owned(),
+                Some(Verdict::Reject(rejection)) => format!("reject({})", rejection.code),
+                Some(Verdict::KeysUnavailable(_)) => "reject(auth_unavailable)".to_owned(),
+                Some(Verdict::ClientFault(fault)) => format!("refused({})", fault.excess),
+                Some(Verdict::Failed(failure)) => match record.on_failure {
+                    OnFailure::Closed => format!("failed-closed({failure})"),
+                    OnFailure::Open => format!("failed-open({failure})"),
+                },
+                None => "abandoned".to_owned(),
             };
             let _ = write!(
                 text,

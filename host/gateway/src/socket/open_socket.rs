@@ -5,7 +5,6 @@ use std::sync::Arc;
 use base::limits::Limits;
 use base::metrics::Live;
 use base::text;
-use policy::ending as policy;
 use scopeguard::ScopeGuard;
 use session::registry::Session;
 use tracing::Instrument as _;

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::routes::Route;
-use policy::Record;
-use policy::ending::Ending;
+use policy::{Ending, Record};
 use session::registry::Session;
 
 /// What is owed to the policies of a route once one of their kind was asked
@@ -25,7 +24,6 @@ impl Report {
 
     /// Tells them all, whatever becomes of each.
     pub(super) async fn send(self, ending: Ending) -> Vec<Record> {
-        let ending = Arc::new(ending);
-        self.route.on_close.tell(&self.session, &ending).await
+        self.route.on_close.tell(&self.session, ending).await
     }
 }

@@ -21,12 +21,12 @@ use super::open_socket::Parts;
 use crate::routes::Route;
 use base::limits::Metering;
 use policy::window::{Kind, Window};
-use policy::{Question, Record, Refused};
+use policy::{ChainRefusal, Question, Record};
 use session::registry::{Registry, Session};
 use wire::frame::Message;
 
 /// Pending answer of the policies about a window.
-type Thinking = BoxFuture<'static, (Result<(), Refused>, Vec<Record>)>;
+type Thinking = BoxFuture<'static, (Result<(), ChainRefusal>, Vec<Record>)>;
 
 /// Meter of one stream, which asks the policies at the end of each window.
 pub struct Watch {
@@ -158,12 +158,11 @@ impl Watch {
         let (route, session) = (Arc::clone(&self.route), Arc::clone(&self.session));
         let registry = self.registry.clone();
         async move {
-            let window = Arc::new(window);
             let mut records = Vec::new();
-            let question = Question::Frames(&window);
+            let question = Question::Frames(Arc::new(window));
             let answer = route
                 .on_frames
-                .ask(&session, &registry, question, &mut records)
+                .ask(&session, &registry, &question, &mut records)
                 .await;
             (answer, records)
         }

@@ -4,7 +4,7 @@ use anyhow::bail;
 
 use crate::arguments::Language;
 use config::FACTS;
-use policy::builtin;
+use policy::load;
 
 /// Longest name, in bytes: it becomes part of file names.
 const LONGEST: usize = 64;
@@ -55,7 +55,7 @@ fn flaw(name: &str, language: Language) -> Option<String> {
              client"
         ));
     }
-    if builtin::component(name).is_some() {
+    if load::builtin(name).is_some() {
         return Some(
             "a built-in policy has that name, and stands in the project's own sluice.toml"
                 .to_owned(),

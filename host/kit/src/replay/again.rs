@@ -10,12 +10,13 @@ use serde_json::{Map, Value};
 use super::past::{Gap, Past};
 use crate::subject::Subject;
 use base::credentials::HIDDEN;
-use policy::component::{ComponentPolicy, Hooks};
-use policy::ending::Ending;
-use policy::record::{self, Comparison, FrameKind, Line, Stage, Verdict};
-use policy::recorder::draft::Asked;
+use policy::component::ComponentPolicy;
+use policy::record::{
+    self, Comparison, FrameKind, Line, RecordedEnding, RecordedVerdict, RecordedWindow,
+};
 use policy::shadow::compare;
 use policy::window::{Frame, Kind, Total, Window};
+use policy::{Ending, Hook, Question};
 use session::facts::Facts;
 use session::registry::{Registry, SessionGuard};
 
@@ -25,7 +26,7 @@ pub(super) enum Again {
     /// The same is done about the client.
     Same,
     /// Something else is.
-    Different(Verdict),
+    Different(RecordedVerdict),
     /// The record does not have what it takes.
     Undecided(Gap),
     /// There is no decision of the policy's to compare with.
@@ -53,39 +54,30 @@ pub(super) async fn decide(subject: &Subject, line: &Line) -> anyhow::Result<Aga
 }
 
 /// Why a line says nothing about what the policy wants.
-fn undecided_then(verdict: &Verdict) -> Option<&'static str> {
+fn undecided_then(verdict: &RecordedVerdict) -> Option<&'static str> {
     match verdict {
-        Verdict::Failed { failure, .. } if failure == "quarantined" => {
+        RecordedVerdict::Failed { failure, .. } if failure == "quarantined" => {
             Some("the policy was in quarantine")
         }
-        Verdict::Failed { .. } => Some("the policy had failed"),
-        Verdict::Abandoned => Some("nobody had waited for the answer"),
-        Verdict::Reject {
+        RecordedVerdict::Failed { .. } => Some("the policy had failed"),
+        RecordedVerdict::Abandoned => Some("nobody had waited for the answer"),
+        RecordedVerdict::Reject {
             keys_unavailable: true,
             ..
         } => Some("the keys could not be had"),
-        Verdict::Accept | Verdict::Reject { .. } => None,
+        RecordedVerdict::Accept | RecordedVerdict::Reject { .. } => None,
     }
 }
 
-async fn ask(policy: &ComponentPolicy, line: &Line) -> Result<Verdict, Gap> {
-    let asked = asked(line)?;
-    if !has(policy.hooks(), line.stage) {
-        return Err(Gap::NoHook(line.stage));
+async fn ask(policy: &ComponentPolicy, line: &Line) -> Result<RecordedVerdict, Gap> {
+    let question = question(line)?;
+    if !policy.hooks().has(line.hook) {
+        return Err(Gap::NoHook(line.hook));
     }
     let facts = facts(line)?;
     let guard = SessionGuard::new(facts, Registry::default());
-    let answer = policy.examine(guard.session(), asked.question()).await;
-    Ok(Verdict::from(&answer.map(|(answer, _)| answer)))
-}
-
-fn has(hooks: &Hooks, stage: Stage) -> bool {
-    match stage {
-        Stage::Connect => hooks.connect.is_some(),
-        Stage::Handshake => hooks.handshake.is_some(),
-        Stage::Frames => hooks.frames.is_some(),
-        Stage::Close => hooks.close.is_some(),
-    }
+    let (verdict, _) = policy.examine(guard.session(), &question).await;
+    Ok(RecordedVerdict::from(&verdict))
 }
 
 /// The connection, with a mark in the place of every value that is withheld:
@@ -137,28 +129,28 @@ enum RecordedError {
     Remote(String),
 }
 
-fn asked(line: &Line) -> Result<Asked, Gap> {
+fn question(line: &Line) -> Result<Question, Gap> {
     let input = &line.input;
-    let there = match line.stage {
-        Stage::Connect => Some(Asked::Connect),
-        Stage::Handshake => {
+    let there = match line.hook {
+        Hook::Connect => Some(Question::Connect),
+        Hook::Handshake => {
             // The policy is handed all of it, and may read any of it.
             let text = input.handshake.as_ref().map(handshake);
             if let Some(text) = text.as_ref().filter(|text| text.contains(HIDDEN)) {
                 return Err(Gap::Withheld(text.clone()));
             }
-            text.map(Asked::Handshake)
+            text.map(|text| Question::Handshake(text.into()))
         }
-        Stage::Frames => {
+        Hook::Frames => {
             let window = input.window.as_ref().map(window);
-            window.map(|window| Asked::Frames(Arc::new(window)))
+            window.map(|window| Question::Frames(Arc::new(window)))
         }
-        Stage::Close => {
+        Hook::Close => {
             let ending = input.ending.as_ref().map(ending);
-            ending.map(|ending| Asked::Close(Arc::new(ending)))
+            ending.map(|ending| Question::Close(Arc::new(ending)))
         }
     };
-    let missing = || Gap::Connection(format!("there is nothing for {}", line.stage.hook()));
+    let missing = || Gap::Connection(format!("there is nothing for {}", line.hook.name()));
     there.ok_or_else(missing)
 }
 
@@ -170,7 +162,7 @@ fn handshake(value: &Value) -> String {
     }
 }
 
-fn window(window: &record::Window) -> Window {
+fn window(window: &RecordedWindow) -> Window {
     let total = |(count, bytes): (u64, u64)| Total { count, bytes };
     let frame = |&(kind, size, at_us): &(FrameKind, u32, u32)| Frame {
         kind: match kind {
@@ -192,7 +184,7 @@ fn window(window: &record::Window) -> Window {
     }
 }
 
-fn ending(ending: &record::Ending) -> Ending {
+fn ending(ending: &RecordedEnding) -> Ending {
     Ending {
         cause: ending.cause.clone().into(),
         close_code: ending.close_code,

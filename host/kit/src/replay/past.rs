@@ -16,9 +16,10 @@ use serde_json::Value;
 use base::credentials::HIDDEN;
 use base::rejection::Rejection;
 use keys::{Claims, TokenError};
+use policy::Hook;
 use policy::bindings::sluice::policy::log::Level;
 use policy::counters::{self, Change};
-use policy::record::{self, Answer, Fault, HostCall, Line, Stage};
+use policy::record::{self, Fault, HostAnswer, HostCall, Line};
 use policy::world::{Seen, World};
 use session::registry::{self, ClaimError, Session};
 
@@ -44,11 +45,11 @@ pub(super) enum Gap {
     #[error("the record has not enough of the connection: {0}")]
     Connection(String),
     /// The component.
-    #[error("the component has no {}", .0.hook())]
-    NoHook(Stage),
+    #[error("the component has no {}", .0.name())]
+    NoHook(Hook),
 }
 
-/// See the module.
+/// World of a decision that was made before.
 #[derive(Default)]
 pub(super) struct Past(Mutex<Inner>);
 
@@ -80,7 +81,7 @@ impl Past {
     }
 
     /// The recorded call that `asked` is, if it is the next about its subject.
-    fn again(&self, asked: &Asked<'_>) -> Option<HostCall> {
+    fn again(&self, asked: &CallAgain<'_>) -> Option<HostCall> {
         let mut inner = self.lock();
         let next = inner.calls.iter().position(|call| asked.concerns(call));
         if let Some(place) = next.filter(|place| asked.is(&inner.calls[*place])) {
@@ -97,7 +98,7 @@ impl Past {
         None
     }
 
-    fn claims(&self, value: Value, asked: &Asked<'_>) -> Option<Claims> {
+    fn claims(&self, value: Value, asked: &CallAgain<'_>) -> Option<Claims> {
         let claims = Claims::recorded(value);
         if claims.is_none() {
             self.missing(Gap::Answer(asked.to_string()));
@@ -113,7 +114,7 @@ impl Past {
 
 /// A call that is made again.
 #[derive(Clone, Copy)]
-enum Asked<'a> {
+enum CallAgain<'a> {
     Now,
     Monotonic,
     Verify(&'a str),
@@ -122,7 +123,7 @@ enum Asked<'a> {
     Count(&'a str, record::Change),
 }
 
-impl Asked<'_> {
+impl CallAgain<'_> {
     /// Whether the answer to a recorded call has to do with the answer to this
     /// one.
     fn concerns(&self, call: &HostCall) -> bool {
@@ -151,7 +152,7 @@ impl Asked<'_> {
     }
 }
 
-impl std::fmt::Display for Asked<'_> {
+impl std::fmt::Display for CallAgain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Now => f.write_str("clock.now-ms"),
@@ -179,28 +180,28 @@ impl std::fmt::Display for Asked<'_> {
 
 impl World for Past {
     fn now_ms(&self) -> u64 {
-        match self.again(&Asked::Now) {
+        match self.again(&CallAgain::Now) {
             Some(HostCall::NowMs { answer }) => answer,
             _ => 0,
         }
     }
 
     fn monotonic_ns(&self, _: Instant) -> u64 {
-        match self.again(&Asked::Monotonic) {
+        match self.again(&CallAgain::Monotonic) {
             Some(HostCall::MonotonicNs { answer }) => answer,
             _ => 0,
         }
     }
 
     fn verify(&self, _: &Session, key_set: &str) -> Option<Result<Claims, TokenError>> {
-        let asked = Asked::Verify(key_set);
+        let asked = CallAgain::Verify(key_set);
         match self.again(&asked)? {
             HostCall::Verify {
-                answer: Answer::Ok(claims),
+                answer: HostAnswer::Ok(claims),
                 ..
             } => self.claims(claims, &asked).map(Ok),
             HostCall::Verify {
-                answer: Answer::Err(error),
+                answer: HostAnswer::Err(error),
                 ..
             } => Some(Err(error)),
             // A trap then is a trap again.
@@ -209,7 +210,7 @@ impl World for Past {
     }
 
     fn claim(&self, _: &Arc<Session>, key: &str) -> Result<(), ClaimError> {
-        claimed(self.again(&Asked::Claim(key)))
+        claimed(self.again(&CallAgain::Claim(key)))
     }
 
     fn evict(
@@ -219,7 +220,7 @@ impl World for Past {
         holder: &str,
         _: Rejection,
     ) -> Result<(), ClaimError> {
-        claimed(self.again(&Asked::Evict { key, holder }))
+        claimed(self.again(&CallAgain::Evict { key, holder }))
     }
 
     fn count(
@@ -228,15 +229,16 @@ impl World for Past {
         key: &str,
         change: Change,
     ) -> Result<i64, counters::CounterError> {
-        let Some(HostCall::Count { answer, .. }) = self.again(&Asked::Count(key, change.into()))
+        let Some(HostCall::Count { answer, .. }) =
+            self.again(&CallAgain::Count(key, change.into()))
         else {
             // It ends the call, of which nothing is believed any more.
             return Err(counters::CounterError::TooLarge);
         };
         match answer {
-            Answer::Ok(value) => Ok(value),
-            Answer::Err(record::CounterError::Full) => Err(counters::CounterError::Full),
-            Answer::Err(record::CounterError::TooLarge) | Answer::Trap(_) => {
+            HostAnswer::Ok(value) => Ok(value),
+            HostAnswer::Err(record::CounterError::Full) => Err(counters::CounterError::Full),
+            HostAnswer::Err(record::CounterError::TooLarge) | HostAnswer::Trap(_) => {
                 Err(counters::CounterError::TooLarge)
             }
         }
@@ -264,15 +266,15 @@ fn claimed(call: Option<HostCall>) -> Result<(), ClaimError> {
         return Err(ClaimError::Ended);
     };
     match answer {
-        Answer::Ok(()) => Ok(()),
-        Answer::Err(holder) => Err(ClaimError::Held(registry::Holder {
+        HostAnswer::Ok(()) => Ok(()),
+        HostAnswer::Err(holder) => Err(ClaimError::Held(registry::Holder {
             session_id: holder.session_id,
             since_ms: holder.since_ms,
             attributes: holder.attributes,
         })),
-        Answer::Trap(Fault::TooMany) => Err(ClaimError::TooMany),
-        Answer::Trap(Fault::TooLarge) => Err(ClaimError::TooLarge),
-        Answer::Trap(Fault::Ended | Fault::NoKeySet) => Err(ClaimError::Ended),
+        HostAnswer::Trap(Fault::TooMany) => Err(ClaimError::TooMany),
+        HostAnswer::Trap(Fault::TooLarge) => Err(ClaimError::TooLarge),
+        HostAnswer::Trap(Fault::Ended | Fault::NoKeySet) => Err(ClaimError::Ended),
     }
 }
 

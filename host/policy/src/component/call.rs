@@ -7,16 +7,18 @@ use wasmtime::component::Resource;
 use wasmtime::{Store, UpdateDeadline};
 
 use super::super::bindings::sluice::policy::types as wit;
-use super::super::client::Excess;
+use super::super::client::{ClientFault, Excess};
+use super::super::convert;
 use super::super::engine::Engine;
-use super::super::state::{LimitReached, MAX_HANDLES, State, Subject};
+use super::super::state::{LimitReached, MAX_HANDLES, State};
 use super::super::world::World;
-use super::Hooks;
-use crate::handles::FactsHandle;
-use crate::question::Ended;
-use crate::question::{Failure, Limit};
+use super::{Hooks, Usage};
+use crate::bindings::FactsHandle;
+use crate::question::{Hook, Question};
 use crate::state::Settings;
+use crate::verdict::{Failure, Limit, Verdict};
 use base::text;
+use session::registry::Session;
 
 /// Bytes of a trap's description that are kept.
 const MAX_TRAP_TEXT: usize = 2048;
@@ -29,17 +31,28 @@ pub(super) struct Call {
     pub(super) hooks: Arc<Hooks>,
 }
 
-/// The hook that is asked. What it is asked about is the [`Subject`].
-pub(super) enum Asked {
-    Connect,
-    Handshake(String),
-    Frames,
-    Close,
+/// What one call came to.
+pub(super) struct Called {
+    pub(super) verdict: Verdict,
+    /// What the call took, unless the policy failed.
+    pub(super) usage: Option<Usage>,
+    /// Until when the tokens that the policy verified are taken: the earliest counts.
+    pub(super) accepted_until: Option<u64>,
+}
+
+impl From<Failure> for Called {
+    fn from(failure: Failure) -> Self {
+        Self {
+            verdict: Verdict::Failed(failure),
+            usage: None,
+            accepted_until: None,
+        }
+    }
 }
 
 impl Call {
     /// Starts an instance for each hook, and has the configuration looked at.
-    pub(super) async fn try_out(self) -> Result<Result<(), String>, Ended> {
+    pub(super) async fn try_out(self) -> Result<Result<(), String>, Failure> {
         let Hooks {
             connect,
             handshake,
@@ -47,14 +60,14 @@ impl Call {
             close,
             lifecycle,
         } = &*self.hooks;
-        let store = || self.store(Subject::default());
+        let store = || self.store(None);
         // Each in a store of its own, as for a call.
         macro_rules! start {
             ($($pre:ident),+) => {$(
                 if let Some(pre) = $pre {
                     let mut store = store();
                     let started = pre.instantiate_async(&mut store).await;
-                    started.map_err(|error| ended(store.data_mut(), &error))?;
+                    started.map_err(|error| failure(store.data_mut(), &error))?;
                 }
             )+};
         }
@@ -71,26 +84,44 @@ impl Call {
                 .await
         };
         let validated = validated.await;
-        validated.map_err(|error| ended(store.data_mut(), &error))
+        validated.map_err(|error| failure(store.data_mut(), &error))
     }
 
-    /// The decision, what the store held in the end, and the fuel that it used.
-    pub(super) async fn ask(
-        self,
-        subject: Subject,
-        asked: Asked,
-    ) -> Result<(wit::Decision, State, Option<u64>), Ended> {
+    /// Asks the hook of this question.
+    pub(super) async fn ask(self, session: Arc<Session>, question: Question) -> Called {
         // Made when the call begins, as its deadline counts from then.
-        let mut store = self.store(subject);
-        let decided = decide(&self.hooks, &mut store, asked).await;
-        let decision = decided.map_err(|error| ended(store.data_mut(), &error))?;
+        let mut store = self.store(Some((session, question.clone())));
+        let decision = match decide(&self.hooks, &mut store, &question).await {
+            Ok(decision) => decision,
+            Err(error) => return ended(store.data_mut(), &error, &question),
+        };
         store.data_mut().ends_line();
         let fuel = self.engine.is_metered().then(|| fuel_used(&store));
-        Ok((decision, store.into_data(), fuel))
+        let state = store.data();
+        let verdict = match decision {
+            wit::Decision::Accept => Verdict::Accept,
+            wit::Decision::Reject(rejection) => {
+                let Settings { name, limits, .. } = &*self.settings;
+                let rejection = convert::rejection(&rejection, name, limits.max_message);
+                if state.keys_unavailable {
+                    Verdict::KeysUnavailable(rejection)
+                } else {
+                    Verdict::Reject(rejection)
+                }
+            }
+        };
+        Called {
+            verdict,
+            usage: Some(Usage {
+                memory: state.memory(),
+                fuel,
+            }),
+            accepted_until: state.accepted_until,
+        }
     }
 
-    fn store(&self, subject: Subject) -> Store<State> {
-        let state = State::new(Arc::clone(&self.settings), Arc::clone(&self.world), subject);
+    fn store(&self, asked: Option<(Arc<Session>, Question)>) -> Store<State> {
+        let state = State::new(Arc::clone(&self.settings), Arc::clone(&self.world), asked);
         let mut store = Store::new(self.engine.wasm(), state);
         store.limiter(|state| state);
         store.set_hostcall_fuel(self.settings.limits.hostcall_fuel);
@@ -114,36 +145,36 @@ impl Call {
 async fn decide(
     hooks: &Hooks,
     mut store: &mut Store<State>,
-    asked: Asked,
+    question: &Question,
 ) -> wasmtime::Result<wit::Decision> {
     let facts = Resource::<FactsHandle>::new_borrow(0);
-    Ok(match asked {
-        Asked::Connect => {
-            let pre = hook(hooks.connect.as_ref(), "on-connect")?;
+    Ok(match question {
+        Question::Connect => {
+            let pre = hook(hooks.connect.as_ref(), Hook::Connect)?;
             let policy = pre.instantiate_async(&mut store).await?;
             policy
                 .sluice_policy_on_connect()
                 .call_decide(&mut store, facts)
                 .await?
         }
-        Asked::Handshake(text) => {
-            let pre = hook(hooks.handshake.as_ref(), "on-handshake")?;
+        Question::Handshake(text) => {
+            let pre = hook(hooks.handshake.as_ref(), Hook::Handshake)?;
             let policy = pre.instantiate_async(&mut store).await?;
             policy
                 .sluice_policy_on_handshake()
-                .call_decide(&mut store, facts, &text)
+                .call_decide(&mut store, facts, text)
                 .await?
         }
-        Asked::Frames => {
-            let pre = hook(hooks.frames.as_ref(), "on-frames")?;
+        Question::Frames(_) => {
+            let pre = hook(hooks.frames.as_ref(), Hook::Frames)?;
             let policy = pre.instantiate_async(&mut store).await?;
             policy
                 .sluice_policy_on_frames()
                 .call_decide(&mut store, facts, Resource::new_borrow(0))
                 .await?
         }
-        Asked::Close => {
-            let pre = hook(hooks.close.as_ref(), "on-close")?;
+        Question::Close(_) => {
+            let pre = hook(hooks.close.as_ref(), Hook::Close)?;
             let policy = pre.instantiate_async(&mut store).await?;
             policy
                 .sluice_policy_on_close()
@@ -154,25 +185,54 @@ async fn decide(
     })
 }
 
+/// What a call came to that ended without an answer.
+fn ended(state: &mut State, error: &wasmtime::Error, question: &Question) -> Called {
+    match blame(state, error) {
+        Err(failure) => failure.into(),
+        Ok(excess) => Called {
+            verdict: Verdict::ClientFault(ClientFault {
+                excess,
+                sent: question.sent(),
+            }),
+            usage: Some(Usage {
+                memory: 0,
+                fuel: None,
+            }),
+            accepted_until: None,
+        },
+    }
+}
+
+/// How a call failed that is about no client.
+fn failure(state: &mut State, error: &wasmtime::Error) -> Failure {
+    blame(state, error).map_or_else(
+        |failure| failure,
+        |excess| Failure::Trap(excess.to_string()),
+    )
+}
+
 /// Tells apart whose fault an error is.
-fn ended(state: &mut State, error: &wasmtime::Error) -> Ended {
+///
+/// # Errors
+/// The policy's failure, where it is not the client's input that was too much.
+fn blame(state: &mut State, error: &wasmtime::Error) -> Result<Excess, Failure> {
     if let Some(excess) = error.downcast_ref::<Excess>() {
-        return Ended::ByClient(*excess);
+        return Ok(*excess);
     }
     if let Some(LimitReached(limit)) = error.downcast_ref() {
-        return Failure::Limit(*limit).into();
+        return Err(Failure::Limit(*limit));
     }
     let described = format!("{error:#}");
     // The runtime keeps the types of these errors to itself.
     if described.contains("fuel allocated for hostcalls has been exhausted") {
         return if state.may_be_the_clients(state.settings.limits.hostcall_fuel) {
-            Ended::ByClient(Excess::Copied)
+            Ok(Excess::Copied)
         } else {
-            Failure::Limit(Limit::HostcallFuel).into()
+            Err(Failure::Limit(Limit::HostcallFuel))
         };
     }
     if described.contains("resource limit exceeded: instance count") {
-        return Failure::Limit(Limit::Instances).into();
+        return Err(Failure::Limit(Limit::Instances));
     }
     let mut described = text::clean(&described, MAX_TRAP_TEXT);
     state.ends_line();
@@ -180,7 +240,7 @@ fn ended(state: &mut State, error: &wasmtime::Error) -> Ended {
     if let Some(said) = state.last_error.take().or_else(printed) {
         described = format!("{said} ({described})");
     }
-    Failure::Trap(described).into()
+    Err(Failure::Trap(described))
 }
 
 fn fuel_used(store: &Store<State>) -> u64 {
@@ -189,6 +249,7 @@ fn fuel_used(store: &Store<State>) -> u64 {
 
 /// Routes are checked against the hooks when they are loaded; asking a hook
 /// that is not there is a bug of the host's, and fails as the policy would.
-fn hook<T>(pre: Option<T>, name: &str) -> wasmtime::Result<T> {
+fn hook<T>(pre: Option<T>, hook: Hook) -> wasmtime::Result<T> {
+    let name = hook.name();
     pre.ok_or_else(|| wasmtime::Error::msg(format!("the policy has no hook {name}")))
 }

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::Chain;
+use crate::ChainRefusal;
 use crate::fetch::Fetcher;
 use crate::fetch::credentials::Credentials;
 use crate::load::{self, Parts};
 use crate::settings;
 use crate::settings::Quarantine;
 use crate::world::Live;
-use crate::{Decision, Outcome, Refused};
 use base::diagnostics::{Diagnostics, Place};
 use session::registry::Registry;
 use session::testing::start;
@@ -126,7 +126,7 @@ async fn load_with(bytes: &[u8], wasi: settings::Wasi) -> Loaded {
     }
 }
 
-async fn ask(body: &str, more: &str) -> Result<Decision, Failure> {
+async fn ask(body: &str, more: &str) -> Verdict {
     let Loaded {
         policy,
         report,
@@ -135,18 +135,14 @@ async fn ask(body: &str, more: &str) -> Result<Decision, Failure> {
     } = load(&guest(body, more)).await;
     let policy = policy.expect(&report);
     let guard = start(&registry, "s");
-    match policy.ask(guard.session(), Question::Connect).await? {
-        Answer::Decided(decision) => Ok(decision),
-        Answer::KeysUnavailable(_) => panic!("no key was asked for"),
-        Answer::ClientFault(fault) => panic!("nothing of the client's was asked for: {fault:?}"),
-    }
+    policy.ask(guard.session(), &Question::Connect).await
 }
 
 #[tokio::test]
 async fn a_guest_that_answers_is_believed() {
     assert_eq!(
         ask("(call $drop (local.get 0)) (i32.const 0)", "").await,
-        Ok(Decision::Accept)
+        Verdict::Accept
     );
 }
 
@@ -154,7 +150,7 @@ async fn a_guest_that_answers_is_believed() {
 async fn a_trap_is_a_failure_and_no_denial() {
     assert!(matches!(
         ask("(unreachable)", "").await,
-        Err(Failure::Trap(_))
+        Verdict::Failed(Failure::Trap(_))
     ));
 }
 
@@ -163,7 +159,7 @@ async fn deep_recursion_traps() {
     let recursion = "(func $down (call $down) (call $down))";
     assert!(matches!(
         ask("(call $down) (i32.const 0)", recursion).await,
-        Err(Failure::Trap(_))
+        Verdict::Failed(Failure::Trap(_))
     ));
 }
 
@@ -171,7 +167,7 @@ async fn deep_recursion_traps() {
 async fn a_loop_runs_out_of_time() {
     assert_eq!(
         ask("(loop (br 0)) (i32.const 0)", "").await,
-        Err(Failure::Limit(Limit::Time))
+        Verdict::Failed(Failure::Limit(Limit::Time))
     );
 }
 
@@ -186,14 +182,20 @@ async fn what_cannot_start_does_not_load() {
 #[tokio::test]
 async fn growing_memory_past_the_limit_is_its_own_failure() {
     let body = "(drop (memory.grow (i32.const 100))) (i32.const 0)";
-    assert_eq!(ask(body, "").await, Err(Failure::Limit(Limit::Memory)));
+    assert_eq!(
+        ask(body, "").await,
+        Verdict::Failed(Failure::Limit(Limit::Memory))
+    );
 }
 
 #[tokio::test]
 async fn growing_tables_past_the_limit_is_its_own_failure() {
     let body = "(drop (table.grow (ref.null func) (i32.const 100000))) (i32.const 0)";
     let table = "(table 1 funcref)";
-    assert_eq!(ask(body, table).await, Err(Failure::Limit(Limit::Table)));
+    assert_eq!(
+        ask(body, table).await,
+        Verdict::Failed(Failure::Limit(Limit::Table))
+    );
 }
 
 #[tokio::test]
@@ -201,17 +203,20 @@ async fn a_giant_string_is_stopped_before_it_is_copied() {
     let body = "(drop (memory.grow (i32.const 10))) (call $write (i32.const 1) (i32.const 0) (i32.const 500000)) (i32.const 0)";
     assert_eq!(
         ask(body, "").await,
-        Err(Failure::Limit(Limit::HostcallFuel))
+        Verdict::Failed(Failure::Limit(Limit::HostcallFuel))
     );
 }
 
 #[tokio::test]
 async fn an_invalid_enum_or_an_answer_out_of_bounds_traps() {
     let body = "(call $write (i32.const 77) (i32.const 0) (i32.const 0)) (i32.const 0)";
-    assert!(matches!(ask(body, "").await, Err(Failure::Trap(_))));
+    assert!(matches!(
+        ask(body, "").await,
+        Verdict::Failed(Failure::Trap(_))
+    ));
     assert!(matches!(
         ask("(i32.const -4)", "").await,
-        Err(Failure::Trap(_))
+        Verdict::Failed(Failure::Trap(_))
     ));
 }
 
@@ -234,7 +239,9 @@ async fn a_guest_that_loops_leaves_its_neighbours_on_the_thread_their_turns() {
     };
     tokio::select! {
         biased;
-        answer = policy.ask(guard.session(), Question::Connect) => assert!(answer.is_err()),
+        answer = policy.ask(guard.session(), &Question::Connect) => {
+            assert!(matches!(answer, Verdict::Failed(_)));
+        }
         () = neighbour => {}
     }
     assert!(polls > 2, "{polls}");
@@ -251,12 +258,12 @@ async fn a_call_that_is_given_up_leaves_its_slot_free() {
     let policy = policy.expect(&report);
     let guard = start(&registry, "s");
     for _ in 0..300 {
-        let call = policy.ask(guard.session(), Question::Connect);
+        let call = policy.ask(guard.session(), &Question::Connect);
         assert!(futures_util::poll!(std::pin::pin!(call)).is_pending());
     }
     assert_eq!(
-        policy.ask(guard.session(), Question::Connect).await,
-        Err(Failure::Limit(Limit::Time))
+        policy.ask(guard.session(), &Question::Connect).await,
+        Verdict::Failed(Failure::Limit(Limit::Time))
     );
 }
 
@@ -293,7 +300,7 @@ async fn a_panic_in_a_host_import_passes_through_the_guest_and_leaves_its_slot_f
     let guard = start(&registry, "s");
     for _ in 0..300 {
         let _broken = tracing::subscriber::set_default(BrokenLog);
-        let call = policy.ask(guard.session(), Question::Connect);
+        let call = policy.ask(guard.session(), &Question::Connect);
         let panic = std::panic::AssertUnwindSafe(call).catch_unwind().await;
         assert_eq!(
             panic.unwrap_err().downcast_ref(),
@@ -301,8 +308,8 @@ async fn a_panic_in_a_host_import_passes_through_the_guest_and_leaves_its_slot_f
         );
     }
     assert_eq!(
-        policy.ask(guard.session(), Question::Connect).await,
-        Ok(Answer::Decided(Decision::Accept))
+        policy.ask(guard.session(), &Question::Connect).await,
+        Verdict::Accept
     );
 }
 
@@ -321,8 +328,8 @@ async fn memory_of_an_earlier_call_is_never_seen() {
     let guard = start(&registry, "s");
     for _ in 0..10 {
         assert_eq!(
-            policy.ask(guard.session(), Question::Connect).await,
-            Ok(Answer::Decided(Decision::Accept))
+            policy.ask(guard.session(), &Question::Connect).await,
+            Verdict::Accept
         );
     }
 }
@@ -339,11 +346,14 @@ async fn a_failing_policy_refuses_in_a_chain_with_its_name() {
     let guard = start(&registry, "s");
     let mut records = Vec::new();
     let answer = chain
-        .ask(guard.session(), &registry, Question::Connect, &mut records)
+        .ask(guard.session(), &registry, &Question::Connect, &mut records)
         .await;
-    assert!(matches!(answer, Err(Refused::Failed(Failure::Trap(_)))));
+    assert!(matches!(
+        answer,
+        Err(ChainRefusal::Failed(Failure::Trap(_)))
+    ));
     assert!(
-        matches!(&records[..], [record] if &*record.policy == "p" && matches!(record.outcome, Outcome::FailedClosed(_)))
+        matches!(&records[..], [record] if &*record.policy == "p" && matches!(record.verdict, Some(Verdict::Failed(_))))
     );
 }
 

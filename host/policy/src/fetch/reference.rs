@@ -13,7 +13,7 @@ const LONGEST_REPOSITORY: usize = 255;
 /// The longest tag (OCI distribution specification, "Pulling manifests").
 const LONGEST_TAG: usize = 128;
 
-/// See the module.
+/// Reference to a component in an OCI registry: `oci://HOST[:PORT]/REPOSITORY[:TAG]@sha256:DIGEST`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
     /// How the registry is spoken to.

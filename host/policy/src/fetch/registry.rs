@@ -16,21 +16,19 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::rustls::RootCertStore;
 
-use super::challenge::Challenge;
-use super::{FetchError, Wanted, realm};
+use super::{FetchError, Wanted};
 use crate::fetch::credentials::Login;
 use crate::fetch::reference::{Reference, Scheme};
 use base::text;
 use base::tls::client::{self, Authorities};
+
+mod authorize;
 
 /// The manifests of one artifact, and of several so that it can be said that
 /// these are not taken.
@@ -38,14 +36,12 @@ const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, \
                          application/vnd.docker.distribution.manifest.v2+json, \
                          application/vnd.oci.image.index.v1+json, \
                          application/vnd.docker.distribution.manifest.list.v2+json";
-/// Bytes of an answer with a token. Some carry a list of what they are good for.
-const MAX_TOKEN_BYTES: u64 = 64 << 10;
 /// Redirects that are followed for one thing.
 const MOST_REDIRECTS: usize = 5;
 /// How long a registry may take to be there.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// See the module.
+/// One conversation with a registry, about one artifact.
 pub(super) struct Registry<'a> {
     reference: &'a Reference,
     login: Option<&'a Login>,
@@ -54,12 +50,6 @@ pub(super) struct Registry<'a> {
     /// Made when it is needed: the authorities of this machine are many.
     http: Option<Client>,
     authorization: Option<HeaderValue>,
-}
-
-#[derive(Deserialize)]
-struct Token {
-    token: Option<String>,
-    access_token: Option<String>,
 }
 
 impl<'a> Registry<'a> {
@@ -159,59 +149,6 @@ impl<'a> Registry<'a> {
         })
     }
 
-    /// Finds out how to say who the gateway is.
-    async fn authorize(&mut self, headers: &HeaderMap) -> Result<(), FetchError> {
-        let authorization = match Challenge::of(headers) {
-            Some(Challenge::Bearer { realm, service }) => {
-                let token = self.token(&realm, service.as_deref()).await?;
-                sensitive(format!("Bearer {token}"))
-            }
-            Some(Challenge::Basic) => self.login.and_then(basic),
-            None => None,
-        };
-        if authorization.is_none() {
-            return Err(self.refusal(StatusCode::UNAUTHORIZED));
-        }
-        self.authorization = authorization;
-        Ok(())
-    }
-
-    /// A token to read the repository with, from whom the registry trusts.
-    async fn token(&mut self, realm: &str, service: Option<&str>) -> Result<String, FetchError> {
-        let host = &self.reference.host;
-        let mut url = realm::check(self.reference, self.realms, realm, self.login.is_some())
-            .map_err(|realm| FetchError::Realm {
-                host: host.clone(),
-                realm,
-            })?;
-        {
-            let mut query = url.query_pairs_mut();
-            let repository = &self.reference.repository;
-            query.append_pair("scope", &format!("repository:{repository}:pull"));
-            if let Some(service) = service {
-                query.append_pair("service", service);
-            }
-        }
-        let mut request = self.http()?.get(url);
-        if let Some(authorization) = self.login.and_then(basic) {
-            request = request.header(AUTHORIZATION, authorization);
-        }
-        // Wherever it redirects to, there are no credentials to give.
-        let response = request
-            .send()
-            .await
-            .map_err(|error| self.unreachable(error))?;
-        if response.status() != StatusCode::OK {
-            return Err(self.refusal(response.status()));
-        }
-        let json = self
-            .read(response, "the registry's token", MAX_TOKEN_BYTES)
-            .await?;
-        let token: Option<Token> = serde_json::from_slice(&json).ok();
-        let token = token.and_then(|token| token.token.or(token.access_token));
-        token.ok_or_else(|| self.refusal(StatusCode::UNAUTHORIZED))
-    }
-
     fn refusal(&self, status: StatusCode) -> FetchError {
         let host = self.reference.host.clone();
         let denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
@@ -289,17 +226,4 @@ fn build(scheme: Scheme) -> anyhow::Result<Client> {
             .no_proxy(),
     };
     Ok(client.build()?)
-}
-
-fn basic(login: &Login) -> Option<HeaderValue> {
-    let mut text = format!("{}:", login.user).into_bytes();
-    text.extend_from_slice(login.password.expose());
-    sensitive(format!("Basic {}", STANDARD.encode(text)))
-}
-
-/// A header that no debug output shows.
-fn sensitive(text: String) -> Option<HeaderValue> {
-    let mut header = HeaderValue::try_from(text).ok()?;
-    header.set_sensitive(true);
-    Some(header)
 }

@@ -8,7 +8,7 @@ use super::super::bindings::sluice::policy as wit;
 use super::super::convert;
 use super::super::state::State;
 use super::super::world::Seen;
-use super::{EndingHandle, WindowHandle};
+use crate::bindings::{EndingHandle, WindowHandle};
 
 impl wit::frames::Host for State {}
 

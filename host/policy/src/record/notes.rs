@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::{Answer, Change, CounterError, Fault, Holder, HostCall};
+use super::{Change, CounterError, Fault, Holder, HostAnswer, HostCall};
 use crate::bindings::sluice::policy::log::Level;
 use crate::counters;
 use crate::world::{Seen, World};
@@ -117,9 +117,9 @@ impl World for Noting {
         self.note(key_set.len() + bytes, || HostCall::Verify {
             key_set: key_set.to_owned(),
             answer: match &verified {
-                Some(Ok(claims)) => Answer::Ok(claims.value().clone()),
-                Some(Err(error)) => Answer::Err(*error),
-                None => Answer::Trap(Fault::NoKeySet),
+                Some(Ok(claims)) => HostAnswer::Ok(claims.value().clone()),
+                Some(Err(error)) => HostAnswer::Err(*error),
+                None => HostAnswer::Trap(Fault::NoKeySet),
             },
         });
         verified
@@ -129,7 +129,7 @@ impl World for Noting {
         let claimed = self.world.claim(session, key);
         self.note(key.len() + told(&claimed), || HostCall::Claim {
             key: key.to_owned(),
-            answer: Answer::from(&claimed),
+            answer: HostAnswer::from(&claimed),
         });
         claimed
     }
@@ -146,7 +146,7 @@ impl World for Noting {
         self.note(bytes, || HostCall::Evict {
             key: key.to_owned(),
             holder: holder.to_owned(),
-            answer: Answer::from(&evicted),
+            answer: HostAnswer::from(&evicted),
         });
         evicted
     }
@@ -162,8 +162,8 @@ impl World for Noting {
             key: key.to_owned(),
             change: change.into(),
             answer: match counted {
-                Ok(value) => Answer::Ok(value),
-                Err(error) => Answer::Err(error.into()),
+                Ok(value) => HostAnswer::Ok(value),
+                Err(error) => HostAnswer::Err(error.into()),
             },
         });
         counted
@@ -204,7 +204,7 @@ fn told(result: &Result<(), ClaimError>) -> usize {
     holder.attributes.iter().map(pair).sum()
 }
 
-impl From<&Result<(), ClaimError>> for Answer<(), Holder> {
+impl From<&Result<(), ClaimError>> for HostAnswer<(), Holder> {
     fn from(result: &Result<(), ClaimError>) -> Self {
         match result {
             Ok(()) => Self::Ok(()),

@@ -1,6 +1,7 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use keys::TokenError;
 
 /// The line of the module's documentation is one that is understood, and
 /// nothing is lost of it.
@@ -30,20 +31,20 @@ fn every_kind_of_call_survives_its_line() {
         HostCall::NowMs { answer: 7 },
         HostCall::Verify {
             key_set: "k".into(),
-            answer: Answer::Ok(json!({"user_id": "u"})),
+            answer: HostAnswer::Ok(json!({"user_id": "u"})),
         },
         HostCall::Verify {
             key_set: "k".into(),
-            answer: Answer::Err(TokenError::BadSignature),
+            answer: HostAnswer::Err(TokenError::BadSignature),
         },
         HostCall::Claim {
             key: "k".into(),
-            answer: Answer::Ok(()),
+            answer: HostAnswer::Ok(()),
         },
         HostCall::Evict {
             key: "k".into(),
             holder: "s".into(),
-            answer: Answer::Err(holder),
+            answer: HostAnswer::Err(holder),
         },
         HostCall::Count {
             key: "k".into(),
@@ -51,12 +52,12 @@ fn every_kind_of_call_survives_its_line() {
                 amount: -1,
                 life_ms: 5,
             },
-            answer: Answer::Ok(3),
+            answer: HostAnswer::Ok(3),
         },
         HostCall::Count {
             key: "k".into(),
             change: Change::None,
-            answer: Answer::Err(CounterError::Full),
+            answer: HostAnswer::Err(CounterError::Full),
         },
     ];
     let text = serde_json::to_string(&calls).unwrap();

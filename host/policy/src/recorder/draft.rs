@@ -6,16 +6,16 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use super::quota::Standing;
 use super::redact::{Redactor, Secrets};
-use super::room::Standing;
-use crate::ending;
-use crate::question::{Failure, Question};
+use crate::question::{Ending, Question};
 use crate::record::notes::Taken;
 use crate::record::{
-    Comparison, Effect, Ending, FrameKind, Input, Line, Pairs, Role, Stage, VERSION, Verdict,
-    Window,
+    Comparison, Effect, FrameKind, Input, Line, Pairs, RecordedEnding, RecordedVerdict,
+    RecordedWindow, Role, VERSION,
 };
-use crate::window::{self, Total};
+use crate::verdict::Verdict;
+use crate::window::{Frame, Kind, Total, Window};
 use base::credentials::is_sensitive;
 use session::facts::Facts;
 use session::registry::Session;
@@ -31,13 +31,13 @@ pub struct Draft {
     /// The digest of its component.
     pub digest: Option<Arc<str>>,
     /// What was asked.
-    pub asked: Asked,
+    pub question: Question,
     /// The attributes before the call.
     pub attributes: Pairs,
     /// Whether the answer counts.
     pub role: Role,
-    /// What was answered.
-    pub verdict: Verdict,
+    /// What came of it; `None` where nobody waited for the answer.
+    pub verdict: Option<Verdict>,
     /// Of a shadow: whether it said the same as who decided.
     pub compared: Option<Comparison>,
     /// What was done.
@@ -48,74 +48,6 @@ pub struct Draft {
     pub took: Duration,
     /// What the policy asked the gateway.
     pub taken: Taken,
-}
-
-/// A question that outlives its connection.
-pub enum Asked {
-    /// `on-connect`
-    Connect,
-    /// `on-handshake`
-    Handshake(String),
-    /// `on-frames`
-    Frames(Arc<window::Window>),
-    /// `on-close`
-    Close(Arc<ending::Ending>),
-}
-
-impl From<Question<'_>> for Asked {
-    fn from(question: Question<'_>) -> Self {
-        match question {
-            Question::Connect => Self::Connect,
-            Question::Handshake(text) => Self::Handshake(text.to_owned()),
-            Question::Frames(window) => Self::Frames(Arc::clone(window)),
-            Question::Close(ending) => Self::Close(Arc::clone(ending)),
-        }
-    }
-}
-
-impl Asked {
-    /// The question, to ask it again.
-    #[must_use]
-    pub fn question(&self) -> Question<'_> {
-        match self {
-            Self::Connect => Question::Connect,
-            Self::Handshake(text) => Question::Handshake(text),
-            Self::Frames(window) => Question::Frames(window),
-            Self::Close(ending) => Question::Close(ending),
-        }
-    }
-}
-
-impl From<&Result<crate::question::Answer, Failure>> for Verdict {
-    fn from(answer: &Result<crate::question::Answer, Failure>) -> Self {
-        let (decision, keys_unavailable) = match answer {
-            Ok(crate::question::Answer::Decided(decision)) => (decision, false),
-            Ok(crate::question::Answer::KeysUnavailable(decision)) => (decision, true),
-            Ok(crate::question::Answer::ClientFault(fault)) => {
-                let decision = crate::question::Decision::Reject(fault.rejection());
-                return Self::from(&Ok(crate::question::Answer::Decided(decision)));
-            }
-            Err(failure) => {
-                return Self::Failed {
-                    failure: failure.word().to_owned(),
-                    detail: failure.to_string(),
-                };
-            }
-        };
-        match decision {
-            crate::question::Decision::Accept => Self::Accept,
-            crate::question::Decision::Reject(rejection) => Self::Reject {
-                close_code: rejection.close_code,
-                code: rejection.code.clone(),
-                message: rejection.message.clone(),
-                retryable: rejection.retryable,
-                retry_after_ms: rejection
-                    .retry_after
-                    .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
-                keys_unavailable,
-            },
-        }
-    }
 }
 
 impl Draft {
@@ -130,23 +62,19 @@ impl Draft {
             secrets.add(&token);
         }
         let mut input = input(facts, &self.attributes, &mut secrets);
-        let stage = match self.asked {
-            Asked::Connect => Stage::Connect,
-            Asked::Handshake(text) => {
+        let hook = self.question.hook();
+        match self.question {
+            Question::Connect => {}
+            Question::Handshake(text) => {
                 // It was JSON when it was let through; otherwise it is text.
                 let parsed = serde_json::from_str(&text);
-                input.handshake = Some(parsed.unwrap_or(Value::String(text)));
-                Stage::Handshake
+                input.handshake = Some(parsed.unwrap_or_else(|_| Value::from(&*text)));
             }
-            Asked::Frames(window) => {
-                input.window = Some(Window::from(&*window));
-                Stage::Frames
-            }
-            Asked::Close(ending) => {
-                input.ending = Some(Ending::from(&*ending));
-                Stage::Close
-            }
-        };
+            Question::Frames(window) => input.window = Some(RecordedWindow::from(&*window)),
+            Question::Close(ending) => input.ending = Some(RecordedEnding::from(&*ending)),
+        }
+        let verdict = self.verdict.as_ref();
+        let verdict = verdict.map_or(RecordedVerdict::Abandoned, RecordedVerdict::from);
         let line = Line {
             v: VERSION,
             time: jiff::Timestamp::try_from(self.at)
@@ -157,9 +85,9 @@ impl Draft {
             generation: self.generation,
             policy: self.policy.to_string(),
             digest: self.digest.map(|digest| digest.to_string()),
-            stage,
+            hook,
             role: self.role,
-            verdict: self.verdict,
+            verdict,
             compared: self.compared,
             effect: self.effect,
             duration_us: micros(self.took),
@@ -189,12 +117,12 @@ impl Draft {
     /// policy accepted it, or has left what it knows of it.
     #[must_use]
     pub(crate) fn standing(&self) -> Standing {
-        let streams = match &self.asked {
-            Asked::Connect | Asked::Handshake(_) => false,
-            Asked::Frames(_) => true,
-            Asked::Close(ending) => ending.streamed,
+        let streams = match &self.question {
+            Question::Connect | Question::Handshake(_) => false,
+            Question::Frames(_) => true,
+            Question::Close(ending) => ending.streamed,
         };
-        let accepted = self.verdict == Verdict::Accept && self.role != Role::Shadow;
+        let accepted = self.verdict == Some(Verdict::Accept) && self.role != Role::Shadow;
         if accepted || streams || !self.attributes.is_empty() {
             Standing::Admitted
         } else {
@@ -205,14 +133,9 @@ impl Draft {
     /// Bytes of memory that this keeps, about.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let asked = match &self.asked {
-            Asked::Connect | Asked::Close(_) => 0,
-            Asked::Handshake(text) => text.len(),
-            Asked::Frames(window) => window.weight(),
-        };
         let attribute = |(name, value): &(String, String)| name.len() + value.len();
         size_of::<Self>()
-            + asked
+            + self.question.weight()
             + self.session.facts.weight()
             + self.attributes.iter().map(attribute).sum::<usize>()
             + self.taken.bytes()
@@ -287,13 +210,13 @@ fn pairs(pairs: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
     pairs.iter().map(|(name, value)| (&**name, &**value))
 }
 
-impl From<&window::Window> for Window {
-    fn from(window: &window::Window) -> Self {
+impl From<&Window> for RecordedWindow {
+    fn from(window: &Window) -> Self {
         let total = |total: Total| (total.count, total.bytes);
-        let frame = |frame: &window::Frame| {
+        let frame = |frame: &Frame| {
             let kind = match frame.kind {
-                window::Kind::Text => FrameKind::Text,
-                window::Kind::Binary => FrameKind::Binary,
+                Kind::Text => FrameKind::Text,
+                Kind::Binary => FrameKind::Binary,
             };
             (kind, frame.size, frame.at_us)
         };
@@ -309,8 +232,8 @@ impl From<&window::Window> for Window {
     }
 }
 
-impl From<&ending::Ending> for Ending {
-    fn from(ending: &ending::Ending) -> Self {
+impl From<&Ending> for RecordedEnding {
+    fn from(ending: &Ending) -> Self {
         Self {
             cause: ending.cause.to_string(),
             close_code: ending.close_code,

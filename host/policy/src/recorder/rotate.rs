@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// See the module.
+/// File that is put aside when it is full.
 pub struct Rotated {
     path: PathBuf,
     max_size: u64,

@@ -5,13 +5,13 @@ use serde_json::json;
 
 use super::*;
 use crate::Chain;
+use crate::Failure;
 use crate::bindings::sluice::policy::log::Level;
 use crate::counters::{Account, Change, CounterError};
-use crate::question::OnFailure;
-use crate::record::{HostCall, Line};
+use crate::record::{HostAnswer, HostCall, Line, RecordedVerdict};
 use crate::settings::Decisions;
+use crate::verdict::OnFailure;
 use crate::world::World;
-use crate::{Answer, Decision, Failure};
 use base::rejection::Rejection;
 use keys::{Claims, TokenError};
 use session::facts::Facts;
@@ -41,7 +41,7 @@ impl World for Nowhere {
 }
 
 /// Asks the world, and says what it is told to; forever where that is nothing.
-struct Asking(Arc<str>, Option<Result<Answer, Failure>>);
+struct Asking(Arc<str>, Option<Verdict>);
 
 impl Policy for Asking {
     fn name(&self) -> &Arc<str> {
@@ -50,19 +50,15 @@ impl Policy for Asking {
     fn on_failure(&self) -> OnFailure {
         OnFailure::Open
     }
-    fn ask<'a>(
-        &'a self,
-        _: &'a Arc<Session>,
-        _: Question<'a>,
-    ) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn ask<'a>(&'a self, _: &'a Arc<Session>, _: &'a Question) -> BoxFuture<'a, Verdict> {
         unreachable!("decisions are noted")
     }
     fn ask_noted<'a>(
         &'a self,
         session: &'a Arc<Session>,
-        _: Question<'a>,
+        _: &'a Question,
         notes: &'a Notes,
-    ) -> BoxFuture<'a, Result<Answer, Failure>> {
+    ) -> BoxFuture<'a, Verdict> {
         let world = notes.of(&(Arc::new(Nowhere) as Arc<dyn World>));
         async move {
             world.now_ms();
@@ -124,29 +120,27 @@ impl Recorded {
             .collect()
     }
 
-    fn chain(&self, answer: Option<Result<Answer, Failure>>) -> Chain {
+    fn chain(&self, answer: Option<Verdict>) -> Chain {
         let policy = Asking("asks".into(), answer);
         Chain::new(vec![Arc::new(policy)]).recorded(self.recorder.clone())
     }
 
-    async fn ask(&self, answer: Result<Answer, Failure>) {
+    async fn ask(&self, answer: Verdict) {
         let registry = Registry::default();
         let guard = session(&registry);
         let mut records = Vec::new();
         let chain = self.chain(Some(answer));
+        let handshake =
+            r#"{"type":"handshake","api_token":"t","x":"eyJhbGciOiJIUzI1NiJ9.e30.c2ln"}"#;
+        let question = Question::Handshake(handshake.into());
+        let asked = chain.ask(guard.session(), &registry, &question, &mut records);
         // The record is what is looked at.
-        drop(
-            chain
-                .ask(guard.session(), &registry, Question::Handshake(r#"{"type":"handshake","api_token":"t","x":"eyJhbGciOiJIUzI1NiJ9.e30.c2ln"}"#), &mut records)
-                .await,
-        );
+        drop(asked.await);
     }
 }
 
-fn rejected(message: &str) -> Result<Answer, Failure> {
-    Ok(Answer::Decided(Decision::Reject(Rejection::new(
-        4100, "no", message,
-    ))))
+fn rejected(message: &str) -> Verdict {
+    Verdict::Reject(Rejection::new(4100, "no", message))
 }
 
 #[tokio::test]
@@ -162,7 +156,7 @@ async fn a_line_says_who_decided_what_on_what_grounds() {
         ("s-1", "ingest", 3)
     );
     assert_eq!((&*line.policy, line.effect), ("asks", Effect::Refused));
-    let expected = Verdict::Reject {
+    let expected = RecordedVerdict::Reject {
         close_code: 4100,
         code: "no".into(),
         message: "not today".into(),
@@ -175,7 +169,7 @@ async fn a_line_says_who_decided_what_on_what_grounds() {
         HostCall::NowMs { answer: 42 },
         HostCall::Verify {
             key_set: "main".into(),
-            answer: crate::record::Answer::Err(TokenError::Expired),
+            answer: HostAnswer::Err(TokenError::Expired),
         },
     ];
     assert_eq!(line.calls, calls);
@@ -201,7 +195,7 @@ async fn no_secret_gets_in_by_any_way_and_no_text_is_unescaped() {
         parts[1], parts[2]
     );
     recorded.ask(rejected(&message)).await;
-    recorded.ask(Err(Failure::Trap(message))).await;
+    recorded.ask(Verdict::Failed(Failure::Trap(message))).await;
     let text = recorded.text().await;
     for secret in [JWT, parts[1], parts[2], "hush-hush-hush"] {
         assert!(!text.contains(secret), "{secret} in {text}");
@@ -215,11 +209,11 @@ async fn no_secret_gets_in_by_any_way_and_no_text_is_unescaped() {
 #[tokio::test]
 async fn what_was_done_about_a_failure_is_in_the_line() {
     let recorded = recording(None);
-    recorded.ask(Err(Failure::Quarantined)).await;
+    recorded.ask(Verdict::Failed(Failure::Quarantined)).await;
     let lines = recorded.lines().await;
     assert_eq!(lines[0].effect, Effect::FailedOpen);
     assert!(
-        matches!(&lines[0].verdict, Verdict::Failed { failure, .. } if failure == "quarantined")
+        matches!(&lines[0].verdict, RecordedVerdict::Failed { failure, .. } if failure == "quarantined")
     );
 }
 
@@ -230,12 +224,12 @@ async fn a_decision_that_nobody_waits_for_is_recorded_as_that() {
     let guard = session(&registry);
     let mut records = Vec::new();
     let chain = recorded.chain(None);
-    let asked = chain.ask(guard.session(), &registry, Question::Connect, &mut records);
+    let asked = chain.ask(guard.session(), &registry, &Question::Connect, &mut records);
     assert!(asked.now_or_never().is_none());
     let lines = recorded.lines().await;
     assert_eq!(
         (&lines[0].verdict, lines[0].effect),
-        (&Verdict::Abandoned, Effect::None)
+        (&RecordedVerdict::Abandoned, Effect::None)
     );
     assert_eq!(lines[0].calls.len(), 2);
 }

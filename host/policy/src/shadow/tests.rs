@@ -5,8 +5,8 @@ use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::chain::{Chain, Step};
-use crate::question::OnFailure;
-use crate::{Answer, Decision, Failure, Refused};
+use crate::verdict::OnFailure;
+use crate::{ChainRefusal, Ending, Failure};
 use base::rejection::Rejection;
 use session::registry::{ClaimError, Registry};
 use session::testing::start;
@@ -14,13 +14,13 @@ use session::testing::start;
 /// Does everything that has an effect, and then answers.
 struct Busybody {
     name: Arc<str>,
-    answer: Result<Answer, Failure>,
+    answer: Verdict,
     registry: Registry,
     asked: Mutex<Vec<String>>,
     done: tokio::sync::Notify,
 }
 
-fn busybody(name: &str, registry: &Registry, answer: Result<Answer, Failure>) -> Arc<Busybody> {
+fn busybody(name: &str, registry: &Registry, answer: Verdict) -> Arc<Busybody> {
     Arc::new(Busybody {
         name: name.into(),
         answer,
@@ -39,11 +39,7 @@ impl Policy for Busybody {
         OnFailure::Closed
     }
 
-    fn ask<'a>(
-        &'a self,
-        session: &'a Arc<Session>,
-        _: Question<'a>,
-    ) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn ask<'a>(&'a self, session: &'a Arc<Session>, _: &'a Question) -> BoxFuture<'a, Verdict> {
         async move {
             let facts = &session.facts;
             let seen = facts.attributes().len();
@@ -68,13 +64,13 @@ impl Policy for Busybody {
     }
 }
 
-fn accepts() -> Result<Answer, Failure> {
-    Ok(Answer::Decided(Decision::Accept))
+fn accepts() -> Verdict {
+    Verdict::Accept
 }
 
-fn rejects() -> Result<Answer, Failure> {
+fn rejects() -> Verdict {
     let rejection = Rejection::new(4100, "no", "no");
-    Ok(Answer::Decided(Decision::Reject(rejection)))
+    Verdict::Reject(rejection)
 }
 
 struct Accepts(Arc<str>);
@@ -88,11 +84,7 @@ impl Policy for Accepts {
         OnFailure::Closed
     }
 
-    fn ask<'a>(
-        &'a self,
-        _: &'a Arc<Session>,
-        _: Question<'a>,
-    ) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn ask<'a>(&'a self, _: &'a Arc<Session>, _: &'a Question) -> BoxFuture<'a, Verdict> {
         async { accepts() }.boxed()
     }
 }
@@ -110,12 +102,12 @@ async fn a_candidate_sees_everything_and_changes_nothing() {
     facts
         .set_attribute("auth", "user_id", "u".to_owned())
         .unwrap();
-    for answer in [rejects(), Err(Failure::Busy)] {
+    for answer in [rejects(), Verdict::Failed(Failure::Busy)] {
         let next = busybody("next", &registry, answer);
-        let candidate = Candidate::new(next.clone(), Share::default(), Room::default());
+        let candidate = Candidate::new(next.clone(), Share::default(), ShadowPermits::default());
         let chain = Chain::of(vec![stable().beside(candidate)]);
         let mut records = Vec::new();
-        let asked = chain.ask(guard.session(), &registry, Question::Connect, &mut records);
+        let asked = chain.ask(guard.session(), &registry, &Question::Connect, &mut records);
         assert_eq!(asked.await, Ok(()));
         next.done.notified().await;
         assert_eq!(*next.asked.lock().unwrap(), ["1 true"]);
@@ -133,10 +125,10 @@ async fn a_candidate_that_is_alone_refuses_nobody() {
     let registry = Registry::default();
     let guard = start(&registry, "s");
     let next = busybody("next", &registry, rejects());
-    let candidate = Candidate::new(next.clone(), Share::default(), Room::default());
+    let candidate = Candidate::new(next.clone(), Share::default(), ShadowPermits::default());
     let chain = Chain::of(vec![Step::alone(candidate)]);
     let mut records = Vec::new();
-    let asked = chain.ask(guard.session(), &registry, Question::Connect, &mut records);
+    let asked = chain.ask(guard.session(), &registry, &Question::Connect, &mut records);
     assert_eq!(asked.await, Ok(()));
     next.done.notified().await;
     assert!(records.is_empty() && registry.is_empty());
@@ -150,13 +142,13 @@ async fn the_canaries_are_decided_about_by_the_candidate_and_the_others_are_not(
     for n in 0..40 {
         let guard = start(&registry, &format!("s-{n}"));
         let next = busybody("next", &registry, rejects());
-        let candidate = Candidate::new(next, share, Room::default());
+        let candidate = Candidate::new(next, share, ShadowPermits::default());
         let chain = Chain::of(vec![stable().beside(candidate)]);
         let mut records = Vec::new();
-        let asked = chain.ask(guard.session(), &registry, Question::Connect, &mut records);
+        let asked = chain.ask(guard.session(), &registry, &Question::Connect, &mut records);
         let answer = asked.await;
         let canary = share.contains(&format!("s-{n}"));
-        assert_eq!(matches!(answer, Err(Refused::Denied(_))), canary);
+        assert_eq!(matches!(answer, Err(ChainRefusal::Denied(_))), canary);
         assert_eq!(&*records[0].policy, if canary { "next" } else { "stable" });
         refused += usize::from(canary);
     }
@@ -184,11 +176,11 @@ async fn without_room_a_candidate_is_not_asked_and_nobody_waits() {
     let registry = Registry::default();
     let guard = start(&registry, "s");
     let next = busybody("next", &registry, rejects());
-    let room = Room(Arc::new(Semaphore::new(0)));
-    let candidate = Candidate::new(next.clone(), Share::default(), room);
+    let permits = ShadowPermits(Arc::new(Semaphore::new(0)));
+    let candidate = Candidate::new(next.clone(), Share::default(), permits);
     let chain = Chain::of(vec![stable().beside(candidate)]);
     let mut records = Vec::new();
-    let asked = chain.ask(guard.session(), &registry, Question::Connect, &mut records);
+    let asked = chain.ask(guard.session(), &registry, &Question::Connect, &mut records);
     assert_eq!(asked.await, Ok(()));
     tokio::task::yield_now().await;
     assert!(next.asked.lock().unwrap().is_empty());
@@ -196,7 +188,7 @@ async fn without_room_a_candidate_is_not_asked_and_nobody_waits() {
 
 #[test]
 fn the_same_refusal_in_other_words_is_no_difference() {
-    let reject = |code: &str, message: &str| Verdict::Reject {
+    let reject = |code: &str, message: &str| RecordedVerdict::Reject {
         close_code: 4100,
         code: code.into(),
         message: message.into(),
@@ -204,17 +196,25 @@ fn the_same_refusal_in_other_words_is_no_difference() {
         retry_after_ms: None,
         keys_unavailable: false,
     };
-    let failed = Verdict::Failed {
+    let failed = RecordedVerdict::Failed {
         failure: "trap".into(),
         detail: String::new(),
     };
     for (a, b, expected) in [
-        (Verdict::Accept, Verdict::Accept, Comparison::Agree),
+        (
+            RecordedVerdict::Accept,
+            RecordedVerdict::Accept,
+            Comparison::Agree,
+        ),
         (reject("no", "a"), reject("no", "b"), Comparison::Agree),
         (reject("no", "a"), reject("nope", "a"), Comparison::Differ),
-        (Verdict::Accept, reject("no", "a"), Comparison::Differ),
-        (failed.clone(), Verdict::Accept, Comparison::Differ),
-        (Verdict::Accept, failed, Comparison::Failed),
+        (
+            RecordedVerdict::Accept,
+            reject("no", "a"),
+            Comparison::Differ,
+        ),
+        (failed.clone(), RecordedVerdict::Accept, Comparison::Differ),
+        (RecordedVerdict::Accept, failed, Comparison::Failed),
     ] {
         assert_eq!(compare(&a, &b), expected);
     }
@@ -228,10 +228,10 @@ async fn a_candidate_is_told_how_it_ended_and_nothing_is_compared() {
     facts
         .set_attribute("auth", "user_id", "u".to_owned())
         .unwrap();
-    let next = busybody("next", &registry, Err(Failure::Busy));
-    let candidate = Candidate::new(next.clone(), Share::default(), Room::default());
+    let next = busybody("next", &registry, Verdict::Failed(Failure::Busy));
+    let candidate = Candidate::new(next.clone(), Share::default(), ShadowPermits::default());
     let chain = Chain::of(vec![stable().beside(candidate)]);
-    let ending = Arc::new(Ending {
+    let ending = Ending {
         cause: "finalized".into(),
         close_code: 1000,
         closed_by: base::closed_by::ClosedBy::Client,
@@ -239,8 +239,8 @@ async fn a_candidate_is_told_how_it_ended_and_nothing_is_compared() {
         lasted: std::time::Duration::from_secs(1),
         received_bytes: 0,
         sent_bytes: 0,
-    });
-    let records = chain.tell(guard.session(), &ending).await;
+    };
+    let records = chain.tell(guard.session(), ending).await;
     next.done.notified().await;
     assert_eq!(*next.asked.lock().unwrap(), ["1 true"]);
     // Only policies that decide are in the log entry.

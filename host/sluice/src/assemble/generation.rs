@@ -14,16 +14,16 @@ use config::{self, Config};
 use gateway::routes::{Generation, Policies, Route, Routes};
 use keys::KeySets;
 use policy::chain::Step;
-use policy::component::{ComponentPolicy, Hooks};
+use policy::component::ComponentPolicy;
 use policy::counters::Counters;
 use policy::engine::Engine;
 use policy::fetch::Fetcher;
 use policy::load::{self, Parts};
 use policy::recorder::Recorder;
 use policy::settings::{self, Grant};
-use policy::shadow::{Candidate, Room};
+use policy::shadow::{Candidate, ShadowPermits};
 use policy::world::Live;
-use policy::{Chain, Policy};
+use policy::{Chain, Hook, Policy};
 use session::rate_limit::{Allowance, AttemptLimit};
 use session::registry::Registry;
 use upstream::Upstreams;
@@ -39,7 +39,7 @@ pub struct Builder {
     registry: Registry,
     counters: Arc<Counters>,
     recorder: Recorder,
-    room: Room,
+    shadows: ShadowPermits,
 }
 
 /// What routes are made of.
@@ -48,7 +48,7 @@ struct Stock<'a> {
     upstreams: &'a Upstreams,
     recorder: Recorder,
     config: &'a Config,
-    room: Room,
+    shadows: ShadowPermits,
     before: Option<&'a Generation>,
 }
 
@@ -72,7 +72,7 @@ impl Builder {
             engine: Arc::new(Engine::new()?.compiling_apart().keeping_compiled(compiled)),
             registry,
             counters: Arc::default(),
-            room: Room::default(),
+            shadows: ShadowPermits::default(),
             recorder: Recorder::start(&decisions)
                 .context("the thread that records decisions could not be started")?,
         })
@@ -126,7 +126,7 @@ impl Builder {
             upstreams: &upstreams,
             recorder: self.recorder.of(number),
             config,
-            room: self.room.clone(),
+            shadows: self.shadows.clone(),
             before,
         };
         let mut routes =
@@ -220,33 +220,17 @@ fn add_route(
     diagnostics: &mut Diagnostics,
 ) {
     let identified_by = identified_by(route, stock);
-    let mut asked = |hook, names: &[String], place, has: fn(&Hooks) -> bool| {
-        chain(hook, names, place, stock, diagnostics, has).identified_by(&identified_by)
+    let mut asked = |hook, names: &[String], place| {
+        chain(hook, names, place, stock, diagnostics).identified_by(&identified_by)
     };
-    let on_connect = asked(
-        "on-connect",
-        &route.on_connect,
-        &route.on_connect_place,
-        |hooks| hooks.connect.is_some(),
-    );
+    let on_connect = asked(Hook::Connect, &route.on_connect, &route.on_connect_place);
     let on_handshake = asked(
-        "on-handshake",
+        Hook::Handshake,
         &route.on_handshake,
         &route.on_handshake_place,
-        |hooks| hooks.handshake.is_some(),
     );
-    let on_frames = asked(
-        "on-frames",
-        &route.on_frames,
-        &route.on_frames_place,
-        |hooks| hooks.frames.is_some(),
-    );
-    let on_close = asked(
-        "on-close",
-        &route.on_close,
-        &route.on_close_place,
-        |hooks| hooks.close.is_some(),
-    );
+    let on_frames = asked(Hook::Frames, &route.on_frames, &route.on_frames_place);
+    let on_close = asked(Hook::Close, &route.on_close, &route.on_close_place);
     // A reference to nothing was reported when the configuration was read.
     let Some(upstream) = stock.upstreams.get(&route.upstream) else {
         return;
@@ -317,17 +301,16 @@ fn attempts(
 }
 
 fn chain(
-    hook: &str,
+    hook: Hook,
     names: &[String],
     place: &Place,
     stock: &Stock<'_>,
     diagnostics: &mut Diagnostics,
-    has: fn(&Hooks) -> bool,
 ) -> Chain {
     let mut steps = Vec::new();
     for name in names {
         // One that is not there was reported when it was loaded or read.
-        let Some(policy) = stock.hooked(name, hook, place, has, diagnostics) else {
+        let Some(policy) = stock.hooked(name, hook, place, diagnostics) else {
             continue;
         };
         let trial = stock.trial(name);
@@ -337,7 +320,7 @@ fn chain(
         };
         if let Some((name, trial)) = stock.beside(name) {
             // Where it had no hook, its canaries would be asked nothing.
-            let next = stock.hooked(name, hook, &trial.place, has, diagnostics);
+            let next = stock.hooked(name, hook, &trial.place, diagnostics);
             if let Some(next) = next {
                 step = step.beside(stock.candidate(next, trial));
             }
@@ -362,23 +345,22 @@ impl Stock<'_> {
     }
 
     fn candidate(&self, policy: Arc<dyn Policy>, trial: &settings::Trial) -> Candidate {
-        Candidate::new(policy, trial.decides_for, self.room.clone())
+        Candidate::new(policy, trial.decides_for, self.shadows.clone())
     }
 
     /// A policy that has the hook, or whose mistake is reported.
     fn hooked(
         &self,
         name: &str,
-        hook: &str,
+        hook: Hook,
         place: &Place,
-        has: fn(&Hooks) -> bool,
         diagnostics: &mut Diagnostics,
     ) -> Option<Arc<dyn Policy>> {
         let policy = self.policies.get(name)?.as_ref()?;
-        if !has(policy.hooks()) {
+        if !policy.hooks().has(hook) {
             diagnostics.error(
                 place,
-                format!("policy \"{name}\" has no hook {hook}"),
+                format!("policy \"{name}\" has no hook {}", hook.name()),
                 "name it at a stage that it has a hook for",
             );
         }

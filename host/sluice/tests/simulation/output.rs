@@ -47,7 +47,7 @@ pub enum Said {
 pub struct Output {
     bytes: Vec<u8>,
     at: usize,
-    state: State,
+    state: Part,
     /// Whether text may be a message of `ingest.v1`; errors are understood on
     /// every route.
     json: bool,
@@ -56,7 +56,7 @@ pub struct Output {
 }
 
 #[derive(Default, PartialEq, Eq, Clone, Copy)]
-enum State {
+enum Part {
     #[default]
     Head,
     /// The body of an HTTP answer.
@@ -85,42 +85,42 @@ impl Output {
 
     /// Whether what is not whole yet will be a Close.
     pub fn in_close(&self) -> bool {
-        self.state == State::Frames && self.bytes.get(self.at).is_some_and(|b| b & 0xf == 8)
+        self.state == Part::Frames && self.bytes.get(self.at).is_some_and(|b| b & 0xf == 8)
     }
 
     /// Whether something was begun and not finished.
     pub fn is_torn(&self) -> bool {
-        self.state != State::Body && self.at < self.bytes.len()
+        self.state != Part::Body && self.at < self.bytes.len()
     }
 
     fn next(&mut self) -> Option<Said> {
         let rest = &self.bytes[self.at..];
         let (length, said) = match self.state {
-            State::Head => {
+            Part::Head => {
                 let end = rest.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
                 let status = std::str::from_utf8(&rest[..end])
                     .ok()
                     .and_then(|head| head.strip_prefix("HTTP/1.1 "))
                     .and_then(|head| head.get(..3)?.parse().ok());
                 self.state = match status {
-                    Some(101) => State::Frames,
-                    Some(_) => State::Body,
-                    None => State::Lost,
+                    Some(101) => Part::Frames,
+                    Some(_) => Part::Body,
+                    None => Part::Lost,
                 };
                 let garbage = || Said::Garbage(rest.escape_ascii().to_string());
                 (end, status.map_or_else(garbage, Said::Head))
             }
-            State::Frames => {
+            Part::Frames => {
                 let (length, said) = frame(rest, self.json)?;
                 if matches!(said, Said::Ack { .. }) {
                     self.token = token(&rest[..length]);
                 }
                 if matches!(said, Said::Garbage(_)) {
-                    self.state = State::Lost;
+                    self.state = Part::Lost;
                 }
                 (length, said)
             }
-            State::Body | State::Lost => return None,
+            Part::Body | Part::Lost => return None,
         };
         self.at += length;
         Some(said)

@@ -27,10 +27,10 @@ pub struct ClientEnd(Shared);
 struct Shared {
     world: Arc<World>,
     me: usize,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<PipeState>>,
 }
 
-struct State {
+struct PipeState {
     plan: PipePlan,
     rng: fastrand::Rng,
     up: Flow,
@@ -69,7 +69,7 @@ fn wake(waker: &mut Option<Waker>) {
     }
 }
 
-impl State {
+impl PipeState {
     fn wake_all(&mut self) {
         for flow in [&mut self.up, &mut self.down] {
             wake(&mut flow.reader);
@@ -95,7 +95,7 @@ impl State {
 
 pub fn pipe(world: &Arc<World>, me: usize) -> (HostEnd, ClientEnd) {
     let schedule = &world.schedule;
-    let state = State {
+    let state = PipeState {
         plan: schedule.connections[me].pipe,
         rng: fastrand::Rng::with_seed(schedule.seed ^ (me as u64 + 1)),
         up: Flow::default(),
@@ -113,7 +113,7 @@ pub fn pipe(world: &Arc<World>, me: usize) -> (HostEnd, ClientEnd) {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PipeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -7,7 +7,7 @@ use base::rejection::Rejection;
 use futures_util::future::{BoxFuture, FutureExt};
 use policy::OnFailure;
 use policy::window::Window;
-use policy::{Answer, Decision, Failure, Limit, Policy, Question};
+use policy::{Failure, Limit, Policy, Question, Verdict};
 use session::registry::Session;
 use tokio::time::sleep;
 
@@ -36,8 +36,8 @@ impl Policy for Scripted {
     fn ask<'a>(
         &'a self,
         session: &'a Arc<Session>,
-        question: Question<'a>,
-    ) -> BoxFuture<'a, Result<Answer, Failure>> {
+        question: &'a Question,
+    ) -> BoxFuture<'a, Verdict> {
         match question {
             Question::Connect | Question::Handshake(_) => self.act(session).boxed(),
             Question::Frames(window) => self.watch(session, window).boxed(),
@@ -47,7 +47,7 @@ impl Policy for Scripted {
 }
 
 impl Scripted {
-    async fn act(&self, session: &Arc<Session>) -> Result<Answer, Failure> {
+    async fn act(&self, session: &Arc<Session>) -> Verdict {
         let world = &self.world;
         let me = who(&session.facts);
         let plan = self.plan(me);
@@ -71,8 +71,8 @@ impl Scripted {
             session.expires(1);
             world.trace.record(me, Event::Expired);
         }
-        let answer = answer(act);
-        if answer.is_err() && self.on_failure == OnFailure::Open {
+        let verdict = verdict(act);
+        if matches!(verdict, Verdict::Failed(_)) && self.on_failure == OnFailure::Open {
             world.forget(me, claims);
         }
         if act == Act::Panic {
@@ -82,10 +82,10 @@ impl Scripted {
         }
         let answered = Event::Answered(self.stage, self.index, act);
         world.trace.record(me, answered);
-        answer
+        verdict
     }
 
-    async fn watch(&self, session: &Arc<Session>, window: &Window) -> Result<Answer, Failure> {
+    async fn watch(&self, session: &Arc<Session>, window: &Window) -> Verdict {
         let world = &self.world;
         let me = who(&session.facts);
         let asked = Event::Asked(self.stage, usize::try_from(window.index).unwrap());
@@ -107,16 +107,16 @@ impl Scripted {
             std::panic::resume_unwind(Box::new("scheduled"));
         }
         world.trace.record(me, answered);
-        answer(act)
+        verdict(act)
     }
 
-    async fn listen(&self, session: &Arc<Session>) -> Result<Answer, Failure> {
+    async fn listen(&self, session: &Arc<Session>) -> Verdict {
         let me = who(&session.facts);
         self.world
             .trace
             .record(me, Event::Asked(self.stage, self.index));
         let deaf = self.index == 0 && self.world.schedule.connections[me].deaf;
-        answer(if deaf { Act::Trap } else { Act::Accept })
+        verdict(if deaf { Act::Trap } else { Act::Accept })
     }
 
     fn plan(&self, me: usize) -> PolicyPlan {
@@ -135,14 +135,14 @@ async fn pause(ms: u64) {
     }
 }
 
-fn answer(act: Act) -> Result<Answer, Failure> {
+fn verdict(act: Act) -> Verdict {
     match act {
-        Act::Accept | Act::Panic => Ok(Answer::Decided(Decision::Accept)),
-        Act::Reject(code) => Ok(Answer::Decided(Decision::Reject(rejection(code)))),
-        Act::KeysUnavailable => Ok(Answer::KeysUnavailable(Decision::Reject(rejection(4001)))),
-        Act::Trap => Err(Failure::Trap("unreachable".to_owned())),
-        Act::OutOfTime => Err(Failure::Limit(Limit::Time)),
-        Act::Busy => Err(Failure::Busy),
+        Act::Accept | Act::Panic => Verdict::Accept,
+        Act::Reject(code) => Verdict::Reject(rejection(code)),
+        Act::KeysUnavailable => Verdict::KeysUnavailable(rejection(4001)),
+        Act::Trap => Verdict::Failed(Failure::Trap("unreachable".to_owned())),
+        Act::OutOfTime => Verdict::Failed(Failure::Limit(Limit::Time)),
+        Act::Busy => Verdict::Failed(Failure::Busy),
     }
 }
 

@@ -81,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    type Answer = (Mutex<Sender<()>>, Mutex<Receiver<()>>);
+    type Channel = (Mutex<Sender<()>>, Mutex<Receiver<()>>);
 
     #[tokio::test]
     async fn an_address_is_not_looked_up() {
@@ -100,7 +100,7 @@ mod tests {
     #[tokio::test]
     async fn streams_that_wait_for_one_name_wait_for_one_lookup() {
         static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
-        static ANSWER: LazyLock<Answer> = LazyLock::new(|| {
+        static ANSWER: LazyLock<Channel> = LazyLock::new(|| {
             let (answer, waiting) = channel();
             (Mutex::new(answer), Mutex::new(waiting))
         });

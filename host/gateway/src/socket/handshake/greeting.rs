@@ -51,7 +51,7 @@ pub(super) async fn greet(connection: &mut Connection, route: &Route) -> Result<
     let handshake = Handshake::parse(json).map_err(|error| Cause::HandshakeInvalid(error.0))?;
     agree_on_source(&connection.session().facts, &handshake)?;
     connection
-        .ask(&route.on_handshake, Question::Handshake(json))
+        .ask(&route.on_handshake, || Question::Handshake(json.into()))
         .await?;
     Ok(Greeting { handshake, text })
 }

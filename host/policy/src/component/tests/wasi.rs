@@ -9,7 +9,7 @@ fn guest(body: &str) -> Vec<u8> {
 }
 
 /// What becomes of a guest that runs `body` and then accepts.
-async fn run(body: &str) -> Result<Decision, Failure> {
+async fn run(body: &str) -> Verdict {
     let Loaded {
         policy,
         report,
@@ -18,16 +18,12 @@ async fn run(body: &str) -> Result<Decision, Failure> {
     } = load_with(&guest(body), Wasi::Stub).await;
     let policy = policy.expect(&report);
     let guard = start(&registry, "s");
-    match policy.ask(guard.session(), Question::Connect).await? {
-        Answer::Decided(decision) => Ok(decision),
-        Answer::KeysUnavailable(_) => panic!("no key was asked for"),
-        Answer::ClientFault(fault) => panic!("nothing of the client's was asked for: {fault:?}"),
-    }
+    policy.ask(guard.session(), &Question::Connect).await
 }
 
 async fn traps(body: &str, said: &str) {
     let ended = run(body).await;
-    let Err(Failure::Trap(trap)) = &ended else {
+    let Verdict::Failed(Failure::Trap(trap)) = &ended else {
         panic!("{said}: {ended:?}")
     };
     assert!(trap.contains(said), "{trap}");
@@ -74,7 +70,7 @@ async fn there_is_no_environment_no_file_and_no_network() {
         (call $tcp-socket (i32.const 0) (i32.const 16))
         (call $must (i32.load8_u (i32.const 16)))
         (call $must (i32.eq (i32.const 1) (i32.load8_u offset=4 (i32.const 16))))";
-    assert_eq!(run(body).await, Ok(Decision::Accept));
+    assert_eq!(run(body).await, Verdict::Accept);
 }
 
 #[tokio::test]
@@ -93,7 +89,7 @@ async fn what_is_printed_goes_nowhere_and_nothing_can_be_read() {
         (call $read (call $stdin) (i64.const 100) (i32.const 16))
         (call $must (i32.load8_u (i32.const 16)))
         (call $must (i32.eq (i32.const 1) (i32.load8_u offset=4 (i32.const 16))))";
-    assert_eq!(run(body).await, Ok(Decision::Accept));
+    assert_eq!(run(body).await, Verdict::Accept);
 }
 
 #[tokio::test]
@@ -111,14 +107,17 @@ async fn nobody_sleeps() {
         ;; What was lent to all of these can be given back.
         (call $drop-pollable (local.get $a))
         (call $drop-pollable (local.get $b))";
-    assert_eq!(run(body).await, Ok(Decision::Accept));
+    assert_eq!(run(body).await, Verdict::Accept);
 }
 
 #[tokio::test]
 async fn to_wait_for_ever_is_to_run_out_of_time() {
     let body =
         "(local.set $a (call $sleep (i64.const 1))) (loop (call $block (local.get $a)) (br 0))";
-    assert_eq!(run(body).await, Err(Failure::Limit(Limit::Time)));
+    assert_eq!(
+        run(body).await,
+        Verdict::Failed(Failure::Limit(Limit::Time))
+    );
 }
 
 #[tokio::test]
@@ -131,7 +130,7 @@ async fn its_clocks_are_those_of_every_policy() {
          (call $must (i64.lt_u (call $elapsed) (i64.const 60000000000)))",
         before + 60
     );
-    assert_eq!(run(&body).await, Ok(Decision::Accept));
+    assert_eq!(run(&body).await, Verdict::Accept);
 }
 
 #[tokio::test]
@@ -142,7 +141,7 @@ async fn randomness_is_random_and_comes_in_small_pieces() {
         (call $must (i32.eq (i32.const 4096) (i32.load offset=4 (i32.const 16))))
         (local.set $a (i32.load (i32.const 16)))
         (call $must (i64.ne (i64.load (local.get $a)) (i64.load offset=8 (local.get $a))))";
-    assert_eq!(run(body).await, Ok(Decision::Accept));
+    assert_eq!(run(body).await, Verdict::Accept);
     for many in ["4097", "-1"] {
         let body = format!("(call $random-bytes (i64.const {many}) (i32.const 16))");
         traps(&body, "more than 4096 random bytes at once").await;
@@ -165,7 +164,10 @@ async fn what_a_guest_holds_and_hands_over_is_bounded_here_too() {
     )
     .await;
     let body = "(call $write (call $stdout) (i32.const 0) (i32.const 400000) (i32.const 16))";
-    assert_eq!(run(body).await, Err(Failure::Limit(Limit::HostcallFuel)));
+    assert_eq!(
+        run(body).await,
+        Verdict::Failed(Failure::Limit(Limit::HostcallFuel))
+    );
 }
 
 #[tokio::test]
@@ -192,7 +194,9 @@ async fn a_type_that_grows_without_end_is_no_type_of_wasis() {
     let loaded = load_with(&wat::parse_str(text).unwrap(), Wasi::Stub).await;
     let policy = loaded.policy.expect(&loaded.report);
     let guard = start(&loaded.registry, "s");
-    let Err(Failure::Trap(trap)) = policy.ask(guard.session(), Question::Connect).await else {
+    let Verdict::Failed(Failure::Trap(trap)) =
+        policy.ask(guard.session(), &Question::Connect).await
+    else {
         panic!("it was answered")
     };
     assert!(trap.contains("a type that is too large"), "{trap}");

@@ -142,21 +142,21 @@ fn calls_that_end_a_policy_are_taken_down_with_why() {
     let expected = [
         HostCall::Verify {
             key_set: "other".into(),
-            answer: Answer::Trap(Fault::NoKeySet),
+            answer: HostAnswer::Trap(Fault::NoKeySet),
         },
         HostCall::MonotonicNs { answer: elapsed },
         HostCall::Claim {
             key,
-            answer: Answer::Trap(Fault::TooLarge),
+            answer: HostAnswer::Trap(Fault::TooLarge),
         },
         HostCall::Claim {
             key: "k".into(),
-            answer: Answer::Trap(Fault::TooMany),
+            answer: HostAnswer::Trap(Fault::TooMany),
         },
         HostCall::Evict {
             key: "k".into(),
             holder: "s2".into(),
-            answer: Answer::Trap(Fault::Ended),
+            answer: HostAnswer::Trap(Fault::Ended),
         },
         HostCall::Count {
             key: "k".into(),
@@ -164,7 +164,7 @@ fn calls_that_end_a_policy_are_taken_down_with_why() {
                 amount: 1,
                 life_ms: 1000,
             },
-            answer: Answer::Err(CounterError::Full),
+            answer: HostAnswer::Err(CounterError::Full),
         },
     ];
     assert_eq!(notes.take().calls, expected);

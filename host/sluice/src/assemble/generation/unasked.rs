@@ -3,42 +3,27 @@
 use base::diagnostics::Diagnostics;
 use config::{Config, Route};
 use gateway::routes::Policies;
-use policy::component::Hooks;
+use policy::Hook;
 
-/// A hook, the list that names it, and how to find both.
-struct Hook {
-    name: &'static str,
-    list: &'static str,
-    named: fn(&Route) -> &[String],
-    has: fn(&Hooks) -> bool,
+/// The option of a route that lists the policies to ask at a hook.
+const fn option(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Connect => "on_connect",
+        Hook::Handshake => "on_handshake",
+        Hook::Frames => "on_frames",
+        Hook::Close => "on_close",
+    }
 }
 
-const HOOKS: [Hook; 4] = [
-    Hook {
-        name: "on-connect",
-        list: "on_connect",
-        named: |route| &route.on_connect,
-        has: |hooks| hooks.connect.is_some(),
-    },
-    Hook {
-        name: "on-handshake",
-        list: "on_handshake",
-        named: |route| &route.on_handshake,
-        has: |hooks| hooks.handshake.is_some(),
-    },
-    Hook {
-        name: "on-frames",
-        list: "on_frames",
-        named: |route| &route.on_frames,
-        has: |hooks| hooks.frames.is_some(),
-    },
-    Hook {
-        name: "on-close",
-        list: "on_close",
-        named: |route| &route.on_close,
-        has: |hooks| hooks.close.is_some(),
-    },
-];
+/// The policies that a route asks at a hook.
+fn listed(route: &Route, hook: Hook) -> &[String] {
+    match hook {
+        Hook::Connect => &route.on_connect,
+        Hook::Handshake => &route.on_handshake,
+        Hook::Frames => &route.on_frames,
+        Hook::Close => &route.on_close,
+    }
+}
 
 /// Reports them as warnings. A policy that is asked nowhere was reported when the configuration was
 /// read.
@@ -48,16 +33,16 @@ pub(super) fn report(config: &Config, policies: &Policies, diagnostics: &mut Dia
             continue;
         };
         let speaks_as = settings.speaks_as(name);
-        let is_named = |hook: &Hook| {
+        let is_named = |hook: Hook| {
             let mut routes = config.routes.values();
-            routes.any(|route| (hook.named)(route).iter().any(|named| named == speaks_as))
+            routes.any(|route| listed(route, hook).iter().any(|named| named == speaks_as))
         };
-        if !HOOKS.iter().any(is_named) {
+        if !Hook::ALL.into_iter().any(is_named) {
             continue;
         }
-        for hook in &HOOKS {
-            if (hook.has)(policy.hooks()) && !is_named(hook) {
-                let (hook, list) = (hook.name, hook.list);
+        for hook in Hook::ALL {
+            if policy.hooks().has(hook) && !is_named(hook) {
+                let (hook, list) = (hook.name(), option(hook));
                 let message = format!(
                     "policy \"{name}\" has the hook {hook}, and no route names it in `{list}`: \
                      it is never asked there"

@@ -21,7 +21,7 @@ pub use limits::completion;
 pub use timers::WRITE;
 
 /// What the oracle says.
-pub struct Verdict {
+pub struct Expected {
     /// The causes that are right.
     pub causes: Vec<Cause>,
     /// The first instant in which one of them may have been acted on.
@@ -46,7 +46,7 @@ struct Walk<'a> {
     left: u64,
 }
 
-pub fn verdict(view: &View<'_>, upgraded: u64) -> Verdict {
+pub fn verdict(view: &View<'_>, upgraded: u64) -> Expected {
     let mut walk = Walk {
         view,
         candidates: Vec::new(),
@@ -65,7 +65,7 @@ pub fn verdict(view: &View<'_>, upgraded: u64) -> Verdict {
     let faults = faults.collect();
     let mut right = walk.candidates;
     right.retain(|(at, _, _)| *at <= by);
-    Verdict {
+    Expected {
         from: from.unwrap_or(by),
         causes: right.into_iter().map(|(_, _, cause)| cause).collect(),
         by,

@@ -3,7 +3,7 @@
 use super::super::output::Said;
 use super::super::schedule::{Fault, Reading, RouteKind, Step};
 use super::super::trace::Event;
-use super::causes::{Cause, Verdict, WRITE};
+use super::causes::{Cause, Expected, WRITE};
 use super::close_message::{close_message, fits, gives_the_reason};
 use super::view::View;
 
@@ -12,7 +12,7 @@ const SETTLE: u64 = 100;
 const CLOSE: u64 = 2_000;
 
 /// Checks the Close and the message before it, and returns the cause that they fit.
-pub fn check(view: &View<'_>, verdict: &Verdict, faults: &mut Vec<String>) -> Option<Cause> {
+pub fn check(view: &View<'_>, verdict: &Expected, faults: &mut Vec<String>) -> Option<Cause> {
     let closes: Vec<_> = close_frames(view).collect();
     check_order(view, verdict.from, faults);
     let [(at, code, reason)] = closes.as_slice() else {

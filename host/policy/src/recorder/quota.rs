@@ -48,9 +48,9 @@ impl NoRoom {
     }
 }
 
-/// The room. Cheap to clone.
+/// Quota of memory for lines that wait. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Room(Arc<Mutex<Held>>);
+pub struct Quota(Arc<Mutex<Held>>);
 
 #[derive(Default)]
 struct Held {
@@ -61,14 +61,14 @@ struct Held {
 }
 
 /// Permission to wait in it, which is given back when this is dropped.
-pub struct RoomPermit {
-    room: Room,
+pub struct QuotaPermit {
+    quota: Quota,
     source: IpAddr,
     standing: Standing,
     bytes: usize,
 }
 
-impl Room {
+impl Quota {
     /// Takes room for so many bytes.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ impl Room {
         client: IpAddr,
         standing: Standing,
         bytes: usize,
-    ) -> Result<RoomPermit, NoRoom> {
+    ) -> Result<QuotaPermit, NoRoom> {
         let source = source(client);
         let mut held = self.lock();
         let of_source = held
@@ -105,8 +105,8 @@ impl Room {
         }
         held.sources.insert((source, standing), of_source + bytes);
         drop(held);
-        Ok(RoomPermit {
-            room: self.clone(),
+        Ok(QuotaPermit {
+            quota: self.clone(),
             source,
             standing,
             bytes,
@@ -119,9 +119,9 @@ impl Room {
     }
 }
 
-impl Drop for RoomPermit {
+impl Drop for QuotaPermit {
     fn drop(&mut self) {
-        let mut held = self.room.lock();
+        let mut held = self.quota.lock();
         held.all -= self.bytes;
         if self.standing == Standing::Newcomer {
             held.newcomers -= self.bytes;
@@ -158,10 +158,10 @@ mod tests {
     }
 
     /// How many KiB a source gets, and why no more.
-    fn fill(room: &Room, client: IpAddr, standing: Standing) -> (Vec<RoomPermit>, NoRoom) {
+    fn fill(quota: &Quota, client: IpAddr, standing: Standing) -> (Vec<QuotaPermit>, NoRoom) {
         let mut places = Vec::new();
         loop {
-            match room.take(client, standing, 1024) {
+            match quota.take(client, standing, 1024) {
                 Ok(place) => places.push(place),
                 Err(why) => return (places, why),
             }
@@ -170,30 +170,35 @@ mod tests {
 
     #[test]
     fn one_address_has_a_share_and_no_more() {
-        let room = Room::default();
-        let (flood, why) = fill(&room, address(1), Newcomer);
+        let quota = Quota::default();
+        let (flood, why) = fill(&quota, address(1), Newcomer);
         assert_eq!((flood.len(), why), (4 * 1024, NoRoom::Source));
-        assert!(room.take(address(2), Newcomer, 1024).is_ok());
-        assert!(room.take(address(1), Admitted, 1024).is_ok());
+        assert!(quota.take(address(2), Newcomer, 1024).is_ok());
+        assert!(quota.take(address(1), Admitted, 1024).is_ok());
     }
 
     #[test]
     fn however_many_addresses_flood_it_admitted_sessions_have_room() {
-        let room = Room::default();
-        let floods: Vec<_> = (0..20).map(|n| fill(&room, address(n), Newcomer)).collect();
+        let quota = Quota::default();
+        let floods: Vec<_> = (0..20)
+            .map(|n| fill(&quota, address(n), Newcomer))
+            .collect();
         let held: usize = floods.iter().map(|(places, _)| places.len()).sum();
         assert_eq!((held, floods[19].1), (16 * 1024, NoRoom::Full));
-        let (admitted, why) = fill(&room, address(1), Admitted);
+        let (admitted, why) = fill(&quota, address(1), Admitted);
         assert_eq!((admitted.len(), why), (16 * 1024, NoRoom::Source));
-        assert_eq!(room.take(address(2), Admitted, 1).err(), Some(NoRoom::Full));
+        assert_eq!(
+            quota.take(address(2), Admitted, 1).err(),
+            Some(NoRoom::Full)
+        );
     }
 
     #[test]
     fn what_is_given_back_can_be_taken_again_and_nothing_is_remembered() {
-        let room = Room::default();
-        drop(fill(&room, address(1), Newcomer));
-        drop(fill(&room, address(1), Admitted));
-        let held = room.lock();
+        let quota = Quota::default();
+        drop(fill(&quota, address(1), Newcomer));
+        drop(fill(&quota, address(1), Admitted));
+        let held = quota.lock();
         assert_eq!((held.all, held.newcomers, held.sources.len()), (0, 0, 0));
     }
 

@@ -1,0 +1,158 @@
+//! What stands behind a policy's calls in a case: real keys, claims and counters, and a clock that
+//! only a window moves.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::fixture::{Case, Token};
+use base::rejection::Rejection;
+use keys::{Claims, KeySets, TokenError};
+use policy::bindings::sluice::policy::log::Level;
+use policy::counters::{Account, Change, CounterError, Counters};
+use policy::window::Window;
+use policy::world::World;
+use session::registry::{ClaimError, Registry, Session, SessionGuard};
+
+/// How long the counters of a case last: it is over long before.
+const LIFE: Duration = Duration::from_hours(1);
+
+/// What stands behind the policy's calls.
+pub struct SceneWorld {
+    now_ms: AtomicU64,
+    key_sets: KeySets,
+    fault: Option<TokenError>,
+    registry: Registry,
+    counters: Counters,
+    /// Since when the other connections hold their keys.
+    since: BTreeMap<String, u64>,
+    log: Mutex<Vec<String>>,
+}
+
+impl SceneWorld {
+    /// The world of a case for the policy `name`, with the connections of `registry`.
+    pub(super) fn of(
+        case: &Case,
+        name: &str,
+        key_sets: KeySets,
+        registry: Registry,
+    ) -> anyhow::Result<Self> {
+        let counters = Counters::default();
+        for (key, value) in &case.counters {
+            let change = Change::Replace {
+                value: *value,
+                life: LIFE,
+            };
+            counters
+                .change(Account::of(name, usize::MAX), key, change)
+                .with_context(|| format!("the counter \"{key}\""))?;
+        }
+        let since = case
+            .sessions
+            .iter()
+            .map(|other| (other.session_id.clone(), other.since));
+        Ok(Self {
+            now_ms: case.clock.into(),
+            key_sets,
+            fault: match &case.token {
+                Token::Fault(fault) => Some(*fault),
+                Token::Claims(_) => None,
+            },
+            registry,
+            counters,
+            since: since.collect(),
+            log: Mutex::default(),
+        })
+    }
+
+    /// Lets the time of a window pass.
+    pub fn pass(&self, window: &Window) {
+        let ms = u64::try_from(window.length.as_millis()).unwrap_or(u64::MAX);
+        self.now_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// The lines that the policy has logged so far.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Whether this connection holds a key: whether it may take it.
+    #[must_use]
+    pub fn holds(&self, connection: &SessionGuard, key: &str) -> bool {
+        let held_before = self.registry.len();
+        self.registry.claim(connection.session(), key).is_ok() && self.registry.len() == held_before
+    }
+
+    /// What a counter of the policy stands at.
+    #[must_use]
+    pub fn counter(&self, policy: &str, key: &str) -> i64 {
+        self.counters
+            .change(Account::of(policy, usize::MAX), key, Change::None)
+            .unwrap_or_default()
+    }
+
+    fn as_told<T>(&self, result: Result<T, ClaimError>) -> Result<T, ClaimError> {
+        result.map_err(|error| match error {
+            ClaimError::Held(mut holder) => {
+                holder.since_ms = self
+                    .since
+                    .get(&holder.session_id)
+                    .copied()
+                    .unwrap_or_else(|| self.now_ms());
+                ClaimError::Held(holder)
+            }
+            other => other,
+        })
+    }
+}
+
+impl World for SceneWorld {
+    fn now_ms(&self) -> u64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    fn verify(&self, session: &Session, key_set: &str) -> Option<Result<Claims, TokenError>> {
+        let keys = self.key_sets.get(key_set)?;
+        Some(match (self.fault, session.facts.token()) {
+            (Some(fault), _) => Err(fault),
+            (None, Some(token)) => keys.verify_at(&token, self.now_ms() / 1000),
+            (None, None) => Err(TokenError::Missing),
+        })
+    }
+
+    fn claim(&self, session: &Arc<Session>, key: &str) -> Result<(), ClaimError> {
+        self.as_told(self.registry.claim(session, key))
+    }
+
+    fn evict(
+        &self,
+        session: &Arc<Session>,
+        key: &str,
+        holder: &str,
+        notice: Rejection,
+    ) -> Result<(), ClaimError> {
+        self.as_told(self.registry.evict(session, key, holder, notice))
+    }
+
+    fn count(&self, account: Account<'_>, key: &str, change: Change) -> Result<i64, CounterError> {
+        self.counters.change(account, key, change)
+    }
+
+    fn log(&self, _: &str, level: Level, line: &str) {
+        let level = match level {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        };
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.push(format!("{level} {line}"));
+    }
+}

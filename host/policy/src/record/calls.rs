@@ -1,0 +1,133 @@
+//! What a policy asked the gateway, and what it was told, in a line of the record.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Pairs;
+use keys::TokenError;
+
+/// A call to the gateway, and its answer. What a policy reads of the
+/// connection is in [`Input`](super::Input); its own configuration and its log are not
+/// recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "call")]
+pub enum HostCall {
+    /// `clock.now-ms`
+    #[serde(rename = "clock.now-ms")]
+    NowMs {
+        /// Milliseconds since 1970.
+        answer: u64,
+    },
+    /// `clock.monotonic-ns`
+    #[serde(rename = "clock.monotonic-ns")]
+    MonotonicNs {
+        /// Nanoseconds since the policy's call began.
+        answer: u64,
+    },
+    /// `jwt.verify`
+    #[serde(rename = "jwt.verify")]
+    Verify {
+        /// The key set's name.
+        key_set: String,
+        /// The claims.
+        answer: HostAnswer<Value, TokenError>,
+    },
+    /// `sessions.claim`
+    #[serde(rename = "sessions.claim")]
+    Claim {
+        /// The key.
+        key: String,
+        /// Who has it.
+        answer: HostAnswer<(), Holder>,
+    },
+    /// `sessions.evict`
+    #[serde(rename = "sessions.evict")]
+    Evict {
+        /// The key.
+        key: String,
+        /// Who was to be evicted.
+        holder: String,
+        /// Who has it.
+        answer: HostAnswer<(), Holder>,
+    },
+    /// Any of `counters`
+    #[serde(rename = "counters")]
+    Count {
+        /// The counter's key.
+        key: String,
+        /// What was done to it.
+        #[serde(flatten)]
+        change: Change,
+        /// What was answered: a number, or why there is none.
+        answer: HostAnswer<i64, CounterError>,
+    },
+}
+
+/// What the gateway answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostAnswer<T, E> {
+    /// It went well.
+    Ok(T),
+    /// It did not.
+    Err(E),
+    /// The policy was not answered: the call ended it.
+    Trap(Fault),
+}
+
+/// What a policy must not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// There is no key set of that name.
+    NoKeySet,
+    /// It holds all the claims that a connection may hold.
+    TooMany,
+    /// The key of its claim is too long.
+    TooLarge,
+    /// Its connection is gone.
+    Ended,
+}
+
+/// The session that holds a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Its id.
+    pub session_id: String,
+    /// When it made the claim, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Its attributes.
+    pub attributes: Pairs,
+}
+
+/// What was done to a counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub enum Change {
+    /// It was read.
+    None,
+    /// Something was added.
+    Add {
+        /// How much.
+        amount: i64,
+        /// How long a counter that begins with this lasts.
+        life_ms: u64,
+    },
+    /// It was given another value.
+    Replace {
+        /// Which one.
+        value: i64,
+        /// How long it lasts from now.
+        life_ms: u64,
+    },
+}
+
+/// Why nothing was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CounterError {
+    /// The policy has all the counters that it may have.
+    Full,
+    /// The key is too long.
+    TooLarge,
+}
