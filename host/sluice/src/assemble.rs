@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio_util::task::TaskTracker;
 
 use base::diagnostics::Diagnostics;
-use base::permits::{self, Permits, Room, Wanted};
+use base::permits::{self, Capacity, ConfiguredCapacity, Permits};
 use base::shutdown::Shutdown;
 use base::tls;
 use config::Config;
@@ -74,13 +74,13 @@ pub async fn assemble(
     })
 }
 
-/// As much room as was asked for, where there are descriptors for it.
-fn room(config: &Config) -> anyhow::Result<Room> {
+/// Capacity that was configured, or as much of it as the file descriptors allow.
+fn room(config: &Config) -> anyhow::Result<Capacity> {
     let descriptors = permits::raise_descriptor_limit()
         .context("the limit of file descriptors cannot be read")?;
     let server = &config.server;
     let upstreams = config.upstreams.values();
-    let wanted = Wanted {
+    let wanted = ConfiguredCapacity {
         places: server.max_connections,
         refusals: server.max_refusals,
         parked: server.max_parked,
@@ -92,7 +92,7 @@ fn room(config: &Config) -> anyhow::Result<Room> {
             .unwrap_or_default(),
         warm: upstreams.map(Upstream::warm).sum(),
     };
-    let room = Room::of(descriptors, &wanted);
+    let room = Capacity::of(descriptors, &wanted);
     if room.places < wanted.places || room.parked < wanted.parked {
         tracing::info!(
             max_connections = room.places,

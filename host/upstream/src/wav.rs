@@ -31,7 +31,7 @@ use self::shared::Shared;
 use self::track::Track;
 use super::space::{self, Watermark};
 use crate::link::{Link, OpenError, StreamInfo, Upstream};
-use base::blocking::{Kept, Room};
+use base::blocking::{BlockingPool, Kept};
 use base::metrics;
 
 mod failure;
@@ -64,7 +64,7 @@ pub struct Wav {
     folder: PathBuf,
     layout: Layout,
     /// The threads that wait for the folder's disk.
-    room: &'static Room,
+    pool: &'static BlockingPool,
     /// The upstream whose free space is told, and how much of that is kept.
     watched: Option<(Arc<str>, Watermark)>,
 }
@@ -74,11 +74,11 @@ impl Wav {
     /// that went away with its disk is not made anew on another.
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
-        let room = Room::of_recordings(&folder);
+        let pool = BlockingPool::of_recordings(&folder);
         Self {
             folder,
             layout: Layout::default(),
-            room,
+            pool,
             watched: None,
         }
     }
@@ -153,15 +153,15 @@ impl Wav {
         let folder = self.layout.folder(&self.folder, &stream, began);
         let path = folder.join(name::file(&stream, began));
 
-        let (room, wav) = (self.room, self.clone());
+        let (pool, wav) = (self.pool, self.clone());
         // Where this future is dropped, the file is created all the same, and
         // removed again as it is dropped with the task's result.
         let create = move || {
             wav.has_room()?;
             let track = Track::create(&wav.folder, path, format)?;
-            Ok(Kept::new(room, Shared::new(track)))
+            Ok(Kept::new(pool, Shared::new(track)))
         };
-        let file = room
+        let file = pool
             .open(create)
             .map_err(|busy| {
                 OpenError::unavailable("recording is not possible: the disk hangs", busy)
@@ -170,7 +170,7 @@ impl Wav {
             .context("the thread that creates the file panicked")
             .map_err(|detail| OpenError::unavailable("recording is not possible", detail))?
             .map_err(Failure::open_error)?;
-        Ok(Box::new(Recording::new(file, room, stream.receipts)))
+        Ok(Box::new(Recording::new(file, pool, stream.receipts)))
     }
 }
 

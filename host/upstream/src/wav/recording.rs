@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::format::MAX_DATA;
 use super::shared::Shared;
 use crate::link::{Downward, Ending, Link, Lost, Receipts, Sealed, Upward};
-use base::blocking::{Kept, Room};
+use base::blocking::{BlockingPool, Kept};
 
 /// How old audio may get in memory.
 const MAX_AGE: Duration = Duration::from_millis(500);
@@ -28,7 +28,7 @@ const MAX_BATCH: usize = 64 * 1024;
 /// the link is not ready. A stream that is silent holds no buffer and no timer.
 pub(super) struct Recording {
     file: Kept<Shared>,
-    room: &'static Room,
+    pool: &'static BlockingPool,
     path: Arc<Path>,
     gathered: Vec<u8>,
     /// When the oldest gathered byte must be written. Present while there is one.
@@ -56,8 +56,8 @@ enum Writer {
 }
 
 impl Recording {
-    /// The link of a file whose disk has this room.
-    pub(super) fn new(file: Kept<Shared>, room: &'static Room, receipts: Receipts) -> Self {
+    /// Link of a file, whose disk this pool waits for.
+    pub(super) fn new(file: Kept<Shared>, pool: &'static BlockingPool, receipts: Receipts) -> Self {
         let path = Arc::clone(file.path());
         let second = usize::try_from(file.format().bytes_per_second()).unwrap_or(usize::MAX);
         // Half a second is written at once, and three quarters are held at
@@ -65,7 +65,7 @@ impl Recording {
         let batch = (second / 2).clamp(1, MAX_BATCH);
         Self {
             file,
-            room,
+            pool,
             path,
             gathered: Vec::new(),
             due: None,
@@ -135,7 +135,7 @@ impl Recording {
         self.file.push(audio);
         let file = self.file.clone();
         let receipts = self.receipts;
-        let done = self.room.run(move || match receipts {
+        let done = self.pool.run(move || match receipts {
             Receipts::Given => file.seal(),
             Receipts::None => file.flush(),
         });
@@ -214,11 +214,11 @@ impl Link for Recording {
             let sealed = Sealed { bytes: self.taken };
             let path = Arc::clone(&self.path);
             let failure = self.failure.take();
-            let (file, room) = (self.file.clone(), self.room);
+            let (file, pool) = (self.file.clone(), self.pool);
             // This pushes what is gathered, and leaves the task below the only
             // owner of the file, whatever becomes of this future.
             drop(self);
-            let written = room
+            let written = pool
                 .run(move || file.seal())
                 .await
                 .unwrap_or(Err(Failure::Cancelled { path }));

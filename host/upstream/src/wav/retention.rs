@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use self::sweep::{Swept, sweep};
 use super::Recordings;
-use base::blocking::Room;
+use base::blocking::BlockingPool;
 use base::metrics;
 
 mod sweep;
@@ -26,7 +26,7 @@ const INTERVAL: Duration = Duration::from_mins(5);
 pub struct Bounds {
     /// How old they may become, from their last audio on. `None`: as old as they like.
     pub age: Option<Duration>,
-    /// Bytes that all recordings may have, live ones included. `None`: as many as there is room for.
+    /// Bytes that all recordings may have, live ones included. `None`: as many as fit.
     pub total: Option<u64>,
 }
 
@@ -102,7 +102,7 @@ async fn keep(mut hears: watch::Receiver<Vec<Kept>>) {
                 continue;
             }
             let work = kept.clone();
-            let sweep = Room::of_recordings(&kept.folder).run(move || work.sweep());
+            let sweep = BlockingPool::of_recordings(&kept.folder).run(move || work.sweep());
             running.insert(kept.folder.clone(), sweep);
         }
         tokio::select! {

@@ -20,10 +20,10 @@ fn bench(codec: &str, sample_rate: u32, channels: u16) -> Bench {
     let path = folder.path().join("m1/a.wav");
     let format = Format::of(&handshake(codec, sample_rate, channels)).expect("format");
     let track = Track::create(folder.path(), path.clone(), format).expect("track");
-    let room = Room::of_recordings(folder.path());
-    let file = Kept::new(room, Shared::new(track));
+    let pool = BlockingPool::of_recordings(folder.path());
+    let file = Kept::new(pool, Shared::new(track));
     Bench {
-        recording: Box::new(Recording::new(file, room, Receipts::None)),
+        recording: Box::new(Recording::new(file, pool, Receipts::None)),
         path,
         folder,
     }
