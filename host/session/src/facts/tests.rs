@@ -2,6 +2,7 @@
 
 use axum::http::HeaderValue;
 
+use super::attributes::MAX_ATTRIBUTE_BYTES;
 use super::*;
 
 fn facts(uri: &str, headers: &[(&'static str, &'static str)]) -> Facts {
