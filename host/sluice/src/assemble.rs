@@ -1,5 +1,5 @@
-//! From the configuration to a gateway that can serve. Everything that can be
-//! wrong shows here, and is reported together.
+//! Assembly of a gateway from its configuration. All remaining mistakes are found here, and
+//! reported together.
 
 use std::sync::Arc;
 
@@ -23,24 +23,23 @@ pub mod upstreams;
 
 use generation::Builder;
 
-/// A gateway, and the keys for whoever mints tokens.
+/// Gateway that is ready to serve, with the parts that others need.
 pub struct Assembled {
-    /// For a main listener that speaks TLS.
+    /// TLS of the main listener, if it speaks TLS.
     pub tls: Option<tls::Acceptor>,
-    /// Ready to serve.
+    /// The gateway.
     pub gateway: Arc<Gateway>,
-    /// The same keys that its policies verify with.
+    /// Keys with which its policies verify tokens.
     pub key_sets: Arc<KeySets>,
-    /// For the generations to come.
+    /// Builder of later generations.
     pub builder: Builder,
 }
 
-/// Builds everything that the configuration names, the upstreams by what is
-/// given. Mistakes are added to `diagnostics`; what is returned must not serve
-/// if there are any.
+/// Builds everything that the configuration names. `upstreams` builds the upstreams. Mistakes are
+/// added to `diagnostics`; if there are any, the result must not serve.
 ///
 /// # Errors
-/// Where the machine does not give what every gateway needs.
+/// If the machine lacks a resource that every gateway needs.
 pub async fn assemble(
     config: &Config,
     upstreams: fn(&Config) -> Upstreams,

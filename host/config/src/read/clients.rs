@@ -1,4 +1,4 @@
-//! What `[routes.NAME]` says about who may connect, and how often.
+//! Options of `[routes.NAME]` about who may connect, and how often.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use session::origin::Origins;
 use session::rate_limit::{Allowance, KeyPart};
 
 impl Reader<'_> {
-    /// What could never match is a mistake.
+    /// Reads `origins`. An entry that can never match is a mistake.
     pub(super) fn origins(&mut self, section: &mut Section<'_>) -> Origins {
         let mut origins = Vec::new();
         for origin in section.distinct(self, "origins") {
@@ -33,8 +33,8 @@ impl Reader<'_> {
         Origins::new(origins)
     }
 
-    /// A subprotocol is a token (RFC 6455, section 4.1): anything else would
-    /// break the header that it is sent in.
+    /// Reads `subprotocols`. Each must be a token (RFC 6455, section 4.1), because it is sent in a
+    /// header.
     pub(super) fn subprotocols(&mut self, section: &mut Section<'_>) -> Vec<String> {
         let mut subprotocols = Vec::new();
         for subprotocol in section.distinct(self, "subprotocols") {
@@ -58,7 +58,7 @@ impl Reader<'_> {
         subprotocols
     }
 
-    /// Off without `rate_attempts`.
+    /// Reads the rate limit. It is off without `rate_attempts`.
     pub(super) fn rate_limit(
         &mut self,
         section: &mut Section<'_>,
@@ -74,7 +74,7 @@ impl Reader<'_> {
                 .collect()
         } else {
             section.texts(self, "rate_key");
-            // What a client may choose does not belong here: each choice would be
+            // The default has nothing that a client can choose, because each choice would count as
             // another client.
             vec![KeyPart::Remote]
         };
@@ -135,7 +135,7 @@ impl Reader<'_> {
     }
 }
 
-/// RFC 9110, section 5.6.2.
+/// Whether a byte may be in a token (RFC 9110, section 5.6.2).
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

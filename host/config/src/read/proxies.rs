@@ -1,4 +1,4 @@
-//! The parts of `[server]` that say who may speak for others, and to whom.
+//! Options of `[server]` about trusted proxies and host names.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,7 +14,7 @@ const FIELDS: [(&str, Field); 2] = [
 ];
 
 impl Reader<'_> {
-    /// Whom to believe where a client is.
+    /// Reads which proxies are trusted, and which header they write.
     pub(super) fn proxies(&mut self, section: &mut Section<'_>) -> Proxies {
         let mut trusted = Vec::new();
         for network in section.distinct(self, "trusted_proxies") {
@@ -42,7 +42,7 @@ impl Reader<'_> {
             self.error(&text.place, message, help).label("no network");
             return None;
         };
-        // Addresses that are compared with it are written as IPv4.
+        // Addresses are compared with it in their IPv4 form.
         if let IpNet::V6(six) = &network
             && six.addr().to_ipv4_mapped().is_some()
         {
@@ -54,7 +54,7 @@ impl Reader<'_> {
         Some(network)
     }
 
-    /// Listeners that only trusted proxies connect to.
+    /// Reads the listeners for trusted proxies.
     pub(super) fn proxy_listeners(
         &mut self,
         section: &mut Section<'_>,
@@ -71,7 +71,7 @@ impl Reader<'_> {
         listeners
     }
 
-    /// Names by which the admin listener may be asked, beside loopback's own.
+    /// Reads the host names of the admin listener, beside those of loopback.
     pub(super) fn admin_hosts(&mut self, section: &mut Section<'_>) -> Vec<String> {
         let mut hosts = Vec::new();
         for host in section.distinct(self, "admin_hosts") {

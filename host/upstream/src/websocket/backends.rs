@@ -17,7 +17,7 @@ mod health;
 
 pub(super) use health::Failed;
 
-/// When an address is not tried any more, and for how long.
+/// Settings of the circuit breaker of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rest {
     /// Number of failures in a row after which the address rests; 0 is never. Each connection that
@@ -208,7 +208,7 @@ mod tests {
         let mut ports: Vec<_> = sessions.iter().map(|(port, _)| *port).collect();
         ports.sort_unstable();
         assert_eq!(ports, [1, 1, 2, 2, 3, 3]);
-        // Those of the second end: it is the least busy now.
+        // Sessions of the second address end: it is the least busy now.
         let left: Vec<_> = sessions
             .into_iter()
             .filter(|(port, _)| *port != 2)
@@ -224,7 +224,7 @@ mod tests {
         tokio::time::advance(REST.lasts).await;
         let probe = attempt(&backends, first(&backends)).expect("its rest is over");
         assert!(!fail(&backends), "one is enough");
-        // Nobody waited for it.
+        // The probe is abandoned.
         drop(probe);
         assert!(fail(&backends), "the next one");
         assert!(!fail(&backends), "it rests again");

@@ -51,7 +51,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Nobody comes back to a stream that gives no receipts, or that does not wait.
+    /// Warns of options of resuming on a route whose streams give no acks or do not wait.
     fn check_resume(&mut self, title: &str, route: &Route, config: &Config) {
         if !waits_longer(&route.limits) {
             return;
@@ -121,7 +121,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A rate limit's options, where there is no limit.
+    /// Warns of options of a rate limit that does not exist.
     pub(in crate::read) fn check_rate(&mut self, title: &str, per: Duration, key: &[KeyPart]) {
         let why = "without `rate_attempts` there is no limit";
         let help = "leave it out, or write `rate_attempts` too";
@@ -133,8 +133,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A policy that may take longer than the route gives all of them together is never given up by
-    /// its own deadline.
+    /// Warns of a policy with a longer time limit than that of the route for all of them, because
+    /// its own never applies.
     fn check_patience(&mut self, name: &str, route: &Route, config: &Config) {
         let admission = route.limits.admission_timeout;
         for policy in route.on_connect.iter().chain(&route.on_handshake) {
@@ -159,7 +159,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether streams are to wait for their clients, and for another time than the default.
+/// Whether streams wait for their clients, and longer than by default.
 fn waits_longer(limits: &Limits) -> bool {
     limits.resume_grace.is_some() && limits.resume_grace != Limits::default().resume_grace
 }

@@ -1,11 +1,11 @@
-//! Hooks of policies that are asked elsewhere, and that no list of a route names.
+//! Hooks of used policies that no list of a route names.
 
 use base::diagnostics::Diagnostics;
 use config::{Config, Route};
 use gateway::routes::Policies;
 use policy::component::Hooks;
 
-/// A hook, the list that names it, and how to find both.
+/// Hook, its list, and how to find both.
 struct Hook {
     name: &'static str,
     list: &'static str,
@@ -40,8 +40,7 @@ const HOOKS: [Hook; 4] = [
     },
 ];
 
-/// Reports them as warnings. A policy that is asked nowhere was reported when the configuration was
-/// read.
+/// Reports them as warnings. A policy without any use was reported when the configuration was read.
 pub(super) fn report(config: &Config, policies: &Policies, diagnostics: &mut Diagnostics) {
     for (name, settings) in &config.policies {
         let Some(policy) = policies.get(name).and_then(Option::as_ref) else {

@@ -10,7 +10,7 @@ use super::*;
 use crate::testing::{audio, cut, handshake, send};
 
 struct Bench {
-    recording: Box<Recording>,
+    recording: Box<RecordingLink>,
     path: PathBuf,
     folder: tempfile::TempDir,
 }
@@ -21,9 +21,9 @@ fn bench(codec: &str, sample_rate: u32, channels: u16) -> Bench {
     let format = Format::of(&handshake(codec, sample_rate, channels)).expect("format");
     let track = Track::create(folder.path(), path.clone(), format).expect("track");
     let pool = BlockingPool::of_recordings(folder.path());
-    let file = Kept::new(pool, Shared::new(track));
+    let file = Kept::new(pool, SharedTrack::new(track));
     Bench {
-        recording: Box::new(Recording::new(file, pool, Receipts::None)),
+        recording: Box::new(RecordingLink::new(file, pool, Receipts::None)),
         path,
         folder,
     }
