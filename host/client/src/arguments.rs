@@ -1,4 +1,4 @@
-//! The arguments of `sluice stream`.
+//! Arguments of `sluice stream`.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -16,8 +16,7 @@ pub struct StreamArgs {
     #[arg(value_name = "FILE.wav")]
     pub file: PathBuf,
     /// Where to: ws://HOST:PORT/PATH, or wss: for TLS.
-    // It may hold a token, as the next one does: clap would quote either in
-    // its error, so both are looked at later.
+    // A URL or token that clap rejects would be quoted in its error. So both are parsed later.
     #[arg(long, value_name = "URL", value_parser = secret)]
     pub url: Secret,
     /// Certificate authorities in PEM to trust for wss:, and no others. Without
@@ -51,17 +50,17 @@ fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 
-/// The two sources of one meeting.
+/// Sources of the audio of one meeting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Source {
-    /// The microphone.
+    /// Microphone.
     Mic,
-    /// The sound of the computer.
+    /// Sound output of the computer.
     Sys,
 }
 
 impl Source {
-    /// As it stands on the wire.
+    /// Name in the protocol.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -20,14 +20,14 @@ mod speak;
 
 use speak::{Clock, Fault, speak};
 
-/// The host promises an answer within four seconds.
+/// Time to wait for the ack. A gateway promises an answer within four seconds.
 const ACK_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a Close may take when everything is said, or when sending failed
-/// and the gateway may have said why.
+/// Time to wait for a Close after the end, or after a failed write whose reason the gateway may
+/// have sent.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pongs that may wait to be sent.
+/// Maximum number of pongs that wait to be sent.
 const PONGS: usize = 16;
 
 /// Runs the exchange on one connection. Its results are kept in `upload`.
@@ -52,7 +52,7 @@ where
     };
     let closes = match &outcome {
         Outcome::Local(_) => true,
-        // A Close would end a stream that may still go on.
+        // A Close would end a stream that can be resumed.
         Outcome::Lost(_) => upload.token().is_none(),
         Outcome::Finished(_) | Outcome::Refused(_) | Outcome::Usage(_) => false,
     };
@@ -85,8 +85,7 @@ where
         fault = speaking => match fault {
             Ok(never) => match never {},
             Err(Fault::Local(error)) => Outcome::Local(error),
-            // What the gateway said before it went is worth more than how the
-            // socket broke.
+            // A message that came before the failure says more than the failure.
             Err(Fault::Broken(error)) => timeout(CLOSE_TIMEOUT, listening).await.unwrap_or(Outcome::Lost(error)),
         },
     }
@@ -115,14 +114,14 @@ where
     if upload.manner.features == Features::Asked {
         handshake["features"] = json!([ACK, RESUME]);
     }
-    // A gateway that has refused by now may not take it, but will have said why.
+    // If the gateway has refused already, this write may fail, and the refusal can still be read.
     let sent = say(sink, &handshake).await;
     let answer = async {
         loop {
             match peer.next().await {
                 Heard::Ack(welcome) => return Ok(welcome),
                 Heard::Ping => {
-                    // A failure shows at the next thing that is heard.
+                    // A failed write also fails the next read.
                     let _ = say(sink, &json!({"type": "pong"})).await;
                 }
                 Heard::Finalized { .. }
@@ -142,7 +141,7 @@ where
     })
 }
 
-/// Listens until it is over.
+/// Reads from the gateway until the stream is over.
 async fn listen<R>(
     peer: &mut Peer<R>,
     pongs: mpsc::Sender<()>,
@@ -163,8 +162,7 @@ where
                 progress.note("the gateway's upstream is not there: it holds the audio");
             }
             Heard::UpstreamRestored => progress.note("the gateway's upstream is there again"),
-            // A gateway that pings faster than its pongs can be written has
-            // enough of them coming.
+            // If the gateway pings faster than pongs are written, enough of them wait already.
             Heard::Ping => drop(pongs.try_send(())),
             Heard::Finalized { bytes, duration } => {
                 let confirmation = Confirmation::Finalized;
@@ -181,8 +179,8 @@ where
     }
 }
 
-/// Waits for the Close that follows `finalized`. The audio is safe whether or
-/// not it comes; but a refusal that comes instead is one.
+/// Waits for the Close after `finalized`. The audio is safe with or without it, but a refusal
+/// instead of it counts.
 async fn part<R>(peer: &mut Peer<R>, receipt: Receipt) -> Outcome
 where
     R: Stream<Item = tungstenite::Result<Message>> + Unpin,

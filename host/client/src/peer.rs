@@ -1,4 +1,4 @@
-//! The gateway's side of the conversation, as it is heard here.
+//! Receiving: messages of the gateway.
 
 use std::time::Duration;
 
@@ -12,54 +12,53 @@ use super::target::ResumeToken;
 use base::text::clean;
 use session::handshake::ACK;
 
-/// How long the Close may take that belongs to an error frame.
+/// Time to wait for the Close after an error message.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the end of the connection may take that belongs to a Close.
+/// Time to wait for the end of the connection after a Close.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a gateway may say nothing at all. It pings every 30 s, and answers
-/// pings; a network that is gone says nothing for ever.
+/// Time of silence after which the gateway counts as lost. It pings every 30 s and answers pings.
 const SILENCE: Duration = Duration::from_secs(75);
 
-/// Something that the gateway said.
+/// Event from the gateway.
 pub enum Heard {
-    /// The handshake is accepted.
+    /// The gateway accepted the handshake.
     Ack(Welcome),
-    /// So many bytes of the stream are safe.
+    /// Number of bytes of the stream that are safe.
     Kept(u64),
-    /// The gateway holds audio because its upstream is not there.
+    /// The gateway holds audio because its upstream is away.
     UpstreamLost,
-    /// The upstream is there again.
+    /// The upstream is back.
     UpstreamRestored,
-    /// Everything was received.
+    /// The gateway received everything.
     Finalized {
-        /// Bytes of audio.
+        /// Number of bytes of audio.
         bytes: u64,
-        /// How long they last.
+        /// Duration of the audio.
         duration: Duration,
     },
-    /// An application-level ping, to be answered.
+    /// Application-level ping, which needs an answer.
     Ping,
-    /// It is over, with a Close or an error frame.
+    /// The gateway ended the connection with a Close or an error message.
     Closed(Refusal),
-    /// It is over, without a word.
+    /// The connection ended without either.
     Lost(anyhow::Error),
 }
 
-/// What the ack of a handshake says.
+/// Content of the ack.
 pub struct Welcome {
-    /// The id of the session.
+    /// Session id.
     pub session_id: String,
-    /// Whether it will be told what is safe.
+    /// Whether the gateway acknowledges audio.
     pub receipts: Receipts,
-    /// Leads back to the stream.
+    /// Token that resumes the stream.
     pub token: Option<ResumeToken>,
-    /// Where a stream that was cut goes on.
+    /// Position at which a resumed stream continues.
     pub from_bytes: Option<u64>,
 }
 
-/// Whether a gateway says how much of a stream is safe.
+/// Whether the gateway tells how much of a stream is safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receipts {
     /// It does.
@@ -92,7 +91,7 @@ impl Frame {
             } else {
                 Receipts::None
             },
-            // What no header can hold leads nowhere.
+            // A token that fits in no header cannot resume.
             token: self
                 .resume_token
                 .as_deref()
@@ -102,7 +101,7 @@ impl Frame {
     }
 }
 
-/// The receiving half of a WebSocket.
+/// Receiving half of a WebSocket.
 pub struct Peer<S> {
     stream: S,
     error: Option<String>,
@@ -119,10 +118,10 @@ where
         }
     }
 
-    /// The next thing that matters. An error frame is kept until the Close
-    /// that follows it; messages of unknown types are passed over.
+    /// Next event. An error message is kept until its Close arrives. Messages of unknown types are
+    /// skipped.
     ///
-    /// May be dropped and called again.
+    /// Cancel-safe.
     pub async fn next(&mut self) -> Heard {
         loop {
             let message = match &self.error {
@@ -135,7 +134,7 @@ where
                         ));
                     }
                 },
-                // A gateway that says no and then nothing must not hold us.
+                // A gateway that refuses and then stays silent must not keep the client.
                 Some(_) => timeout(CLOSE_TIMEOUT, self.stream.next())
                     .await
                     .unwrap_or(None),
@@ -153,7 +152,7 @@ where
                         close: Some(frame.into()),
                     });
                 }
-                // Pings are answered by the library; audio is for others.
+                // The library answers pings; audio is not for this client.
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {
                     return self.ended(lost(error));
@@ -197,17 +196,17 @@ where
         }
     }
 
-    /// Reads on after a Close, which is what makes the library answer it, until
-    /// the gateway ends the connection.
+    /// Reads after a Close until the gateway ends the connection. Reading makes the library answer
+    /// the Close.
     async fn leave(&mut self) {
         let rest = async { while let Some(Ok(_)) = self.stream.next().await {} };
-        // Whether it ends well or is cut short, nothing more is of interest.
+        // The result does not matter any more.
         let _ = timeout(END_TIMEOUT, rest).await;
     }
 }
 
-/// A broken connection. The library's text names its causes already, so they
-/// are not kept: they would be printed twice.
+/// Error of a broken connection. Its causes are dropped, because the text of the library includes
+/// them.
 #[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
 pub fn lost(error: tungstenite::Error) -> anyhow::Error {
     anyhow::anyhow!("the connection was lost: {error}")

@@ -12,11 +12,10 @@ use crate::outcome::{Features, Manner, Outcome, Pace};
 use crate::progress::Progress;
 use crate::target::{ResumeToken, Target, Token};
 
-/// How long to wait for the TCP connection and the answer to the upgrade.
+/// Time limit for the TCP connection, and for the answer to the upgrade.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs `sluice stream`: the session id and the receipt go to stdout,
-/// everything else to stderr.
+/// Runs `sluice stream`. The session id and the receipt go to stdout, everything else to stderr.
 pub async fn run(args: &StreamArgs) -> Outcome {
     let manner = Manner {
         pace: if args.fast {
@@ -47,7 +46,7 @@ pub async fn run(args: &StreamArgs) -> Outcome {
     outcome
 }
 
-/// Everything that can go wrong before there is a connection.
+/// Checks everything that can be checked before there is a connection.
 pub(crate) fn prepare(
     args: &StreamArgs,
     environment: Option<String>,

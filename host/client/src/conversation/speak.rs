@@ -1,4 +1,4 @@
-//! The client's side of the conversation: audio when it is due, and pongs.
+//! Sending: audio when it is due, and pongs.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use crate::outcome::Pace;
 use crate::progress::Progress;
 use crate::upload::Tally;
 
-/// Sealing a long recording on a slow disk takes a while.
+/// Time to wait for `finalized`. Sealing a long recording on a slow disk takes a while.
 const FINALIZED_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How often the gateway is asked whether it is there, as by the Mac app.
+/// Interval of pings, the same as of the Mac app.
 const PING: Duration = Duration::from_secs(30);
 
-/// Why nothing more can be said.
+/// Reason why sending stopped.
 pub enum Fault {
-    /// The file.
+    /// The file cannot be read.
     Local(anyhow::Error),
-    /// The connection, or a gateway that does not confirm.
+    /// The connection failed, or the gateway did not confirm.
     Broken(anyhow::Error),
 }
 
@@ -35,10 +35,10 @@ impl From<anyhow::Error> for Fault {
     }
 }
 
-/// When audio is due.
+/// Schedule of the audio.
 pub enum Clock {
-    /// When it was spoken, if the first of it was at this moment. Like a
-    /// recording device: what was late is made up for.
+    /// In real time, with the first byte at this moment. Like a recording device, it catches up on
+    /// late audio.
     RealTime(Instant),
     /// At once.
     Unbounded,
@@ -61,7 +61,7 @@ impl Clock {
     }
 }
 
-/// Sends everything, then only pongs, for as long as that is possible.
+/// Sends all audio, and then answers pings as long as possible.
 pub async fn speak<W>(
     sink: &mut W,
     audio: &mut Audio,
@@ -85,7 +85,7 @@ where
             break;
         };
         manners.keep(sink, clock.due(after)).await?;
-        // Some of it may arrive, even where sending it fails.
+        // A part may arrive even if the write fails.
         tally.sent(audio.position());
         let length = chunk.len() as u64;
         send(sink, Message::Binary(chunk)).await?;
@@ -99,15 +99,15 @@ where
     )))
 }
 
-/// What is to be said beside the audio.
+/// State of pings and pongs, which are sent beside the audio.
 struct Manners {
-    /// Pings that are to be answered.
+    /// Pings that need an answer.
     owed: mpsc::Receiver<()>,
     pings: Interval,
 }
 
 impl Manners {
-    /// Pings, and answers pings, until `done`.
+    /// Sends pings and answers pings until `done`.
     async fn keep<W, T>(&mut self, sink: &mut W, done: impl Future<Output = T>) -> anyhow::Result<T>
     where
         W: Sink<Message, Error = tungstenite::Error> + Unpin,
