@@ -30,8 +30,8 @@ pub struct StreamArgs {
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Which of the meeting's two sockets this is, unless the URL says so.
-    #[arg(long, value_enum, default_value_t = Source::Mic)]
-    pub source: Source,
+    #[arg(long, value_enum, default_value_t = MeetingSource::Mic)]
+    pub source: MeetingSource,
     /// Send as fast as the gateway takes it.
     #[arg(long)]
     pub fast: bool,
@@ -52,14 +52,14 @@ fn secret(text: &str) -> Result<Secret, Infallible> {
 
 /// Sources of the audio of one meeting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Source {
+pub enum MeetingSource {
     /// Microphone.
     Mic,
     /// Sound output of the computer.
     Sys,
 }
 
-impl Source {
+impl MeetingSource {
     /// Name in the protocol.
     #[must_use]
     pub const fn name(self) -> &'static str {

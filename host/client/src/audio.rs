@@ -11,8 +11,8 @@ use bytes::Bytes;
 mod header;
 mod source;
 
-use header::{Header, HeaderError, Length};
-use source::Source;
+use header::{HeaderError, Length, WavHeader};
+use source::AudioSource;
 
 /// Number of messages per second of audio.
 const CHUNKS_PER_SECOND: u32 = 10;
@@ -28,8 +28,8 @@ const CONVERT: &str = "convert it with `ffmpeg -i FILE -c:a pcm_s16le OUT.wav`";
 /// client. Waiting for a pipe does not block it.
 pub struct Audio {
     name: String,
-    header: Header,
-    source: Source,
+    header: WavHeader,
+    source: AudioSource,
     /// Position of the next chunk, in bytes of audio.
     position: u64,
 }
@@ -69,7 +69,7 @@ impl Audio {
         Ok(Self {
             name,
             header,
-            source: Source::File(reader.into_inner(), begins),
+            source: AudioSource::File(reader.into_inner(), begins),
             position: 0,
         })
     }
@@ -83,7 +83,8 @@ impl Audio {
         Ok(Self {
             name,
             header,
-            source: Source::pipe(reader).context("no thread can be had to read with")?,
+            source: AudioSource::pipe(reader)
+                .context("the thread that reads the pipe could not be started")?,
             position: 0,
         })
     }

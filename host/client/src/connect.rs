@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_util::either::Either;
 
-use super::target::{Security, Target};
+use super::target::{ConnectionSecurity, Target};
 use base::text::clean;
 use base::tls;
 
@@ -23,8 +23,8 @@ type Socket = WebSocketStream<Either<TcpStream, TlsStream<TcpStream>>>;
 /// TLS client for the target; `None` for a target without TLS.
 pub(super) fn connector(target: &Target) -> anyhow::Result<Option<TlsConnector>> {
     match target.security() {
-        Security::Plain => Ok(None),
-        Security::Tls(authorities) => tls::client::Roots::read(authorities)
+        ConnectionSecurity::Plain => Ok(None),
+        ConnectionSecurity::Tls(authorities) => tls::client::Roots::read(authorities)
             .and_then(tls::client::Roots::connector)
             .context("TLS needs certificate authorities to trust, which --ca FILE can name")
             .map(Some),

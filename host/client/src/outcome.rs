@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use base::text::clean;
 
-use crate::refusal::Refusal;
+use crate::refusal::GatewayRefusal;
 
 /// Speed of sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub enum SendPace {
     /// Real time.
     RealTime,
     /// As fast as the gateway reads.
@@ -18,7 +18,7 @@ pub enum Pace {
 
 /// Whether the client asks for features beyond the protocol's first version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Features {
+pub enum RequestedFeatures {
     /// Acknowledgements, and resuming an interrupted stream.
     Asked,
     /// None, as deployed clients.
@@ -29,20 +29,20 @@ pub enum Features {
 #[derive(Debug, Clone, Copy)]
 pub struct Manner {
     /// Speed of sending.
-    pub pace: Pace,
+    pub pace: SendPace,
     /// Requested features.
-    pub features: Features,
+    pub features: RequestedFeatures,
     /// Time without progress after which the client gives up.
     pub retry_for: Duration,
 }
 
 /// Result of streaming.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum StreamOutcome {
     /// Everything was sent, and the gateway has confirmed it.
     Finished(Receipt),
     /// The gateway refused or closed, at any stage.
-    Refused(Refusal),
+    Refused(GatewayRefusal),
     /// An error on the client's side: the file or the token.
     Local(anyhow::Error),
     /// Invalid arguments.
@@ -51,7 +51,7 @@ pub enum Outcome {
     Lost(anyhow::Error),
 }
 
-impl Outcome {
+impl StreamOutcome {
     /// Exit status of the program.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
@@ -98,7 +98,7 @@ pub enum Confirmation {
     Acknowledged,
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for StreamOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Finished(receipt) => {

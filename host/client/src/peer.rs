@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::refusal::Refusal;
+use super::refusal::GatewayRefusal;
 use super::target::ResumeToken;
 use base::text::clean;
 use session::handshake::ACK;
@@ -22,7 +22,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(75);
 
 /// Event from the gateway.
-pub enum Heard {
+pub enum GatewayEvent {
     /// The gateway accepted the handshake.
     Ack(Welcome),
     /// Number of bytes of the stream that are safe.
@@ -41,7 +41,7 @@ pub enum Heard {
     /// Application-level ping, which needs an answer.
     Ping,
     /// The gateway ended the connection with a Close or an error message.
-    Closed(Refusal),
+    Closed(GatewayRefusal),
     /// The connection ended without either.
     Lost(anyhow::Error),
 }
@@ -51,7 +51,7 @@ pub struct Welcome {
     /// Session id.
     pub session_id: String,
     /// Whether the gateway acknowledges audio.
-    pub receipts: Receipts,
+    pub receipts: AckSupport,
     /// Token that resumes the stream.
     pub token: Option<ResumeToken>,
     /// Position at which a resumed stream continues.
@@ -60,7 +60,7 @@ pub struct Welcome {
 
 /// Whether the gateway tells how much of a stream is safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Receipts {
+pub enum AckSupport {
     /// It does.
     Given,
     /// It does not.
@@ -69,7 +69,7 @@ pub enum Receipts {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Frame {
+struct GatewayMessage {
     r#type: String,
     status: String,
     ok: Option<bool>,
@@ -81,15 +81,15 @@ struct Frame {
     duration_ms: u64,
 }
 
-impl Frame {
+impl GatewayMessage {
     fn welcome(&self) -> Welcome {
         let given = self.features.iter().any(|feature| feature == ACK);
         Welcome {
             session_id: clean(&self.session_id, 100),
             receipts: if given {
-                Receipts::Given
+                AckSupport::Given
             } else {
-                Receipts::None
+                AckSupport::None
             },
             // A token that fits in no header cannot resume.
             token: self
@@ -102,12 +102,12 @@ impl Frame {
 }
 
 /// Receiving half of a WebSocket.
-pub struct Peer<S> {
+pub struct GatewayReader<S> {
     stream: S,
     error: Option<String>,
 }
 
-impl<S> Peer<S>
+impl<S> GatewayReader<S>
 where
     S: Stream<Item = tungstenite::Result<Message>> + Unpin,
 {
@@ -122,14 +122,14 @@ where
     /// skipped.
     ///
     /// Cancel-safe.
-    pub async fn next(&mut self) -> Heard {
+    pub async fn next(&mut self) -> GatewayEvent {
         loop {
             let message = match &self.error {
                 None => match timeout(SILENCE, self.stream.next()).await {
                     Ok(message) => message,
                     Err(_) => {
                         let waited = SILENCE.as_secs();
-                        return Heard::Lost(anyhow::anyhow!(
+                        return GatewayEvent::Lost(anyhow::anyhow!(
                             "the connection was lost: nothing was heard for {waited} s"
                         ));
                     }
@@ -147,7 +147,7 @@ where
                 }
                 Some(Ok(Message::Close(frame))) => {
                     self.leave().await;
-                    return Heard::Closed(Refusal {
+                    return GatewayEvent::Closed(GatewayRefusal {
                         error: self.error.take(),
                         close: Some(frame.into()),
                     });
@@ -166,15 +166,17 @@ where
         }
     }
 
-    fn understand(&mut self, text: &str) -> Option<Heard> {
-        let frame: Frame = serde_json::from_str(text).unwrap_or_default();
+    fn understand(&mut self, text: &str) -> Option<GatewayEvent> {
+        let frame: GatewayMessage = serde_json::from_str(text).unwrap_or_default();
         match (frame.r#type.as_str(), frame.status.as_str()) {
-            ("handshake-ack", _) if frame.ok != Some(false) => Some(Heard::Ack(frame.welcome())),
-            ("ping", _) => Some(Heard::Ping),
-            ("ack", _) => Some(Heard::Kept(frame.bytes)),
-            ("status", "upstream_lost") => Some(Heard::UpstreamLost),
-            ("status", "upstream_restored") => Some(Heard::UpstreamRestored),
-            ("status", "finalized") => Some(Heard::Finalized {
+            ("handshake-ack", _) if frame.ok != Some(false) => {
+                Some(GatewayEvent::Ack(frame.welcome()))
+            }
+            ("ping", _) => Some(GatewayEvent::Ping),
+            ("ack", _) => Some(GatewayEvent::Kept(frame.bytes)),
+            ("status", "upstream_lost") => Some(GatewayEvent::UpstreamLost),
+            ("status", "upstream_restored") => Some(GatewayEvent::UpstreamRestored),
+            ("status", "finalized") => Some(GatewayEvent::Finalized {
                 bytes: frame.bytes,
                 duration: Duration::from_millis(frame.duration_ms),
             }),
@@ -186,13 +188,13 @@ where
         }
     }
 
-    fn ended(&mut self, error: anyhow::Error) -> Heard {
+    fn ended(&mut self, error: anyhow::Error) -> GatewayEvent {
         match self.error.take() {
-            Some(error) => Heard::Closed(Refusal {
+            Some(error) => GatewayEvent::Closed(GatewayRefusal {
                 error: Some(error),
                 close: None,
             }),
-            None => Heard::Lost(error),
+            None => GatewayEvent::Lost(error),
         }
     }
 

@@ -21,7 +21,7 @@ const TEMPORARY: [u16; 3] = [1001, 1012, 1013];
 
 /// Refusal or close by a gateway, with everything that it sent about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct GatewayRefusal {
     /// The error message, as received.
     pub error: Option<String>,
     /// The Close. A gateway that follows the protocol always sends one.
@@ -56,7 +56,7 @@ struct Advice {
     retry_after_ms: Option<u64>,
 }
 
-impl Refusal {
+impl GatewayRefusal {
     /// Whether it is only the end of a successful stream.
     pub(super) fn is_plain_close(&self) -> bool {
         self.error.is_none() && self.code().is_none_or(|code| code == 1000)
@@ -105,7 +105,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for GatewayRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(error) = &self.error {
             let pretty = error

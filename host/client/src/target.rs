@@ -17,12 +17,12 @@ use base::tls::client::Authorities;
 #[derive(Clone)]
 pub struct Target {
     uri: Uri,
-    security: Security,
+    security: ConnectionSecurity,
 }
 
 /// Security of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Security {
+pub enum ConnectionSecurity {
     /// `ws:`
     Plain,
     /// `wss:`
@@ -46,8 +46,8 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, TargetError> {
         let uri: Uri = text.trim().parse().map_err(|_| TargetError::Unreadable)?;
         let security = match uri.scheme_str() {
-            Some("ws") => Security::Plain,
-            Some("wss") => Security::Tls(Authorities::Platform),
+            Some("ws") => ConnectionSecurity::Plain,
+            Some("wss") => ConnectionSecurity::Tls(Authorities::Platform),
             _ => return Err(TargetError::Scheme),
         };
         Ok(Self { uri, security })
@@ -61,10 +61,10 @@ impl Target {
     /// If the URL is not `wss:`. A user who names an authority expects a secure connection.
     pub(crate) fn trusting_only(mut self, file: PathBuf) -> anyhow::Result<Self> {
         anyhow::ensure!(
-            self.security != Security::Plain,
+            self.security != ConnectionSecurity::Plain,
             "a certificate authority is for wss:// URLs, and this one is ws://"
         );
-        self.security = Security::Tls(Authorities::File(file));
+        self.security = ConnectionSecurity::Tls(Authorities::File(file));
         Ok(self)
     }
 
@@ -85,7 +85,7 @@ impl Target {
     }
 
     /// Security of the connection.
-    pub(super) fn security(&self) -> &Security {
+    pub(super) fn security(&self) -> &ConnectionSecurity {
         &self.security
     }
 
@@ -99,15 +99,15 @@ impl Target {
     /// Port, or the default port of the scheme.
     pub(super) fn port(&self) -> u16 {
         self.uri.port_u16().unwrap_or(match self.security {
-            Security::Plain => 80,
-            Security::Tls(_) => 443,
+            ConnectionSecurity::Plain => 80,
+            ConnectionSecurity::Tls(_) => 443,
         })
     }
 
     /// Upgrade request, with the resume token if there is one.
     pub(super) fn request(
         &self,
-        token: Option<&Token>,
+        token: Option<&BearerToken>,
         resume: Option<&ResumeToken>,
     ) -> anyhow::Result<Request> {
         let mut request = self
@@ -144,7 +144,7 @@ impl fmt::Debug for Target {
 
 /// Token, as the value of a header. Never shown.
 #[derive(Clone)]
-pub struct Token(HeaderValue);
+pub struct BearerToken(HeaderValue);
 
 /// Token that resumes a stream. Never shown, and never in a URL.
 #[derive(Clone)]
@@ -177,7 +177,7 @@ pub enum TokenTextError {
     Characters,
 }
 
-impl FromStr for Token {
+impl FromStr for BearerToken {
     type Err = TokenTextError;
 
     fn from_str(text: &str) -> Result<Self, TokenTextError> {
@@ -195,8 +195,8 @@ impl FromStr for Token {
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for BearerToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
+        f.write_str("BearerToken(..)")
     }
 }

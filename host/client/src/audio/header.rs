@@ -18,7 +18,7 @@ const USUAL: [u8; 14] = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0
 
 /// Parsed header. The samples follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
+pub struct WavHeader {
     /// Codec of the samples, by its name in the protocol.
     pub codec: &'static str,
     /// Samples per second and channel.
@@ -57,10 +57,10 @@ pub enum HeaderError {
     #[error("is a WAV file, but not one of plain PCM samples: {0}")]
     NotPcm(String),
     /// The protocol has no codec for these samples.
-    #[error("has samples of {0} bits, which no codec of the protocol stands for")]
+    #[error("has samples of {0} bits, for which the protocol has no codec")]
     Bits(u16),
     /// The header contradicts itself.
-    #[error("is a WAV file with a head that cannot be right: {0}")]
+    #[error("is a WAV file with an invalid header: {0}")]
     Wrong(&'static str),
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
@@ -80,8 +80,8 @@ impl From<io::Error> for HeaderError {
 ///
 /// # Errors
 /// [`HeaderError`]
-pub fn read(reader: &mut impl Read) -> Result<Header, HeaderError> {
-    let mut reader = Counted { reader, at: 0 };
+pub fn read(reader: &mut impl Read) -> Result<WavHeader, HeaderError> {
+    let mut reader = CountingReader { reader, at: 0 };
     let mut start = [0; 12];
     match reader.read_exact(&mut start) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(HeaderError::NotWav),
@@ -105,7 +105,7 @@ pub fn read(reader: &mut impl Read) -> Result<Header, HeaderError> {
                     Some(length) if size == u32::MAX => long(length),
                     _ => short(size, riff_size, reader.at),
                 };
-                return Ok(Header { length, ..format });
+                return Ok(WavHeader { length, ..format });
             }
             b"fmt " => format = Some(read_format(&mut reader, size)?),
             b"ds64" => {
@@ -139,7 +139,10 @@ fn long(length: u64) -> Length {
     }
 }
 
-fn read_format(reader: &mut Counted<impl Read>, size: u32) -> Result<Header, HeaderError> {
+fn read_format(
+    reader: &mut CountingReader<impl Read>,
+    size: u32,
+) -> Result<WavHeader, HeaderError> {
     let mut format = [0; FORMAT];
     let there = (size as usize).min(FORMAT);
     reader.read_exact(&mut format[..there])?;
@@ -179,7 +182,7 @@ fn read_format(reader: &mut Counted<impl Read>, size: u32) -> Result<Header, Hea
             "its samples and channels do not come to the size that it names",
         ));
     }
-    Ok(Header {
+    Ok(WavHeader {
         codec,
         sample_rate,
         channels,
@@ -200,12 +203,12 @@ fn named(tag: u16) -> String {
 }
 
 /// Reader that counts its bytes.
-struct Counted<R> {
+struct CountingReader<R> {
     reader: R,
     at: u64,
 }
 
-impl<R: Read> Counted<R> {
+impl<R: Read> CountingReader<R> {
     fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         self.reader.read_exact(buffer)?;
         self.at += buffer.len() as u64;

@@ -34,7 +34,7 @@ pub enum SourceError {
 }
 
 /// Source of samples. Offsets are in bytes of audio.
-pub enum Source {
+pub enum AudioSource {
     /// A file, whose audio begins at this byte.
     File(File, u64),
     /// A pipe.
@@ -50,7 +50,7 @@ pub struct Pipe {
     keeps: bool,
 }
 
-impl Source {
+impl AudioSource {
     /// Source that reads the rest of a pipe. Its thread ends with the process.
     pub fn pipe(mut reader: impl Read + Send + 'static) -> io::Result<Self> {
         let (sender, reads) = mpsc::channel(AHEAD);

@@ -11,9 +11,9 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::{say, send};
 use crate::audio::Audio;
-use crate::outcome::Pace;
+use crate::outcome::SendPace;
 use crate::progress::Progress;
-use crate::upload::Tally;
+use crate::upload::Positions;
 
 /// Time to wait for `finalized`. Sealing a long recording on a slow disk takes a while.
 const FINALIZED_TIMEOUT: Duration = Duration::from_mins(1);
@@ -22,21 +22,21 @@ const FINALIZED_TIMEOUT: Duration = Duration::from_mins(1);
 const PING: Duration = Duration::from_secs(30);
 
 /// Reason why sending stopped.
-pub enum Fault {
+pub enum SendError {
     /// The file cannot be read.
     Local(anyhow::Error),
     /// The connection failed, or the gateway did not confirm.
     Broken(anyhow::Error),
 }
 
-impl From<anyhow::Error> for Fault {
+impl From<anyhow::Error> for SendError {
     fn from(error: anyhow::Error) -> Self {
         Self::Broken(error)
     }
 }
 
 /// Schedule of the audio.
-pub enum Clock {
+pub enum SendSchedule {
     /// In real time, with the first byte at this moment. Like a recording device, it catches up on
     /// late audio.
     RealTime(Instant),
@@ -44,11 +44,11 @@ pub enum Clock {
     Unbounded,
 }
 
-impl Clock {
-    pub fn new(pace: Pace, started: Option<Instant>) -> Self {
+impl SendSchedule {
+    pub fn new(pace: SendPace, started: Option<Instant>) -> Self {
         match pace {
-            Pace::RealTime => Self::RealTime(started.unwrap_or_else(Instant::now)),
-            Pace::Unbounded => Self::Unbounded,
+            SendPace::RealTime => Self::RealTime(started.unwrap_or_else(Instant::now)),
+            SendPace::Unbounded => Self::Unbounded,
         }
     }
 
@@ -65,15 +65,15 @@ impl Clock {
 pub async fn speak<W>(
     sink: &mut W,
     audio: &mut Audio,
-    tally: &Tally,
-    clock: &Clock,
+    tally: &Positions,
+    clock: &SendSchedule,
     owed: mpsc::Receiver<()>,
     progress: &Progress,
-) -> Result<Infallible, Fault>
+) -> Result<Infallible, SendError>
 where
     W: Sink<Message, Error = tungstenite::Error> + Unpin,
 {
-    let mut manners = Manners {
+    let mut manners = Keepalive {
         owed,
         pings: interval_at(Instant::now() + PING, PING),
     };
@@ -81,7 +81,7 @@ where
         let after = audio.duration_of(audio.position());
         audio.forget(tally.acked());
         let chunk = manners.keep(sink, audio.next_chunk()).await?;
-        let Some(chunk) = chunk.map_err(Fault::Local)? else {
+        let Some(chunk) = chunk.map_err(SendError::Local)? else {
             break;
         };
         manners.keep(sink, clock.due(after)).await?;
@@ -94,19 +94,19 @@ where
     say(sink, &json!({"type": "finalize"})).await?;
     manners.keep(sink, sleep(FINALIZED_TIMEOUT)).await?;
     let waited = FINALIZED_TIMEOUT.as_secs();
-    Err(Fault::Broken(anyhow::anyhow!(
+    Err(SendError::Broken(anyhow::anyhow!(
         "the gateway did not confirm within {waited} s that it has everything"
     )))
 }
 
 /// State of pings and pongs, which are sent beside the audio.
-struct Manners {
+struct Keepalive {
     /// Pings that need an answer.
     owed: mpsc::Receiver<()>,
     pings: Interval,
 }
 
-impl Manners {
+impl Keepalive {
     /// Sends pings and answers pings until `done`.
     async fn keep<W, T>(&mut self, sink: &mut W, done: impl Future<Output = T>) -> anyhow::Result<T>
     where

@@ -235,7 +235,7 @@ fn a_target_is_shown_without_its_secrets() {
 
 #[test]
 fn a_token_is_stripped_and_never_shown() {
-    let token: Token = "\n abc.def \r\n".parse().unwrap();
+    let token: BearerToken = "\n abc.def \r\n".parse().unwrap();
     let target: Target = "ws://h/m".parse().unwrap();
     let request = target.request(Some(&token), None).unwrap();
     assert_eq!(request.headers()["authorization"], "Bearer abc.def");
@@ -245,7 +245,7 @@ fn a_token_is_stripped_and_never_shown() {
 #[test]
 fn a_text_that_is_no_token_is_refused_without_being_shown() {
     for text in ["", " \n", "HUSH HUSH", "HUSH\nHUSH", "HUSHğ", "HUSH\0"] {
-        let message = text.parse::<Token>().unwrap_err().to_string();
+        let message = text.parse::<BearerToken>().unwrap_err().to_string();
         assert!(!message.contains("HUSH"), "{message}");
     }
 }
