@@ -25,8 +25,8 @@ impl KeyError {
 pub enum MintError {
     /// The set has only public keys.
     #[error(
-        "this key set can verify tokens but not make them: it has no shared secret. \
-         Use a key set with `generate = true` or `secret`, or ask whoever holds the private key"
+        "this key set cannot make tokens: it has no shared secret. \
+         Use a key set with `generate = true` or `secret`, or ask the issuer, who has the private key"
     )]
     NoSecret,
     /// The cryptography library failed.

@@ -33,7 +33,7 @@ impl KeyFile {
     /// Logs that keys were read from the file again.
     pub(super) fn is_back(&self, key_set: &str) {
         let file = self.path.display();
-        tracing::info!(key_set, %file, "keys can be had again");
+        tracing::info!(key_set, %file, "keys are available again");
     }
 
     /// Checks whether the file can still be read. Blocks.
@@ -44,13 +44,14 @@ impl KeyFile {
         match found {
             Err(error) if !was_gone => tracing::error!(
                 key_set, %file, %error,
-                "keys cannot be had: no token is checked until their file can be read again (4012)"
+                "the key file is missing or unreadable; its key set rejects every token with 4012 \
+                 (auth_unavailable)"
             ),
             // No keys were read from it: the reload before this check was refused.
             Ok(()) if was_gone => tracing::warn!(
                 key_set, %file,
-                "the file of keys can be read again, but it was not taken up: tokens are checked \
-                 with the keys from before"
+                "the key file is readable again, but its reload was refused; tokens are verified \
+                 with the earlier keys"
             ),
             Ok(()) | Err(_) => {}
         }

@@ -28,7 +28,7 @@ const MAX_TOKEN: usize = 16 * 1024;
 /// all keys that a token carries (`jwk`, `x5c`) or points to (`jku`, `x5u`). A repeated member is
 /// an error.
 #[derive(Deserialize)]
-struct Header {
+struct JoseHeader {
     alg: String,
     #[serde(default, deserialize_with = "present")]
     kid: Option<String>,
@@ -68,7 +68,7 @@ impl KeySet {
         if payload.contains('.') {
             return Err(TokenError::Malformed);
         }
-        let header: Header = read(header)?;
+        let header: JoseHeader = read(header)?;
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }

@@ -21,7 +21,7 @@ mod secrets;
 pub use attributes::{AttributeError, MAX_ATTRIBUTES};
 pub use bearer::{COMPANION, is_entry};
 pub use request::Headers;
-use request::Request;
+use request::ReceivedRequest;
 
 /// Whether the caller may see credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +44,14 @@ pub struct Facts {
     /// Address of the client, from the connection or a trusted proxy. The port is 0 if it is
     /// unknown.
     pub remote: SocketAddr,
-    request: Arc<Request>,
-    source: Source,
+    request: Arc<ReceivedRequest>,
+    source: SourceParameter,
     attributes: Mutex<Vec<(String, String)>>,
 }
 
 /// Value of the query parameter `source`, as far as it is known.
 #[derive(Debug, Clone, Copy)]
-enum Source {
+enum SourceParameter {
     /// As the client sent it.
     AsSent,
     /// One of the names that routes of `ingest.v1` know.
@@ -87,7 +87,7 @@ impl Facts {
         headers: impl Into<Headers>,
         remote: SocketAddr,
     ) -> Self {
-        let request = Request::new(uri, headers.into());
+        let request = ReceivedRequest::new(uri, headers.into());
         Self::of(session_id, route, params, request, remote)
     }
 
@@ -100,7 +100,13 @@ impl Facts {
         params: Vec<(String, String)>,
         remote: SocketAddr,
     ) -> Self {
-        Self::of(session_id, route, params, Request::default(), remote)
+        Self::of(
+            session_id,
+            route,
+            params,
+            ReceivedRequest::default(),
+            remote,
+        )
     }
 
     /// Facts of a request from its decoded parts.
@@ -112,7 +118,7 @@ impl Facts {
         (path, query, headers): (&str, &[(String, String)], HeaderMap),
         remote: SocketAddr,
     ) -> Self {
-        let request = Request::decoded(path, query, headers.into());
+        let request = ReceivedRequest::decoded(path, query, headers.into());
         Self::of(session_id, route, params, request, remote)
     }
 
@@ -120,7 +126,7 @@ impl Facts {
         session_id: Arc<str>,
         route: Arc<str>,
         mut params: Vec<(String, String)>,
-        request: Request,
+        request: ReceivedRequest,
         remote: SocketAddr,
     ) -> Self {
         params.shrink_to_fit();
@@ -130,7 +136,7 @@ impl Facts {
             params,
             remote,
             request: Arc::new(request),
-            source: Source::AsSent,
+            source: SourceParameter::AsSent,
             attributes: Mutex::default(),
         }
     }
@@ -175,8 +181,8 @@ impl Facts {
             return None;
         }
         match self.source {
-            Source::Named(source) if name == "source" => Some(source.into()),
-            Source::Unknown if name == "source" => None,
+            SourceParameter::Named(source) if name == "source" => Some(source.into()),
+            SourceParameter::Unknown if name == "source" => None,
             _ => {
                 let mut query = self.request.query();
                 query.find_map(|(key, value)| (key == name).then_some(value))
@@ -213,10 +219,10 @@ impl Facts {
         let mut query: Vec<_> = query
             .map(|(name, value)| (name.into_owned(), value.into_owned()))
             .collect();
-        if !matches!(self.source, Source::AsSent) {
+        if !matches!(self.source, SourceParameter::AsSent) {
             query.retain(|(name, _)| name != "source");
         }
-        if let Source::Named(source) = self.source {
+        if let SourceParameter::Named(source) = self.source {
             query.push(("source".to_owned(), source.to_owned()));
         }
         query
@@ -261,7 +267,7 @@ impl Facts {
             let named = base::text::clean(&self.presentable(&named.unwrap_or_default()), 40);
             HandshakeError(format!("source \"{named}\" is not one of mic, sys, system"))
         });
-        self.source = known.map_or(Source::Unknown, Source::Named);
+        self.source = known.map_or(SourceParameter::Unknown, SourceParameter::Named);
         error.map_or(Ok(()), Err)
     }
 }

@@ -22,7 +22,7 @@ pub struct Block {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
     /// The content is encrypted with a password.
-    #[error("it is encrypted, and nobody is there to type its password")]
+    #[error("it is encrypted with a password, which the gateway does not have")]
     Encrypted,
     /// The block has no end, or its content is not Base64.
     #[error("it is damaged: it ends too early, or is not Base64")]

@@ -227,7 +227,7 @@ pub fn certificates(file: &Path) -> anyhow::Result<(Vec<CertificateDer<'static>>
             (0, labels) => format!(", but: {labels}"),
             (broken, _) => format!(", but {broken} that are damaged"),
         };
-        anyhow::bail!("there is no certificate in PEM in it{instead}");
+        anyhow::bail!("it contains no certificate in PEM{instead}");
     }
     Ok((certificates, broken))
 }

@@ -26,7 +26,8 @@ impl Reader<'_> {
                     let help = "write scheme, host and port as browsers send them: \
                                 \"https://app.example.com\", or \"https://*.example.com\" for all \
                                 hosts below it; \"*\" is any";
-                    self.error(&origin.place, message, help).label("no origin");
+                    self.error(&origin.place, message, help)
+                        .label("not an origin");
                 }
             }
         }
@@ -40,7 +41,7 @@ impl Reader<'_> {
         for subprotocol in section.distinct(self, "subprotocols") {
             if facts::is_entry(&subprotocol.value) {
                 let message = format!(
-                    "\"{}\" would be taken for a token, and never agreed on",
+                    "\"{}\" would be taken for a token, and never chosen",
                     subprotocol.value
                 );
                 let help = "use a name that does not begin with \"sluice.bearer.\"";
@@ -52,7 +53,7 @@ impl Reader<'_> {
                 let message = format!("\"{}\" is not the name of a subprotocol", subprotocol.value);
                 let help = "use letters, digits and any of !#$%&'*+-.^_`|~ only";
                 self.error(&subprotocol.place, message, help)
-                    .label("no token");
+                    .label("not a token");
             }
         }
         subprotocols
@@ -103,10 +104,10 @@ impl Reader<'_> {
         };
         if is_withheld {
             let message = format!(
-                "\"{}\" is a credential, which is never looked at here",
+                "\"{}\" is a credential, which cannot be part of the key",
                 part.value
             );
-            let help = "use \"remote\", or a parameter or header that is no secret";
+            let help = "use \"remote\", or a parameter or header that is not a credential";
             self.error(&part.place, message, help).label("withheld");
             return None;
         }
@@ -127,9 +128,9 @@ impl Reader<'_> {
             return None;
         }
         if named.is_none() {
-            let message = format!("\"{}\" does not tell clients apart", part.value);
+            let message = format!("\"{}\" does not distinguish clients", part.value);
             let help = "use \"remote\", \"param.NAME\", \"query.NAME\" or \"header.NAME\"";
-            self.error(&part.place, message, help).label("no fact");
+            self.error(&part.place, message, help).label("not a fact");
         }
         named
     }

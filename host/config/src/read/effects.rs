@@ -52,7 +52,7 @@ impl Reader<'_> {
             if asked.contains(policy.speaks_as(name)) {
                 self.check_policy(name, policy, config);
             } else {
-                let message = format!("policy `{name}` is never asked: no route leads to it");
+                let message = format!("policy `{name}` is never called: no route leads to it");
                 let help = "name it in a route, or remove its section";
                 self.warning(&policy.place, message, help).label("not used");
             }
@@ -80,7 +80,7 @@ impl Reader<'_> {
         let mut policies = config.policies.values();
         let options = ["registry_credentials", "registry_realms"];
         if !policies.any(|policy| matches!(policy.component, Component::Oci(_))) {
-            let why = "no component comes from a registry, so that nobody asks for credentials";
+            let why = "no component comes from a registry";
             for key in options {
                 self.ineffective("the file", key, why, "leave it out");
             }
@@ -89,7 +89,7 @@ impl Reader<'_> {
         let [credentials, realms] = options;
         let written = self.written.get("the file");
         if !written.is_some_and(|keys| keys.contains_key(credentials)) {
-            let why = "there are no credentials that anybody could ask for";
+            let why = "there are no `registry_credentials`";
             let help = "leave it out, or write `registry_credentials` too";
             self.ineffective("the file", realms, why, help);
         }

@@ -93,7 +93,7 @@ impl Reader<'_> {
                     from: From::Generated,
                 }),
                 ValueInner::Boolean(false) => {
-                    let message = "`generate = false` says nothing about where the key comes from";
+                    let message = "`generate = false` does not say where the key comes from";
                     self.error(&place, message, format!("leave it out, and {SOURCES}"));
                 }
                 other => self.wrong_type(
@@ -238,7 +238,7 @@ impl Reader<'_> {
         if pem::is_der(&bytes) {
             let message = format!("`{key}` is DER, and not PEM");
             let help = "convert it: `openssl pkey -pubin -inform der -in FILE -out FILE.pem`";
-            self.error(place, message, help).label("no text");
+            self.error(place, message, help).label("not text");
             return None;
         }
         match text::decode(bytes) {
@@ -246,7 +246,7 @@ impl Reader<'_> {
             Err(error) => {
                 let help = "PEM and JWK sets are text in UTF-8 (RFC 8259 section 8.1)";
                 self.error(place, format!("`{key}` cannot be read: {error}"), help)
-                    .label("no text");
+                    .label("not text");
                 None
             }
         }
@@ -291,8 +291,8 @@ impl Reader<'_> {
             }
         };
         if bytes.len() < line.len() {
-            let message = "there is white space or a byte order mark around the secret";
-            let help = "remove it where the secret is written; it is not part of the secret";
+            let message = "the secret has white space or a byte order mark around it";
+            let help = "remove it; the gateway leaves it out";
             self.warning(place, message, help).label("left out");
         }
         if bytes.len() < Secret::SHORTEST {

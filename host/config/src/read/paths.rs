@@ -92,7 +92,7 @@ fn check(path: &str) -> Result<(), (String, &'static str)> {
     // 5.2.4).
     if path.split('/').any(is_dots) {
         let help = "leave `.` and `..` out: a client never sends them";
-        return Err((format!("nobody could ask for the path \"{path}\""), help));
+        return Err((format!("no client can request the path \"{path}\""), help));
     }
     if path.contains("{*") {
         let help = "name each segment: \"/files/{folder}/{file}\"";
@@ -115,7 +115,7 @@ fn check(path: &str) -> Result<(), (String, &'static str)> {
         .collect();
     if outside.contains(['{', '}']) {
         return Err((
-            format!("\"{path}\" is not a path: its braces are no pairs"),
+            format!("\"{path}\" is not a path: its braces are not in pairs"),
             SHAPE,
         ));
     }

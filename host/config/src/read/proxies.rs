@@ -63,10 +63,10 @@ impl Reader<'_> {
         let place = section.place_of(self, "proxy_listen");
         let listeners = self.listeners(section, "proxy_listen");
         if !listeners.is_empty() && proxies.trusted.is_empty() {
-            let message = "`proxy_listen` is for trusted proxies, and there are none";
-            let help = "name them in `trusted_proxies`: whoever else connects could be anybody";
+            let message = "`proxy_listen` is for trusted proxies, but there are none";
+            let help = "name them in `trusted_proxies`; others could send a false address";
             self.error(&place, message, help)
-                .label("nobody may connect");
+                .label("no proxy may connect");
         }
         listeners
     }

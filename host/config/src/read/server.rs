@@ -123,7 +123,7 @@ impl Reader<'_> {
             let mut listen = server.listen.iter();
             listen.find(|listen| clash(listen, admin))
         }) {
-            let message = format!("`admin_listen` cannot be had beside `listen`, {taken}");
+            let message = format!("`admin_listen` conflicts with `listen`, {taken}");
             self.error(admin, message, help)
                 .label("taken")
                 .also(listen, "here");

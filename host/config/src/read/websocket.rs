@@ -70,7 +70,7 @@ impl Reader<'_> {
             lasts: section.duration(self, "rest", Duration::from_secs(5), Zero::Refused),
         };
         if rest.after == 0 && rest.lasts != Duration::from_secs(5) {
-            let message = "`rest` has no effect: with `rest_after = 0` no address is left alone";
+            let message = "`rest` has no effect: with `rest_after = 0` no address rests";
             self.warning(&rest_place, message, "leave one of the two out")
                 .label("no effect");
         }
@@ -157,7 +157,7 @@ impl Reader<'_> {
             return Promise::None;
         };
         if receipts.value == Promise::Recorded && tee.is_none() {
-            let message = "`receipts` promises a recording, and there is none";
+            let message = "`receipts` promises a recording, but nothing is recorded";
             let help = "write `tee = \"wav\"` as well, or another promise";
             self.error(&receipts.place, message, help);
         }
@@ -167,10 +167,11 @@ impl Reader<'_> {
     fn template(&mut self, url: &Spanned<String>) -> Option<Template> {
         Template::parse(&url.value)
             .map_err(|error| {
-                let message = format!("`url` is no address of a backend: {error}");
+                let message = format!("`url` is not the address of a backend: {error}");
                 let help = "write ws:// or wss://, a host, and a path with places such as \
                             {param.meeting_id}, {query.source} or {auth.user_id}";
-                self.error(&url.place, message, help).label("no address");
+                self.error(&url.place, message, help)
+                    .label("not an address");
             })
             .ok()
     }
@@ -266,7 +267,7 @@ impl Reader<'_> {
     ) -> Option<Option<Trust>> {
         if url.scheme() == UrlScheme::Ws {
             if let Some(file) = ca_file {
-                let message = "`ca_file` is for wss://, and this backend is spoken to in the clear";
+                let message = "`ca_file` is for wss://, but this backend's URL is ws://";
                 let help = "leave it out, or write wss:// in `url`";
                 self.error(&file.place, message, help)
                     .label("no meaning here");
@@ -287,13 +288,13 @@ impl Reader<'_> {
                 let message = format!(
                     "`ca_file` has certificates that cannot be used ({passed_over}); the others are"
                 );
-                let help = "remove what is damaged, or copy it again from who gave it out";
+                let help = "remove the damaged ones, or copy them from their source again";
                 self.warning(place, message, help);
                 Some(Some(trust))
             }
             Err(error) => {
-                let message = format!("nobody vouches for the backend: {error:#}");
-                let help = "give `ca_file`: the certificates, in PEM, of who signed the backend's";
+                let message = format!("the backend's certificate cannot be verified: {error:#}");
+                let help = "write `ca_file`: a PEM file with the authorities that sign the backend's certificate";
                 self.error(place, message, help);
                 None
             }

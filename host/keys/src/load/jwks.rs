@@ -37,7 +37,7 @@ pub(crate) fn jwks(json: &str, allowed: &[Algorithm]) -> Result<Loaded<NamedKey>
         // The text of the error may quote the input, which may hold a secret.
         let place = format!("line {}, column {}", error.line(), error.column());
         KeyError::new(
-            format!("the JWK set is not one: see its {place}"),
+            format!("this is not a JWK set: see {place}"),
             r#"give a JSON object of the form {"keys": [{"kty": "RSA", "kid": "…", …}]}"#,
         )
     })?;
@@ -50,7 +50,7 @@ pub(crate) fn jwks(json: &str, allowed: &[Algorithm]) -> Result<Loaded<NamedKey>
         match read_jwk(json, allowed) {
             Err(reason) => loaded.remarks.push(format!("{name} is not used: {reason}")),
             Ok(named) if loaded.keys.contains(&named) => {
-                let remark = format!("{name} is not used: it is there twice");
+                let remark = format!("{name} is not used: it is a duplicate");
                 loaded.remarks.push(remark);
             }
             Ok(named) => {

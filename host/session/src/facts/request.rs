@@ -21,12 +21,12 @@ const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
 
 /// Path, query and headers of a request.
 #[derive(Default)]
-pub(super) struct Request {
+pub(super) struct ReceivedRequest {
     target: Box<str>,
     pub(super) headers: Headers,
 }
 
-impl Request {
+impl ReceivedRequest {
     pub(super) fn new(uri: &Uri, headers: Headers) -> Self {
         let target = uri.path_and_query().map_or("", |target| target.as_str());
         Self {

@@ -192,7 +192,7 @@ pub(crate) fn prepare_folders(config: &Config, before: Option<&Generation>) {
         if let Err(error) = wav.create_folder() {
             tracing::error!(
                 upstream, folder = %folder.display(), %error,
-                "the folder of recordings cannot be made; its streams will be refused"
+                "the folder of recordings cannot be created; its streams will be refused"
             );
         }
     }

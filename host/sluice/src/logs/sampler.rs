@@ -158,7 +158,7 @@ impl Sampler {
         for (lines, of) in left_out {
             tracing::warn!(
                 target: TARGET, lines, of = of.message, cause = of.cause, close_code = of.close_code,
-                "lines of one kind came too often, and were left out"
+                "repeated lines of one kind were left out"
             );
         }
     }

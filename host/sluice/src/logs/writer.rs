@@ -106,7 +106,7 @@ impl LineWriter {
                     Ok(()) if unwritten > 0 => {
                         tracing::warn!(
                             lines = std::mem::take(&mut unwritten),
-                            "log lines were lost, because standard error did not take them"
+                            "log lines were lost, because standard error was blocked"
                         );
                     }
                     Ok(()) => {}

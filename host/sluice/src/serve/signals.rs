@@ -41,7 +41,7 @@ pub(super) fn survive() -> anyhow::Result<()> {
 async fn say_what_there_is(name: &'static str, mut received: Signal) {
     while received.recv().await.is_some() {
         tracing::warn!(
-            "{name} means nothing to the gateway: SIGHUP reloads, SIGUSR1 opens the decision record \
+            "the gateway ignores {name}: SIGHUP reloads, SIGUSR1 opens the decision record \
              again, SIGTERM, SIGINT and SIGQUIT stop"
         );
     }

@@ -74,7 +74,10 @@ async fn wind_down(
         .await
         .is_err()
     {
-        tracing::info!(live = gateway.tasks.len(), "closing what is left");
+        tracing::info!(
+            live = gateway.tasks.len(),
+            "closing the remaining connections"
+        );
     }
     gateway.shutdown.close();
     // The last connections are registered once the listeners have ended.

@@ -86,13 +86,13 @@ pub enum Flaw {
     #[error("\"{0}\" cannot be the name of a folder")]
     Name(String),
     /// It has other text beside a placeholder.
-    #[error("\"{0}\" has more in it than one placeholder")]
+    #[error("\"{0}\" has other text beside its placeholder")]
     Mixed(String),
     /// It has a brace without its pair.
     #[error("the braces of \"{0}\" do not match")]
     Braces(String),
     /// It has an unknown placeholder.
-    #[error("nothing is called {{{0}}}")]
+    #[error("there is no placeholder {{{0}}}")]
     Unknown(String),
     /// It has a placeholder for a credential.
     #[error("{{{0}}} would put a secret into the name of a folder")]

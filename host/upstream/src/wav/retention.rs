@@ -136,7 +136,7 @@ impl SweptFolder {
         if let Some(error) = first_failure {
             tracing::warn!(
                 upstream, %folder, files, bytes, failures, kept_files, kept_bytes, error,
-                "retention could not delete all recordings that it was to"
+                "retention could not delete all recordings over the limits"
             );
         } else if files > 0 {
             tracing::info!(

@@ -132,7 +132,7 @@ impl Attempt<'_> {
             let Address { host, port, .. } = &*self.address;
             tracing::warn!(
                 upstream = &*self.backends.upstream, backend = format!("{host}:{port}"), lasts = ?rest.lasts,
-                "a backend keeps failing, and is left alone"
+                "a backend keeps failing; its address gets no streams for a while"
             );
             metrics::upstream_rests(&self.backends.upstream);
         }

@@ -207,7 +207,7 @@ impl Dialer {
             }
         }
         Err(why.unwrap_or_else(|| {
-            let detail = anyhow!("it keeps failing, and is left alone for {:?}", rest.lasts);
+            let detail = anyhow!("it keeps failing, and gets no streams for {:?}", rest.lasts);
             OpenError::unavailable(UNREACHABLE, self.at(detail))
         }))
     }

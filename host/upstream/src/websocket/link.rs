@@ -210,7 +210,7 @@ impl Link for BackendLink {
                 Poll::Pending => {
                     return match self.silence.poll(cx, self.socket.reader.last_received()) {
                         Poll::Ready(Quiet::TooLong) => Poll::Ready(Err(lost(anyhow!(
-                            "nothing came from it for {:?}, and no answer to a ping",
+                            "it sent nothing for {:?}, and did not answer a ping",
                             self.silence.limit()
                         )))),
                         Poll::Ready(Quiet::Suspicious) => {

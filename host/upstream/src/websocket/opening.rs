@@ -86,7 +86,7 @@ impl PendingHandshake {
         // Empty messages need memory too.
         self.early_bytes += bytes.max(1);
         if self.early_bytes > self.max_early {
-            let detail = anyhow!("it said too much before it answered the handshake");
+            let detail = anyhow!("it sent too much before it answered the handshake");
             return Err(OpenError::unavailable(
                 "the upstream does not take streams",
                 detail,

@@ -38,15 +38,16 @@ pub struct RefusedHandshake {
     pub retryable: bool,
 }
 
+/// Members that tell what a message is.
 #[derive(Deserialize)]
-struct Head {
+struct ReplyHead {
     r#type: Option<String>,
     status: Option<String>,
     ok: Option<bool>,
     bytes: Option<u64>,
 }
 
-impl Head {
+impl ReplyHead {
     fn of(text: &[u8]) -> Option<Self> {
         serde_json::from_slice(text).ok()
     }
@@ -64,7 +65,7 @@ impl Reply {
     /// Parses a message that came before the backend was ready.
     #[must_use]
     pub fn of(text: &[u8]) -> Self {
-        let Some(head) = Head::of(text) else {
+        let Some(head) = ReplyHead::of(text) else {
             return Self::Other;
         };
         if head.is("error") || head.says("error") || head.ok == Some(false) {
@@ -81,14 +82,14 @@ impl Reply {
 /// Number of bytes that a message confirms, if it is a confirmation.
 #[must_use]
 pub fn confirmed(text: &[u8]) -> Option<u64> {
-    let head = Head::of(text)?;
+    let head = ReplyHead::of(text)?;
     head.bytes.filter(|_| head.is("ack"))
 }
 
 /// Whether a message confirms the end of the stream.
 #[must_use]
 pub(crate) fn is_finalized(text: &[u8]) -> bool {
-    Head::of(text).is_some_and(|head| head.says("finalized"))
+    ReplyHead::of(text).is_some_and(|head| head.says("finalized"))
 }
 
 #[cfg(test)]

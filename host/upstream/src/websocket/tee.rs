@@ -118,12 +118,12 @@ pub(super) fn gave_up(upstream: &str, half: TeeHalf, lost: &Lost) {
         TeeHalf::Recording => tracing::warn!(
             upstream,
             detail,
-            "the recording is given up; the stream is only relayed"
+            "the recording failed; the stream is only relayed"
         ),
         TeeHalf::Backend => tracing::warn!(
             upstream,
             detail,
-            "the backend is given up; the stream is recorded, and not delivered"
+            "the backend failed; the stream is recorded, and not delivered"
         ),
     }
     metrics::tee_given_up(upstream, half);
@@ -240,7 +240,7 @@ impl Link for Tee {
             match ending {
                 Ending::Complete if !is_relayed => Err(Lost::new(
                     "the stream was recorded, but not delivered to the upstream",
-                    anyhow!("its backend was given up before it had everything"),
+                    anyhow!("its backend failed before it had everything"),
                 )),
                 Ending::Complete | Ending::Cut(_) => Ok(sealed),
             }

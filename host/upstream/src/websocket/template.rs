@@ -57,7 +57,7 @@ pub enum TemplateError {
     #[error("its braces do not match")]
     Braces,
     /// A placeholder is unknown.
-    #[error("nothing is called {{{0}}}")]
+    #[error("there is no placeholder {{{0}}}")]
     Unknown(String),
     /// A placeholder names a credential.
     #[error("{{{0}}} would put a secret into a URL")]
@@ -71,7 +71,7 @@ pub enum TemplateError {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpandError {
     /// No policy set the attribute.
-    #[error("no policy left the attribute {0}, which the URL of the upstream needs")]
+    #[error("no policy set the attribute {0}, which the URL of the upstream needs")]
     Missing(String),
     /// A segment of the path would be `..`, `.` or empty.
     #[error("a segment of the upstream's path would be \"{0}\"")]

@@ -21,7 +21,7 @@ const MAX_LENGTH: u64 = u64::MAX >> 1;
 
 /// Sender of the frames. A client masks its frames, and a server must not (RFC 6455, section 5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Peer {
+enum FrameSender {
     Client,
     Server,
 }
@@ -29,7 +29,7 @@ enum Peer {
 /// Reader that assembles a peer's frames into messages.
 pub struct FrameReader<R> {
     io: R,
-    peer: Peer,
+    peer: FrameSender,
     max_message: usize,
     /// Bytes that were received and not parsed yet.
     received: BytesMut,
@@ -50,15 +50,15 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reader of a client's frames. `max_message` is the maximum size of a message, in bytes, and
     /// `received` is what came behind the client's request.
     pub fn of_client(io: R, max_message: usize, received: BytesMut) -> Self {
-        Self::of(Peer::Client, io, max_message, received)
+        Self::of(FrameSender::Client, io, max_message, received)
     }
 
     /// Reader of a server's frames. `received` is what came behind its answer to the upgrade.
     pub fn of_server(io: R, max_message: usize, received: BytesMut) -> Self {
-        Self::of(Peer::Server, io, max_message, received)
+        Self::of(FrameSender::Server, io, max_message, received)
     }
 
-    fn of(peer: Peer, io: R, max_message: usize, received: BytesMut) -> Self {
+    fn of(peer: FrameSender, io: R, max_message: usize, received: BytesMut) -> Self {
         Self {
             io,
             peer,
@@ -182,9 +182,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             return Err(Violation::Protocol("reserved bit is set"));
         }
         match (self.peer, header.mask) {
-            (Peer::Client, None) => return Err(Violation::Protocol("frame is not masked")),
-            (Peer::Server, Some(_)) => return Err(Violation::Protocol("frame is masked")),
-            (Peer::Client, Some(_)) | (Peer::Server, None) => {}
+            (FrameSender::Client, None) => return Err(Violation::Protocol("frame is not masked")),
+            (FrameSender::Server, Some(_)) => return Err(Violation::Protocol("frame is masked")),
+            (FrameSender::Client, Some(_)) | (FrameSender::Server, None) => {}
         }
         if length > MAX_LENGTH {
             return Err(Violation::Protocol("length has its top bit set"));

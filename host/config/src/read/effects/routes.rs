@@ -83,7 +83,7 @@ impl Reader<'_> {
         let kept = ("frames_kept", metering.frames != usual.frames);
         let sees = |policy: &str| route.on_frames.iter().any(|named| named == policy);
         let (differ, why, help) = if route.on_frames.is_empty() {
-            let why = "no policy of the route is asked about frames";
+            let why = "the route has no `on_frames` policy";
             let help = "leave it out, or name a policy in `on_frames`";
             (vec![window, kept, payload], why, help)
         } else if any_is_granted(&config.policies, sees, Grant::Payload) {
@@ -103,7 +103,7 @@ impl Reader<'_> {
             let written = self.written.get(title);
             let mut keys = ["ping_interval", "idle_timeout"].into_iter();
             if let Some(place) = keys.find_map(|key| written?.get(key)).cloned() {
-                let message = "a client that sends nothing is given up before the first ping: \
+                let message = "a silent client is disconnected before the first ping: \
                                `ping_interval` is not under `idle_timeout`";
                 let help = "ping at least twice within `idle_timeout`";
                 self.warning(&place, message, help);

@@ -95,7 +95,7 @@ fn a_shared_secret_comes_from_anywhere_without_what_is_around_it() {
             .finish()
             .unwrap()
             .render(base::diagnostics::Look::Plain);
-        let said = warnings.contains("white space or a byte order mark around the secret");
+        let said = warnings.contains("the secret has white space or a byte order mark around it");
         assert_eq!(said, is_warned, "{lines}: {warnings}");
         assert!(!warnings.contains(LONG), "{warnings}");
         let set = config.key_sets.remove("main").unwrap();

@@ -56,7 +56,7 @@ impl Reader<'_> {
             }
             (_, Some(replay)) => replay.value,
             (_, None) => {
-                let message = "nobody knows what a backend has that confirms nothing";
+                let message = "`replay` is missing, and this backend does not confirm what it has";
                 let help = "write `replay = \"at-least-once\"` (it may get something twice), \
                             `replay = \"at-most-once\"` (it may miss something), or \
                             `receipts = \"confirmed\"` if it confirms";

@@ -70,7 +70,7 @@ impl BackendLink {
             return Ok(());
         }
         Err(lost(anyhow!(
-            "it closed with {NORMAL} and did not say that it has everything"
+            "it closed with {NORMAL} without confirming that it has everything"
         )))
     }
 
