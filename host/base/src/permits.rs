@@ -12,7 +12,7 @@
 //! that finds too few is refused.
 //!
 //! When nearly all places are in use, the last ones are reserved for clients that have few
-//! connections. Connections before their upgrade ([`openings`]) and memory ([`memory`]) are bounded
+//! connections. Connections before their upgrade (`openings`) and memory (`memory`) are bounded
 //! in the same way.
 
 use std::net::IpAddr;

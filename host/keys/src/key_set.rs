@@ -85,7 +85,7 @@ impl KeySets {
 pub enum Availability {
     /// All are.
     Whole,
-    /// Some are not. Tokens that need them fail with [`TokenError::Unavailable`].
+    /// Some are not. Tokens that need them fail with [`TokenError::Unavailable`](crate::TokenError::Unavailable).
     Lacking,
 }
 

@@ -48,7 +48,7 @@ pub enum ClaimError {
     /// The session has [`MAX_CLAIMS`] claims already.
     #[error("a connection holds {MAX_CLAIMS} claims at the most")]
     TooMany,
-    /// The key is longer than [`MAX_KEY_BYTES`].
+    /// The key is longer than `MAX_KEY_BYTES`.
     #[error("a claim's key is {MAX_KEY_BYTES} bytes at the most")]
     TooLarge,
     /// The connection has ended.
@@ -66,7 +66,7 @@ impl Mark {
 }
 
 impl Registry {
-    /// ClaimTable `key` for `session`. It succeeds if the session holds the key already.
+    /// Claims `key` for `session`. It succeeds if the session holds the key already.
     ///
     /// # Errors
     /// [`ClaimError`]. Nothing has changed then.
@@ -90,7 +90,7 @@ impl Registry {
         claims.insert(session, key)
     }
 
-    /// ClaimTable `key` from the session with the id `holder`, if that still holds it. If nobody holds
+    /// Claims `key` from the session with the id `holder`, if that still holds it. If nobody holds
     /// it any more, claims it. The evicted session gets `notice`.
     ///
     /// # Errors

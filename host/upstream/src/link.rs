@@ -200,7 +200,7 @@ pub enum Presence {
     Away,
 }
 
-/// How a stream ended, as far as an upstream must know.
+/// End of a stream, as far as an upstream must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
     /// The client finalized the stream.

@@ -103,7 +103,7 @@ impl Memory {
         self.lock().all * STEP
     }
 
-    // Each change leaves it whole, so poisoning carries no news.
+    // Each change leaves it whole, so poisoning does not matter.
     fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }

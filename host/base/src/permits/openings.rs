@@ -122,7 +122,7 @@ impl Openings {
             .count()
     }
 
-    // A map keeps its invariants at every step, so poisoning carries no news.
+    // A map keeps its invariants at every step, so poisoning does not matter.
     fn lock(&self) -> MutexGuard<'_, Queues> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }

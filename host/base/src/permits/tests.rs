@@ -81,7 +81,7 @@ async fn openings_of_one_address_make_room_only_when_places_are_scarce() {
     assert!(is_out(0) && !is_out(1), "the oldest makes room");
     assert!(permit.has_place() && permit.pass() && permit.place.is_some());
     assert!((&mut newcomer).now_or_never().is_none());
-    // One that nobody is charged for is let in as well.
+    // A connection without a charged address is accepted as well.
     let mut permit = next(&permits).await;
     assert!(permits.open(&mut permit, None).is_none() && is_out(1));
     assert!(permit.pass() && permit.place.is_some());

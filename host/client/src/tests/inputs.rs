@@ -25,7 +25,7 @@ fn not_opened(path: &Path, words: &[&str]) {
     }
 }
 
-/// The next chunk of a file, for which nobody waits.
+/// Next chunk of a file, which is available without waiting.
 fn next_chunk(audio: &mut Audio) -> anyhow::Result<Option<bytes::Bytes>> {
     let chunk = audio.next_chunk().now_or_never();
     chunk.expect("a file is not waited for")

@@ -5,7 +5,7 @@ use std::sync::{MutexGuard, PoisonError};
 use super::{Facts, lookup};
 
 /// Maximum number of attributes of one connection, over all its policies. Together with
-/// [`MAX_ATTRIBUTE_BYTES`] it bounds the memory that guests can use.
+/// `MAX_ATTRIBUTE_BYTES` it bounds the memory that guests can use.
 pub const MAX_ATTRIBUTES: usize = 64;
 /// Maximum length of one attribute's name and value, in bytes.
 pub(super) const MAX_ATTRIBUTE_BYTES: usize = 8 * 1024;
@@ -16,7 +16,7 @@ pub enum AttributeError {
     /// There are [`MAX_ATTRIBUTES`] attributes already.
     #[error("a connection holds {MAX_ATTRIBUTES} attributes at the most")]
     TooMany,
-    /// It is larger than [`MAX_ATTRIBUTE_BYTES`].
+    /// It is larger than `MAX_ATTRIBUTE_BYTES`.
     #[error("an attribute's name and value are {MAX_ATTRIBUTE_BYTES} bytes at the most")]
     TooLarge,
 }

@@ -1,4 +1,4 @@
-//! What is made of a request.
+//! Facts of requests.
 
 use axum::http::HeaderValue;
 

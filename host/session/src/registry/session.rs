@@ -35,7 +35,7 @@ pub struct Session {
 #[derive(Debug)]
 pub(super) struct Original {
     pub(super) session: Arc<Session>,
-    /// ClaimTable that the original made after the shadow's position, with their earlier holders. The
+    /// Claims that the original made after the shadow's position, with their earlier holders. The
     /// shadow must not see them.
     pub(super) since: Vec<(String, Option<Claim>)>,
 }
@@ -45,7 +45,7 @@ pub(super) struct Original {
 pub(super) struct Holdings {
     /// Keys with their fencing tokens, in the order of the claims.
     pub(super) claims: Vec<(String, u64)>,
-    /// ClaimTable of evicted sessions, by key, the holder last. These sessions may still be sealing.
+    /// Claims of evicted sessions, by key, the holder last. These sessions may still be sealing.
     pub(super) evicted: Vec<(String, Claim)>,
     /// Set at the release, after which nothing can be claimed. A call that outlives its connection
     /// must not leave a claim behind.

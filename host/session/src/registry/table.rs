@@ -9,7 +9,7 @@ use super::{ClaimError, Holder, MAX_CLAIMS, MAX_KEY_BYTES, Session, unix_ms};
 /// Claims of all sessions, by key.
 #[derive(Debug, Default)]
 pub(super) struct ClaimTable {
-    /// ClaimTable on each key. The last one holds the key. The sessions of those before it were evicted
+    /// Claims on each key. The last one holds the key. The sessions of those before it were evicted
     /// and have not ended. If the holder ends first, the key returns to the one before, so that
     /// nobody takes it while an evicted session is still sealing. No list is empty.
     pub(super) by_key: HashMap<String, Vec<Claim>>,

@@ -1,7 +1,7 @@
 //! Folders of a recording: a template such as `{tenant}/{date}/{meeting}`.
 //!
 //! Each folder is either literal or exactly one placeholder. So a client's value becomes exactly
-//! one folder, and no two values share one (see [`name::folder`]).
+//! one folder, and no two values share one (see `name::folder`).
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -80,7 +80,7 @@ const BEGAN_LENGTH: usize = 20;
 /// Number of characters of a session id in a file name.
 const TAIL: usize = 12;
 
-/// Whether [`file`] can return this name.
+/// Whether [`file()`] can return this name.
 pub(super) fn is_recording(name: &str) -> bool {
     let Some((began, rest)) = name.split_at_checked(BEGAN_LENGTH) else {
         return false;

@@ -23,7 +23,7 @@ pub struct Rest {
     /// Number of failures in a row after which the address rests; 0 is never. Each connection that
     /// cannot be made is a failure. All bad answers to one client together are one failure.
     pub after: usize,
-    /// How long the address rests.
+    /// Duration of a rest.
     pub lasts: Duration,
 }
 
@@ -153,7 +153,7 @@ impl Drop for ActiveSession {
     }
 }
 
-// Nothing here is half changed, so poisoning carries no news.
+// Nothing here is half changed, so poisoning does not matter.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

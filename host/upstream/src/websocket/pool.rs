@@ -84,7 +84,7 @@ impl ConnectionPool {
         })
     }
 
-    // Nothing here is half changed, so poisoning carries no news.
+    // Nothing here is half changed, so poisoning does not matter.
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, u16), IdleConnections>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

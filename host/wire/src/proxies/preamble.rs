@@ -150,7 +150,7 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpListener;
 
-    /// What a listener makes of a connection that begins like this, and what it then finds unread.
+    /// Result of reading the header of such a connection, and the unread bytes behind it.
     async fn read_in_parts(
         parts: &[&[u8]],
     ) -> (Result<Option<SocketAddr>, PreambleError>, Vec<u8>) {

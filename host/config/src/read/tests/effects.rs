@@ -325,7 +325,7 @@ fn options_of_the_server_and_of_backends_that_others_make_meaningless_are_told_o
     let text = GOOD.replace("builtin:sample-rate", &registry);
     warned(
         &format!("registry_realms = [\"sso.example.net\"]\n{text}"),
-        "`registry_realms` has no effect: there are no credentials",
+        "`registry_realms` has no effect: there are no `registry_credentials`",
     );
 }
 

@@ -5,7 +5,7 @@ use jsonwebtoken::Algorithm;
 use super::*;
 use keys::settings::KeySource;
 
-/// Whether it is a key is for whoever loads it.
+/// PEM that only the loader would check further.
 const PEM: &str = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
 
 const LONG: &str = "0123456789abcdef0123456789abcdef";
@@ -227,7 +227,7 @@ fn keys_come_from_one_place() {
     );
     mistake(
         "generate = false",
-        "`generate = false` says nothing",
+        "`generate = false` does not say where the key comes from",
         "leave it out, and set one of",
     );
     mistake(

@@ -175,7 +175,7 @@ async fn a_silent_stream_holds_no_buffer_and_no_timer() {
     assert!(bench.recording.due.is_none());
 }
 
-/// A runtime whose disk answers nobody until it is released.
+/// Runtime whose disk does not answer until it is released.
 struct Stalled {
     runtime: Runtime,
     release: mpsc::Sender<()>,
@@ -234,7 +234,7 @@ fn a_slow_disk_holds_the_client_back_before_a_second_is_in_memory() {
     });
 }
 
-/// How far the process got when it went down.
+/// State of the process when it went down.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Down {
     WriteQueued,

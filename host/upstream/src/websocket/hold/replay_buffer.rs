@@ -165,7 +165,7 @@ impl ReplayBuffer {
     /// Next message; `None` at the end. Pending while it is read back from the file.
     ///
     /// If the file cannot be read.
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Upward>>> {
         loop {
             let Some(segment) = self.segments.get(self.cursor.segment) else {

@@ -15,7 +15,7 @@ fn name(test: &str, number: u32) -> String {
     format!("2026-11-22T20-57-33Z-mic-{test}{number:010}.wav")
 }
 
-/// A file of 100 bytes that was written so many hours ago.
+/// File of 100 bytes that was written this many hours ago.
 fn file(path: &Path, now: SystemTime, hours: u32) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, [0; 100]).unwrap();

@@ -17,7 +17,7 @@ pub(super) struct Segment {
     pub(super) paused: bool,
 }
 
-/// Where the bytes of a segment are stored.
+/// Storage of a segment's bytes.
 pub(super) enum Storage {
     /// In memory, and may grow.
     Open(Vec<u8>),
