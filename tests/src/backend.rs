@@ -1,5 +1,4 @@
-//! Backends behind the gateway that nobody here wrote, each a process of its
-//! own.
+//! Backends that use WebSocket libraries, each in a separate process.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,7 +14,7 @@ use crate::output::Output;
 use crate::tls::Authority;
 use crate::{eventually, token};
 
-/// A running backend. Killed when dropped.
+/// Running backend. Dropping it kills the process.
 pub struct Backend {
     child: Child,
     events: Output,
@@ -26,16 +25,16 @@ impl Backend {
     /// Starts a backend of a library, and waits until it listens.
     ///
     /// # Panics
-    /// When it does not.
+    /// If it does not.
     pub fn start(library: Library) -> Self {
         Self::start_as(library, |_| {})
     }
 
-    /// Starts a backend that keeps what it confirms in a folder, and finds it
-    /// there when it starts again.
+    /// Starts a backend that keeps what it confirms in a folder, and reads it there when it starts
+    /// again.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn storing(folder: &Path) -> Self {
         Self::start_as(Library::Websockets, |command| {
             command.env("STORE", folder);
@@ -45,7 +44,7 @@ impl Backend {
     /// Starts a backend that speaks TLS, with a certificate of this authority.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn secure(authority: &Authority) -> Self {
         Self::start_as(Library::Websockets, |command| {
             command
@@ -54,11 +53,11 @@ impl Backend {
         })
     }
 
-    /// Starts an app of FastAPI, served by uvicorn on a port, or on a free one
-    /// where it is 0. It keeps what it takes in a folder, and finds it there.
+    /// Starts a FastAPI app with uvicorn on a port, or on a free one if `port` is 0. It keeps what
+    /// it takes in a folder, and reads it there when it starts again.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn uvicorn(port: u16, folder: &Path) -> Self {
         let mut command = python();
         command
@@ -102,7 +101,7 @@ impl Backend {
         let events = Output::default();
         events.follow(child.stdout.take().expect("piped"));
         events.follow(child.stderr.take().expect("piped"));
-        // From here on the process does not outlive it.
+        // From here on the process is killed with this.
         let mut backend = Self {
             child,
             events,
@@ -113,15 +112,15 @@ impl Backend {
         backend
     }
 
-    /// Where it listens.
+    /// Address of its listener.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// The first event of a name, of the past or to come.
+    /// First event of this name, waiting for one if there is none yet.
     ///
     /// # Panics
-    /// When none comes.
+    /// If none comes.
     pub fn event(&self, name: &str) -> Value {
         let found = self.events.find(name, |line| {
             let event: Value = serde_json::from_str(line).ok()?;
@@ -130,7 +129,7 @@ impl Backend {
         found.unwrap_or_else(|| panic!("no {name}:\n{}", self.events.text()))
     }
 
-    /// Every event of a name so far.
+    /// All events of this name so far.
     pub fn events(&self, name: &str) -> Vec<Value> {
         let lines = self.events.lines();
         let events = lines
@@ -141,10 +140,10 @@ impl Backend {
             .collect()
     }
 
-    /// The end of a connection that was one of a whole stream.
+    /// End of a connection that carried a complete stream.
     ///
     /// # Panics
-    /// When there is none.
+    /// If there is none.
     pub fn whole(&self) -> Value {
         eventually("the end of the stream", || {
             let ends = self.events("end");
@@ -153,10 +152,10 @@ impl Backend {
         })
     }
 
-    /// Asks the process to end, as whoever deploys its next version does.
+    /// Asks the process to end, as a deployment does.
     ///
     /// # Panics
-    /// When it does not end.
+    /// If it does not end.
     pub fn terminate(mut self) {
         let id = Pid::from_child(&self.child);
         kill_process(id, Signal::TERM).expect("it is there");
@@ -165,7 +164,7 @@ impl Backend {
         });
     }
 
-    /// Ends the process at once.
+    /// Kills the process.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -186,17 +185,17 @@ impl Drop for Backend {
     }
 }
 
-/// The deployed client's path, with orders for the backend.
+/// Path of the deployed client, with orders for the backend.
 #[must_use]
 pub fn path(orders: &str) -> String {
     format!("{}&do={orders}", meeting("m1", "mic", &token::good()))
 }
 
-/// Finalizes a stream, and gives what its backend said until it had ended well.
-/// Whether that was there all the time is passed over.
+/// Finalizes a stream, and returns the backend's messages up to its good end, without reports of
+/// its presence.
 ///
 /// # Panics
-/// When the stream does not end well, or has not so many bytes.
+/// If the stream does not end well, or has another number of bytes.
 pub fn finalize(client: &mut Client, bytes: usize) -> Vec<Value> {
     client.json(&json!({"type": "finalize"}));
     let mut said = Vec::new();
@@ -214,14 +213,14 @@ pub fn finalize(client: &mut Client, bytes: usize) -> Vec<Value> {
     }
 }
 
-/// As a backend says what it heard.
+/// SHA-256 in hexadecimal, as backends report it.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     base::text::hex(digest(&SHA256, bytes).as_ref())
 }
 
-/// The main job with a backend at this address instead of recordings; what the
-/// client asks for with `do` is passed on. `/relay` is a plain relay to it.
+/// Configuration of the ingest routes with a backend at this address instead of recordings. The
+/// client's parameter `do` is passed on. `/relay` is a plain relay to the backend.
 #[must_use]
 pub fn relaying(to: SocketAddr) -> Config {
     let url = |path: &str| json!(format!("ws://{to}/{path}do={{query.do}}"));

@@ -1,4 +1,4 @@
-//! Running the `sluice` binary.
+//! Commands of the `sluice` binary.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,16 +7,16 @@ use std::time::SystemTime;
 
 use crate::output::Output;
 
-/// The binary that belongs to these tests.
+/// Binary for these tests.
 ///
 /// # Panics
-/// When it was not built, or is older than its sources.
+/// If it was not built, or is older than its sources.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| built("sluice"))
 }
 
-/// The same gateway, with upstreams that fail on demand.
+/// Gateway with upstreams that fail on demand.
 ///
 /// # Panics
 /// As [`binary`].
@@ -56,7 +56,7 @@ fn modified(path: &Path) -> Option<SystemTime> {
         .ok()
 }
 
-/// The files that cargo built the binary from, by its own list: a line of make.
+/// Sources of the binary, from the list that cargo writes for make.
 fn sources(list: &Path) -> Vec<PathBuf> {
     let text = std::fs::read_to_string(list).unwrap_or_default();
     let (_, sources) = text.split_once(": ").unwrap_or_default();
@@ -67,20 +67,19 @@ fn sources(list: &Path) -> Vec<PathBuf> {
     paths.filter(|path| path.is_file()).collect()
 }
 
-/// The repository.
+/// Root of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the workspace")
 }
 
-/// `sluice` with arguments, and with nothing in its environment that changes
-/// what it prints.
+/// `sluice` with arguments, without environment variables that change its output.
 pub fn sluice(args: &[&str]) -> Command {
     quiet(binary(), args)
 }
 
-/// The same, of any binary.
+/// Any binary with arguments, without environment variables that change its output.
 pub fn quiet(binary: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(binary);
     command
@@ -100,21 +99,21 @@ pub fn quiet(binary: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// What a command did.
+/// Result of a command.
 #[derive(Debug)]
 pub struct Done {
-    /// Its exit status; none where a signal ended it.
+    /// Exit status; `None` if a signal ended it.
     pub status: Option<i32>,
-    /// What it printed for other programs.
+    /// Standard output.
     pub stdout: String,
-    /// What it printed for people.
+    /// Standard error.
     pub stderr: String,
 }
 
-/// Runs a command to its end.
+/// Runs a command until it ends.
 ///
 /// # Panics
-/// When it takes longer than the deadline.
+/// If it takes longer than the deadline.
 pub fn run(command: &mut Command) -> Done {
     let mut child = command.spawn().expect("the command starts");
     let (stdout, stderr) = (Output::default(), Output::default());

@@ -7,20 +7,20 @@ use serde_json::{Value, json};
 
 use crate::token::SECRET;
 
-/// A configuration file in the making. Its text is its `Display`.
+/// Builder of a configuration file. Its `Display` is the text of the file.
 #[derive(Debug, Clone, Default)]
 pub struct Config(BTreeMap<String, BTreeMap<String, Value>>);
 
 impl Config {
-    /// The main job: both paths, three policies, recordings. Beside it a plain
-    /// WebSocket echo route and one that drops what it gets.
+    /// Ingest routes on both paths, with three policies and recordings. There are also a WebSocket
+    /// echo route and a route that drops messages.
     pub fn ingest() -> Self {
         let paths = [
             "/ws/ingest/meetings/{meeting_id}",
             "/api/v1/ws/ingest/meetings/{meeting_id}",
         ];
-        // A machine that runs all tests at once is busier than a gateway may be;
-        // how long a policy may take has tests of its own.
+        // A machine that runs all tests at once is busier than a gateway may be. Other tests check
+        // the time limits of policies.
         let patient = |config: Self, policy| config.set(policy, "timeout", json!("2s"));
         let policies = [
             "policies.auth",
@@ -65,8 +65,8 @@ impl Config {
             .set("routes.discard", "upstream", json!("nowhere"))
     }
 
-    /// Routes without policies, which cost nothing to start: `/ingest/{meeting_id}`
-    /// with a handshake, `/echo` without.
+    /// Routes without policies, which start fast: `/ingest/{meeting_id}` with a handshake, and
+    /// `/echo` without.
     pub fn open() -> Self {
         Self::default()
             .set("upstreams.mirror", "kind", json!("echo"))
@@ -79,8 +79,7 @@ impl Config {
             .set("routes.echo", "upstream", json!("mirror"))
     }
 
-    /// Sets a key of a section. What JSON says of strings, numbers, booleans
-    /// and lists, TOML says in the same way.
+    /// Sets a key of a section. TOML writes strings, numbers, booleans and lists as JSON does.
     #[must_use]
     pub fn set(mut self, section: &str, key: &str, value: Value) -> Self {
         self.0
@@ -102,7 +101,7 @@ impl Config {
         self.set("routes.echo", key, json!(value))
     }
 
-    /// Takes a key away.
+    /// Removes a key.
     #[must_use]
     pub fn without(mut self, section: &str, key: &str) -> Self {
         self.0.entry(section.to_owned()).or_default().remove(key);

@@ -1,19 +1,19 @@
-//! What a client in a process of its own has seen.
+//! Events of a client in a separate process.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-/// What a client saw.
+/// Event of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The upgrade was answered with 101, and this subprotocol: "" where there is none.
+    /// The upgrade was answered with 101 and this subprotocol, or "" without one.
     Open(String),
     /// A TEXT message.
     Text(String),
     /// A BINARY message.
     Binary(Vec<u8>),
-    /// The end, as the library reports it: 1006 where no Close came.
+    /// The connection ended, as the library reports it: 1006 without a Close.
     Close(u16, String),
     /// The upgrade was answered with another status.
     Rejected(u16),
@@ -22,7 +22,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Reads what a client reports; none where it could not send.
+    /// Parses a report of a client; `None` if it reports a failed write.
     pub(crate) fn parse(event: &Value) -> Option<Self> {
         let data = || event["data"].as_str().expect("text").to_owned();
         let number = |name: &str| {

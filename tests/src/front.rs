@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::command;
 use crate::output::Output;
 
-/// A running HAProxy. Killed when dropped.
+/// Running HAProxy. Dropping it kills the process.
 pub struct Front {
     child: Child,
     address: SocketAddr,
@@ -18,13 +18,13 @@ pub struct Front {
 }
 
 impl Front {
-    /// Starts one that passes everything on to `to`. `server` is what its line for the server says
-    /// beyond that, such as `send-proxy`; `defaults` are lines of its own.
+    /// Starts HAProxy, which forwards everything to `to`. `server` is appended to its server line,
+    /// such as `send-proxy`. `defaults` has further lines.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn start(to: SocketAddr, defaults: &str, server: &str) -> Self {
-        // Bound here, and handed over as its standard input: nobody else can have the port.
+        // Bound here and passed as its standard input, so that no other process gets the port.
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let folder = tempfile::tempdir().expect("a folder");
@@ -59,7 +59,7 @@ impl Front {
         }
     }
 
-    /// Where it listens. Whoever connects before it is up waits in the kernel.
+    /// Address of its listener. Connections before it is up wait in the kernel.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -1,7 +1,6 @@
-//! The gateway as a process of its own.
+//! Gateway in a separate process.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -13,10 +12,13 @@ use tempfile::TempDir;
 use crate::config::Config;
 use crate::output::Output;
 use crate::warm::warm;
-use crate::{DEADLINE, command, eventually};
+use crate::{command, eventually};
 
-/// A running gateway on a port of its own, with a data folder of its own.
-/// Killed when dropped.
+mod admin;
+mod folder;
+
+/// Running gateway with its own port and data folder. Dropping it kills the process, and fails the
+/// test if the log or the metrics report a bug.
 pub struct Gateway {
     child: Child,
     address: SocketAddr,
@@ -25,33 +27,24 @@ pub struct Gateway {
     bugs: Bugs,
 }
 
-/// Whether it may have bugs: connections that are dropped, panics.
+/// Whether bugs of the gateway (dropped connections, panics) are expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bugs {
     None,
-    /// They are put in.
+    /// The test causes them.
     Injected,
 }
-
-/// How the log tells of a bug that was survived.
-const BUGS: [&str; 2] = [
-    "\"message\":\"a connection was dropped without being closed",
-    "\"message\":\"panic: ",
-];
-
-/// From here on it does not close what it has, as it was told.
-const TOLD_TWICE: &str = "a second signal: stopping at once";
 
 impl Gateway {
     /// Starts a gateway, and waits until it listens.
     ///
     /// # Panics
-    /// When it does not, with what it printed.
+    /// If it does not. The message has its output.
     pub fn start(config: &Config) -> Self {
         Self::start_as(config, |command| command)
     }
 
-    /// The same, with these files beside the configuration.
+    /// Starts a gateway with these files beside its configuration.
     ///
     /// # Panics
     /// As [`Gateway::start`].
@@ -59,7 +52,7 @@ impl Gateway {
         Self::start_in(command::binary(), config, files, |command| command)
     }
 
-    /// The same, with the command as `change` makes it.
+    /// Starts a gateway with these files, and with the command that `change` returns.
     ///
     /// # Panics
     /// As [`Gateway::start`].
@@ -71,7 +64,7 @@ impl Gateway {
         Self::start_in(command::binary(), config, files, change)
     }
 
-    /// The same, with the command as `change` makes it.
+    /// Starts a gateway with the command that `change` returns.
     ///
     /// # Panics
     /// As [`Gateway::start`].
@@ -79,7 +72,7 @@ impl Gateway {
         Self::start_in(command::binary(), config, &[], change)
     }
 
-    /// Starts a gateway whose upstreams fail where their names say so.
+    /// Starts a gateway whose upstreams fail as their names say.
     ///
     /// # Panics
     /// As [`Gateway::start`].
@@ -108,8 +101,7 @@ impl Gateway {
         Self::launch(change(serve(binary, folder.path())), folder)
     }
 
-    /// Starts it again, after [`Gateway::wait`], with all that it has left in
-    /// its folder.
+    /// Starts the gateway again in the same folder, after [`Gateway::wait`].
     ///
     /// # Panics
     /// As [`Gateway::start`].
@@ -119,7 +111,7 @@ impl Gateway {
         *self = Self::launch(serve(command::binary(), folder.path()), folder);
     }
 
-    /// Runs any command that serves on port 0, and ties `folder` to its life.
+    /// Runs a command that serves on port 0. `folder` is deleted with the gateway.
     ///
     /// # Panics
     /// As [`Gateway::start`].
@@ -128,7 +120,7 @@ impl Gateway {
         let output = Output::default();
         output.follow(child.stdout.take().expect("piped"));
         output.follow(child.stderr.take().expect("piped"));
-        // Made before it listens, so that a gateway which never does is killed too.
+        // Made before it listens, so that a gateway that never does is killed too.
         let mut gateway = Self {
             child,
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
@@ -145,25 +137,25 @@ impl Gateway {
         gateway
     }
 
-    /// Its process id.
+    /// Process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Where it listens.
+    /// Address of its listener.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Bytes of memory that it has at the moment.
+    /// Resident memory, in bytes.
     ///
     /// # Panics
-    /// When it is gone.
+    /// If the process has ended.
     pub fn memory(&self) -> u64 {
         self.bytes_of("VmRSS:")
     }
 
-    /// A size that the kernel knows of its process, by its name in proc(5).
+    /// Size of the process in bytes, by its name in proc(5).
     fn bytes_of(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("the gateway runs");
@@ -172,86 +164,27 @@ impl Gateway {
         1024 * kib.expect("a number of kB")
     }
 
-    /// What its open descriptors lead to.
+    /// Targets of its open descriptors.
     ///
     /// # Panics
-    /// When it is gone.
+    /// If the process has ended.
     pub fn descriptors(&self) -> Vec<PathBuf> {
         let folder = format!("/proc/{}/fd", self.child.id());
         let entries = std::fs::read_dir(folder).expect("the gateway runs");
-        // One may be closed meanwhile.
+        // A descriptor may be closed in the meantime.
         let links = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
         links.collect()
     }
 
-    /// A `ws:` URL of it.
+    /// `ws:` URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("ws://{}{path}", self.address)
     }
 
-    /// Asks its admin listener, which its configuration must have on port 0.
-    /// `request` is the line and what headers are needed beyond the host's.
-    /// Returns the status and the body.
+    /// Waits for the log line of a reload to this generation.
     ///
     /// # Panics
-    /// When there is no answer.
-    pub fn admin(&self, request: &str) -> (u16, String) {
-        let address = self.output.find("the admin listener", admin_address);
-        ask(address.expect("the gateway runs"), request).expect("an answer")
-    }
-
-    /// A sample of its metrics, by its name and labels, of its admin listener;
-    /// zero where nothing was counted yet.
-    ///
-    /// # Panics
-    /// When there is no metric of that name.
-    pub fn metric(&self, sample: &str) -> f64 {
-        let (name, _) = sample.split_once('{').unwrap_or((sample, ""));
-        let mut known = base::metrics::ALL.iter();
-        assert!(known.any(|metric| metric.name == name), "no metric {name}");
-        let (_, metrics) = self.admin("GET /metrics");
-        find_metric(&metrics, sample).unwrap_or_default()
-    }
-
-    /// What went wrong in it, though nobody may have noticed.
-    fn bugs(&self) -> Vec<String> {
-        let lines = self.output.lines();
-        let orderly = lines.iter().take_while(|line| !line.contains(TOLD_TWICE));
-        let bugs = orderly.filter(|line| BUGS.iter().any(|bug| line.contains(bug)));
-        bugs.cloned().collect()
-    }
-
-    /// The counters of bugs that are not zero, where it has an admin listener
-    /// and still runs.
-    fn counted_bugs(&self) -> Vec<String> {
-        let lines = self.output.lines();
-        let admin = lines.iter().find_map(|line| admin_address(line));
-        let answer = admin.and_then(|admin| ask(admin, "GET /metrics").ok());
-        let Some((200, metrics)) = answer else {
-            return Vec::new();
-        };
-        let counters = ["sluice_connections_dropped_total", "sluice_panics_total"];
-        counters
-            .into_iter()
-            .map(|name| format!("{name} {:?}", find_metric(&metrics, name)))
-            .filter(|counted| !counted.ends_with("Some(0.0)"))
-            .collect()
-    }
-
-    /// Replaces a file of its folder in one step, as a deployment does.
-    ///
-    /// # Panics
-    /// When that is not possible.
-    pub fn replace(&self, name: &str, content: impl AsRef<[u8]>) {
-        let aside = self.folder.path().join(format!("{name}.new"));
-        std::fs::write(&aside, content).expect("a file");
-        std::fs::rename(aside, self.folder.path().join(name)).expect("a file");
-    }
-
-    /// Waits for the line that says it has reloaded, to this generation.
-    ///
-    /// # Panics
-    /// When it does not come.
+    /// If it does not come.
     pub fn reloaded(&self, generation: u64) -> Value {
         let line = self.output.find("a reload", |line| {
             let event: Value = serde_json::from_str(line).ok()?;
@@ -261,51 +194,23 @@ impl Gateway {
         line.expect("the gateway runs")
     }
 
-    /// The most memory that it ever had, in bytes.
+    /// Peak of the resident memory, in bytes.
     ///
     /// # Panics
-    /// When it has ended.
+    /// If the process has ended.
     pub fn peak_memory(&self) -> u64 {
         self.bytes_of("VmHWM:")
     }
 
-    /// What it prints.
+    /// Output of the process.
     pub fn output(&self) -> &Output {
         &self.output
-    }
-
-    /// The folder that holds its configuration and its data, for this test alone.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Its data folder.
-    pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    /// All its recordings so far, whatever became of them.
-    pub fn recordings(&self) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        collect(&self.data(), &mut found);
-        found.sort();
-        found
-    }
-
-    /// The one recording that it has made.
-    ///
-    /// # Panics
-    /// When there is none or more than one.
-    pub fn recording(&self) -> PathBuf {
-        let mut found = self.recordings();
-        assert_eq!(found.len(), 1, "one recording was expected: {found:?}");
-        found.swap_remove(0)
     }
 
     /// Log entry of a session, once the session has ended.
     ///
     /// # Panics
-    /// When it does not come.
+    /// If it does not come.
     pub fn connection_log(&self, session: &str) -> Value {
         let entry = self.output.find("the log entry of a session", |line| {
             let event: Value = serde_json::from_str(line).ok()?;
@@ -315,7 +220,7 @@ impl Gateway {
         entry.expect("the gateway runs")
     }
 
-    /// Asks it to stop.
+    /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id())
             .ok()
@@ -324,10 +229,10 @@ impl Gateway {
         kill_process(pid, signal).expect("the gateway is there to be told");
     }
 
-    /// Waits for its end, after [`Gateway::signal`].
+    /// Waits for the end of the process, after [`Gateway::signal`].
     ///
     /// # Panics
-    /// When it goes on.
+    /// If it does not end in time.
     pub fn wait(&mut self) -> ExitStatus {
         let status = eventually("the end of the gateway", || self.child.try_wait().unwrap());
         self.output.go_on();
@@ -335,10 +240,10 @@ impl Gateway {
         status
     }
 
-    /// Kills it, with no word to anybody.
+    /// Kills the process.
     ///
     /// # Panics
-    /// When it had ended by itself before.
+    /// If it had ended before.
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
         assert_eq!(
@@ -348,7 +253,7 @@ impl Gateway {
         );
     }
 
-    /// Whether it is still there.
+    /// Whether the process runs.
     pub fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -377,34 +282,7 @@ impl Drop for Gateway {
     }
 }
 
-fn admin_address(line: &str) -> Option<SocketAddr> {
-    let event: Value = serde_json::from_str(line).ok()?;
-    let listening = event["message"] == "admin listening";
-    listening.then(|| event["address"].as_str()?.parse().ok())?
-}
-
-fn ask(admin: SocketAddr, request: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(admin)?;
-    stream.set_read_timeout(Some(DEADLINE))?;
-    let (line, headers) = request.split_once("\r\n").unwrap_or((request, ""));
-    let head =
-        format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n\r\n");
-    stream.write_all(head.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let parsed = answer.split_once("\r\n\r\n").and_then(|(head, body)| {
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some((status, body.to_owned()))
-    });
-    parsed.ok_or_else(|| std::io::ErrorKind::InvalidData.into())
-}
-
-fn find_metric(metrics: &str, sample: &str) -> Option<f64> {
-    let mut lines = metrics.lines();
-    lines.find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
-}
-
-/// The command that serves what is in a folder.
+/// Command that serves the configuration in a folder.
 fn serve(binary: &Path, folder: &Path) -> Command {
     let args = ["serve", "--listen", "127.0.0.1:0", "--config"];
     let mut serve = command::quiet(binary, &args);
@@ -413,15 +291,4 @@ fn serve(binary: &Path, folder: &Path) -> Command {
         .arg("--data-dir")
         .arg(folder.join("data"));
     serve
-}
-
-fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            collect(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "wav") {
-            found.push(path);
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Policies that are made for tests: from text, and from the examples' crates.
+//! Policies for tests: from text, and from the crates of the examples.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -7,17 +7,16 @@ use serde_json::json;
 
 use crate::config::Config;
 
-/// The gateway's own policies. All are named in every build, so that what they
-/// share is built once.
+/// The gateway's own policies. Every build names all of them, so that shared dependencies are built
+/// once.
 const BUILT_IN: [&str; 3] = ["sluice-auth", "sluice-duplicate", "sluice-sample-rate"];
 
-/// The component of an example that is written in Rust, built when it is first
-/// asked for.
+/// Component of an example in Rust, built on the first request.
 ///
 /// # Panics
-/// When it does not build.
+/// If it does not build.
 pub fn example(name: &str) -> PathBuf {
-    // Cargo runs one build at a time in a folder, and would say that it waits.
+    // Cargo runs one build at a time in a folder, and would print that it waits.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = ONE_AT_A_TIME
         .lock()
@@ -25,8 +24,8 @@ pub fn example(name: &str) -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("this crate lies in a workspace");
-    // Tests are run from target/<profile>/deps; the gateway's own policies
-    // are built in the same folder.
+    // Tests run from target/<profile>/deps, and the gateway's own policies are built in the same
+    // folder.
     let test = std::env::current_exe().expect("a test knows where it is");
     let target = test.ancestors().nth(3).expect("cargo's target directory");
     let folder = target.join("guests");
@@ -52,8 +51,8 @@ pub fn example(name: &str) -> PathBuf {
     let components = folder.join("components");
     std::fs::create_dir_all(&components).expect("a folder");
     let component = components.join(&package).with_extension("wasm");
-    // A gateway may be reading or watching the file that is there: it is left
-    // alone where it is the same, and else replaced as a whole.
+    // A gateway may be reading or watching the file. It stays if its content is the same, and is
+    // replaced atomically otherwise.
     if std::fs::read(&component).is_ok_and(|old| old == encoded) {
         return component;
     }
@@ -63,7 +62,7 @@ pub fn example(name: &str) -> PathBuf {
     component
 }
 
-/// Adds a policy of this component to the main job, with these grants.
+/// Adds a policy with this component and these grants to the ingest routes.
 #[must_use]
 pub fn with_policy(config: Config, name: &str, component: &Path, grants: &[&str]) -> Config {
     let section = format!("policies.{name}");

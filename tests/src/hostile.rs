@@ -1,9 +1,8 @@
-//! Guests that mean harm: one file each in `guests/hostile`.
+//! Hostile guests, each in a file of `guests/hostile`.
 //!
-//! A file says what is wrong with it, which hook it has, and what must become
-//! of it; the rest is the fields of its core module, which is wrapped in the
-//! component of `guests/hook.wat`. A file without a hook is a component, or
-//! whatever else it is, as it stands.
+//! A file says what is wrong with the guest, which hook it has, and what must happen to it. The
+//! rest are the fields of its core module, which is wrapped in the component of `guests/hook.wat`.
+//! A file without a hook is used as it is, as a component or an invalid one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,22 +19,22 @@ const ANOTHER: &str = r#"
   (instance $asked (export "decide" (func $connect)))
   (export "sluice:policy/on-connect@0.1.0" (instance $asked))"#;
 
-/// See the module.
+/// Hostile guest, with the expected result.
 #[derive(Debug)]
 pub struct Hostile {
-    /// The name of its file; its policy and its route are called the same.
+    /// Name of its file, its policy and its route.
     pub name: String,
-    /// What it can be asked.
+    /// Hook of the guest.
     pub hook: Option<Hook>,
-    /// What must become of it.
+    /// Expected result.
     pub expect: Expect,
-    /// What its policy's section says.
+    /// Options of its policy's section.
     settings: Vec<(String, Value)>,
     directives: BTreeMap<String, String>,
     text: String,
 }
 
-/// The hooks that a policy may have.
+/// Hook of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hook {
     /// `on-connect`
@@ -50,23 +49,23 @@ pub enum Hook {
     Lifecycle,
 }
 
-/// What must become of a guest.
+/// Expected result of a hostile guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
-    /// It does harm to nobody, and lets its client in.
+    /// It does no harm, and admits its client.
     Admits,
-    /// It fails, and the operator is told so.
+    /// It fails, and the log says this.
     Fails(String),
-    /// Its client is refused with this code and this word.
+    /// Its client is refused with this close code and code.
     Refuses(u16, String),
     /// The gateway does not start with it, and says this.
     DoesNotLoad(String),
 }
 
-/// All of them.
+/// All hostile guests.
 ///
 /// # Panics
-/// When a file is not as it should be.
+/// If a file is not as it should be.
 pub fn all() -> Vec<Hostile> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/hostile");
     let files = std::fs::read_dir(folder).expect("the folder of hostile guests");
@@ -104,10 +103,10 @@ impl Hostile {
         }
     }
 
-    /// Writes its component into a folder.
+    /// Writes its component to a folder.
     ///
     /// # Panics
-    /// When it is no component that can be written.
+    /// If the component cannot be written.
     pub fn write(&self, folder: &Path) -> PathBuf {
         let path = folder.join(&self.name).with_extension("wasm");
         std::fs::write(&path, self.component()).expect("a file");
@@ -142,7 +141,7 @@ impl Hostile {
         } else {
             ""
         };
-        // A policy that can only be validated is none.
+        // A policy with only a validation has no route.
         let another = if hook == Hook::Lifecycle {
             fields += "(func (export \"connect\") (param i32) (result i32) (unreachable))";
             ANOTHER
@@ -169,7 +168,7 @@ impl Hostile {
             .replace("INTERFACE", interface)
     }
 
-    /// Adds its policy, and a route that asks it, under `/NAME`.
+    /// Adds its policy, and a route `/NAME` with it.
     #[must_use]
     pub fn serve(&self, config: Config, component: &Path) -> Config {
         let policy = format!("policies.{}", self.name);
@@ -211,7 +210,7 @@ impl Hook {
         }
     }
 
-    /// Its interface, function and the function's type.
+    /// Interface and function of the hook, and the function's type.
     fn wit(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Connect => (

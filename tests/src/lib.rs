@@ -1,11 +1,11 @@
-//! What the end-to-end tests are made of: the real gateway as a process, and
-//! clients that nobody here wrote, as processes too.
+//! Parts of the end-to-end tests: the real gateway as a process, and clients with WebSocket
+//! libraries as processes.
 //!
-//! Nothing here sleeps for a fixed time to let something happen. What is
-//! waited for is a line of output, a message or a file, up to [`DEADLINE`].
+//! Nothing here sleeps for a fixed time. Tests wait for a line of output, a message or a file, with
+//! a time limit of [`DEADLINE`].
 //!
-//! A helper that does not get what a test needs panics, and says what there
-//! was instead: this crate is the tests, and is used by nothing else.
+//! A helper that does not get what a test needs panics, and reports what it got. Only tests use
+//! this crate.
 
 use std::time::{Duration, Instant};
 
@@ -30,10 +30,10 @@ pub mod tls;
 pub mod token;
 mod warm;
 
-/// How long anything may take. Only a test that fails ever waits so long.
+/// Time limit of everything. Only a failing test waits so long.
 pub const DEADLINE: Duration = Duration::from_secs(600);
 
-/// Asks until the answer is there.
+/// Polls until there is a result.
 ///
 /// # Panics
 /// After [`DEADLINE`].

@@ -1,6 +1,6 @@
-//! Faults of the machine: a disk that is full, read-only or frozen, a name server that never
-//! answers, descriptors and memory that run out. Disks are put into a mount namespace of the
-//! gateway's own, so that nothing of them is left when it ends. They need root, and loop devices.
+//! Faults of the machine: a full, read-only or frozen disk, a name server that never answers,
+//! exhausted descriptors and memory. Disks are mounted in the gateway's own mount namespace, so
+//! they vanish when it ends. They need root and loop devices.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ mod failing_writes;
 
 pub use failing_writes::FailingWrites;
 
-/// Whether a command works on this machine. Where it does not, says that the test is skipped, past
-/// whatever captures the output of tests.
+/// Whether a command works on this machine. If not, prints that the test is skipped, past the
+/// capture of test output.
 pub fn can(what: &str, script: &str) -> bool {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-ec", script]);
@@ -30,13 +30,13 @@ pub fn can(what: &str, script: &str) -> bool {
     false
 }
 
-/// Whether a small disk can be made of memory.
+/// Whether a small disk in memory can be made.
 pub fn can_mount() -> bool {
     can("mount a tmpfs (it needs root)", "mount -t tmpfs none /mnt")
 }
 
-/// The same command, in a mount namespace of its own in which `script` has run. There, `$DATA` is
-/// the data folder.
+/// The command in its own mount namespace, in which `script` runs first. There, `$DATA` is the data
+/// folder.
 pub fn with_mounts(command: &Command, script: &str) -> Command {
     let arguments: Vec<_> = command.get_args().collect();
     let data = arguments.last().expect("the data folder is the last");
@@ -57,16 +57,16 @@ pub fn with_mounts(command: &Command, script: &str) -> Command {
     within
 }
 
-/// A path as the gateway sees it, whatever is mounted there for it alone.
+/// A path as the gateway sees it, with the mounts of its namespace.
 pub fn seen_by(gateway: &Gateway, path: &Path) -> PathBuf {
     let root = format!("/proc/{}/root", gateway.id());
     Path::new(&root).join(path.strip_prefix("/").expect("an absolute path"))
 }
 
-/// Limits how many descriptors a gateway may have: `prlimit` takes a number.
+/// Limits the descriptors of a gateway, with an argument of `prlimit`.
 ///
 /// # Panics
-/// When that is not possible.
+/// If that is not possible.
 pub fn limit_descriptors(gateway: &Gateway, limit: &str) {
     let mut prlimit = Command::new("prlimit");
     prlimit.arg(format!("--pid={}", gateway.id()));
@@ -74,10 +74,10 @@ pub fn limit_descriptors(gateway: &Gateway, limit: &str) {
     assert!(done.expect("prlimit runs").success());
 }
 
-/// Leaves a gateway so many descriptors more than it has.
+/// Limits a gateway to this many more descriptors than it has.
 ///
 /// # Panics
-/// When it is gone.
+/// If it is gone.
 pub fn leave_descriptors(gateway: &Gateway, more: usize) {
     let folder = std::fs::read_dir(format!("/proc/{}/fd", gateway.id()));
     let entries = folder.expect("its descriptors").flatten();
@@ -90,16 +90,16 @@ pub fn leave_descriptors(gateway: &Gateway, more: usize) {
     limit_descriptors(gateway, &first_too_many.to_string());
 }
 
-/// A disk with a file system that can be frozen: a file in a folder of its own.
+/// Disk with a file system that can be frozen: a file in its own folder.
 pub struct Disk {
     folder: tempfile::TempDir,
 }
 
 impl Disk {
-    /// Makes it; none where this machine cannot, which is said.
+    /// Makes the disk. `None` if this machine cannot, which is printed.
     ///
     /// # Panics
-    /// When there is no space for it.
+    /// If there is no space for it.
     pub fn new() -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let disk = Self { folder };
@@ -114,7 +114,7 @@ impl Disk {
         self.folder.path().join("image").display().to_string()
     }
 
-    /// Has it in a folder of the data folder.
+    /// Mounts the disk at a folder of the data folder.
     pub fn mounted_at(&self, folder: &str) -> String {
         format!(
             "mkdir -p \"$DATA/{folder}\"; mount -o loop {} \"$DATA/{folder}\"",
@@ -123,19 +123,19 @@ impl Disk {
     }
 }
 
-/// A disk that answers nothing that is written to it, until this is dropped or its process dies.
+/// Frozen disk, on which every write waits until this is dropped or its process dies.
 pub struct Frozen(Child);
 
 impl Frozen {
     /// Freezes the file system of a path.
     ///
     /// # Panics
-    /// When that is not possible.
+    /// If that is not possible.
     pub fn freeze(path: &Path) -> Self {
-        // Thaws it when its input ends, however this process does: nobody could end a gateway that
-        // waits for a frozen disk.
-        // The folder is held open: a process that ends has no root any more, though a thread of it
-        // still waits for the disk.
+        // The helper thaws the disk when its input ends, however this process ends. A gateway that
+        // waits for a frozen disk cannot be killed.
+        // The helper holds the folder open, because an ending process has no root any more, though
+        // a thread of it still waits for the disk.
         let script = "exec 3<\"$0\"; fsfreeze -f /dev/fd/3; echo frozen; read -r _ || true; \
                       fsfreeze -u /dev/fd/3";
         let mut child = Command::new("sh")

@@ -1,4 +1,4 @@
-//! Everything that a process prints, line by line, while it runs.
+//! Output of a process, line by line, while it runs.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex};
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::DEADLINE;
 
-/// The lines of a process, of both its outputs together.
+/// Lines of a process, from both of its outputs.
 #[derive(Clone, Default)]
 pub struct Output(Arc<(Mutex<Lines>, Condvar)>);
 
@@ -14,12 +14,12 @@ pub struct Output(Arc<(Mutex<Lines>, Condvar)>);
 struct Lines {
     lines: Vec<String>,
     open: usize,
-    /// Whether nothing is read from the process.
+    /// Whether reading is paused.
     paused: bool,
 }
 
 impl Output {
-    /// Reads `from` on a thread of its own until it ends.
+    /// Reads `from` in a separate thread until it ends.
     pub fn follow(&self, from: impl Read + Send + 'static) {
         self.0.0.lock().unwrap().open += 1;
         let output = self.clone();
@@ -30,7 +30,7 @@ impl Output {
                 output: output.clone(),
             });
             let mut line = Vec::new();
-            // Bytes and not text: what is no UTF-8 must be seen too.
+            // Bytes, so that invalid UTF-8 is visible too.
             while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
                 lines.lock().unwrap().lines.push(text);
@@ -42,29 +42,29 @@ impl Output {
         });
     }
 
-    /// Stops reading, as a reader does that hangs: what is printed fills the pipe.
+    /// Pauses reading, as a hanging reader does: the output fills the pipe.
     pub fn pause(&self) {
         self.0.0.lock().unwrap().paused = true;
     }
 
-    /// Reads on.
+    /// Continues to read.
     pub fn go_on(&self) {
         self.0.0.lock().unwrap().paused = false;
         self.0.1.notify_all();
     }
 
-    /// All that has been printed so far.
+    /// All output so far.
     pub fn text(&self) -> String {
         self.0.0.lock().unwrap().lines.join("\n")
     }
 
-    /// The lines so far.
+    /// All lines so far.
     pub fn lines(&self) -> Vec<String> {
         self.0.0.lock().unwrap().lines.clone()
     }
 
-    /// The first answer that `find` has for a line, of the past or to come;
-    /// none once the process has closed its outputs.
+    /// First result of `find` for a line, waiting for more lines. `None` once the process has
+    /// closed its outputs.
     ///
     /// # Panics
     /// After the deadline, with everything that was printed.
@@ -85,7 +85,7 @@ impl Output {
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                // Whoever is dropped while this unwinds wants to print it too.
+                // A destructor that runs in this panic may print the output too.
                 let text = lines.lines.join("\n");
                 drop(lines);
                 panic!("waited in vain: {what}; the output:\n{text}");
@@ -101,7 +101,7 @@ impl Output {
     }
 }
 
-/// Reads from a process unless that is paused.
+/// Reader of a process that can be paused.
 struct Pausing<R> {
     from: R,
     output: Output,

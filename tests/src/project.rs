@@ -1,6 +1,5 @@
-//! Projects of policies, as their authors have them: made by `sluice policy
-//! new`, or copied from the examples. Each is built once for all tests, and
-//! kept between runs while its files are the same.
+//! Policy projects, as authors have them: made by `sluice policy new` or copied from the examples.
+//! Each is built once for all tests, and kept between runs while its files are unchanged.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,39 +11,39 @@ use crate::command::{self, Done};
 use crate::config::Config;
 use crate::gateway::Gateway;
 
-/// A project that takes long to build.
+/// Project that takes long to build.
 #[derive(Debug, Clone, Copy)]
 pub enum Project {
-    /// What `sluice policy new interface --lang js` makes.
+    /// Result of `sluice policy new interface --lang js`.
     JavaScript,
-    /// The same for Python.
+    /// Result of the same command for Python.
     Python,
-    /// [`Project::JavaScript`], with a rule that throws at the tenant `crash`.
+    /// [`Project::JavaScript`], whose rule throws for the tenant `crash`.
     ThrowingJavaScript,
-    /// [`Project::Python`], with a rule that raises at the tenant `crash`.
+    /// [`Project::Python`], whose rule raises for the tenant `crash`.
     RaisingPython,
-    /// The example in JavaScript.
+    /// Example in JavaScript.
     OfficeHours,
-    /// The example in Python.
+    /// Example in Python.
     TenantQuota,
 }
 
-/// A project that was built, and has passed its own cases.
+/// Project that was built, and has passed its own cases.
 #[derive(Debug)]
 pub struct Tested {
-    /// Its folder.
+    /// Folder of the project.
     pub folder: PathBuf,
-    /// Its component.
+    /// Component of the project.
     pub component: PathBuf,
-    /// What `sluice policy test` said.
+    /// Output of `sluice policy test`.
     pub told: String,
 }
 
 impl Project {
-    /// The project, built and tested when it is first asked for.
+    /// The project. The first call builds and tests it.
     ///
     /// # Panics
-    /// When it does not build, or a case fails.
+    /// If it does not build, or a case fails.
     pub fn tested(self) -> &'static Tested {
         static ALL: [OnceLock<Tested>; 6] = [const { OnceLock::new() }; 6];
         ALL[self as usize].get_or_init(|| {
@@ -60,7 +59,7 @@ impl Project {
 
     fn name(self) -> &'static str {
         match self {
-            // Words that mean something in the languages that a project passes through.
+            // Names that are keywords in the languages that a project passes through.
             Self::JavaScript => "interface",
             Self::Python => "import",
             Self::ThrowingJavaScript | Self::RaisingPython => "mine",
@@ -69,7 +68,7 @@ impl Project {
         }
     }
 
-    /// Its folder, as an earlier run left it where its files are still the same.
+    /// Folder of the project from an earlier run, if its files are unchanged.
     fn kept(self) -> PathBuf {
         let kept = workshop().join(format!("{self:?}")).join(self.name());
         let place = place(&format!("{self:?}-fresh"));
@@ -114,14 +113,14 @@ impl Project {
             let packages = command::root().join("tests/.componentize/node_modules");
             std::os::unix::fs::symlink(packages, kept.join("node_modules")).unwrap();
         }
-        // What one compiles none of the others must compile again.
+        // What one project compiles is not compiled again for another.
         std::fs::create_dir_all(data()).unwrap();
         std::os::unix::fs::symlink(data(), kept.join("data")).unwrap();
         kept
     }
 }
 
-/// Starts a gateway that has compiled already what was tested here.
+/// Starts a gateway that uses the compiled components of these tests.
 ///
 /// # Panics
 /// As [`Gateway::start`].
@@ -130,7 +129,7 @@ pub fn serve(config: &Config) -> Gateway {
     let file = folder.path().join("sluice.toml");
     let text = format!("data_dir = {:?}\n{config}", data());
     std::fs::write(&file, text).expect("a configuration file");
-    // To compile what is new may take longer than a gateway is waited for.
+    // Compiling a new component may take longer than tests wait for a gateway.
     let mut check = command::sluice(&["check", "--config"]);
     let done = run(check.arg(&file), folder.path());
     assert_eq!(done.status, Some(0), "{done:?}");
@@ -140,7 +139,7 @@ pub fn serve(config: &Config) -> Gateway {
     Gateway::launch(serve, folder)
 }
 
-/// Where projects are made. What is compiled for them is kept between runs.
+/// Folder of the projects. Compiled components in it are kept between runs.
 pub fn workshop() -> PathBuf {
     let target = command::binary().parent().unwrap().parent().unwrap();
     target.join("kit")
@@ -150,10 +149,10 @@ fn data() -> PathBuf {
     workshop().join("data")
 }
 
-/// An empty place for the project of one test.
+/// Empty folder for the project of one test.
 ///
 /// # Panics
-/// When it cannot be made.
+/// If it cannot be made.
 pub fn place(test: &str) -> PathBuf {
     let place = workshop().join(test);
     let _ = std::fs::remove_dir_all(&place);
@@ -161,11 +160,11 @@ pub fn place(test: &str) -> PathBuf {
     place
 }
 
-/// Runs a command in a folder, for as long as a compiler may take, and without
-/// a network for cargo: the crates of a policy are those of the workspace.
+/// Runs a command in a folder, with the time limit of a compiler. Cargo runs without a network,
+/// with the crates of the workspace.
 ///
 /// # Panics
-/// When it cannot be run.
+/// If it cannot be run.
 pub fn run(command: &mut Command, folder: &Path) -> Done {
     let output = command
         .current_dir(folder)
@@ -181,7 +180,7 @@ pub fn run(command: &mut Command, folder: &Path) -> Done {
     }
 }
 
-/// With the tools of each language as `make setup` installed them.
+/// Sets the paths of the tools of each language, as `make setup` installs them.
 fn with_tools(command: &mut Command) -> &mut Command {
     let tools = command::root().join("tests/.venv/bin");
     let path = std::env::var_os("PATH").unwrap();
@@ -197,22 +196,21 @@ pub fn policy(args: &[&str], folder: &Path) -> Done {
     run(with_tools(command::sluice(&["policy"]).args(args)), folder)
 }
 
-/// Runs `sluice policy`, which must succeed, and returns what it said.
+/// Runs `sluice policy`, which must succeed. Returns its output.
 ///
 /// # Panics
-/// When it fails.
+/// If it fails.
 pub fn succeeds(args: &[&str], folder: &Path) -> String {
     let done = policy(args, folder);
     assert_eq!(done.status, Some(0), "sluice policy {args:?}: {done:?}");
     done.stdout
 }
 
-/// A component of this module of Python, with all of WASI that its interpreter
-/// imports: what `sluice policy build` replaces inside of it is left to the
-/// gateway.
+/// Component of a Python module with all WASI imports of its interpreter. `sluice policy build`
+/// would replace them; here the gateway has to.
 ///
 /// # Panics
-/// When it does not build.
+/// If it does not build.
 pub fn with_wasi(module: &Path) -> PathBuf {
     let Tested { folder, .. } = Project::Python.tested();
     let place = workshop().join("with-wasi");
@@ -241,10 +239,10 @@ pub fn with_wasi(module: &Path) -> PathBuf {
     component
 }
 
-/// Replaces a part of a file, which must be there.
+/// Replaces text in a file, which must contain it.
 ///
 /// # Panics
-/// When it is not.
+/// If it is not.
 pub fn edit(file: &Path, from: &str, to: &str) {
     let text = std::fs::read_to_string(file).unwrap();
     assert!(text.contains(from), "{}: {text}", file.display());
@@ -257,7 +255,7 @@ fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap();
-        // What somebody has built or installed where the sources are.
+        // Files that were built or installed beside the sources.
         if ["build", "node_modules", ".venv", "data", "__pycache__"]
             .map(AsRef::as_ref)
             .contains(&name)
@@ -272,7 +270,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Whether every file of a folder is in another one as it is.
+/// Whether another folder has every file of a folder unchanged.
 fn same(folder: &Path, other: &Path) -> bool {
     std::fs::read_dir(folder).unwrap().all(|entry| {
         let path = entry.unwrap().path();

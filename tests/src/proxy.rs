@@ -1,4 +1,4 @@
-//! A TCP proxy that breaks connections on demand.
+//! TCP proxy that breaks connections on demand.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-/// What happens to the bytes on their way.
+/// Fault on the way of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// They go on.
+    /// None: bytes are forwarded.
     None,
-    /// They go on after a while.
+    /// Bytes are forwarded after this time.
     Latency(Duration),
-    /// They wait until the fault is over.
+    /// Bytes wait until the fault is over.
     Stall,
-    /// They are taken, and never go on; nothing else happens.
+    /// Bytes are read and discarded.
     BlackHole,
-    /// The next ones end both connections with RST.
+    /// The next bytes end both connections with RST.
     Reset,
-    /// The next ones end both connections with FIN.
+    /// The next bytes end both connections with FIN.
     Cut,
-    /// So many more go up; then both connections end with RST.
+    /// After this many more bytes from the client, both connections end with RST.
     CutAfter(usize),
-    /// So many go up over each connection that comes; then it ends with FIN.
+    /// After this many bytes from the client, each new connection ends with FIN.
     CutEach(usize),
 }
 
@@ -35,7 +35,7 @@ struct State {
     swallowed: usize,
 }
 
-/// A proxy on a port of its own.
+/// Proxy on its own port.
 pub struct Proxy {
     address: SocketAddr,
     state: Arc<(Mutex<State>, Condvar)>,
@@ -45,7 +45,7 @@ impl Proxy {
     /// Starts a proxy to an address.
     ///
     /// # Panics
-    /// When there is no port for it.
+    /// If there is no port for it.
     pub fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -81,48 +81,48 @@ impl Proxy {
         Self { address, state }
     }
 
-    /// Where it listens.
+    /// Address of its listener.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on.
+    /// Sets the fault.
     ///
     /// # Panics
-    /// When a thread of the proxy did.
+    /// If a thread of the proxy panicked.
     pub fn set(&self, fault: Fault) {
         self.state.0.lock().unwrap().fault = fault;
         self.state.1.notify_all();
     }
 
-    /// How many connections it has led on.
+    /// Number of connections that were forwarded.
     ///
     /// # Panics
-    /// When a thread of the proxy did.
+    /// If a thread of the proxy panicked.
     pub fn connections(&self) -> usize {
         self.state.0.lock().unwrap().pairs.len()
     }
 
-    /// Bytes that went into the black hole.
+    /// Number of bytes in the black hole.
     ///
     /// # Panics
-    /// When a thread of the proxy did.
+    /// If a thread of the proxy panicked.
     pub fn swallowed(&self) -> usize {
         self.state.0.lock().unwrap().swallowed
     }
 
-    /// Leads new connections elsewhere.
+    /// Forwards new connections to another address.
     ///
     /// # Panics
-    /// When a thread of the proxy did.
+    /// If a thread of the proxy panicked.
     pub fn lead_to(&self, target: SocketAddr) {
         self.state.0.lock().unwrap().target = target;
     }
 
-    /// Ends every connection with RST, at once.
+    /// Resets every connection at once.
     ///
     /// # Panics
-    /// When a thread of the proxy did.
+    /// If a thread of the proxy panicked.
     pub fn reset_all(&self) {
         self.state.0.lock().unwrap().end(true);
     }

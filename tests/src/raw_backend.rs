@@ -1,4 +1,4 @@
-//! A backend that does what no library would: it writes bytes to a socket.
+//! Raw backend that writes arbitrary bytes to a socket, unlike any WebSocket library.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,10 +10,10 @@ use tungstenite::protocol::frame::FrameHeader;
 use crate::DEADLINE;
 use crate::raw::Received;
 
-/// Listens for the gateway.
+/// Listener for the gateway.
 pub struct RawBackend(TcpListener);
 
-/// One connection of the gateway.
+/// Connection of the gateway.
 pub struct Dialled {
     stream: TcpStream,
     pending: Vec<u8>,
@@ -23,16 +23,16 @@ impl RawBackend {
     /// Listens.
     ///
     /// # Panics
-    /// When there is no port left.
+    /// If there is no port left.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is left");
-        // It bounds accept as well.
+        // It limits `accept` as well.
         let socket = SockRef::from(&listener);
         socket.set_read_timeout(Some(DEADLINE)).expect("a socket");
         Self(listener)
     }
 
-    /// Where it listens.
+    /// Address of the listener.
     ///
     /// # Panics
     /// Never: it listens.
@@ -40,18 +40,18 @@ impl RawBackend {
         self.0.local_addr().expect("it listens")
     }
 
-    /// Takes the next connection, and upgrades it.
+    /// Accepts the next connection, and upgrades it.
     ///
     /// # Panics
-    /// When none comes.
+    /// If none comes.
     pub fn accept(&self) -> Dialled {
         self.accept_after("")
     }
 
-    /// The same, with `before` in front of the 101.
+    /// Accepts the next connection, and writes `before` in front of the 101.
     ///
     /// # Panics
-    /// When none comes.
+    /// If none comes.
     pub fn accept_after(&self, before: &str) -> Dialled {
         let (stream, _) = self.0.accept().expect("the gateway dials");
         stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
@@ -90,15 +90,15 @@ impl Dialled {
     /// Writes bytes.
     ///
     /// # Panics
-    /// When the gateway has reset the connection.
+    /// If the gateway has reset the connection.
     pub fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the gateway reads");
     }
 
-    /// The gateway's next frame, unmasked; none at the end of the connection.
+    /// Next frame of the gateway, unmasked; `None` at the end of the connection.
     ///
     /// # Panics
-    /// When the connection is reset or ends within a frame, and when a frame is not masked.
+    /// If the connection is reset or ends within a frame, and when a frame is not masked.
     pub fn frame(&mut self) -> Option<Received> {
         loop {
             let mut bytes = std::io::Cursor::new(&self.pending[..]);
@@ -124,11 +124,11 @@ impl Dialled {
         }
     }
 
-    /// The body of the gateway's Close, after whatever comes before it. It is the last thing that
-    /// the gateway says, and it leaves the end of the connection to its server.
+    /// Body of the gateway's Close, skipping what comes before it. The Close is the last message of
+    /// the gateway, which leaves the end of the connection to the server.
     ///
     /// # Panics
-    /// When there is none.
+    /// If there is none.
     pub fn close(mut self) -> Vec<u8> {
         use tungstenite::protocol::frame::coding::{Control, OpCode};
         let close = loop {

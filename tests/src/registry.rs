@@ -1,5 +1,4 @@
-//! An OCI registry: the one that Docker wrote, as a process on loopback. What
-//! it serves is pushed to it as any client would, over HTTP.
+//! OCI registry: Docker's own, as a process on loopback. Components are pushed to it over HTTP.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -20,27 +19,27 @@ use crate::output::Output;
 use crate::tls::Authority;
 use crate::{DEADLINE, command, token};
 
-/// Whom a guarded registry lets in.
+/// User of a guarded registry.
 pub const USER: &str = "ada";
-/// With what. It must never be seen in an output.
+/// Password of that user, which must never be in an output.
 pub const PASSWORD: &str = "open sesame";
 /// bcrypt of [`PASSWORD`].
 const HTPASSWD: &str = "ada:$2b$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy\n";
 
-/// The type of a layer that is a component.
+/// Media type of a layer that is a component.
 pub const WASM: &str = "application/wasm";
 
-/// How a registry finds out who somebody is.
+/// Authentication of a registry.
 pub enum Guard<'a> {
-    /// It does not.
+    /// None.
     Open,
-    /// By name and password.
+    /// User name and password.
     Password,
-    /// By a token that this issuer gives for name and password.
+    /// A token that this issuer gives for user name and password.
     Token(&'a Issuer),
 }
 
-/// A running registry. Killed when dropped.
+/// Running registry. Dropping it kills the process.
 pub struct Registry {
     child: Child,
     address: SocketAddr,
@@ -50,20 +49,20 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts one that speaks HTTP.
+    /// Starts a registry over HTTP.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn start(guard: &Guard<'_>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let storage = folder.path().join("storage");
         Self::launch(folder, storage, guard, &json!({}))
     }
 
-    /// Another one that serves the same over HTTPS.
+    /// Starts a second registry with the same content over HTTPS.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn over_tls(&self, authority: &Authority) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let tls = json!({"certificate": authority.certificate(), "key": authority.key()});
@@ -98,7 +97,7 @@ impl Registry {
                 ))
             }
         };
-        // JSON is YAML.
+        // JSON is valid YAML.
         let file = folder.path().join("config.yml");
         std::fs::write(&file, config.to_string()).expect("a file");
         let program = command::root().join("tests/.registry/docker-registry");
@@ -127,7 +126,7 @@ impl Registry {
         registry
     }
 
-    /// Where it listens.
+    /// Address of its listener.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -135,12 +134,12 @@ impl Registry {
     /// Pushes a component, and returns the digest of its manifest.
     ///
     /// # Panics
-    /// When the registry does not take it.
+    /// If the registry does not take it.
     pub fn push(&self, component: &[u8]) -> String {
         self.push_as(component, WASM)
     }
 
-    /// The same, with a layer of any type.
+    /// Pushes a component whose layer has another media type.
     ///
     /// # Panics
     /// As [`Registry::push`].
@@ -199,17 +198,17 @@ impl Registry {
         (status.expect("a status"), headers.collect())
     }
 
-    /// The file that it keeps a blob in, for faults that no client can cause.
+    /// File of a blob, for faults that no client can cause.
     pub fn file(&self, bytes: &[u8]) -> PathBuf {
         let digest = hex(bytes);
         let blobs = self.storage.join("docker/registry/v2/blobs/sha256");
         blobs.join(&digest[..2]).join(digest).join("data")
     }
 
-    /// Ends it, as a crash would.
+    /// Kills the registry.
     ///
     /// # Panics
-    /// When it has ended before.
+    /// If it has ended before.
     pub fn kill(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
@@ -223,10 +222,10 @@ impl Drop for Registry {
     }
 }
 
-/// A file with credentials for a registry, as `docker login` writes it.
+/// Writes a file with credentials for a registry, as `docker login` does.
 ///
 /// # Panics
-/// When it cannot be written.
+/// If it cannot be written.
 pub fn credentials(file: &Path, registry: SocketAddr, password: &str) {
     let auth = BASE64_STANDARD.encode(format!("{USER}:{password}"));
     let json = json!({"auths": {registry.to_string(): {"auth": auth}}});
@@ -246,17 +245,17 @@ pub fn hex(bytes: &[u8]) -> String {
 const SERVICE: &str = "registry for tests";
 const ISSUER: &str = "issuer for tests";
 
-/// Gives tokens to who knows [`PASSWORD`], as the public registries' issuers do.
+/// Issuer that gives tokens for [`PASSWORD`], as those of public registries do.
 pub struct Issuer {
     address: SocketAddr,
     authority: Authority,
 }
 
 impl Issuer {
-    /// Starts one, which runs as long as the tests do.
+    /// Starts an issuer, which runs as long as the tests.
     ///
     /// # Panics
-    /// When there is no port for it.
+    /// If there is no port for it.
     pub fn start() -> &'static Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let issuer: &'static Self = Box::leak(Box::new(Self {
@@ -265,7 +264,7 @@ impl Issuer {
         }));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                // A client that has gone is no business of a test.
+                // A client that has hung up does not matter.
                 drop(stream.and_then(|stream| issuer.answer(stream)));
             }
         });

@@ -1,21 +1,21 @@
-//! Real speech, and what became of it.
+//! Real speech, and the recordings of it.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// A recording: mono, 16 bit, with the plain header of 44 bytes.
+/// Recording: mono, 16 bit, with the plain header of 44 bytes.
 #[derive(Debug, Clone)]
 pub struct Clip {
-    /// Where it is.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Samples a second.
+    /// Samples per second.
     pub rate: u32,
-    /// The samples as they go over the wire.
+    /// Samples, as they are sent.
     pub pcm: Vec<u8>,
 }
 
-/// Bytes before the samples.
+/// Length of the header, in bytes.
 pub const HEADER: usize = 44;
 
 impl Clip {
@@ -41,10 +41,10 @@ impl Clip {
     }
 }
 
-/// The format and the sample bytes of a WAV file.
+/// Format and sample bytes of a WAV file.
 ///
 /// # Panics
-/// When `hound` does not take it for one, or it is shorter than its header says.
+/// If `hound` cannot read it, or it is shorter than its header says.
 pub fn read_wav(path: &Path) -> (hound::WavSpec, Vec<u8>) {
     let file = BufReader::new(
         File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
@@ -63,7 +63,7 @@ pub fn read_wav(path: &Path) -> (hound::WavSpec, Vec<u8>) {
 /// All fetched speech of a rate, in kilohertz.
 ///
 /// # Panics
-/// When there is none.
+/// If there is none.
 pub fn clips(kilohertz: u32) -> Vec<Clip> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!(".speech/{kilohertz}k"));
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| {
@@ -82,12 +82,12 @@ pub fn clips(kilohertz: u32) -> Vec<Clip> {
     paths.into_iter().map(Clip::read).collect()
 }
 
-/// A clip of real speech at 16 kHz, of a few seconds.
+/// Clip of real speech at 16 kHz, of a few seconds.
 pub fn clip() -> Clip {
     clips(16).swap_remove(0)
 }
 
-/// The longest clip at 16 kHz.
+/// Longest clip at 16 kHz.
 pub fn long_clip() -> Clip {
     clips(16)
         .into_iter()
@@ -95,7 +95,7 @@ pub fn long_clip() -> Clip {
         .expect("clips() is never empty")
 }
 
-/// The sample that lives in the tree.
+/// Sample in the source tree.
 pub fn sample() -> Clip {
     Clip::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("speech/sample.wav"))
 }

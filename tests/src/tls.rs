@@ -1,4 +1,4 @@
-//! A certificate authority of the tests' own, made when it is needed.
+//! Certificate authority for tests.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use tempfile::TempDir;
 
 use crate::config::Config;
 
-/// An authority, and one certificate of it for 127.0.0.1.
+/// Authority, with one certificate for 127.0.0.1.
 pub struct Authority {
     folder: TempDir,
     client: Arc<ClientConfig>,
 }
 
 impl Authority {
-    /// A new one, which nobody trusts yet.
+    /// New authority, which no client trusts yet.
     ///
     /// # Panics
-    /// When there is no room for its files.
+    /// If its files cannot be written.
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -54,22 +54,22 @@ impl Authority {
         }
     }
 
-    /// The file with its own certificate.
+    /// File with the authority's certificate.
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
-    /// The file with the certificate for 127.0.0.1.
+    /// File with the certificate for 127.0.0.1.
     pub fn certificate(&self) -> PathBuf {
         self.folder.path().join("cert.pem")
     }
 
-    /// The file with the certificate's private key.
+    /// File with the private key of the certificate.
     pub fn key(&self) -> PathBuf {
         self.folder.path().join("key.pem")
     }
 
-    /// `config`, served with the certificate.
+    /// `config` with the certificate.
     #[must_use]
     pub fn secure(&self, config: Config) -> Config {
         config
@@ -77,7 +77,7 @@ impl Authority {
             .set("server", "tls_key", json!(self.key()))
     }
 
-    /// A client that trusts this authority alone.
+    /// TLS client that trusts only this authority.
     pub fn client(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.client)
     }

@@ -1,4 +1,4 @@
-//! Tokens, good and bad.
+//! Valid and invalid tokens.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
-/// The shared secret of the key set in [`crate::config`].
+/// Shared secret of the key set in [`crate::config`].
 pub const SECRET: &str = "canary-secret-4f1d0c52a6e9487bb6c3";
 
 /// Seconds since 1970.
@@ -20,7 +20,7 @@ pub fn now() -> u64 {
         .as_secs()
 }
 
-/// The claims that the deployed client's tokens carry.
+/// Claims of the deployed client's tokens.
 pub fn claims() -> Value {
     json!({
         "user_id": "u-1", "tenant_id": "t-1", "email": "ada@example.org", "role": "member",
@@ -28,7 +28,7 @@ pub fn claims() -> Value {
     })
 }
 
-/// The usual claims with some of them replaced; null takes one away.
+/// The usual claims with some of them replaced; null removes one.
 pub fn claims_with(changes: Value) -> Value {
     let (mut claims, Value::Object(changes)) = (claims(), changes) else {
         panic!("claims are an object")
@@ -43,29 +43,29 @@ pub fn claims_with(changes: Value) -> Value {
     claims
 }
 
-/// A good token.
+/// Valid token.
 pub fn good() -> String {
     sign(&claims())
 }
 
-/// Of another user of the same tenant.
+/// Valid token of another user of the same tenant.
 pub fn of_user(user: &str) -> String {
     sign(&claims_with(json!({"user_id": user})))
 }
 
-/// HS256 with [`SECRET`].
+/// Signs claims with HS256 and [`SECRET`].
 pub fn sign(claims: &Value) -> String {
     sign_with(&Header::new(Algorithm::HS256), claims, SECRET.as_bytes())
 }
 
-/// HS256, HS384 or HS512 with any secret and header.
+/// Signs claims with HS256, HS384 or HS512, any secret and header.
 pub fn sign_with(header: &Header, claims: &Value, secret: &[u8]) -> String {
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(secret))
         .expect("claims can be signed")
 }
 
-/// A token with any header at all, and a signature of no worth.
+/// Token with any header and an invalid signature.
 pub fn forged(header: &Value, signature: &[u8]) -> String {
     let part = |json: &Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
     format!(
@@ -76,15 +76,15 @@ pub fn forged(header: &Value, signature: &[u8]) -> String {
     )
 }
 
-/// A key pair, of which the gateway gets the public half.
+/// Key pair, of which the gateway gets the public half.
 pub struct KeyOfOurs {
     private: Vec<u8>,
-    /// The public half in PEM.
+    /// Public half in PEM.
     pub pem: String,
 }
 
 impl KeyOfOurs {
-    /// A fresh Ed25519 key.
+    /// New Ed25519 key.
     pub fn generate() -> Self {
         let key = Ed25519KeyPair::generate().expect("a key");
         let der = key.public_key().as_der().expect("a public key has a form");
@@ -98,7 +98,7 @@ impl KeyOfOurs {
         Self { private, pem }
     }
 
-    /// EdDSA.
+    /// Signs claims with EdDSA.
     pub fn sign(&self, claims: &Value) -> String {
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
         let key = EncodingKey::from_ed_der(&self.private);

@@ -1,5 +1,5 @@
-//! The built-in policies, compiled once for all gateways of a run: to compile
-//! them again for each would be most of what the tests take.
+//! Built-in policies, compiled once for all gateways of a test run. Compiling them for each gateway
+//! would take most of the time.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -10,10 +10,10 @@ use tempfile::TempDir;
 
 use crate::command;
 
-/// Gives a gateway's data folder what a start before would have left there.
+/// Prepares a data folder as an earlier start of the gateway would leave it.
 ///
 /// # Panics
-/// When the built-in policies do not compile.
+/// If the built-in policies do not compile.
 pub fn warm(data: &Path) {
     static FIRST: OnceLock<TempDir> = OnceLock::new();
     let first = FIRST.get_or_init(|| {

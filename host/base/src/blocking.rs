@@ -1,9 +1,9 @@
-//! Threads for what blocks: disks and names. Each kind of work has a pool of its own, so that a
-//! disk that hangs keeps nobody from another disk, from a reload or from resolving a name.
+//! Thread pools for blocking work: disk access and name resolution. Each kind of work has its own
+//! pool, so a disk that hangs delays neither another disk, nor a reload, nor resolving a name.
 //!
-//! A worker thread of the runtime serves all connections, so it must never wait for a disk: not to
-//! write, not to close a file, and not for a lock that is held meanwhile. [`Room::run`] does work in
-//! a pool, and [`Kept`] lets go of a file in one.
+//! A worker thread of the runtime serves all connections, so it must never wait for a disk. It must
+//! not write, close a file, or wait for a lock that is held during either. [`BlockingPool::run`] does such
+//! work in a pool, and [`Kept`] closes a file in one.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -12,38 +12,40 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use scopeguard::ScopeGuard;
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 use tokio::task::JoinHandle;
 
-/// How long a thread stays that has nothing to do.
+/// Time after which an idle thread ends.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// Reading configurations, and compiling policies.
-pub static LOADING: Room = Room::new("load", 16);
-/// Files of streams whose backends are away.
-pub static HELD: Room = Room::new("hold", 128);
-/// Resolving names. Each name is looked up once at a time.
-pub static NAMES: Room = Room::new("names", 64);
+/// Pool that reads configurations and compiles policies.
+pub static LOADING: BlockingPool = BlockingPool::new("load", 16);
+/// Pool for the files of streams whose backends are away.
+pub static HELD: BlockingPool = BlockingPool::new("hold", 128);
+/// Pool that resolves names. Each name is looked up once at a time.
+pub static NAMES: BlockingPool = BlockingPool::new("names", 64);
 
-/// Threads that write to one folder of recordings.
+/// Maximum number of threads that write to one folder of recordings.
 const RECORDINGS: usize = 128;
-/// Openings that may wait for one disk. A disk that hangs must not gather more and more of them.
+/// Maximum number of openings that wait for one disk, so that a disk that hangs does not gather
+/// more and more of them.
 const MAX_OPENINGS: usize = 1024;
 
 /// A pool of threads for one kind of work, started when it is needed.
-pub struct Room {
+pub struct BlockingPool {
     name: &'static str,
     threads: usize,
     openings: AtomicUsize,
     pool: OnceLock<Option<Runtime>>,
 }
 
-/// Too many openings wait for this disk already.
+/// Error: too many openings wait for this disk already.
 #[derive(Debug, thiserror::Error)]
 #[error("{MAX_OPENINGS} streams wait for the disk already")]
 pub struct Busy;
 
-impl Room {
+impl BlockingPool {
     const fn new(name: &'static str, threads: usize) -> Self {
         Self {
             name,
@@ -53,21 +55,21 @@ impl Room {
         }
     }
 
-    /// The room of a folder of recordings. It is there for the rest of the process: a
-    /// configuration names few folders.
+    /// Pool of a folder of recordings. It lives as long as the process, because a configuration
+    /// names few folders.
     pub fn of_recordings(folder: &Path) -> &'static Self {
-        static KNOWN: LazyLock<Mutex<HashMap<PathBuf, &'static Room>>> =
+        static KNOWN: LazyLock<Mutex<HashMap<PathBuf, &'static BlockingPool>>> =
             LazyLock::new(Mutex::default);
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(room) = known.get(folder) {
-            return room;
+        if let Some(pool) = known.get(folder) {
+            return pool;
         }
-        let room: &'static Self = Box::leak(Box::new(Self::new("record", RECORDINGS)));
-        known.insert(folder.to_owned(), room);
-        room
+        let pool: &'static Self = Box::leak(Box::new(Self::new("record", RECORDINGS)));
+        known.insert(folder.to_owned(), pool);
+        pool
     }
 
-    /// Runs work that blocks. What it logs is about the connection that it is done for.
+    /// Runs blocking work in the pool. Its log lines belong to the connection that asked for it.
     pub fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -76,15 +78,15 @@ impl Room {
         self.spawn(move || span.in_scope(work))
     }
 
-    /// The same for the beginning of a stream.
+    /// Runs blocking work at the beginning of a stream.
     ///
     /// # Errors
-    /// [`Busy`], where a disk that hangs has gathered too many.
+    /// [`Busy`] if too many openings wait for this disk already.
     pub fn open<T: Send + 'static>(
         &'static self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<JoinHandle<T>, Busy> {
-        let opening = Opening(self);
+        let opening = PendingOpening(self);
         if self.openings.fetch_add(1, Ordering::Relaxed) >= MAX_OPENINGS {
             return Err(Busy);
         }
@@ -95,8 +97,8 @@ impl Room {
     }
 
     fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        // A runtime that has one thread is of a test, whose clock may be paused and then waits for the
-        // disk, or it is a pool.
+        // Here the caller's own pool does the work. A runtime with one thread belongs to a test,
+        // whose paused clock then waits for the disk, or it is one of these pools.
         let alone = Handle::try_current()
             .ok()
             .filter(|current| current.runtime_flavor() == RuntimeFlavor::CurrentThread);
@@ -107,8 +109,8 @@ impl Room {
         }
     }
 
-    /// A runtime that only lends its threads for blocking, and is never driven. Where the machine
-    /// does not give it, there is the pool of whoever asks.
+    /// Runtime that lends its threads for blocking work and is never driven. `None` if the machine
+    /// refuses its threads; the caller's own pool does the work then.
     fn pool(&self) -> Option<&Runtime> {
         let build = || {
             let pool = Builder::new_current_thread()
@@ -117,7 +119,7 @@ impl Room {
                 .thread_keep_alive(KEEP_ALIVE)
                 .build();
             pool.inspect_err(
-                |error| tracing::error!(room = self.name, %error, "no pool of threads"),
+                |error| tracing::error!(pool = self.name, %error, "no pool of threads"),
             )
             .ok()
         };
@@ -125,39 +127,45 @@ impl Room {
     }
 }
 
-/// One opening that waits, or runs.
-struct Opening(&'static Room);
+/// An opening that waits or runs.
+struct PendingOpening(&'static BlockingPool);
 
-impl Drop for Opening {
+impl Drop for PendingOpening {
     fn drop(&mut self) {
         self.0.openings.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Something whose end blocks, such as a file. It may be shared, and its last owner lets it go in
-/// its room.
-pub struct Kept<T: Send + Sync + 'static> {
-    room: &'static Room,
-    /// Present until it is dropped.
-    kept: Option<Arc<T>>,
+/// A value whose drop blocks, such as a file. It can be shared; the pool drops it after its last
+/// owner is gone.
+pub struct Kept<T: Send + Sync + 'static>(ScopeGuard<Owned<T>, fn(Owned<T>)>);
+
+/// One owner's share of a value, and the pool that is to drop the value.
+struct Owned<T: 'static> {
+    pool: &'static BlockingPool,
+    value: Arc<T>,
 }
 
 impl<T: Send + Sync> Kept<T> {
-    /// Keeps `kept`, until its end in this room.
-    pub fn new(room: &'static Room, kept: T) -> Self {
-        Self {
-            room,
-            kept: Some(Arc::new(kept)),
-        }
+    /// Wraps a value that `pool` is to drop.
+    pub fn new(pool: &'static BlockingPool, value: T) -> Self {
+        Self::of(Owned {
+            pool,
+            value: Arc::new(value),
+        })
+    }
+
+    fn of(owned: Owned<T>) -> Self {
+        Self(scopeguard::guard(owned, Owned::release))
     }
 }
 
 impl<T: Send + Sync> Clone for Kept<T> {
     fn clone(&self) -> Self {
-        Self {
-            room: self.room,
-            kept: self.kept.clone(),
-        }
+        Self::of(Owned {
+            pool: self.0.pool,
+            value: Arc::clone(&self.0.value),
+        })
     }
 }
 
@@ -165,22 +173,19 @@ impl<T: Send + Sync> Deref for Kept<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        match &self.kept {
-            Some(kept) => kept,
-            // It is taken out by `drop` alone, after which nobody has it.
-            None => unreachable!(),
-        }
+        &self.0.value
     }
 }
 
-impl<T: Send + Sync> Drop for Kept<T> {
-    fn drop(&mut self) {
-        let Some(last) = self.kept.take().and_then(Arc::into_inner) else {
+impl<T: Send + Sync> Owned<T> {
+    /// Drops the value, if this is its last owner, without blocking a thread of a runtime.
+    fn release(self) {
+        let Some(last) = Arc::into_inner(self.value) else {
             return;
         };
-        // Only a thread of a runtime has others to keep waiting.
+        // Only a thread of a runtime has other tasks to hold up.
         if Handle::try_current().is_ok() {
-            drop(self.room.run(move || drop(last)));
+            drop(self.pool.run(move || drop(last)));
         }
     }
 }
@@ -193,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_disk_that_hangs_gathers_no_more_openings_than_it_may() {
-        static ROOM: Room = Room::new("test", 1);
+        static ROOM: BlockingPool = BlockingPool::new("test", 1);
         let (release, stalled) = channel::<()>();
         let stalled = Arc::new(Mutex::new(stalled));
         let mut waiting = Vec::new();

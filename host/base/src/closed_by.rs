@@ -2,25 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Which side ended a connection, as metrics, the log, policies and the decision record say it.
+/// Side that ended a connection, as metrics, the log, policies and the decision record name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClosedBy {
-    /// The client finalized or closed.
+    /// The client finalized the stream or closed the connection.
     Client,
-    /// The gateway refused the connection or gave it up.
+    /// The gateway refused or ended the connection.
     Gateway,
-    /// The connection was lost, and nobody had closed it.
+    /// The transport failed before either side closed the connection.
     Transport,
     /// The backend closed the stream, with a code and a reason of its own.
     Upstream,
 }
 
 impl ClosedBy {
-    /// All of them.
+    /// All sides.
     pub const ALL: [Self; 4] = [Self::Client, Self::Gateway, Self::Transport, Self::Upstream];
 
-    /// The word for it.
+    /// Name of the side in metrics, the log and records.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

@@ -1,30 +1,29 @@
-//! What is a credential: the one list of where a client's request carries
-//! one, and the one scanner that finds a token in any text.
+//! The places where a client's request carries a credential, and a scanner that finds tokens in any
+//! text.
 //!
-//! Policies see none of these without the grant `credentials`; no record, log,
-//! backend, error or file name shows their values.
+//! Policies see these only with the grant `credentials`. Records, logs, backends, errors and file
+//! names never show their values.
 
 use std::ops::Range;
 
 use axum::http::{HeaderName, header};
 
-/// Leads back to a stream, where the query parameter [`RESUME_PARAMETER`] does
-/// not.
+/// Header with a resume token. It takes precedence over the query parameter [`RESUME_PARAMETER`].
 pub const RESUME_HEADER: HeaderName = HeaderName::from_static("x-sluice-resume");
-/// The query parameter that leads back to a stream.
+/// Query parameter with a resume token.
 pub const RESUME_PARAMETER: &str = "resume";
-/// The query parameter with the client's token.
+/// Query parameter with the client's token.
 pub const TOKEN_PARAMETER: &str = "token";
-/// What a resume token begins with, so that it is known for one anywhere.
+/// Prefix of every resume token, by which the scanner recognises one anywhere.
 pub const RESUME_PREFIX: &str = "sluice.resume.";
-/// What a subprotocol begins with that is a token.
+/// Prefix of a subprotocol that is a token.
 pub const BEARER_PREFIX: &str = "sluice.bearer.";
 
-/// What stands in the place of a credential.
+/// Text that replaces a credential.
 pub const HIDDEN: &str = "[withheld]";
 
-/// Headers whose whole value is a credential. Of `Sec-WebSocket-Protocol` the
-/// entries are that begin with [`BEARER_PREFIX`].
+/// Headers whose whole value is a credential. `Sec-WebSocket-Protocol` is none of them: only its
+/// entries that begin with [`BEARER_PREFIX`] are credentials.
 const HEADERS: [HeaderName; 4] = [
     RESUME_HEADER,
     header::AUTHORIZATION,
@@ -35,12 +34,12 @@ const HEADERS: [HeaderName; 4] = [
 /// Query parameters whose value is a credential.
 const PARAMETERS: [&str; 2] = [TOKEN_PARAMETER, RESUME_PARAMETER];
 
-/// Words of which one is enough to make a name suspicious.
+/// Whole words, one of which makes a name sensitive.
 const WORDS: [&str; 11] = [
     "jwt", "key", "apikey", "otp", "pin", "sig", "bearer", "pwd", "sid", "csrf", "resume",
 ];
 
-/// Parts of a name that are enough.
+/// Parts of a word, one of which makes a name sensitive.
 const PARTS: [&str; 7] = [
     "authorization",
     "cookie",
@@ -51,17 +50,17 @@ const PARTS: [&str; 7] = [
     "signature",
 ];
 
-/// Bytes of the shortest text that is taken for a JWT.
+/// Minimum length, in bytes, of text that is taken for a JWT.
 const SHORTEST_JWT: usize = 16;
 
-/// Whether the value of a header is a credential.
+/// Whether the value of this header is a credential.
 #[must_use]
 pub fn is_header(name: &HeaderName) -> bool {
     HEADERS.contains(name)
 }
 
-/// Whether the value of a query parameter is a credential. In any case: a client
-/// that writes `Token` has shown its token all the same.
+/// Whether the value of this query parameter is a credential. Upper and lower case are the same,
+/// because a client that writes `Token` has shown its token too.
 #[must_use]
 pub fn is_parameter(name: &str) -> bool {
     PARAMETERS
@@ -69,8 +68,8 @@ pub fn is_parameter(name: &str) -> bool {
         .any(|parameter| name.eq_ignore_ascii_case(parameter))
 }
 
-/// Whether a value of this name is likely to be a secret. It says yes too often
-/// rather than too seldom: for what is kept, not for what is used.
+/// Whether a value of this name is likely to be a secret. It errs on the side of yes, because it
+/// protects what is stored and not what is used.
 #[must_use]
 pub fn is_sensitive(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -80,21 +79,21 @@ pub fn is_sensitive(name: &str) -> bool {
         || name == "x-auth"
 }
 
-/// Where tokens stand in a text: JWTs, each of which begins with `{"` in
-/// base64url, and what begins with a prefix of the gateway's own.
+/// Positions of tokens in a text: JWTs, each of which begins with `{"` in base64url, and the
+/// gateway's own tokens, by their prefix.
 pub fn tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
     let jwts = starts(text, "eyJ").filter(|range| range.len() >= SHORTEST_JWT);
     let bearers = starts(text, BEARER_PREFIX);
     jwts.chain(bearers).chain(starts(text, RESUME_PREFIX))
 }
 
-/// A text with [`HIDDEN`] in the place of each token.
+/// The text, with [`HIDDEN`] in place of each token.
 #[must_use]
 pub fn without_tokens(text: &str) -> String {
     hidden(text, tokens(text).collect())
 }
 
-/// A text with [`HIDDEN`] in the place of these ranges, which may overlap.
+/// The text, with [`HIDDEN`] in place of these ranges, which may overlap.
 pub fn hidden(text: &str, mut ranges: Vec<Range<usize>>) -> String {
     ranges.sort_unstable_by_key(|range| range.start);
     let mut shown = String::with_capacity(text.len());
@@ -110,7 +109,7 @@ pub fn hidden(text: &str, mut ranges: Vec<Range<usize>>) -> String {
     shown
 }
 
-/// Each run of a token's characters that begins with `prefix`.
+/// Each run of token characters that begins with `prefix`.
 fn starts<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
     let mut from = 0;
     std::iter::from_fn(move || {

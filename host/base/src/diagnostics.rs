@@ -1,133 +1,42 @@
-//! Mistakes in the configuration, and warnings about it, collected and printed together.
+//! Mistakes in the configuration and warnings about it, collected and printed together.
 //!
-//! Reading the file is only the first stage that finds mistakes. A policy that
-//! does not load and a folder that cannot be written are mistakes in the same
-//! file, so the values in [`Config`](config::Config) carry their [`Place`], and
-//! every stage adds to the same [`Diagnostics`].
+//! Several stages find mistakes. A policy that does not load and a folder that cannot be written
+//! are mistakes in the same file as a misspelt key. So the values in `Config` carry their
+//! [`Place`], and every stage adds to the same [`Diagnostics`].
 
 use std::fmt;
 use std::io::IsTerminal;
-use std::ops::Range;
-use std::sync::Arc;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
-
-mod mask;
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 
 use crate::text;
 
-/// Columns of a rendered report.
+mod mask;
+mod place;
+
+pub use place::{Place, Source};
+
+/// Width of a rendered report, in columns.
 const WIDTH: usize = 100;
 
-/// Bytes of the longest message, which may be a guest's.
+/// Maximum length of a message, in bytes. A guest may have written it.
 const LONGEST: usize = 2000;
 
-/// A stretch of a configuration file. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct Place {
-    source: Option<Arc<Source>>,
-    span: Range<usize>,
-}
-
-/// A configuration file as it may be shown: everything that may be a secret is
-/// masked.
-#[derive(Debug)]
-pub struct Source {
-    name: String,
-    shown: NamedSource<String>,
-}
-
-impl Source {
-    /// A file, by the name that its mistakes are reported under, and its text.
-    #[must_use]
-    pub fn new(name: &str, text: &str) -> Arc<Self> {
-        Arc::new(Self {
-            name: name.to_owned(),
-            shown: NamedSource::new(name, mask::mask(text)),
-        })
-    }
-}
-
-impl Place {
-    /// A place in a file, in bytes.
-    #[must_use]
-    pub fn new(source: &Arc<Source>, span: Range<usize>) -> Self {
-        // The parser names the end of the file by a span that lies behind it.
-        let end = source.shown.inner().len();
-        let span = span.start.min(end)..span.end.min(end);
-        Self {
-            source: Some(Arc::clone(source)),
-            span,
-        }
-    }
-
-    /// The place of a value that no file holds: it was made in code, or it is
-    /// about a file that cannot be read.
-    #[must_use]
-    pub fn nowhere() -> Self {
-        Self::default()
-    }
-
-    /// The place of a part of a text, which stands here. Where it is not written as it reads, as
-    /// with escapes, the whole text.
-    pub fn part(&self, text: &str, part: Range<usize>) -> Self {
-        let quotes = self.span.len().saturating_sub(text.len());
-        let is_verbatim = quotes == 0 || quotes == 2;
-        let start = self.span.start + quotes / 2;
-        let span = start + part.start..start + part.end;
-        if !is_verbatim || span.end > self.span.end {
-            return self.clone();
-        }
-        Self {
-            source: self.source.clone(),
-            span,
-        }
-    }
-
-    /// The place in its file, in bytes.
-    #[must_use]
-    pub fn span(&self) -> &Range<usize> {
-        &self.span
-    }
-
-    fn is_known(&self) -> bool {
-        self.source.is_some()
-    }
-
-    fn order(&self) -> (Option<&str>, usize) {
-        (
-            self.source.as_ref().map(|s| s.name.as_str()),
-            self.span.start,
-        )
-    }
-}
-
-impl fmt::Debug for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(source) = &self.source else {
-            return f.write_str("nowhere");
-        };
-        let before = source.shown.inner().get(..self.span.start);
-        let line = before.unwrap_or_default().matches('\n').count() + 1;
-        write!(f, "{}:{line}", source.name)
-    }
-}
-
-/// A configuration with mistakes; the report is meant to be printed as it is.
+/// Error: the configuration has mistakes. Its report is meant to be printed as it is.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration has mistakes")]
 pub struct Mistakes(pub Diagnostics);
 
-/// What a finding means for the configuration.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Severity {
-    /// It must not be served.
+    /// The configuration must not be served.
     Mistake,
-    /// It can be served, and a part of it is not used or has no effect.
+    /// The configuration can be served. A part of it is unused or has no effect.
     Warning,
 }
 
-/// One mistake or warning.
+/// A mistake or a warning.
 #[derive(Debug)]
 pub struct Diagnostic {
     severity: Severity,
@@ -139,13 +48,13 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// What stands at the place itself, instead of "here".
+    /// Replaces "here", the text that the report shows at the place.
     pub fn label(&mut self, label: impl Into<String>) -> &mut Self {
         self.label = text::clean(&label.into(), LONGEST);
         self
     }
 
-    /// A second place in the same file that has to do with the mistake.
+    /// Adds a second place in the same file that belongs to the finding.
     pub fn also(&mut self, place: &Place, label: impl Into<String>) -> &mut Self {
         self.also = Some((place.clone(), text::clean(&label.into(), LONGEST)));
         self
@@ -190,18 +99,18 @@ impl miette::Diagnostic for Diagnostic {
     }
 }
 
-/// Every mistake and warning that was found so far. Nothing may be served while there is a mistake;
-/// [`Diagnostics::finish`] is how a caller finds out.
+/// All mistakes and warnings found so far. A configuration with a mistake must not be served;
+/// [`Diagnostics::finish`] tells whether there is one.
 #[derive(Debug, Default)]
 pub struct Diagnostics(Vec<Diagnostic>);
 
-/// The warnings about a configuration without mistakes.
+/// Warnings about a configuration without mistakes.
 #[derive(Debug)]
 #[must_use = "an operator wants to know them"]
 pub struct Warnings(Diagnostics);
 
 impl Warnings {
-    /// Writes each of them to the log.
+    /// Logs each warning.
     pub fn log(&self) {
         for warning in &self.0.0 {
             let (place, help) = (&warning.place, &warning.help);
@@ -209,7 +118,7 @@ impl Warnings {
         }
     }
 
-    /// The report; empty where there are none.
+    /// The report; empty if there are no warnings.
     #[must_use]
     pub fn render(&self, look: Look) -> String {
         if self.0.0.is_empty() {
@@ -219,7 +128,7 @@ impl Warnings {
     }
 }
 
-/// How a report is printed.
+/// Style of a printed report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
     /// In colour, with box-drawing characters.
@@ -229,7 +138,7 @@ pub enum Look {
 }
 
 impl Look {
-    /// The look that suits a stream; plain where `NO_COLOR` is set
+    /// Style that suits a stream: plain if the stream is no terminal or `NO_COLOR` is set
     /// (<https://no-color.org>).
     #[must_use]
     pub fn of(stream: &impl IsTerminal) -> Self {
@@ -243,9 +152,9 @@ impl Look {
 }
 
 impl Diagnostics {
-    /// Adds a mistake. `message` says what is wrong and names the thing; `help`
-    /// says what to do. Neither may hold a secret. Either may quote a guest or
-    /// a file: control characters do not get through to the terminal.
+    /// Adds a mistake. `message` says what is wrong and names the thing; `help` says what to do.
+    /// Neither may hold a secret. Either may quote a guest or a file, because control characters
+    /// are replaced.
     pub fn error(
         &mut self,
         place: &Place,
@@ -255,7 +164,7 @@ impl Diagnostics {
         self.add(Severity::Mistake, place, &message.into(), &help.into())
     }
 
-    /// Adds a warning, of the same form: something is not used, or has no effect.
+    /// Adds a warning, in the same form: something is unused or has no effect.
     pub fn warning(
         &mut self,
         place: &Place,
@@ -282,18 +191,18 @@ impl Diagnostics {
         })
     }
 
-    /// Adds what somebody else has found.
+    /// Adds the findings of another stage.
     pub fn append(&mut self, others: Self) {
         self.0.extend(others.0);
     }
 
-    /// Whether no mistake was found.
+    /// Whether there is no mistake.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many mistakes were found.
+    /// Number of mistakes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.count(Severity::Mistake)
@@ -304,10 +213,10 @@ impl Diagnostics {
         counted.count()
     }
 
-    /// The warnings, when there is no mistake.
+    /// The warnings, if there is no mistake.
     ///
     /// # Errors
-    /// Itself, when there is one.
+    /// All findings, if there is a mistake.
     pub fn finish(self) -> Result<Warnings, Self> {
         if self.is_empty() {
             Ok(Warnings(self))
@@ -341,8 +250,8 @@ impl Diagnostics {
                     }
                     writeln!(f)?;
                 }
-                // A label that is not in its file cannot be drawn. The words
-                // must not be lost with the picture.
+                // The renderer fails for a label outside of its file. The text must still be
+                // printed.
                 Err(fmt::Error) => writeln!(f, "{mistake}\n  help: {}\n", mistake.help)?,
             }
         }

@@ -1,4 +1,4 @@
-//! Files that people write: reading them as they are meant, and noticing that they changed.
+//! Files that people write: reading them, and noticing changes.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
@@ -10,19 +10,19 @@ use sha2::{Digest as _, Sha256};
 pub mod pem;
 pub mod text;
 
-/// What was in a file when somebody looked.
+/// Content of a file at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// SHA-256 of its bytes.
+    /// Regular file, by the SHA-256 of its bytes.
     Digest([u8; 32]),
-    /// It is a pipe or a device, which gives its content once.
+    /// Pipe or device, which can be read only once.
     Special,
-    /// It could not be read.
+    /// Unreadable file, with the kind of its error.
     Unreadable(ErrorKind),
 }
 
 impl Content {
-    /// What is in a file now. Blocks as files do.
+    /// Reads the content of a file now. Blocks.
     #[must_use]
     pub fn look(path: &Path) -> Self {
         match std::fs::metadata(path) {
@@ -42,11 +42,11 @@ impl Content {
     }
 }
 
-/// Makes a folder that only its owner may look into, unless it is there. Its parents are made as
-/// any other folders: what else is in them is not for this to hide. Blocks.
+/// Creates a folder that only its owner can enter, unless it exists. Missing parents get the usual
+/// permissions, because they may hold other files. Blocks.
 ///
 /// # Errors
-/// Where it cannot be made.
+/// If the folder cannot be created.
 pub fn private_folder(folder: &Path) -> io::Result<()> {
     if let Some(parent) = folder.parent() {
         fs::create_dir_all(parent)?;
@@ -57,8 +57,8 @@ pub fn private_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Reads a file whole, and says what was in it in the same look: a change between two looks would
-/// never be noticed.
+/// Reads a whole file, and returns its [`Content`] from the same read. A second read could hide a
+/// change between the two.
 pub fn read(path: &Path) -> (io::Result<Vec<u8>>, Content) {
     let bytes = std::fs::read(path);
     let content = match &bytes {

@@ -1,64 +1,65 @@
-//! Deadlines and bounds of the connections of one route.
+//! Deadlines and limits of the connections of one route.
 
 use std::time::Duration;
 
-/// What happens to a stream whose token runs out.
+/// Effect of a token's expiry on its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenExpiry {
-    /// It ends with `token_expired`.
+    /// The stream ends with `token_expired`.
     Close,
-    /// It goes on: the token is for admission only.
+    /// The stream continues: the token is for admission only.
     Ignore,
 }
 
-/// Deadlines and bounds of the connections of one route.
+/// Deadlines and limits of the connections of one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one message; more is 1009.
+    /// Maximum size of a message, in bytes. A larger one is closed with 1009.
     pub max_message: usize,
-    /// Bytes that may wait to be written to a client before the host stops reading from it.
+    /// Maximum number of bytes that wait to be written to a client. Above it the gateway stops
+    /// reading from that client.
     pub max_outbound: usize,
-    /// The host's own time between the upgrade and the ack or refusal.
+    /// Time between the upgrade and the ack or refusal, without the time that the client takes.
     pub admission_timeout: Duration,
-    /// How long the client may take to send its handshake.
+    /// Time that the client may take to send its handshake.
     pub handshake_timeout: Duration,
-    /// How long the client may send nothing at all.
+    /// Time that the client may send nothing at all.
     pub idle_timeout: Duration,
-    /// How often the host pings a client.
+    /// Interval between pings to a client.
     pub ping_interval: Duration,
-    /// How long a message may stay unfinished.
+    /// Time that a message may stay incomplete.
     pub message_timeout: Duration,
-    /// How long a write to the client may make no progress, and how long the
-    /// upstream may take nothing.
+    /// Time that a write to the client may make no progress, and that the upstream may accept
+    /// nothing.
     pub write_timeout: Duration,
-    /// The pause between an error frame and the Close.
+    /// Pause between an error message and the Close.
     pub settle: Duration,
-    /// How long the host reads and discards after its Close.
+    /// Time that the gateway reads and discards after its Close.
     pub close_timeout: Duration,
-    /// Bytes that are discarded after the Close at most.
+    /// Maximum number of bytes that the gateway discards after its Close.
     pub max_discard: u64,
-    /// What happens to a stream whose token runs out.
+    /// Effect of a token's expiry on its stream.
     pub token_expiry: TokenExpiry,
-    /// Bytes of messages that are taken of a client in a second, over time; as many as the upstream
-    /// takes without it. Who sends more is not read for a while.
+    /// Rate limit of a client, in bytes of messages per second, averaged over time. The gateway
+    /// pauses reading from a client that exceeds it. `None`: only the upstream limits the rate.
     pub max_rate: Option<u64>,
-    /// How far audio may be ahead of real time; any distance without it.
+    /// Maximum distance of audio ahead of real time. `None` is unlimited.
     pub max_ahead: Option<Duration>,
-    /// How long a stream waits for a client that was cut off; not without it.
+    /// Time that a stream waits for a client that was cut off. `None`: streams cannot be resumed.
     pub resume_grace: Option<Duration>,
-    /// How long a stream may last; for ever without it.
+    /// Maximum duration of a stream. `None` is unlimited.
     pub max_duration: Option<Duration>,
 }
 
-/// What frame policies are shown of a stream, and how often.
+/// Window of a stream that frame policies see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metering {
-    /// How long a window lasts.
+    /// Duration of a window.
     pub window: Duration,
-    /// Messages of a window whose kind, size and time are kept, the last ones.
+    /// Number of messages, the last of a window, of which kind, size and time are kept.
     pub frames: usize,
-    /// Bytes of payload that are kept of them at most; none where no policy of
-    /// the route may see payloads.
+    /// Maximum number of payload bytes that are kept of them. 0 if no policy of the route may see
+    /// payloads.
     pub payload: usize,
 }
 

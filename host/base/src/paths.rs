@@ -1,22 +1,22 @@
-//! One spelling for every path, so that a request finds its route.
+//! Canonical form of paths, so that a request finds its route.
 //!
-//! A path is written in a configuration as people write it, and in a request as a client encodes
-//! it: `/toplantı` arrives as `/toplant%C4%B1`, and `/%65cho` means `/echo` (RFC 3986, section
-//! 6.2.2). Both are brought to one spelling: every character that need not be encoded is not, and
-//! every other is. A slash that is encoded stays so, and separates nothing.
+//! A configuration has a path as people write it, and a request has it as a client encodes it:
+//! `/toplantı` arrives as `/toplant%C4%B1`, and `/%65cho` means `/echo` (RFC 3986, section 6.2.2).
+//! Both are brought to one form, in which exactly those characters are encoded that must be. An
+//! encoded slash stays encoded, and separates nothing.
 
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-/// Everything but the unreserved characters (RFC 3986, section 2.3).
+/// All characters except the unreserved ones (RFC 3986, section 2.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// The one spelling of a path.
+/// Canonical form of a path.
 #[must_use]
 pub fn canonical(path: &str) -> String {
     let mut spelled = String::with_capacity(path.len());
@@ -30,7 +30,7 @@ pub fn canonical(path: &str) -> String {
     spelled
 }
 
-/// The one spelling of a route's path, whose parameters stay in their braces.
+/// Canonical form of a route's path. Its parameters stay in their braces.
 #[must_use]
 pub fn template(path: &str) -> String {
     let mut spelled = String::with_capacity(path.len());

@@ -1,24 +1,24 @@
-//! The answer no.
+//! Refusal of a connection.
 
 use std::time::Duration;
 
-/// Why a connection is refused, within the bounds of what may reach a client.
+/// Refusal of a connection, with only what may reach the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// A close code that a policy may use.
+    /// Close code that a policy may use.
     pub close_code: u16,
-    /// A short machine-readable word.
+    /// Short machine-readable code.
     pub code: String,
-    /// A sentence for the client.
+    /// Sentence for the client.
     pub message: String,
     /// Whether the same client may try again unchanged.
     pub retryable: bool,
-    /// How long it should wait first.
+    /// Time that the client should wait before it tries again.
     pub retry_after: Option<Duration>,
 }
 
 impl Rejection {
-    /// A rejection that is final.
+    /// A refusal after which the client should not try again.
     #[must_use]
     pub fn new(close_code: u16, code: &str, message: &str) -> Self {
         Self {

@@ -1,14 +1,13 @@
-//! Bytes that must not be seen.
+//! Secret bytes, which are never printed.
 
 use std::fmt;
 
-/// A shared secret. It has no `Display`, and its `Debug` says nothing about
-/// it, not even its length.
+/// Shared secret. It has no `Display`, and its `Debug` hides even its length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// Bytes of the shortest secret that HS256 allows (RFC 7518 section 3.2).
+    /// Minimum length, in bytes, of a secret for HS256 (RFC 7518, section 3.2).
     pub const SHORTEST: usize = 32;
 
     /// Wraps the bytes as they are.
@@ -16,7 +15,7 @@ impl Secret {
         Self(bytes.into())
     }
 
-    /// The bytes. Named so that every use of the secret can be found.
+    /// The bytes. The name makes every use of the secret easy to find.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0

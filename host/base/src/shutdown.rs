@@ -1,9 +1,9 @@
-//! The steps on the way out: draining, then closing what is left; or, told
-//! twice, neither.
+//! Stages of the shutdown: draining, then closing the remaining connections. A second signal
+//! abandons both.
 
 use tokio_util::sync::CancellationToken;
 
-/// Tells every connection how far the shutdown is.
+/// Stage of the shutdown, shared with every connection.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     draining: CancellationToken,
@@ -12,25 +12,24 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// New connections are refused from now on; live ones may finish.
+    /// Begins to drain: new connections are refused, live ones may finish.
     pub fn drain(&self) {
         self.draining.cancel();
     }
 
-    /// Live connections are closed from now on.
+    /// Begins to close live connections.
     pub fn close(&self) {
         self.draining.cancel();
         self.closing.cancel();
     }
 
-    /// Nothing is waited for from now on: the process ends, and what is live ends
-    /// with it.
+    /// Abandons the graceful shutdown: the process ends at once, and live connections with it.
     pub fn abandon(&self) {
         self.abandoned.cancel();
         self.close();
     }
 
-    /// Whether nothing is waited for any more.
+    /// Whether the graceful shutdown is abandoned.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
         self.abandoned.is_cancelled()

@@ -1,4 +1,4 @@
-//! Making text that somebody else wrote safe to pass on, and text of bytes.
+//! Text: making it safe to pass on, and writing bytes as text.
 
 /// At most `limit` bytes of `text`, cut at a character boundary.
 #[must_use]
@@ -6,9 +6,8 @@ pub fn clip(text: &str, limit: usize) -> String {
     text[..text.floor_char_boundary(limit)].to_owned()
 }
 
-/// [`clip`], with control characters replaced, so that no text from outside
-/// can break a log line or a terminal, and with tokens hidden, so that none
-/// gets into one.
+/// [`clip`], with control characters and tokens replaced. The result breaks no log line and no
+/// terminal, and shows no token.
 #[must_use]
 pub fn clean(text: &str, limit: usize) -> String {
     crate::credentials::without_tokens(&text[..text.floor_char_boundary(limit)])
@@ -17,12 +16,12 @@ pub fn clean(text: &str, limit: usize) -> String {
         .collect()
 }
 
-/// Bytes in hexadecimal, as digests are written.
+/// Bytes in hexadecimal, in lower case.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String has no way to fail.
+        // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })

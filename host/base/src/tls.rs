@@ -1,4 +1,4 @@
-//! TLS: on the main listener, and in `client` towards others.
+//! TLS of the main listener. [`client`] has the TLS of outgoing connections.
 
 use std::sync::Arc;
 
@@ -16,12 +16,11 @@ pub mod settings;
 
 pub use files::certificates;
 
-/// A certificate chain with its key, ready to be shown to clients.
+/// Certificate chain with its key, ready to be shown to clients.
 pub struct Certificate(Arc<ServerConfig>);
 
 impl Certificate {
-    /// Reads certificate and key. Mistakes go to `diagnostics`, and there is
-    /// nothing to show then. Blocks as files do.
+    /// Reads certificate and key. `None` if there are mistakes, which go to `diagnostics`. Blocks.
     pub fn read(tls: &Tls, diagnostics: &mut Diagnostics) -> Option<Self> {
         match files::read(&tls.certificate, &tls.key) {
             Ok((config, doubts)) => {
@@ -41,23 +40,23 @@ impl Certificate {
     }
 }
 
-/// Does the server's part of TLS, with the certificate of the moment.
+/// TLS server that uses the current certificate.
 #[derive(Clone)]
 pub struct Acceptor(Arc<ArcSwap<ServerConfig>>);
 
 impl Acceptor {
-    /// Begins with this certificate.
+    /// Server that begins with this certificate.
     #[must_use]
     pub fn new(Certificate(config): Certificate) -> Self {
         Self(Arc::new(ArcSwap::new(config)))
     }
 
-    /// Shows newcomers another certificate. Connections that are there keep their keys.
+    /// Replaces the certificate for new connections. Existing connections keep their keys.
     pub fn replace(&self, Certificate(config): Certificate) {
         self.0.store(config);
     }
 
-    /// For one connection.
+    /// Acceptor for one new connection.
     #[must_use]
     pub fn current(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.0.load_full())

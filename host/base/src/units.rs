@@ -4,24 +4,22 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-/// The longest duration that means anything here. It also keeps every sum of
-/// an instant and a duration far from overflow.
+/// Maximum duration. It keeps every sum of an instant and a duration far from overflow.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 
-/// The longest age that something may have. It is compared, and never added to an instant.
+/// Maximum age. An age is compared, and never added to an instant.
 const OLDEST: Duration = Duration::from_hours(100 * 365 * 24);
 
-/// Why a string is not the quantity that was asked for. The text follows
-/// "`key` …".
+/// Reason why a string is no valid quantity. The text follows "`key` …".
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    /// A number alone.
+    /// A number without a unit.
     #[error("needs a unit")]
     NoUnit,
-    /// Anything else that cannot be read.
+    /// A string that cannot be parsed.
     #[error("cannot be read as a {0}")]
     Unreadable(&'static str),
-    /// A duration past a year, or a size that does not fit the machine.
+    /// A duration above a year, or a size above what the machine can address.
     #[error("is too {0}")]
     TooMuch(&'static str),
 }
@@ -30,13 +28,13 @@ pub enum UnitError {
 /// `humantime` reads).
 ///
 /// # Errors
-/// [`UnitError`] when there is no unit, when it cannot be read, or when it is
-/// longer than a year.
+/// [`UnitError`] if the unit is missing, the string cannot be parsed, or the duration is longer
+/// than a year.
 pub fn duration(text: &str) -> Result<Duration, UnitError> {
     duration_up_to(LONGEST, text)
 }
 
-/// A duration with a unit that may be as long as a century.
+/// A duration with a unit, of up to a century.
 ///
 /// # Errors
 /// As [`duration`].
@@ -55,12 +53,11 @@ fn duration_up_to(longest: Duration, text: &str) -> Result<Duration, UnitError> 
     }
 }
 
-/// A number of bytes with a unit: `B`, `KiB`, `MiB`, `GiB`, or `KB`, `MB`,
-/// `GB` for powers of ten. The `B` is required, because `16M` means either to
-/// different people.
+/// A number of bytes with a unit: `B`, `KiB`, `MiB`, `GiB`, or `KB`, `MB`, `GB` for powers of ten.
+/// The `B` is required, because `16M` is ambiguous.
 ///
 /// # Errors
-/// [`UnitError`] when there is no unit, or when it cannot be read.
+/// [`UnitError`] if the unit is missing or the string cannot be parsed.
 pub fn size(text: &str) -> Result<u64, UnitError> {
     if is_number(text) {
         return Err(UnitError::NoUnit);

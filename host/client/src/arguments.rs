@@ -1,4 +1,4 @@
-//! The arguments of `sluice stream`.
+//! Arguments of `sluice stream`.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -16,8 +16,7 @@ pub struct StreamArgs {
     #[arg(value_name = "FILE.wav")]
     pub file: PathBuf,
     /// Where to: ws://HOST:PORT/PATH, or wss: for TLS.
-    // It may hold a token, as the next one does: clap would quote either in
-    // its error, so both are looked at later.
+    // A URL or token that clap rejects would be quoted in its error. So both are parsed later.
     #[arg(long, value_name = "URL", value_parser = secret)]
     pub url: Secret,
     /// Certificate authorities in PEM to trust for wss:, and no others. Without
@@ -31,8 +30,8 @@ pub struct StreamArgs {
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Which of the meeting's two sockets this is, unless the URL says so.
-    #[arg(long, value_enum, default_value_t = Source::Mic)]
-    pub source: Source,
+    #[arg(long, value_enum, default_value_t = MeetingSource::Mic)]
+    pub source: MeetingSource,
     /// Send as fast as the gateway takes it.
     #[arg(long)]
     pub fast: bool,
@@ -51,17 +50,17 @@ fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 
-/// The two sources of one meeting.
+/// Sources of the audio of one meeting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Source {
-    /// The microphone.
+pub enum MeetingSource {
+    /// Microphone.
     Mic,
-    /// The sound of the computer.
+    /// Sound output of the computer.
     Sys,
 }
 
-impl Source {
-    /// As it stands on the wire.
+impl MeetingSource {
+    /// Name in the protocol.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

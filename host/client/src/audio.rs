@@ -1,4 +1,4 @@
-//! Reading WAV files and pipes, chunk by chunk and from any byte on.
+//! Reader of WAV files and pipes, in chunks and from any byte.
 
 use std::fs::File;
 use std::io::{self, BufReader, IsTerminal as _, Read, Seek as _};
@@ -11,37 +11,36 @@ use bytes::Bytes;
 mod header;
 mod source;
 
-use header::{Header, HeaderError, Length};
-use source::Source;
+use header::{HeaderError, Length, WavHeader};
+use source::AudioSource;
 
-/// Messages in a second of audio.
+/// Number of messages per second of audio.
 const CHUNKS_PER_SECOND: u32 = 10;
-/// Bytes of a message at the most: gateways bound them (256 KiB by default).
+/// Maximum size of a message, in bytes. Gateways limit it (256 KiB by default).
 const MAX_CHUNK: u64 = 128 * 1024;
-/// Stands for standard input.
+/// File name that means standard input.
 const STANDARD_INPUT: &str = "-";
 const CONVERT: &str = "convert it with `ffmpeg -i FILE -c:a pcm_s16le OUT.wav`";
 
-/// A recording, read chunk by chunk.
+/// Recording, read in chunks.
 ///
-/// Reading a file blocks the thread for the moment that a few kilobytes take,
-/// which the one task of a command-line client can afford. Waiting for a pipe
-/// blocks nothing.
+/// Reading a file blocks the thread for a moment, which is fine for the only task of a command-line
+/// client. Waiting for a pipe does not block it.
 pub struct Audio {
     name: String,
-    header: Header,
-    source: Source,
-    /// Bytes of audio before the next chunk.
+    header: WavHeader,
+    source: AudioSource,
+    /// Position of the next chunk, in bytes of audio.
     position: u64,
 }
 
 impl Audio {
-    /// Opens a file with PCM samples, or standard input where the path is `-`.
-    /// Waits for the head of what comes by a pipe.
+    /// Opens a file with PCM samples, or standard input if the path is `-`. Waits for the header of
+    /// a pipe.
     ///
     /// # Errors
-    /// When it cannot be read, is not a WAV file or not PCM. The message names
-    /// the file.
+    /// If the file cannot be read, is no WAV file, or has no PCM samples. The message names the
+    /// file.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         if path == Path::new(STANDARD_INPUT) {
             let input = io::stdin();
@@ -70,7 +69,7 @@ impl Audio {
         Ok(Self {
             name,
             header,
-            source: Source::File(reader.into_inner(), begins),
+            source: AudioSource::File(reader.into_inner(), begins),
             position: 0,
         })
     }
@@ -84,30 +83,31 @@ impl Audio {
         Ok(Self {
             name,
             header,
-            source: Source::pipe(reader).context("no thread can be had to read with")?,
+            source: AudioSource::pipe(reader)
+                .context("the thread that reads the pipe could not be started")?,
             position: 0,
         })
     }
 
-    /// Samples a second and channel.
+    /// Samples per second and channel.
     #[must_use]
     pub const fn sample_rate(&self) -> u32 {
         self.header.sample_rate
     }
 
-    /// Interleaved channels.
+    /// Number of interleaved channels.
     #[must_use]
     pub const fn channels(&self) -> u16 {
         self.header.channels
     }
 
-    /// The protocol's name for the kind of samples.
+    /// Codec of the samples, by its name in the protocol.
     #[must_use]
     pub const fn codec(&self) -> &'static str {
         self.header.codec
     }
 
-    /// Bytes of audio in all, in whole frames; `None` while that is not known.
+    /// Length of the audio in bytes, in whole frames; `None` while it is unknown.
     #[must_use]
     pub(crate) fn total_bytes(&self) -> Option<u64> {
         let bytes = match self.header.length {
@@ -117,48 +117,48 @@ impl Audio {
         Some(bytes - bytes % self.frame())
     }
 
-    /// Bytes of a second of audio.
+    /// Bytes of one second of audio.
     #[must_use]
     pub fn bytes_per_second(&self) -> u64 {
         u64::from(self.header.sample_rate) * self.frame()
     }
 
-    /// How long so many bytes last.
+    /// Duration of this many bytes.
     #[must_use]
     pub fn duration_of(&self, bytes: u64) -> Duration {
         let second = self.bytes_per_second().max(1);
-        // Below 2^32 channels and samples a second times 10^9: 128 bits do.
+        // 128 bits are enough for 2^32 channels times samples per second times 10^9.
         let rest = u128::from(bytes % second) * 1_000_000_000 / u128::from(second);
         Duration::from_secs(bytes / second) + Duration::from_nanos(u64::try_from(rest).unwrap_or(0))
     }
 
-    /// Bytes of one sample of every channel.
+    /// Size of one sample of every channel, in bytes.
     #[must_use]
     pub fn frame(&self) -> u64 {
         u64::from(self.header.frame).max(1)
     }
 
-    /// Bytes of audio before the next chunk.
+    /// Position of the next chunk, in bytes of audio.
     #[must_use]
     pub const fn position(&self) -> u64 {
         self.position
     }
 
-    /// What is before this byte will not be sent again.
+    /// Discards the audio before this byte, which will not be sent again.
     pub fn forget(&mut self, before: u64) {
-        // A stream that begins anew does so with a whole frame.
+        // A new stream begins with a whole frame.
         self.source.forget(before.saturating_sub(self.frame()));
     }
 
-    /// Nothing will be sent again.
+    /// Stops keeping audio, because nothing will be sent again.
     pub(crate) fn keep_nothing(&mut self) {
         self.source.keep_nothing();
     }
 
-    /// Goes to a byte of the audio, whether or not a sample begins there.
+    /// Seeks to a byte of the audio, at which no sample needs to begin.
     ///
     /// # Errors
-    /// When it is past the end, or cannot be had any more.
+    /// If the byte is past the end, or not available any more.
     pub(crate) fn seek(&mut self, position: u64) -> anyhow::Result<()> {
         let name = &self.name;
         if let Some(total) = self.total_bytes() {
@@ -175,11 +175,11 @@ impl Audio {
         Ok(())
     }
 
-    /// The next tenth of a second of samples, as they stand in the file; less
-    /// at its end and after a seek into a sample, and `None` after it.
+    /// Next tenth of a second of samples, as they are in the file. It is shorter at the end and
+    /// after a seek into a sample. `None` after the end.
     ///
     /// # Errors
-    /// When the file ends before its header says, or cannot be read.
+    /// If the file is shorter than its header says, or cannot be read.
     pub(crate) async fn next_chunk(&mut self) -> anyhow::Result<Option<Bytes>> {
         let frames = self.header.sample_rate.div_ceil(CHUNKS_PER_SECOND);
         let begun = self.position % self.frame();
@@ -198,7 +198,7 @@ impl Audio {
                 self.header.length == Length::Open,
                 "{name} breaks off in the middle: its head says that there is more audio"
             );
-            // The last frame may have been cut.
+            // The last frame may be incomplete.
             let whole = (begun + bytes.len() as u64) / self.frame() * self.frame();
             bytes.truncate(usize::try_from(whole.saturating_sub(begun)).unwrap_or(0));
         }

@@ -1,5 +1,4 @@
-//! Opening the WebSocket: TCP, TLS where the URL asks for it, the upgrade; and
-//! what to say when one of them fails.
+//! Connecting: TCP, TLS if the URL asks for it, and the upgrade, with messages for each failure.
 
 use std::io;
 
@@ -14,18 +13,18 @@ use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_util::either::Either;
 
-use super::target::{Security, Target};
+use super::target::{ConnectionSecurity, Target};
 use base::text::clean;
 use base::tls;
 
-/// A WebSocket with or without TLS.
+/// WebSocket with or without TLS.
 type Socket = WebSocketStream<Either<TcpStream, TlsStream<TcpStream>>>;
 
-/// What makes TLS, where the target has it.
+/// TLS client for the target; `None` for a target without TLS.
 pub(super) fn connector(target: &Target) -> anyhow::Result<Option<TlsConnector>> {
     match target.security() {
-        Security::Plain => Ok(None),
-        Security::Tls(authorities) => tls::client::Roots::read(authorities)
+        ConnectionSecurity::Plain => Ok(None),
+        ConnectionSecurity::Tls(authorities) => tls::client::Roots::read(authorities)
             .and_then(tls::client::Roots::connector)
             .context("TLS needs certificate authorities to trust, which --ca FILE can name")
             .map(Some),
@@ -41,7 +40,7 @@ pub(super) async fn open(
     let stream = TcpStream::connect((target.host(), target.port()))
         .await
         .with_context(|| format!("{} (is a gateway listening there?)", unreached()))?;
-    // Small messages, each at its time: Nagle's algorithm would only hold them back.
+    // Nagle's algorithm would delay the small messages of audio.
     stream.set_nodelay(true).with_context(unreached)?;
     let stream = match connector {
         None => Either::Left(stream),
@@ -64,10 +63,10 @@ fn explain_tls(target: &Target, error: &io::Error) -> anyhow::Error {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     let advice = match cause {
         Some(TlsError::InvalidCertificate(
-            // Two authorities may have one name, and only one of them signed.
+            // A wrong authority of the same name fails with a bad signature.
             CertificateError::UnknownIssuer | CertificateError::BadSignature,
         )) => "; the authority that signed it is not trusted here: name it with --ca FILE",
-        // What `openssl req -x509` makes unless it is told otherwise.
+        // Error for the certificates that `openssl req -x509` makes by default.
         Some(TlsError::InvalidCertificate(CertificateError::Other(other)))
             if other.to_string().contains("CaUsedAsEndEntity") =>
         {
@@ -101,7 +100,7 @@ fn explain(target: &Target, error: tungstenite::Error) -> anyhow::Error {
         tungstenite::Error::Io(error) => {
             anyhow::Error::new(error).context(format!("the connection to {target} was lost"))
         }
-        // Its text names its causes already.
+        // The text of the error includes its causes.
         error => anyhow::anyhow!("{target} did not open a WebSocket: {error}"),
     }
 }

@@ -10,24 +10,24 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::peer::{Heard, Peer, Welcome, lost};
-use super::upload::{Tally, Upload};
-use crate::outcome::{Confirmation, Features, Outcome, Receipt};
+use super::peer::{GatewayEvent, GatewayReader, Welcome, lost};
+use super::upload::{Positions, Upload};
+use crate::outcome::{Confirmation, Receipt, RequestedFeatures, StreamOutcome};
 use crate::progress::Progress;
 use session::handshake::{ACK, RESUME};
 
 mod speak;
 
-use speak::{Clock, Fault, speak};
+use speak::{SendError, SendSchedule, speak};
 
-/// The host promises an answer within four seconds.
+/// Time to wait for the ack. A gateway promises an answer within four seconds.
 const ACK_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a Close may take when everything is said, or when sending failed
-/// and the gateway may have said why.
+/// Time to wait for a Close after the end, or after a failed write whose reason the gateway may
+/// have sent.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pongs that may wait to be sent.
+/// Maximum number of pongs that wait to be sent.
 const PONGS: usize = 16;
 
 /// Runs the exchange on one connection. Its results are kept in `upload`.
@@ -36,12 +36,12 @@ pub async fn run<W, R>(
     stream: R,
     upload: &mut Upload,
     progress: &mut Progress,
-) -> Outcome
+) -> StreamOutcome
 where
     W: Sink<Message, Error = tungstenite::Error> + Unpin,
     R: Stream<Item = tungstenite::Result<Message>> + Unpin,
 {
-    let mut peer = Peer::new(stream);
+    let mut peer = GatewayReader::new(stream);
     let welcomed = match shake_hands(&mut sink, &mut peer, upload).await {
         Ok(welcome) => upload.welcomed(welcome, progress),
         Err(outcome) => return outcome,
@@ -51,10 +51,10 @@ where
         Err(outcome) => outcome,
     };
     let closes = match &outcome {
-        Outcome::Local(_) => true,
-        // A Close would end a stream that may still go on.
-        Outcome::Lost(_) => upload.token().is_none(),
-        Outcome::Finished(_) | Outcome::Refused(_) | Outcome::Usage(_) => false,
+        StreamOutcome::Local(_) => true,
+        // A Close would end a stream that can be resumed.
+        StreamOutcome::Lost(_) => upload.token().is_none(),
+        StreamOutcome::Finished(_) | StreamOutcome::Refused(_) | StreamOutcome::Usage(_) => false,
     };
     if closes {
         // The gateway has not closed, so the client does. It does not matter whether that works.
@@ -66,15 +66,15 @@ where
 /// Sends all audio, and reads from the gateway meanwhile.
 async fn stream_all<W, R>(
     sink: &mut W,
-    peer: &mut Peer<R>,
+    peer: &mut GatewayReader<R>,
     upload: &mut Upload,
     progress: &Progress,
-) -> Outcome
+) -> StreamOutcome
 where
     W: Sink<Message, Error = tungstenite::Error> + Unpin,
     R: Stream<Item = tungstenite::Result<Message>> + Unpin,
 {
-    let clock = Clock::new(upload.manner.pace, upload.started);
+    let clock = SendSchedule::new(upload.manner.pace, upload.started);
     let Upload { audio, tally, .. } = upload;
     let (pongs, owed) = mpsc::channel(PONGS);
     let mut listening = std::pin::pin!(listen(peer, pongs, tally, progress));
@@ -84,10 +84,9 @@ where
         outcome = &mut listening => outcome,
         fault = speaking => match fault {
             Ok(never) => match never {},
-            Err(Fault::Local(error)) => Outcome::Local(error),
-            // What the gateway said before it went is worth more than how the
-            // socket broke.
-            Err(Fault::Broken(error)) => timeout(CLOSE_TIMEOUT, listening).await.unwrap_or(Outcome::Lost(error)),
+            Err(SendError::Local(error)) => StreamOutcome::Local(error),
+            // A message that came before the failure says more than the failure.
+            Err(SendError::Broken(error)) => timeout(CLOSE_TIMEOUT, listening).await.unwrap_or(StreamOutcome::Lost(error)),
         },
     }
 }
@@ -95,9 +94,9 @@ where
 /// Sends the handshake and waits for its ack.
 async fn shake_hands<W, R>(
     sink: &mut W,
-    peer: &mut Peer<R>,
+    peer: &mut GatewayReader<R>,
     upload: &Upload,
-) -> Result<Welcome, Outcome>
+) -> Result<Welcome, StreamOutcome>
 where
     W: Sink<Message, Error = tungstenite::Error> + Unpin,
     R: Stream<Item = tungstenite::Result<Message>> + Unpin,
@@ -112,61 +111,64 @@ where
         "client": "sluice-stream",
         "version": env!("CARGO_PKG_VERSION"),
     });
-    if upload.manner.features == Features::Asked {
+    if upload.manner.features == RequestedFeatures::Asked {
         handshake["features"] = json!([ACK, RESUME]);
     }
-    // A gateway that has refused by now may not take it, but will have said why.
+    // If the gateway has refused already, this write may fail, and the refusal can still be read.
     let sent = say(sink, &handshake).await;
     let answer = async {
         loop {
             match peer.next().await {
-                Heard::Ack(welcome) => return Ok(welcome),
-                Heard::Ping => {
-                    // A failure shows at the next thing that is heard.
+                GatewayEvent::Ack(welcome) => return Ok(welcome),
+                GatewayEvent::Ping => {
+                    // A failed write also fails the next read.
                     let _ = say(sink, &json!({"type": "pong"})).await;
                 }
-                Heard::Finalized { .. }
-                | Heard::Kept(_)
-                | Heard::UpstreamLost
-                | Heard::UpstreamRestored => {}
-                Heard::Closed(refusal) => return Err(Outcome::Refused(refusal)),
-                Heard::Lost(error) => return Err(Outcome::Lost(sent.err().unwrap_or(error))),
+                GatewayEvent::Finalized { .. }
+                | GatewayEvent::Kept(_)
+                | GatewayEvent::UpstreamLost
+                | GatewayEvent::UpstreamRestored => {}
+                GatewayEvent::Closed(refusal) => return Err(StreamOutcome::Refused(refusal)),
+                GatewayEvent::Lost(error) => {
+                    return Err(StreamOutcome::Lost(sent.err().unwrap_or(error)));
+                }
             }
         }
     };
     timeout(ACK_TIMEOUT, answer).await.unwrap_or_else(|_| {
         let waited = ACK_TIMEOUT.as_secs();
-        Err(Outcome::Lost(anyhow::anyhow!(
+        Err(StreamOutcome::Lost(anyhow::anyhow!(
             "no answer to the handshake within {waited} s"
         )))
     })
 }
 
-/// Listens until it is over.
+/// Reads from the gateway until the stream is over.
 async fn listen<R>(
-    peer: &mut Peer<R>,
+    peer: &mut GatewayReader<R>,
     pongs: mpsc::Sender<()>,
-    tally: &Tally,
+    tally: &Positions,
     progress: &Progress,
-) -> Outcome
+) -> StreamOutcome
 where
     R: Stream<Item = tungstenite::Result<Message>> + Unpin,
 {
     loop {
         match peer.next().await {
-            Heard::Ack(_) => {}
-            Heard::Kept(bytes) => {
+            GatewayEvent::Ack(_) => {}
+            GatewayEvent::Kept(bytes) => {
                 tally.kept(bytes);
                 progress.acked(tally.acked());
             }
-            Heard::UpstreamLost => {
+            GatewayEvent::UpstreamLost => {
                 progress.note("the gateway's upstream is not there: it holds the audio");
             }
-            Heard::UpstreamRestored => progress.note("the gateway's upstream is there again"),
-            // A gateway that pings faster than its pongs can be written has
-            // enough of them coming.
-            Heard::Ping => drop(pongs.try_send(())),
-            Heard::Finalized { bytes, duration } => {
+            GatewayEvent::UpstreamRestored => {
+                progress.note("the gateway's upstream is there again")
+            }
+            // If the gateway pings faster than pongs are written, enough of them wait already.
+            GatewayEvent::Ping => drop(pongs.try_send(())),
+            GatewayEvent::Finalized { bytes, duration } => {
                 let confirmation = Confirmation::Finalized;
                 let receipt = Receipt {
                     bytes,
@@ -175,35 +177,35 @@ where
                 };
                 return part(peer, receipt).await;
             }
-            Heard::Closed(refusal) => return Outcome::Refused(refusal),
-            Heard::Lost(error) => return Outcome::Lost(error),
+            GatewayEvent::Closed(refusal) => return StreamOutcome::Refused(refusal),
+            GatewayEvent::Lost(error) => return StreamOutcome::Lost(error),
         }
     }
 }
 
-/// Waits for the Close that follows `finalized`. The audio is safe whether or
-/// not it comes; but a refusal that comes instead is one.
-async fn part<R>(peer: &mut Peer<R>, receipt: Receipt) -> Outcome
+/// Waits for the Close after `finalized`. The audio is safe with or without it, but a refusal
+/// instead of it counts.
+async fn part<R>(peer: &mut GatewayReader<R>, receipt: Receipt) -> StreamOutcome
 where
     R: Stream<Item = tungstenite::Result<Message>> + Unpin,
 {
     let close = async {
         loop {
             match peer.next().await {
-                Heard::Closed(refusal) => return Some(refusal),
-                Heard::Lost(_) => return None,
-                Heard::Ack(_)
-                | Heard::Kept(_)
-                | Heard::UpstreamLost
-                | Heard::UpstreamRestored
-                | Heard::Finalized { .. }
-                | Heard::Ping => {}
+                GatewayEvent::Closed(refusal) => return Some(refusal),
+                GatewayEvent::Lost(_) => return None,
+                GatewayEvent::Ack(_)
+                | GatewayEvent::Kept(_)
+                | GatewayEvent::UpstreamLost
+                | GatewayEvent::UpstreamRestored
+                | GatewayEvent::Finalized { .. }
+                | GatewayEvent::Ping => {}
             }
         }
     };
     match timeout(CLOSE_TIMEOUT, close).await {
-        Ok(Some(refusal)) if !refusal.is_plain_close() => Outcome::Refused(refusal),
-        _ => Outcome::Finished(receipt),
+        Ok(Some(refusal)) if !refusal.is_plain_close() => StreamOutcome::Refused(refusal),
+        _ => StreamOutcome::Finished(receipt),
     }
 }
 

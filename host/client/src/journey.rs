@@ -7,18 +7,23 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use super::conversation;
 use super::patience::Patience;
 use super::target::ResumeToken;
-use super::upload::{Next, Upload};
+use super::upload::{NextStep, Upload};
 use crate::audio::Audio;
-use crate::outcome::{Manner, Outcome};
+use crate::outcome::{Manner, StreamOutcome};
 use crate::progress::Progress;
 
 /// Uploads a recording over as many connections as it needs. `dial` opens one, and gets the token
 /// that resumes the stream.
 ///
 /// If the first connection fails, there is no retry.
-pub async fn run<D, S>(dial: D, audio: Audio, manner: Manner, progress: &mut Progress) -> Outcome
+pub async fn run<D, S>(
+    dial: D,
+    audio: Audio,
+    manner: Manner,
+    progress: &mut Progress,
+) -> StreamOutcome
 where
-    D: AsyncFn(Option<&ResumeToken>) -> Result<S, Outcome>,
+    D: AsyncFn(Option<&ResumeToken>) -> Result<S, StreamOutcome>,
     S: Sink<Message, Error = tungstenite::Error>
         + Stream<Item = tungstenite::Result<Message>>
         + Unpin,
@@ -45,8 +50,8 @@ where
         let next = upload.after(outcome);
         let asked = next.asked();
         let outcome = match next {
-            Next::Stop(outcome) => return outcome,
-            Next::Again(outcome) => outcome,
+            NextStep::Stop(outcome) => return outcome,
+            NextStep::Again(outcome) => outcome,
         };
         let Some(wait) = patience.wait(asked) else {
             return outcome;

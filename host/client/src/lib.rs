@@ -19,8 +19,8 @@ mod upload;
 mod tests;
 
 pub use audio::Audio;
-pub use outcome::{Confirmation, Features, Manner, Outcome, Pace, Receipt};
+pub use outcome::{Confirmation, Manner, Receipt, RequestedFeatures, SendPace, StreamOutcome};
 pub use progress::Progress;
-pub use refusal::{Close, Refusal};
+pub use refusal::{Close, GatewayRefusal};
 pub use run::{run, stream};
-pub use target::{ResumeToken, Security, Target, Token};
+pub use target::{BearerToken, ConnectionSecurity, ResumeToken, Target};

@@ -1,71 +1,71 @@
-//! How a recording is streamed, and how that ends.
+//! Options and result of streaming a recording.
 
 use std::fmt;
 use std::time::Duration;
 
 use base::text::clean;
 
-use crate::refusal::Refusal;
+use crate::refusal::GatewayRefusal;
 
-/// How fast audio is sent.
+/// Speed of sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
-    /// As fast as it was spoken.
+pub enum SendPace {
+    /// Real time.
     RealTime,
-    /// As fast as the gateway takes it.
+    /// As fast as the gateway reads.
     Unbounded,
 }
 
-/// Whether the client asks for what the protocol's first version did not have.
+/// Whether the client asks for features beyond the protocol's first version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Features {
-    /// To be told what is safe, and to come back to a stream that was cut.
+pub enum RequestedFeatures {
+    /// Acknowledgements, and resuming an interrupted stream.
     Asked,
-    /// Nothing, as the deployed clients.
+    /// None, as deployed clients.
     None,
 }
 
-/// How a recording is streamed.
+/// Options of streaming a recording.
 #[derive(Debug, Clone, Copy)]
 pub struct Manner {
-    /// How fast.
-    pub pace: Pace,
-    /// With what.
-    pub features: Features,
-    /// For how long to come back while nothing gets on.
+    /// Speed of sending.
+    pub pace: SendPace,
+    /// Requested features.
+    pub features: RequestedFeatures,
+    /// Time without progress after which the client gives up.
     pub retry_for: Duration,
 }
 
-/// How a stream ended.
+/// Result of streaming.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum StreamOutcome {
     /// Everything was sent, and the gateway has confirmed it.
     Finished(Receipt),
-    /// The gateway refused or closed, at whatever stage.
-    Refused(Refusal),
-    /// Something is wrong on this side: the file, the token.
+    /// The gateway refused or closed, at any stage.
+    Refused(GatewayRefusal),
+    /// An error on the client's side: the file or the token.
     Local(anyhow::Error),
-    /// The command line is wrong.
+    /// Invalid arguments.
     Usage(anyhow::Error),
-    /// There was no connection, no WebSocket, or it was lost.
+    /// The connection or the upgrade failed, or the connection was lost.
     Lost(anyhow::Error),
 }
 
-impl Outcome {
-    /// The exit status that stands for it.
+impl StreamOutcome {
+    /// Exit status of the program.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Finished(_) => 0,
             Self::Local(_) => 1,
-            // As clap exits.
+            // Exit status of clap.
             Self::Usage(_) => 2,
             Self::Refused(_) => 3,
             Self::Lost(_) => 4,
         }
     }
 
-    /// The same in one line, for a user who will hear more.
+    /// The result in one line, without details.
     pub(crate) fn headline(&self) -> String {
         match self {
             Self::Refused(refusal) => refusal.headline(),
@@ -77,28 +77,28 @@ impl Outcome {
     }
 }
 
-/// What the gateway has confirmed.
+/// Confirmation of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// Bytes of audio that it received.
+    /// Number of bytes of audio that the gateway received.
     pub bytes: u64,
-    /// How long that lasts.
+    /// Duration of that audio.
     pub duration: Duration,
-    /// In which way it did.
+    /// Kind of confirmation.
     pub confirmation: Confirmation,
 }
 
-/// What stands behind a receipt.
+/// Kind of confirmation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confirmation {
     /// The stream is finalized.
     Finalized,
-    /// Every byte was acknowledged; the connection was lost before more was
-    /// said, and the stream is no more there to ask.
+    /// Every byte was acknowledged. The connection was lost before the end, and the stream cannot
+    /// be resumed to ask.
     Acknowledged,
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for StreamOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Finished(receipt) => {
@@ -114,7 +114,7 @@ impl fmt::Display for Outcome {
                 }
             }
             Self::Refused(refusal) => refusal.fmt(f),
-            // The causes may quote what came over the network.
+            // The causes may quote text from the network.
             Self::Local(_) | Self::Usage(_) | Self::Lost(_) => {
                 write!(f, "error: {}", self.headline())
             }

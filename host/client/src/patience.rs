@@ -1,16 +1,16 @@
-//! How long a client waits before it comes back, and when it gives up.
+//! Retry policy: exponential backoff with jitter, and a limit.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The first wait. A network that only hiccuped is there again by then.
+/// First pause. A brief network failure is over by then.
 const FIRST: Duration = Duration::from_millis(250);
 
-/// The longest one: a stream that waits for its client does so for seconds.
+/// Maximum pause, because a gateway holds an interrupted stream only for seconds.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// What is left of a client's patience. It is spent while nothing gets on.
+/// Backoff state. The limit counts the time without progress.
 pub struct Patience {
     limit: Duration,
     spent_since: Option<Instant>,
@@ -26,17 +26,16 @@ impl Patience {
         }
     }
 
-    /// Something got on.
+    /// Resets the backoff after progress.
     pub(crate) fn renew(&mut self) {
         *self = Self::new(self.limit);
     }
 
-    /// How long to wait now: each time about twice as long as the time before,
-    /// and never shorter than the gateway asked for. `None` where that would be
-    /// past the limit.
+    /// Next pause: about twice the previous one, and at least what the gateway asked for. `None` if
+    /// it would exceed the limit.
     ///
-    /// Clients that were cut off together must not come back together, so the
-    /// half of it is left to chance.
+    /// Half of the pause is random, because clients that were cut off together must not return
+    /// together.
     pub fn wait(&mut self, asked: Option<Duration>) -> Option<Duration> {
         let since = *self.spent_since.get_or_insert_with(Instant::now);
         let doubled = FIRST.saturating_mul(1 << self.tries.min(10)).min(LONGEST);

@@ -1,4 +1,4 @@
-//! The gateway's side of the conversation, as it is heard here.
+//! Receiving: messages of the gateway.
 
 use std::time::Duration;
 
@@ -7,61 +7,60 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::refusal::Refusal;
+use super::refusal::GatewayRefusal;
 use super::target::ResumeToken;
 use base::text::clean;
 use session::handshake::ACK;
 
-/// How long the Close may take that belongs to an error frame.
+/// Time to wait for the Close after an error message.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the end of the connection may take that belongs to a Close.
+/// Time to wait for the end of the connection after a Close.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a gateway may say nothing at all. It pings every 30 s, and answers
-/// pings; a network that is gone says nothing for ever.
+/// Time of silence after which the gateway counts as lost. It pings every 30 s and answers pings.
 const SILENCE: Duration = Duration::from_secs(75);
 
-/// Something that the gateway said.
-pub enum Heard {
-    /// The handshake is accepted.
+/// Event from the gateway.
+pub enum GatewayEvent {
+    /// The gateway accepted the handshake.
     Ack(Welcome),
-    /// So many bytes of the stream are safe.
+    /// Number of bytes of the stream that are safe.
     Kept(u64),
-    /// The gateway holds audio because its upstream is not there.
+    /// The gateway holds audio because its upstream is away.
     UpstreamLost,
-    /// The upstream is there again.
+    /// The upstream is back.
     UpstreamRestored,
-    /// Everything was received.
+    /// The gateway received everything.
     Finalized {
-        /// Bytes of audio.
+        /// Number of bytes of audio.
         bytes: u64,
-        /// How long they last.
+        /// Duration of the audio.
         duration: Duration,
     },
-    /// An application-level ping, to be answered.
+    /// Application-level ping, which needs an answer.
     Ping,
-    /// It is over, with a Close or an error frame.
-    Closed(Refusal),
-    /// It is over, without a word.
+    /// The gateway ended the connection with a Close or an error message.
+    Closed(GatewayRefusal),
+    /// The connection ended without either.
     Lost(anyhow::Error),
 }
 
-/// What the ack of a handshake says.
+/// Content of the ack.
 pub struct Welcome {
-    /// The id of the session.
+    /// Session id.
     pub session_id: String,
-    /// Whether it will be told what is safe.
-    pub receipts: Receipts,
-    /// Leads back to the stream.
+    /// Whether the gateway acknowledges audio.
+    pub receipts: AckSupport,
+    /// Token that resumes the stream.
     pub token: Option<ResumeToken>,
-    /// Where a stream that was cut goes on.
+    /// Position at which a resumed stream continues.
     pub from_bytes: Option<u64>,
 }
 
-/// Whether a gateway says how much of a stream is safe.
+/// Whether the gateway tells how much of a stream is safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Receipts {
+pub enum AckSupport {
     /// It does.
     Given,
     /// It does not.
@@ -70,7 +69,7 @@ pub enum Receipts {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Frame {
+struct GatewayMessage {
     r#type: String,
     status: String,
     ok: Option<bool>,
@@ -82,17 +81,17 @@ struct Frame {
     duration_ms: u64,
 }
 
-impl Frame {
+impl GatewayMessage {
     fn welcome(&self) -> Welcome {
         let given = self.features.iter().any(|feature| feature == ACK);
         Welcome {
             session_id: clean(&self.session_id, 100),
             receipts: if given {
-                Receipts::Given
+                AckSupport::Given
             } else {
-                Receipts::None
+                AckSupport::None
             },
-            // What no header can hold leads nowhere.
+            // A token that fits in no header cannot resume.
             token: self
                 .resume_token
                 .as_deref()
@@ -102,13 +101,13 @@ impl Frame {
     }
 }
 
-/// The receiving half of a WebSocket.
-pub struct Peer<S> {
+/// Receiving half of a WebSocket.
+pub struct GatewayReader<S> {
     stream: S,
     error: Option<String>,
 }
 
-impl<S> Peer<S>
+impl<S> GatewayReader<S>
 where
     S: Stream<Item = tungstenite::Result<Message>> + Unpin,
 {
@@ -119,23 +118,23 @@ where
         }
     }
 
-    /// The next thing that matters. An error frame is kept until the Close
-    /// that follows it; messages of unknown types are passed over.
+    /// Next event. An error message is kept until its Close arrives. Messages of unknown types are
+    /// skipped.
     ///
-    /// May be dropped and called again.
-    pub async fn next(&mut self) -> Heard {
+    /// Cancel-safe.
+    pub async fn next(&mut self) -> GatewayEvent {
         loop {
             let message = match &self.error {
                 None => match timeout(SILENCE, self.stream.next()).await {
                     Ok(message) => message,
                     Err(_) => {
                         let waited = SILENCE.as_secs();
-                        return Heard::Lost(anyhow::anyhow!(
+                        return GatewayEvent::Lost(anyhow::anyhow!(
                             "the connection was lost: nothing was heard for {waited} s"
                         ));
                     }
                 },
-                // A gateway that says no and then nothing must not hold us.
+                // A gateway that refuses and then stays silent must not keep the client.
                 Some(_) => timeout(CLOSE_TIMEOUT, self.stream.next())
                     .await
                     .unwrap_or(None),
@@ -148,12 +147,12 @@ where
                 }
                 Some(Ok(Message::Close(frame))) => {
                     self.leave().await;
-                    return Heard::Closed(Refusal {
+                    return GatewayEvent::Closed(GatewayRefusal {
                         error: self.error.take(),
                         close: Some(frame.into()),
                     });
                 }
-                // Pings are answered by the library; audio is for others.
+                // The library answers pings; audio is not for this client.
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {
                     return self.ended(lost(error));
@@ -167,15 +166,17 @@ where
         }
     }
 
-    fn understand(&mut self, text: &str) -> Option<Heard> {
-        let frame: Frame = serde_json::from_str(text).unwrap_or_default();
+    fn understand(&mut self, text: &str) -> Option<GatewayEvent> {
+        let frame: GatewayMessage = serde_json::from_str(text).unwrap_or_default();
         match (frame.r#type.as_str(), frame.status.as_str()) {
-            ("handshake-ack", _) if frame.ok != Some(false) => Some(Heard::Ack(frame.welcome())),
-            ("ping", _) => Some(Heard::Ping),
-            ("ack", _) => Some(Heard::Kept(frame.bytes)),
-            ("status", "upstream_lost") => Some(Heard::UpstreamLost),
-            ("status", "upstream_restored") => Some(Heard::UpstreamRestored),
-            ("status", "finalized") => Some(Heard::Finalized {
+            ("handshake-ack", _) if frame.ok != Some(false) => {
+                Some(GatewayEvent::Ack(frame.welcome()))
+            }
+            ("ping", _) => Some(GatewayEvent::Ping),
+            ("ack", _) => Some(GatewayEvent::Kept(frame.bytes)),
+            ("status", "upstream_lost") => Some(GatewayEvent::UpstreamLost),
+            ("status", "upstream_restored") => Some(GatewayEvent::UpstreamRestored),
+            ("status", "finalized") => Some(GatewayEvent::Finalized {
                 bytes: frame.bytes,
                 duration: Duration::from_millis(frame.duration_ms),
             }),
@@ -187,27 +188,27 @@ where
         }
     }
 
-    fn ended(&mut self, error: anyhow::Error) -> Heard {
+    fn ended(&mut self, error: anyhow::Error) -> GatewayEvent {
         match self.error.take() {
-            Some(error) => Heard::Closed(Refusal {
+            Some(error) => GatewayEvent::Closed(GatewayRefusal {
                 error: Some(error),
                 close: None,
             }),
-            None => Heard::Lost(error),
+            None => GatewayEvent::Lost(error),
         }
     }
 
-    /// Reads on after a Close, which is what makes the library answer it, until
-    /// the gateway ends the connection.
+    /// Reads after a Close until the gateway ends the connection. Reading makes the library answer
+    /// the Close.
     async fn leave(&mut self) {
         let rest = async { while let Some(Ok(_)) = self.stream.next().await {} };
-        // Whether it ends well or is cut short, nothing more is of interest.
+        // The result does not matter any more.
         let _ = timeout(END_TIMEOUT, rest).await;
     }
 }
 
-/// A broken connection. The library's text names its causes already, so they
-/// are not kept: they would be printed twice.
+/// Error of a broken connection. Its causes are dropped, because the text of the library includes
+/// them.
 #[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
 pub fn lost(error: tungstenite::Error) -> anyhow::Error {
     anyhow::anyhow!("the connection was lost: {error}")

@@ -1,4 +1,4 @@
-//! Telling the user how far a stream is.
+//! Progress output.
 
 use std::io::{IsTerminal, stderr};
 use std::time::Duration;
@@ -7,25 +7,25 @@ use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::audio::Audio;
 
-/// How much audio there is between two lines, where no bar can be drawn.
+/// Amount of audio between two lines, if no progress bar can be drawn.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
-/// Where progress is shown.
+/// Kind of progress output.
 pub enum Progress {
-    /// A bar on a terminal.
+    /// Progress bar on a terminal.
     Bar(ProgressBar),
-    /// A line on stderr now and then.
+    /// Occasional lines on stderr.
     Lines,
-    /// Nowhere.
+    /// None.
     Silent,
 }
 
 impl Progress {
-    /// What suits the program's stderr.
+    /// Kind that suits the program's stderr.
     #[must_use]
     pub(crate) fn on_terminal() -> Self {
         if stderr().is_terminal() {
-            // Drawn only once there is something to show.
+            // It is drawn once there is progress to show.
             Self::Bar(ProgressBar::with_draw_target(
                 None,
                 ProgressDrawTarget::hidden(),
@@ -35,7 +35,7 @@ impl Progress {
         }
     }
 
-    /// The gateway has taken the stream, or has taken it again.
+    /// Shows that the gateway accepted or resumed the stream.
     pub(super) fn ready(&mut self, session_id: &str, audio: &Audio) {
         match self {
             Self::Silent => return,
@@ -51,14 +51,14 @@ impl Progress {
         self.beside(|| println!("session {session_id}"));
     }
 
-    /// Something happened that the user should know of.
+    /// Shows an event to the user.
     pub(super) fn note(&self, text: &str) {
         if !matches!(self, Self::Silent) {
             self.beside(|| eprintln!("{text}"));
         }
     }
 
-    /// Prints lines where the bar does not overwrite them.
+    /// Prints lines so that the bar does not overwrite them.
     fn beside(&self, print: impl FnOnce()) {
         match self {
             Self::Bar(bar) => bar.suspend(print),
@@ -66,14 +66,14 @@ impl Progress {
         }
     }
 
-    /// So much of the recording is safe.
+    /// Shows how much of the recording is safe.
     pub(super) fn acked(&self, acked: u64) {
         if let Self::Bar(bar) = self {
             bar.set_message(format!(", {} safe", HumanBytes(acked)));
         }
     }
 
-    /// `sent` bytes have gone out, the last chunk included.
+    /// Shows that `sent` bytes were sent, with the last chunk.
     pub(super) fn sent(&self, sent: u64, chunk: u64, audio: &Audio) {
         match self {
             Self::Silent => {}
@@ -91,7 +91,7 @@ impl Progress {
         }
     }
 
-    /// Nothing more will be sent.
+    /// Ends the output.
     pub(super) fn finish(&self) {
         if let Self::Bar(bar) = self {
             bar.abandon();
@@ -103,12 +103,12 @@ fn bar_style() -> ProgressStyle {
     style("{elapsed_precise} {wide_bar} {percent:>3} %  {bytes} of {total_bytes}{msg}")
 }
 
-/// Where nobody knows how much there is.
+/// Style for a recording of unknown length.
 fn count_style() -> ProgressStyle {
     style("{elapsed_precise} {spinner} {bytes}{msg}")
 }
 
 fn style(template: &'static str) -> ProgressStyle {
-    // The templates are constants, and the default style shows as much.
+    // The templates are constants and valid, and the default style shows as much.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -1,4 +1,4 @@
-//! A gateway's no, and what a client may make of it.
+//! Refusal by a gateway, and whether to retry.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,31 +9,31 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use base::text::clean;
 
-/// Bytes of a gateway's words that are shown.
+/// Maximum length of a gateway's text that is shown, in bytes.
 const SHOWN: usize = 4000;
 
-/// The stream that a token leads to cannot go on.
+/// Close code: the stream cannot be resumed.
 const RESUME_REFUSED: u16 = 4011;
 
-/// Codes that ask for another try where no error frame says more: going away,
-/// service restart, try again later (RFC 6455 and the registry that it opens).
+/// Close codes that ask for a retry without an error message: going away, service restart, try
+/// again later (RFC 6455 and its registry).
 const TEMPORARY: [u16; 3] = [1001, 1012, 1013];
 
-/// A gateway that refused or closed, and everything that it said about it.
+/// Refusal or close by a gateway, with everything that it sent about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The error frame, as it was received.
+pub struct GatewayRefusal {
+    /// The error message, as received.
     pub error: Option<String>,
-    /// The Close. A gateway that keeps to the protocol always sends one.
+    /// The Close. A gateway that follows the protocol always sends one.
     pub close: Option<Close>,
 }
 
-/// A Close frame.
+/// Close frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
-    /// The code, if there was one.
+    /// Close code, if there is one.
     pub code: Option<u16>,
-    /// The reason, which may be empty.
+    /// Reason, which may be empty.
     pub reason: String,
 }
 
@@ -47,7 +47,7 @@ impl From<Option<CloseFrame>> for Close {
     }
 }
 
-/// The advice in an error frame.
+/// Advice in an error message.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Advice {
@@ -56,13 +56,13 @@ struct Advice {
     retry_after_ms: Option<u64>,
 }
 
-impl Refusal {
-    /// Whether it is nothing but the end of a stream that went well.
+impl GatewayRefusal {
+    /// Whether it is only the end of a successful stream.
     pub(super) fn is_plain_close(&self) -> bool {
         self.error.is_none() && self.code().is_none_or(|code| code == 1000)
     }
 
-    /// Whether the same client may be welcome later.
+    /// Whether the same client may be accepted later.
     pub(super) fn is_temporary(&self) -> bool {
         match self.advice() {
             Some(advice) => advice.retryable,
@@ -70,13 +70,13 @@ impl Refusal {
         }
     }
 
-    /// How long it is to stay away at the least.
+    /// Minimum time before a retry, if the gateway named one.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         let advice = self.advice()?;
         advice.retry_after_ms.map(Duration::from_millis)
     }
 
-    /// Whether it is about the stream that was to go on.
+    /// Whether it refuses to resume a stream.
     pub(super) fn is_of_resuming(&self) -> bool {
         let said = self.advice().and_then(|advice| advice.close_code);
         self.code().or(said) == Some(RESUME_REFUSED)
@@ -99,13 +99,13 @@ impl Refusal {
     }
 
     fn advice(&self) -> Option<Advice> {
-        // What cannot be read advises nothing.
+        // An error message that cannot be parsed gives no advice.
         let error = self.error.as_deref()?;
         Some(serde_json::from_str(error).unwrap_or_default())
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for GatewayRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(error) = &self.error {
             let pretty = error

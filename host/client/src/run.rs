@@ -8,26 +8,25 @@ use tokio::time::timeout;
 
 use crate::arguments::StreamArgs;
 use crate::audio::Audio;
-use crate::outcome::{Features, Manner, Outcome, Pace};
+use crate::outcome::{Manner, RequestedFeatures, SendPace, StreamOutcome};
 use crate::progress::Progress;
-use crate::target::{ResumeToken, Target, Token};
+use crate::target::{BearerToken, ResumeToken, Target};
 
-/// How long to wait for the TCP connection and the answer to the upgrade.
+/// Time limit for the TCP connection, and for the answer to the upgrade.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs `sluice stream`: the session id and the receipt go to stdout,
-/// everything else to stderr.
-pub async fn run(args: &StreamArgs) -> Outcome {
+/// Runs `sluice stream`. The session id and the receipt go to stdout, everything else to stderr.
+pub async fn run(args: &StreamArgs) -> StreamOutcome {
     let manner = Manner {
         pace: if args.fast {
-            Pace::Unbounded
+            SendPace::Unbounded
         } else {
-            Pace::RealTime
+            SendPace::RealTime
         },
         features: if args.plain {
-            Features::None
+            RequestedFeatures::None
         } else {
-            Features::Asked
+            RequestedFeatures::Asked
         },
         retry_for: args.retry_for,
     };
@@ -41,34 +40,34 @@ pub async fn run(args: &StreamArgs) -> Outcome {
     };
     progress.finish();
     match outcome {
-        Outcome::Finished(_) => println!("{outcome}"),
+        StreamOutcome::Finished(_) => println!("{outcome}"),
         _ => eprintln!("{outcome}"),
     }
     outcome
 }
 
-/// Everything that can go wrong before there is a connection.
+/// Checks everything that can be checked before there is a connection.
 pub(crate) fn prepare(
     args: &StreamArgs,
     environment: Option<String>,
-) -> Result<(Target, Option<Token>, Audio), Outcome> {
+) -> Result<(Target, Option<BearerToken>, Audio), StreamOutcome> {
     let url = String::from_utf8_lossy(args.url.expose());
-    let mut target: Target = url.parse().context("--url").map_err(Outcome::Usage)?;
+    let mut target: Target = url.parse().context("--url").map_err(StreamOutcome::Usage)?;
     if let Some(file) = &args.ca {
         target = target
             .trusting_only(file.clone())
             .context("--ca")
-            .map_err(Outcome::Usage)?;
+            .map_err(StreamOutcome::Usage)?;
     }
-    let audio = Audio::open(&args.file).map_err(Outcome::Local)?;
-    let token = choose_token(args, environment).map_err(Outcome::Local)?;
+    let audio = Audio::open(&args.file).map_err(StreamOutcome::Local)?;
+    let token = choose_token(args, environment).map_err(StreamOutcome::Local)?;
     Ok((target.with_source(args.source.name()), token, audio))
 }
 
 pub(crate) fn choose_token(
     args: &StreamArgs,
     environment: Option<String>,
-) -> anyhow::Result<Option<Token>> {
+) -> anyhow::Result<Option<BearerToken>> {
     let (token, from) = match (&args.token, &args.token_file, environment) {
         (Some(token), _, _) => (
             String::from_utf8_lossy(token.expose()).into_owned(),
@@ -92,23 +91,25 @@ pub(crate) fn choose_token(
 /// Streams `audio` to `target`.
 pub async fn stream(
     target: &Target,
-    token: Option<&Token>,
+    token: Option<&BearerToken>,
     audio: Audio,
     manner: Manner,
     progress: &mut Progress,
-) -> Outcome {
+) -> StreamOutcome {
     let connector = match crate::connect::connector(target) {
         Ok(connector) => connector,
-        Err(error) => return Outcome::Local(error),
+        Err(error) => return StreamOutcome::Local(error),
     };
     let dial = async |resume: Option<&ResumeToken>| {
-        let request = target.request(token, resume).map_err(Outcome::Local)?;
+        let request = target
+            .request(token, resume)
+            .map_err(StreamOutcome::Local)?;
         let opening = crate::connect::open(target, connector.clone(), request);
         match timeout(CONNECT_TIMEOUT, opening).await {
-            Ok(opened) => opened.map_err(Outcome::Lost),
+            Ok(opened) => opened.map_err(StreamOutcome::Lost),
             Err(_) => {
                 let waited = CONNECT_TIMEOUT.as_secs();
-                Err(Outcome::Lost(anyhow::anyhow!(
+                Err(StreamOutcome::Lost(anyhow::anyhow!(
                     "{target} did not answer within {waited} s"
                 )))
             }

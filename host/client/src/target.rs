@@ -1,4 +1,4 @@
-//! Where to stream, and with which token.
+//! Address of the gateway, and tokens.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,30 +13,29 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri};
 use base::credentials::RESUME_HEADER;
 use base::tls::client::Authorities;
 
-/// The address of an ingest endpoint. Shown without its query, which may hold
-/// a token.
+/// URL of an ingest endpoint. Its query, which may hold a token, is never shown.
 #[derive(Clone)]
 pub struct Target {
     uri: Uri,
-    security: Security,
+    security: ConnectionSecurity,
 }
 
-/// How the connection is made.
+/// Security of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Security {
+pub enum ConnectionSecurity {
     /// `ws:`
     Plain,
     /// `wss:`
     Tls(Authorities),
 }
 
-/// Why a URL is none to stream to.
+/// Reason why a URL is invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// It cannot be read at all.
+    /// It cannot be parsed.
     #[error("it is not a URL; one looks like ws://127.0.0.1:8080/ws/ingest/meetings/demo")]
     Unreadable,
-    /// Some other scheme, or none.
+    /// Its scheme is missing or another one.
     #[error("a WebSocket URL starts with ws:// or wss://")]
     Scheme,
 }
@@ -47,8 +46,8 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, TargetError> {
         let uri: Uri = text.trim().parse().map_err(|_| TargetError::Unreadable)?;
         let security = match uri.scheme_str() {
-            Some("ws") => Security::Plain,
-            Some("wss") => Security::Tls(Authorities::Platform),
+            Some("ws") => ConnectionSecurity::Plain,
+            Some("wss") => ConnectionSecurity::Tls(Authorities::Platform),
             _ => return Err(TargetError::Scheme),
         };
         Ok(Self { uri, security })
@@ -56,21 +55,20 @@ impl FromStr for Target {
 }
 
 impl Target {
-    /// This address, whose certificate must come from an authority in `file`.
+    /// The target, with only the authorities in `file` trusted.
     ///
     /// # Errors
-    /// Where the address is no `wss:` one: whoever names an authority wants
-    /// the connection to be safe, and it would not be.
+    /// If the URL is not `wss:`. A user who names an authority expects a secure connection.
     pub(crate) fn trusting_only(mut self, file: PathBuf) -> anyhow::Result<Self> {
         anyhow::ensure!(
-            self.security != Security::Plain,
+            self.security != ConnectionSecurity::Plain,
             "a certificate authority is for wss:// URLs, and this one is ws://"
         );
-        self.security = Security::Tls(Authorities::File(file));
+        self.security = ConnectionSecurity::Tls(Authorities::File(file));
         Ok(self)
     }
 
-    /// This address, with `source` in its query unless it is there already.
+    /// The target, with `source` in its query unless the query has one.
     #[must_use]
     pub(crate) fn with_source(&self, source: &str) -> Self {
         let query = self.uri.query().unwrap_or_default();
@@ -86,31 +84,30 @@ impl Target {
         Self { uri, security }
     }
 
-    /// How to connect.
-    pub(super) fn security(&self) -> &Security {
+    /// Security of the connection.
+    pub(super) fn security(&self) -> &ConnectionSecurity {
         &self.security
     }
 
-    /// The name or address of the host, as it stands in a certificate.
+    /// Host name or address, as in a certificate.
     pub(super) fn host(&self) -> &str {
         let host = self.uri.host().unwrap_or_default();
-        // An IPv6 address stands in brackets in a URL, and nowhere else.
+        // An IPv6 address has brackets only in a URL.
         host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// The port, or that of the scheme.
+    /// Port, or the default port of the scheme.
     pub(super) fn port(&self) -> u16 {
         self.uri.port_u16().unwrap_or(match self.security {
-            Security::Plain => 80,
-            Security::Tls(_) => 443,
+            ConnectionSecurity::Plain => 80,
+            ConnectionSecurity::Tls(_) => 443,
         })
     }
 
-    /// The upgrade request, of a client that comes back where it has a token
-    /// for that.
+    /// Upgrade request, with the resume token if there is one.
     pub(super) fn request(
         &self,
-        token: Option<&Token>,
+        token: Option<&BearerToken>,
         resume: Option<&ResumeToken>,
     ) -> anyhow::Result<Request> {
         let mut request = self
@@ -145,11 +142,11 @@ impl fmt::Debug for Target {
     }
 }
 
-/// A token, ready to be sent. Never shown.
+/// Token, as the value of a header. Never shown.
 #[derive(Clone)]
-pub struct Token(HeaderValue);
+pub struct BearerToken(HeaderValue);
 
-/// What leads back to a stream that was cut. Never shown, and never in a URL.
+/// Token that resumes a stream. Never shown, and never in a URL.
 #[derive(Clone)]
 pub struct ResumeToken(HeaderValue);
 
@@ -169,18 +166,18 @@ impl fmt::Debug for ResumeToken {
     }
 }
 
-/// Why a text is no token.
+/// Reason why a text is no token.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenTextError {
-    /// Nothing but white space.
+    /// It is empty.
     #[error("it is empty; `sluice token` makes one")]
     Empty,
-    /// Something that no HTTP header can hold.
+    /// It has characters that no HTTP header allows.
     #[error("it has characters that no token has; was something else pasted?")]
     Characters,
 }
 
-impl FromStr for Token {
+impl FromStr for BearerToken {
     type Err = TokenTextError;
 
     fn from_str(text: &str) -> Result<Self, TokenTextError> {
@@ -198,8 +195,8 @@ impl FromStr for Token {
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for BearerToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
+        f.write_str("BearerToken(..)")
     }
 }

@@ -81,8 +81,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gateway<S> {
 
 /// As the deployed clients would.
 const PLAIN: Manner = Manner {
-    pace: Pace::Unbounded,
-    features: Features::None,
+    pace: SendPace::Unbounded,
+    features: RequestedFeatures::None,
     retry_for: Duration::ZERO,
 };
 
@@ -173,7 +173,7 @@ impl Recording {
     }
 }
 
-async fn fast(target: &Target, recording: &Recording) -> Outcome {
+async fn fast(target: &Target, recording: &Recording) -> StreamOutcome {
     let audio = recording.audio();
     stream(target, None, audio, PLAIN, &mut Progress::Silent).await
 }

@@ -5,28 +5,28 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::peer::{Receipts, Welcome};
+use super::peer::{AckSupport, Welcome};
 use super::target::ResumeToken;
 use crate::audio::Audio;
-use crate::outcome::{Confirmation, Manner, Outcome, Receipt};
+use crate::outcome::{Confirmation, Manner, Receipt, StreamOutcome};
 use crate::progress::Progress;
 
 /// Upload of a recording, and its state across connections.
 pub struct Upload {
     pub audio: Audio,
     pub manner: Manner,
-    pub tally: Tally,
+    pub tally: Positions,
     /// When the first byte was due. A recording device does not stop when its connection does.
     pub started: Option<Instant>,
     /// Token that resumes the stream.
     token: Option<ResumeToken>,
     /// Whether the gateway that took the stream last sends receipts.
-    receipts: Option<Receipts>,
+    receipts: Option<AckSupport>,
 }
 
 /// Positions that an upload has reached, in bytes of the recording.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct Positions {
     /// Where the current stream begins. Not 0 if an earlier stream has the beginning of the
     /// recording.
     begins: Cell<u64>,
@@ -37,14 +37,14 @@ pub struct Tally {
 
 /// Next step after a connection has ended.
 #[derive(Debug)]
-pub enum Next {
+pub enum NextStep {
     /// The upload is over.
-    Stop(Outcome),
+    Stop(StreamOutcome),
     /// Connect again, after a pause.
-    Again(Outcome),
+    Again(StreamOutcome),
 }
 
-impl Tally {
+impl Positions {
     /// Records that everything before `position` has been sent.
     pub fn sent(&self, position: u64) {
         self.sent.set(self.sent.get().max(position));
@@ -79,7 +79,7 @@ impl Upload {
         Self {
             audio,
             manner,
-            tally: Tally::default(),
+            tally: Positions::default(),
             started: None,
             token: None,
             receipts: None,
@@ -96,7 +96,7 @@ impl Upload {
         &mut self,
         welcome: Welcome,
         progress: &mut Progress,
-    ) -> Result<(), Outcome> {
+    ) -> Result<(), StreamOutcome> {
         let resumed = welcome.from_bytes.filter(|_| self.token.is_some());
         let (from, note) = match (resumed, self.started) {
             (Some(bytes), _) => {
@@ -121,11 +121,11 @@ impl Upload {
         if !note.is_empty() {
             progress.note(&note);
         }
-        self.audio.seek(from).map_err(Outcome::Local)?;
+        self.audio.seek(from).map_err(StreamOutcome::Local)?;
         self.tally.reaches(from);
         self.started.get_or_insert_with(Instant::now);
         self.token = welcome.token;
-        if matches!(welcome.receipts, Receipts::None) {
+        if matches!(welcome.receipts, AckSupport::None) {
             self.audio.keep_nothing();
         }
         self.receipts = Some(welcome.receipts);
@@ -137,24 +137,24 @@ impl Upload {
     /// If the gateway sends receipts, the upload goes on: with the same stream if possible, else
     /// with a new one for the audio that is not safe yet. Without receipts the client does not know
     /// what arrived, so it stops.
-    pub fn after(&mut self, outcome: Outcome) -> Next {
+    pub fn after(&mut self, outcome: StreamOutcome) -> NextStep {
         let again = match &outcome {
-            Outcome::Refused(refusal) if self.token.is_some() && refusal.is_of_resuming() => {
+            StreamOutcome::Refused(refusal) if self.token.is_some() && refusal.is_of_resuming() => {
                 self.token = None;
                 true
             }
-            Outcome::Refused(refusal) => refusal.is_temporary(),
-            Outcome::Lost(_) => true,
-            Outcome::Finished(_) | Outcome::Local(_) | Outcome::Usage(_) => false,
+            StreamOutcome::Refused(refusal) => refusal.is_temporary(),
+            StreamOutcome::Lost(_) => true,
+            StreamOutcome::Finished(_) | StreamOutcome::Local(_) | StreamOutcome::Usage(_) => false,
         };
         let afresh = self.token.is_none();
         match self.receipts {
-            _ if !again => Next::Stop(outcome),
-            Some(Receipts::None) => Next::Stop(outcome),
-            Some(Receipts::Given) if afresh && self.is_safe() => {
-                Next::Stop(Outcome::Finished(self.receipt()))
+            _ if !again => NextStep::Stop(outcome),
+            Some(AckSupport::None) => NextStep::Stop(outcome),
+            Some(AckSupport::Given) if afresh && self.is_safe() => {
+                NextStep::Stop(StreamOutcome::Finished(self.receipt()))
             }
-            Some(Receipts::Given) | None => Next::Again(outcome),
+            Some(AckSupport::Given) | None => NextStep::Again(outcome),
         }
     }
 
@@ -173,11 +173,11 @@ impl Upload {
     }
 }
 
-impl Next {
+impl NextStep {
     /// Pause that the gateway has asked for.
     pub fn asked(&self) -> Option<Duration> {
         match self {
-            Self::Again(Outcome::Refused(refusal)) => refusal.retry_after(),
+            Self::Again(StreamOutcome::Refused(refusal)) => refusal.retry_after(),
             Self::Again(_) | Self::Stop(_) => None,
         }
     }

@@ -1,11 +1,11 @@
 //! The gateway's configuration: one TOML file, read into the settings types that each crate owns.
 //!
-//! [`Config::load`] reads it and reports every mistake together. A policy checks its own section, and
-//! an upstream its folders, when they are built.
+//! [`Config::load`] reads it and reports all mistakes together. A policy checks its own section,
+//! and an upstream its folders, when they are built.
 
 mod load;
 mod read;
 mod settings;
 
 pub use read::names::FACTS;
-pub use settings::{Config, Route, Server, Watch};
+pub use settings::{Config, OnChange, Route, Server};

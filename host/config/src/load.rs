@@ -1,4 +1,4 @@
-//! From a file, or from what is built in, to a configuration.
+//! Loading of a configuration from a file, or of the built-in one.
 
 use std::path::Path;
 
@@ -8,20 +8,18 @@ use base::files::text::{self, TextError};
 
 use crate::settings::Config;
 
-/// What is served without a configuration file.
+/// Built-in configuration, which is served without a file.
 const DEFAULT: &str = include_str!("../../sluice.default.toml");
 
 impl Config {
-    /// Reads a configuration file; the built-in configuration without one,
-    /// whose paths are relative to the current directory.
+    /// Reads a configuration file, or the built-in configuration without one. The paths of the
+    /// built-in one are relative to the current directory.
     ///
-    /// The configuration comes with the mistakes that were found, so that
-    /// later stages can add theirs to the same report. It must not be served
-    /// unless [`Diagnostics::finish`] says so.
+    /// Returns the configuration together with its mistakes, so that later stages can add theirs to
+    /// the same report. It must not be served unless [`Diagnostics::finish`] succeeds.
     ///
     /// # Errors
-    /// The report, when there is nothing to go on with: the file cannot be
-    /// read, or it is not TOML.
+    /// The report, if there is no configuration at all: the file cannot be read, or is not TOML.
     pub fn load(file: Option<&Path>) -> Result<(Self, Diagnostics), Diagnostics> {
         let Some(file) = file else {
             return Self::parse("the built-in configuration", DEFAULT, Path::new(""));
@@ -50,17 +48,16 @@ impl Config {
         Ok((config, diagnostics))
     }
 
-    /// [`Config::load`], of text. `name` is what reports call it, and `folder`
-    /// what its paths are relative to.
+    /// [`Config::load`] for a text. Reports call it `name`, and its paths are relative to `folder`.
     ///
     /// # Errors
-    /// The report, when the text is not TOML.
+    /// The report, if the text is not TOML.
     pub fn parse(
         name: &str,
         text: &str,
         folder: &Path,
     ) -> Result<(Self, Diagnostics), Diagnostics> {
-        crate::read::read(&crate::read::Origin {
+        crate::read::read(&crate::read::ConfigText {
             name,
             text,
             folder,

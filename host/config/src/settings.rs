@@ -1,4 +1,4 @@
-//! What a configuration says, in the types of whoever is told it.
+//! Settings of the gateway, in the types of the crates that use them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,88 +20,86 @@ use session::rate_limit::Allowance;
 use upstream::settings::Upstream;
 use wire::proxies::Proxies;
 
-/// The policies that are embedded in the binary.
+/// Policies that are embedded in the binary.
 pub(crate) const BUILTINS: [&str; 3] = ["auth", "duplicate", "sample-rate"];
 
-/// Everything that the gateway is told.
+/// Complete configuration.
 ///
-/// Every name in it resolves, even if there were mistakes: what could not be
-/// made is left out, together with every reference to it.
+/// Every name in it resolves, even after mistakes: a part that could not be made is left out with
+/// every reference to it.
 #[derive(Debug)]
 pub struct Config {
-    /// Where recordings and generated keys live.
+    /// Folder of recordings and generated keys.
     pub data_dir: PathBuf,
-    /// Who the gateway is to registries of components.
+    /// Credentials for registries of components.
     pub credentials: Credentials,
-    /// Hosts beside a registry's own that may be asked for a token with them.
+    /// Hosts, beside a registry's own, that may receive these credentials for a token.
     pub realms: Vec<String>,
-    /// The main listener.
+    /// Main listener.
     pub server: Server,
-    /// The record of decisions.
+    /// Record of decisions.
     pub decisions: Decisions,
-    /// The keys that tokens are verified against.
+    /// Keys for verifying tokens, by the name of their set.
     pub key_sets: BTreeMap<String, KeySet>,
-    /// The policies that routes may name.
+    /// Policies by name.
     pub policies: BTreeMap<String, Policy>,
-    /// The destinations that routes may name.
+    /// Upstreams by name.
     pub upstreams: BTreeMap<String, Upstream>,
-    /// What is served, by name.
+    /// Routes by name.
     pub routes: BTreeMap<String, Route>,
-    /// Every file that it was made from, those included that are not there:
-    /// when one of them changes, the configuration may have. With what was in
-    /// it, where it was read already.
+    /// All files that the configuration was made from, with those that are missing. A change of one
+    /// may change the configuration. Holds the content of files that were read.
     pub files: BTreeMap<PathBuf, Option<Content>>,
 }
 
 /// `[server]`
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Where clients are served, all alike.
+    /// Addresses where clients connect.
     pub listen: Vec<SocketAddr>,
-    /// Where trusted proxies connect that begin with a PROXY protocol header.
-    /// Empty only where `listen` is not.
+    /// Addresses where trusted proxies connect with a PROXY protocol header. Empty only if `listen`
+    /// is not.
     pub proxy_listen: Vec<SocketAddr>,
-    /// Proxies that say where a client is.
+    /// Trusted proxies, and how they report the client's address.
     pub proxies: Proxies,
-    /// How long a client may take from its connection to its upgrade.
+    /// Time that a client may take from its connection to its upgrade.
     pub header_timeout: Duration,
-    /// How long live streams may go on after the first signal.
+    /// Time that live streams may continue after the first signal.
     pub drain_timeout: Duration,
-    /// Connections that may be admitted at once; fewer where file descriptors
-    /// are scarce.
+    /// Maximum number of admitted connections. File descriptors may lower it.
     pub max_connections: usize,
-    /// Connections beyond these that are told so at once; more wait.
+    /// Maximum number of further connections, which are refused at once. Others wait.
     pub max_refusals: usize,
-    /// Streams that may wait for their clients at once.
+    /// Maximum number of streams that wait for their clients.
     pub max_parked: usize,
-    /// Bytes that all connections together may make the gateway hold.
+    /// Maximum number of bytes that all connections together make the gateway hold.
     pub max_memory: usize,
-    /// What one client may have of the gateway.
+    /// Limits for one client.
     pub shares: Shares,
-    /// Serves TLS, and nothing else, where it is there.
+    /// Certificate and key. If present, the listener only speaks TLS.
     pub tls: Option<Tls>,
-    /// The admin listener, where there is one.
+    /// Address of the admin listener, if there is one.
     pub admin: Option<SocketAddr>,
-    /// Hosts by whose names the admin listener may be asked, beside loopback's.
+    /// Host names of the admin listener, beside those of loopback.
     pub admin_hosts: Vec<String>,
-    /// Whether a file that changes is taken up at once.
-    pub watch: Watch,
+    /// Whether a changed file is reloaded at once.
+    pub watch: OnChange,
 }
 
-/// What happens when a file of the configuration changes.
+/// Effect of a changed file of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Watch {
-    /// The configuration is read again.
+pub enum OnChange {
+    /// The configuration is reloaded.
     Reload,
-    /// Nothing, until somebody asks for it.
+    /// Nothing, until a reload is requested.
     Wait,
 }
 
 impl Server {
-    /// The options that have other values in `other`.
+    /// Options with different values in `other`.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
-        // Taken apart, so that an option that is added is not forgotten.
+        // Destructured, so that a new option is not forgotten.
         let Self {
             listen,
             proxy_listen,
@@ -118,7 +116,7 @@ impl Server {
             admin_hosts,
             watch,
         } = self;
-        // Which certificate that is, a reload takes up.
+        // A reload takes up another certificate.
         let speaks_tls = |tls: &Option<Tls>| tls.is_some();
         let same = [
             ("listen", *listen == other.listen),
@@ -154,38 +152,38 @@ impl Server {
 /// `[routes.NAME]`
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// The paths, with parameters in braces.
+    /// Paths, with parameters in braces.
     pub paths: Vec<String>,
-    /// What the client says first.
+    /// Protocol of the clients.
     pub handshake: HandshakeMode,
-    /// Names of the policies that are asked after the upgrade, in order.
+    /// Policies that are called after the upgrade, in order.
     pub on_connect: Vec<String>,
-    /// Names of the policies that are asked with the handshake, in order.
+    /// Policies that are called with the handshake, in order.
     pub on_handshake: Vec<String>,
-    /// Names of the policies that are asked while a client streams, in order.
+    /// Policies that are called while a client streams, in order.
     pub on_frames: Vec<String>,
-    /// Names of the policies that are told of the end, in order.
+    /// Policies that are told of the end, in order.
     pub on_close: Vec<String>,
-    /// What frame policies are shown.
+    /// Window that frame policies see.
     pub metering: Metering,
     /// Name of the upstream.
     pub upstream: String,
-    /// Deadlines and bounds.
+    /// Deadlines and limits.
     pub limits: Arc<Limits>,
     /// Web pages that may connect, beside those of the route's own host.
     pub origins: Origins,
-    /// Subprotocols that may be agreed on, the first that the client offers.
+    /// Subprotocols that the server may choose. The first that the client offers is chosen.
     pub subprotocols: Vec<String>,
-    /// How often the same client may try.
+    /// Limit on a client's attempts.
     pub rate_limit: Option<Allowance>,
-    /// Where it stands in the file.
+    /// Place in the file.
     pub place: Place,
-    /// Where `on_connect` stands.
+    /// Place of `on_connect`.
     pub on_connect_place: Place,
-    /// Where `on_handshake` stands.
+    /// Place of `on_handshake`.
     pub on_handshake_place: Place,
-    /// Where `on_frames` stands.
+    /// Place of `on_frames`.
     pub on_frames_place: Place,
-    /// Where `on_close` stands.
+    /// Place of `on_close`.
     pub on_close_place: Place,
 }

@@ -1,4 +1,4 @@
-//! The claims of a token.
+//! Claims of a token.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,10 +6,9 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// The claims of a verified token: whoever has one knows that the signature,
-/// the times, the issuer and the audience were in order.
+/// Claims of a verified token. Its signature, times, issuer and audience are valid.
 pub struct Claims {
-    /// Always an object.
+    /// The claims, always a JSON object.
     json: Value,
     expires_at: u64,
     accepted_until: u64,
@@ -24,11 +23,11 @@ impl Claims {
         }
     }
 
-    /// Claims that were verified when they were written down; nothing where
-    /// these are none.
+    /// Claims from a record, which were verified when they were recorded. `None` if they are no
+    /// object with an expiry.
     pub fn recorded(json: Value) -> Option<Self> {
         let expires_at = json.as_object()?.get("exp").and_then(seconds)?;
-        // Nobody streams by them, so that no leeway is of interest.
+        // Nobody is admitted by recorded claims, so they need no leeway.
         Some(Self {
             json,
             expires_at,
@@ -36,8 +35,8 @@ impl Claims {
         })
     }
 
-    /// A claim by JSON pointer (RFC 6901): a string as it is, anything else as
-    /// JSON text. `None` where it is absent or null.
+    /// A claim by JSON pointer (RFC 6901): a string as it is, anything else as JSON text. `None` if
+    /// the claim is absent or null.
     #[must_use]
     pub fn get(&self, pointer: &str) -> Option<Cow<'_, str>> {
         match self.json.pointer(pointer)? {
@@ -47,36 +46,34 @@ impl Claims {
         }
     }
 
-    /// All claims, as a JSON object.
+    /// All claims, as the text of a JSON object.
     #[must_use]
     pub fn json(&self) -> String {
         self.json.to_string()
     }
 
-    /// All claims, an object.
+    /// All claims, as a JSON object.
     #[must_use]
     pub fn value(&self) -> &Value {
         &self.json
     }
 
-    /// `exp`, in seconds since 1970, rounded down. Every verified token has
-    /// one; it is an option because the policy contract leaves room for
-    /// credentials that have none.
+    /// `exp`, in seconds since 1970, rounded down. Every verified token has one. It is an `Option`
+    /// because the policy contract also allows credentials without an expiry.
     #[must_use]
     pub fn expires_at(&self) -> Option<u64> {
         Some(self.expires_at)
     }
 
-    /// When the host stops taking the token, in seconds since 1970: its `exp`
-    /// and the leeway of its key set. Whoever is let in by the leeway is not cut
-    /// off before it is over.
+    /// Time until which the gateway accepts the token, in seconds since 1970: `exp` plus the leeway
+    /// of the key set. A stream that was admitted thanks to the leeway lasts as long.
     #[must_use]
     pub fn accepted_until(&self) -> u64 {
         self.accepted_until
     }
 }
 
-/// Claims say who somebody is: nothing but their names is ever printed.
+/// Prints the names of claims and no values, which are personal data.
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Claims ")?;
@@ -86,9 +83,8 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// A payload as it was read. A claim that is there twice is an error, as RFC
-/// 7519 section 4 allows: two parsers that take different ones of the two
-/// would let a token mean one thing here and another behind the gateway.
+/// Payload of a token as it was parsed. A repeated claim is an error, as RFC 7519 section 4 allows:
+/// two parsers could otherwise use different values of it.
 pub(super) struct ClaimsSet(pub(super) Map<String, Value>);
 
 impl<'de> Deserialize<'de> for ClaimsSet {
@@ -117,8 +113,8 @@ impl<'de> Visitor<'de> for UniqueMembers {
     }
 }
 
-/// A `NumericDate` (RFC 7519 section 2) in whole seconds: any JSON number, and
-/// nothing but a number. One before 1970 is as past as 1970 itself.
+/// A `NumericDate` (RFC 7519 section 2) in whole seconds: any JSON number, and nothing else. A time
+/// before 1970 becomes 1970.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,8 +1,8 @@
-//! What can be wrong with keys and tokens.
+//! Errors about keys and tokens.
 
 use serde::{Deserialize, Serialize};
 
-/// Why a key set cannot be built. Key material is never part of it.
+/// Reason why a key set cannot be built. It never contains key material.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}: {help}")]
 pub struct KeyError {
@@ -11,7 +11,7 @@ pub struct KeyError {
 }
 
 impl KeyError {
-    /// `problem` says what is wrong, `help` what to do.
+    /// `problem` says what is wrong, `help` says what to do.
     pub(crate) fn new(problem: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
             problem: problem.into(),
@@ -20,51 +20,50 @@ impl KeyError {
     }
 }
 
-/// Why no token can be made with a key set.
+/// Reason why a key set cannot make a token.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MintError {
-    /// The set has public keys only.
+    /// The set has only public keys.
     #[error(
-        "this key set can verify tokens but not make them: it has no shared secret. \
-         Use a key set with `generate = true` or `secret`, or ask whoever holds the private key"
+        "this key set cannot make tokens: it has no shared secret. \
+         Use a key set with `generate = true` or `secret`, or ask the issuer, who has the private key"
     )]
     NoSecret,
-    /// The cryptography library refused.
+    /// The cryptography library failed.
     #[error("the token could not be signed: {0}")]
     Signing(String),
 }
 
-/// Why a token is refused. The cases are those of the policy contract.
+/// Reason to refuse a token. The cases are those of the policy contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenError {
     /// The client sent no token.
     #[error("token missing")]
     Missing,
-    /// It is not a JWT, or one that has no `exp`, or names extensions that
-    /// must be understood and are not.
+    /// The token is not a JWT, has no `exp`, or requires extensions that the gateway does not
+    /// support.
     #[error("token malformed")]
     Malformed,
-    /// The signature does not fit, or the algorithm is not the key's.
+    /// The signature is invalid, or the algorithm is not the key's.
     #[error("token signature invalid")]
     BadSignature,
-    /// `exp` is past, leeway included.
+    /// `exp` is in the past, leeway included.
     #[error("token expired")]
     Expired,
-    /// `nbf` lies ahead, leeway included.
+    /// `nbf` is in the future, leeway included.
     #[error("token not valid yet")]
     NotYetValid,
-    /// `iss` is absent or not one that the key set allows.
+    /// `iss` is absent, or the key set does not allow it.
     #[error("token issuer not accepted")]
     WrongIssuer,
-    /// `aud` is absent or not one that the key set allows, or there although
-    /// the key set allows none.
+    /// `aud` is absent, or the key set does not allow it.
     #[error("token audience not accepted")]
     WrongAudience,
     /// The token names a key that the set does not have.
     #[error("token signed with an unknown key")]
     UnknownKey,
-    /// The keys could not be had. Says nothing about the token.
+    /// The keys are unavailable. This says nothing about the token.
     #[error("keys to verify tokens unavailable")]
     Unavailable,
 }

@@ -1,16 +1,15 @@
-//! The file that a set's keys were read from, and whether it is still there.
+//! The file of a key set, and whether it can still be read.
 //!
-//! Keys are read once for each generation, and held. Whoever takes their file
-//! away, or the right to read it, takes the keys away: tokens are then neither
-//! good nor bad, and their clients are told to come back (4012). A file that
-//! holds something else is another matter, a mistake like any other in the
-//! configuration, and the keys that were right before it are kept.
+//! Keys are read once for each generation of the configuration. While their file is missing or
+//! unreadable, the key set rejects every token with 4012 (`auth_unavailable`), and clients may come
+//! back. If the file has other content, a reload reads it. Invalid content is a mistake in the
+//! configuration like any other, and the earlier keys stay in use.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// See the module.
+/// File that the keys of a set were read from, and whether it is missing.
 #[derive(Debug)]
 pub(super) struct KeyFile {
     path: PathBuf,
@@ -18,7 +17,7 @@ pub(super) struct KeyFile {
 }
 
 impl KeyFile {
-    /// A file that was read just now.
+    /// File that was read just now.
     pub(super) fn at(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
@@ -26,18 +25,18 @@ impl KeyFile {
         }
     }
 
-    /// As of the last look.
+    /// Whether the file was missing or unreadable at the last check.
     pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
 
-    /// Says that keys were read from it again.
+    /// Logs that keys were read from the file again.
     pub(super) fn is_back(&self, key_set: &str) {
         let file = self.path.display();
-        tracing::info!(key_set, %file, "keys can be had again");
+        tracing::info!(key_set, %file, "keys are available again");
     }
 
-    /// Looks whether it can still be read. Blocks as files do.
+    /// Checks whether the file can still be read. Blocks.
     pub(super) fn look(&self, key_set: &str) {
         let found = can_be_read(&self.path);
         let was_gone = self.gone.swap(found.is_err(), Ordering::Relaxed);
@@ -45,20 +44,21 @@ impl KeyFile {
         match found {
             Err(error) if !was_gone => tracing::error!(
                 key_set, %file, %error,
-                "keys cannot be had: no token is checked until their file can be read again (4012)"
+                "the key file is missing or unreadable; its key set rejects every token with 4012 \
+                 (auth_unavailable)"
             ),
-            // Nobody has read keys from it: this look comes behind a reload that was refused.
+            // No keys were read from it: the reload before this check was refused.
             Ok(()) if was_gone => tracing::warn!(
                 key_set, %file,
-                "the file of keys can be read again, but it was not taken up: tokens are checked \
-                 with the keys from before"
+                "the key file is readable again, but its reload was refused; tokens are verified \
+                 with the earlier keys"
             ),
             Ok(()) | Err(_) => {}
         }
     }
 }
 
-/// A folder opens like a file.
+/// Fails for a folder too, which can be opened like a file.
 fn can_be_read(path: &Path) -> io::Result<()> {
     std::fs::File::open(path)?.read(&mut [0]).map(drop)
 }

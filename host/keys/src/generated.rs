@@ -1,5 +1,5 @@
-//! The key of a key set with `generate = true`: made at first start, kept in
-//! the data folder, for its owner's eyes only.
+//! Generated key of a key set with `generate = true`: made at the first start, and stored in the
+//! data folder for its owner alone.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -15,15 +15,14 @@ use crate::errors::KeyError;
 use base::files::private_folder;
 use base::secret::Secret;
 
-/// Bytes of a generated key: as many as HS256 can make use of.
+/// Length of a generated key, in bytes. HS256 makes use of no more.
 const LENGTH: usize = 32;
 
-/// Permission bits that let anybody but the owner at a file.
+/// Permission bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 
-/// The key of the set `name`, from `<data_dir>/keys/<name>.key`. It is made
-/// there if there is none; of two processes that start at once, both use the
-/// same key.
+/// Key of the set `name`, from `<data_dir>/keys/<name>.key`. The key is made if there is none. Two
+/// processes that start at once use the same key.
 pub(super) fn load_or_make(name: &str, data_dir: &Path) -> Result<Secret, KeyError> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if name.is_empty() || !name.chars().all(is_plain) {
@@ -52,7 +51,7 @@ pub(super) fn load_or_make(name: &str, data_dir: &Path) -> Result<Secret, KeyErr
     read(&path, failed)?.ok_or_else(|| failed(ErrorKind::NotFound.into()))
 }
 
-/// `None` where there is no such file.
+/// Reads a key; `None` if there is no such file.
 fn read(path: &Path, failed: impl Fn(io::Error) -> KeyError) -> Result<Option<Secret>, KeyError> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -68,7 +67,7 @@ fn read(path: &Path, failed: impl Fn(io::Error) -> KeyError) -> Result<Option<Se
             ),
         ));
     }
-    // One byte more than a key and its newline is enough to see that it is none.
+    // One byte more than a key and its newline shows that a file is too long.
     let mut text = String::new();
     let read = file.take(64).read_to_string(&mut text);
     let key = read
@@ -83,14 +82,14 @@ fn read(path: &Path, failed: impl Fn(io::Error) -> KeyError) -> Result<Option<Se
     }
 }
 
-/// Puts a new key at `path`, whole or not at all. Leaves a key alone that
-/// somebody else has put there in the meantime.
+/// Writes a new key to `path`, whole or not at all. A key that another process has written in the
+/// meantime stays.
 fn make(folder: &Path, path: &Path) -> io::Result<()> {
     let mut key = [0; LENGTH];
     SystemRandom::new()
         .fill(&mut key)
         .map_err(|_| io::Error::other("no random numbers"))?;
-    // Mode 0600 from the start: that is what tempfile makes.
+    // `tempfile` creates files with mode 0600.
     let mut file = NamedTempFile::new_in(folder)?;
     writeln!(file, "{}", URL_SAFE_NO_PAD.encode(key))?;
     file.as_file().sync_all()?;

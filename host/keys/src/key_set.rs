@@ -1,4 +1,4 @@
-//! Key sets: which keys verify a token, and which sign one.
+//! Key sets: the keys that verify tokens, and the one that signs them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::errors::{KeyError, MintError};
 use crate::file::KeyFile;
 use crate::load::{ALGORITHMS, Key, NamedKey};
 
-/// Keys of one set that are warned of one by one.
+/// Maximum number of keys of a set with a warning each.
 const MOST_WARNINGS: usize = 10;
 
 /// All configured key sets, by name.
@@ -23,8 +23,7 @@ const MOST_WARNINGS: usize = 10;
 pub struct KeySets(BTreeMap<String, Arc<KeySet>>);
 
 impl KeySets {
-    /// Builds every key set. One that cannot be built is reported at its place
-    /// in the configuration and left out.
+    /// Builds every key set. A set that cannot be built is left out, and its mistake is reported.
     pub fn build(
         key_sets: &BTreeMap<String, crate::settings::KeySet>,
         data_dir: &Path,
@@ -46,13 +45,12 @@ impl KeySets {
         Self(sets)
     }
 
-    /// Key sets that were built elsewhere.
+    /// Key sets that were built already.
     pub fn of(sets: impl IntoIterator<Item = (String, Arc<KeySet>)>) -> Self {
         Self(sets.into_iter().collect())
     }
 
-    /// Looks whether the files that keys were read from are still there, and
-    /// whether all of them are. Blocks as files do.
+    /// Checks whether the keys' files can still be read, and tells whether all can. Blocks.
     pub fn look_again(&self) -> Availability {
         let mut all = Availability::Whole;
         for (name, set) in &self.0 {
@@ -65,8 +63,8 @@ impl KeySets {
         all
     }
 
-    /// Says in the log which keys could not be had until now: these have been replaced, by keys
-    /// that were read from the same place.
+    /// Logs which missing keys are available again, when their set was replaced by one from the
+    /// same file.
     pub fn say_that_they_are_back(&self) {
         for (name, set) in &self.0 {
             if let Some(file) = set.file.as_ref().filter(|file| file.is_gone()) {
@@ -75,31 +73,30 @@ impl KeySets {
         }
     }
 
-    /// A key set by its name in the configuration.
+    /// Key set by its name in the configuration.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<KeySet>> {
         self.0.get(name)
     }
 }
 
-/// Whether all keys can be had.
+/// Whether all keys are available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Availability {
-    /// They can.
+    /// All are.
     Whole,
-    /// Some cannot: tokens that need them are answered with
-    /// [`TokenError::Unavailable`].
+    /// Some are not. Tokens that need them fail with [`TokenError::Unavailable`](crate::TokenError::Unavailable).
     Lacking,
 }
 
-/// Keys, and what a token must say beside being signed with one of them.
+/// Keys of one set, and the claims that its tokens must have.
 pub struct KeySet {
     pub(crate) keys: Keys,
-    /// Where they were read from, unless the configuration holds them itself.
+    /// File of the keys, unless they are in the configuration itself.
     pub(crate) file: Option<KeyFile>,
-    /// Whoever can verify with a shared secret can sign with it too.
+    /// Key that signs tokens. Only a shared secret can.
     pub(crate) signing: Option<EncodingKey>,
-    /// What an operator should know of the keys.
+    /// Warnings about the keys, for the operator.
     pub(crate) remarks: Vec<String>,
     pub(crate) issuers: Vec<String>,
     pub(crate) audiences: Vec<String>,
@@ -107,19 +104,18 @@ pub struct KeySet {
 }
 
 pub(crate) enum Keys {
-    /// Keys that have no names: a token's `kid` is not looked at. Never empty.
+    /// Keys without names, at least one. The `kid` of a token is ignored.
     Unnamed(Vec<Key>),
-    /// The keys of a JWK set that may verify something. Never empty.
+    /// Keys of a JWK set that can verify tokens, at least one.
     Set(Vec<NamedKey>),
 }
 
 impl KeySet {
-    /// Builds the key set `name`. A generated key is made here when it does
-    /// not exist yet, in the folder `keys` under `data_dir`.
+    /// Builds the key set `name`. A generated key is made if it does not exist, in the folder
+    /// `keys` under `data_dir`.
     ///
     /// # Errors
-    /// [`KeyError`] when the keys cannot be read, are not what they should be,
-    /// or fit none of the allowed algorithms.
+    /// [`KeyError`] if the keys cannot be read, are invalid, or fit none of the allowed algorithms.
     pub fn build(
         name: &str,
         settings: &crate::settings::KeySet,
@@ -162,7 +158,7 @@ impl KeySet {
         })
     }
 
-    /// Says which keys are not used, and why: each may be one that somebody counts on.
+    /// Warns of each key that is not used. An operator may count on it.
     fn warn(&self, name: &str, place: &Place, diagnostics: &mut Diagnostics) {
         for remark in self.remarks.iter().take(MOST_WARNINGS) {
             let message = format!("key set `{name}`: {remark}");
@@ -177,22 +173,22 @@ impl KeySet {
         }
     }
 
-    /// The issuer that a token made here should name.
+    /// Issuer that a token made here should name.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.issuers.first().map(String::as_str)
     }
 
-    /// The audience that a token made here should name.
+    /// Audience that a token made here should name.
     #[must_use]
     pub fn audience(&self) -> Option<&str> {
         self.audiences.first().map(String::as_str)
     }
 
-    /// Signs claims into a token.
+    /// Signs claims. Returns the token.
     ///
     /// # Errors
-    /// [`MintError`] when the set has no shared secret.
+    /// [`MintError`] if the set has no shared secret.
     pub fn sign(&self, claims: &impl Serialize) -> Result<String, MintError> {
         let key = self.signing.as_ref().ok_or(MintError::NoSecret)?;
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, key)
@@ -220,10 +216,9 @@ impl fmt::Debug for KeySet {
     }
 }
 
-/// Chooses the cryptography of `jsonwebtoken` for this process. Without it the
-/// first use panics as soon as some crate in the tree turns on the other
-/// implementation as well. May be called again.
+/// Selects the cryptography of `jsonwebtoken` for this process. Without a selection its first use
+/// panics if another crate enables the other implementation too. It may be called again.
 pub(crate) fn install_provider() {
-    // The error says that it was installed before, which is what is wanted.
+    // The error says that it was selected before, which is fine.
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }

@@ -1,8 +1,7 @@
 //! Key sets: what tokens are verified against.
 //!
-//! A [`KeySet`] is built once, from what the configuration says, and shared by
-//! every connection. The keys never leave it: a policy asks for a
-//! verification and gets [`Claims`] back.
+//! A [`KeySet`] is built once from the configuration, and shared by all connections. The keys never
+//! leave it: a policy asks it to verify a token and gets the [`Claims`].
 
 mod claims;
 mod errors;

@@ -1,4 +1,4 @@
-//! What the platform team says about a key set: `[key_sets.NAME]`.
+//! Settings of a key set: `[key_sets.NAME]`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,36 +10,35 @@ use base::secret::Secret;
 /// `[key_sets.NAME]`
 #[derive(Debug)]
 pub struct KeySet {
-    /// Where the keys come from.
+    /// Source of the keys.
     pub source: KeySource,
-    /// The file that they were read from, unless they stand in the configuration
-    /// itself.
+    /// File that the keys were read from. `None` if they are in the configuration itself.
     pub file: Option<PathBuf>,
-    /// The algorithms that are accepted, by their JOSE names. Never empty.
+    /// Accepted algorithms, by their JOSE names. At least one.
     pub algorithms: Vec<jsonwebtoken::Algorithm>,
-    /// Values of `iss` that are accepted; empty: `iss` is not looked at.
+    /// Accepted values of `iss`. Empty: `iss` is not checked.
     pub issuers: Vec<String>,
-    /// Values of `aud` that are accepted; empty: a token that has an `aud` is refused.
+    /// Accepted values of `aud`. Empty: tokens must carry no `aud`.
     pub audiences: Vec<String>,
-    /// How far clocks may differ.
+    /// Tolerance for `exp` and `nbf`, because clocks differ.
     pub leeway: Duration,
-    /// Where it stands in the file.
+    /// Position of the key set in the configuration file.
     pub place: Place,
 }
 
-/// Where the keys of a set come from.
+/// Source of the keys of a set.
 pub enum KeySource {
-    /// Made at first start, kept in the data folder: for development.
+    /// Key that is made at the first start and stored in the data folder, for development.
     Generate,
-    /// A shared secret (HS256), from the file, another file or the environment.
+    /// Shared secret (HS256), from the configuration, another file or the environment.
     Secret(Secret),
-    /// A public key in PEM (RS256, ES256, `EdDSA`).
+    /// Public keys in PEM (RS256, ES256, `EdDSA`).
     Pem(Vec<u8>),
     /// A JWK set, as JSON text.
     Jwks(String),
 }
 
-/// Keys are no reading matter, and a JWK set may hold secret ones.
+/// Prints no key. A JWK set may hold secret ones too.
 impl fmt::Debug for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,8 +1,7 @@
-//! Verifying a token: RFC 7515 (JWS), RFC 7519 (JWT) and the advice of RFC 8725.
+//! Verification of a token: RFC 7515 (JWS), RFC 7519 (JWT) and the advice of RFC 8725.
 //!
-//! Signatures are `jsonwebtoken`'s business. Header and claims are read here,
-//! once each, because its own validation lets an `aud` or `iss` of the wrong
-//! JSON type pass as if it were absent.
+//! `jsonwebtoken` verifies the signature. Header and claims are parsed here, once each, because its
+//! own validation treats an `aud` or `iss` of the wrong JSON type as absent.
 
 use std::time::SystemTime;
 
@@ -21,34 +20,33 @@ use crate::key_set::{KeySet, Keys};
 use crate::load::Key;
 use crate::load::MOST_TRIED;
 
-/// Bytes of a token at most. The longest that are in use carry a certificate
-/// or some dozens of groups, and stay under half of it.
+/// Maximum length of a token, in bytes. The longest tokens in use carry a certificate or some
+/// dozens of groups, and stay below half of it.
 const MAX_TOKEN: usize = 16 * 1024;
 
-/// What matters of a token's header (RFC 7515 section 4.1). Whatever else is
-/// there is ignored: keys that a token brings along (`jwk`, `x5c`) or points
-/// to (`jku`, `x5u`) above all. A member that is there twice is an error.
+/// Header of a token (RFC 7515 section 4.1), as far as it matters. Other members are ignored, above
+/// all keys that a token carries (`jwk`, `x5c`) or points to (`jku`, `x5u`). A repeated member is
+/// an error.
 #[derive(Deserialize)]
-struct Header {
+struct JoseHeader {
     alg: String,
     #[serde(default, deserialize_with = "present")]
     kid: Option<String>,
-    /// Extensions that must be understood. None is.
+    /// Extensions that must be understood. The gateway supports none.
     #[serde(default, deserialize_with = "present")]
     crit: Option<IgnoredAny>,
 }
 
-/// Unlike a plain `Option`, takes an explicit `null` for a value of the wrong
-/// type.
+/// Unlike a plain `Option`, rejects an explicit `null` as a value of the wrong type.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
 }
 
 impl KeySet {
-    /// Verifies a token, which must be free of surrounding white space.
+    /// Verifies a token. Surrounding white space makes it malformed.
     ///
     /// # Errors
-    /// [`TokenError`] for every token that is not in order in all respects.
+    /// [`TokenError`] if the token is not valid in all respects.
     pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         self.verify_at(token, now.as_secs())
@@ -70,7 +68,7 @@ impl KeySet {
         if payload.contains('.') {
             return Err(TokenError::Malformed);
         }
-        let header: Header = read(header)?;
+        let header: JoseHeader = read(header)?;
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
@@ -79,13 +77,11 @@ impl KeySet {
         self.check_claims(read(payload)?, now)
     }
 
-    /// The algorithm must be the one that the key is for. It is then one that
-    /// the operator allows, because keys for any other were not taken into the
-    /// set.
+    /// Checks the signature. The algorithm must be the one that the key is for. The operator allows
+    /// it, because keys for other algorithms are not in the set.
     ///
-    /// `kid` is compared with the names of the keys and is used for nothing
-    /// else. A token without one may be signed by any key of the set that is
-    /// made for its algorithm: issuers of a single key often leave it out.
+    /// `kid` is only compared with the names of the keys. A token without one may be signed by any
+    /// key of the set for its algorithm, because issuers of a single key often leave it out.
     fn check_signature(
         &self,
         kid: Option<&str>,
@@ -146,9 +142,8 @@ impl KeySet {
         }
         match claim("aud") {
             None if self.audiences.is_empty() => {}
-            // RFC 7519 section 4.1.3: who does not find itself in a token's
-            // audience must refuse it. A key set without audiences finds
-            // itself in none.
+            // RFC 7519 section 4.1.3: a recipient must refuse a token whose audience does not name
+            // it. A key set without audiences is named by none.
             Some(audience) if names_one_of(audience, &self.audiences) => {}
             _ => return Err(TokenError::WrongAudience),
         }
@@ -156,8 +151,7 @@ impl KeySet {
     }
 }
 
-/// The algorithm of that exact name. `none` is not a name that exists here, in
-/// any spelling.
+/// Algorithm of exactly this name. `none` is no algorithm, in any spelling.
 fn algorithm(name: &str) -> Option<Algorithm> {
     match name {
         "HS256" => Some(Algorithm::HS256),
@@ -172,14 +166,14 @@ fn read<T: DeserializeOwned>(part: &str) -> Result<T, TokenError> {
     let json = URL_SAFE_NO_PAD
         .decode(part)
         .map_err(|_| TokenError::Malformed)?;
-    // Serde would take an array, too, for a struct: its values in order.
+    // Serde would also accept an array for a struct: its values in order.
     if !json.trim_ascii_start().starts_with(b"{") {
         return Err(TokenError::Malformed);
     }
     serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)
 }
 
-/// `aud` is one string, or a list of strings.
+/// Whether `aud`, a string or a list of strings, has an accepted value.
 fn names_one_of(audience: &Value, accepted: &[String]) -> bool {
     match audience {
         Value::String(one) => accepted.contains(one),

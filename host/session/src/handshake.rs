@@ -1,62 +1,62 @@
-//! The client's first message on an `ingest.v1` route.
+//! First message of a client on an `ingest.v1` route.
+
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
 use base::text;
 
-/// What the client says first.
+/// Protocol that a route's clients speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandshakeMode {
-    /// The JSON handshake, ack and control messages of `ingest.v1`.
+    /// JSON handshake, ack and control messages of `ingest.v1`.
     IngestV1,
-    /// Nothing: messages pass as they are.
+    /// None: messages pass unchanged.
     None,
 }
 
-/// The handshake as the client sent it. Unknown fields are ignored, so that
-/// newer clients can speak to this host.
+/// Handshake of a client. Unknown fields are ignored, so that newer clients can connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handshake {
-    /// `mic` or `sys` (or `system`), where the client names it.
+    /// `mic` or `sys` (or `system`), if the client names it.
     pub source: Option<String>,
-    /// Samples a second and channel. Never zero.
+    /// Samples per second and channel. At least 1.
     pub sample_rate: u32,
-    /// Interleaved channels. Never zero.
+    /// Number of interleaved channels. At least 1.
     pub channels: u16,
-    /// How a sample is encoded.
+    /// Encoding of the samples.
     pub codec: String,
-    /// Random for every connection of the deployed client: it identifies
-    /// nothing across a reconnect.
+    /// Device id. Deployed clients choose a new random one for each connection, so it does not
+    /// identify them.
     pub device_id: String,
-    /// The spoken language, as the client names it.
+    /// Spoken language, as the client names it.
     pub language: Option<String>,
-    /// The client's name.
+    /// Name of the client software.
     pub client: Option<String>,
-    /// The client's version.
+    /// Version of the client software.
     pub version: Option<String>,
-    /// What the client can do beyond the protocol's first version.
+    /// Optional features that the client supports.
     pub features: Vec<String>,
 }
 
-/// Why a handshake is not one. The message is meant for the client.
+/// Error: the message is no valid handshake. The text is for the client.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct HandshakeError(pub String);
 
-/// The largest fraction that is taken for a whole number: up to it they are
-/// exact, and nothing that a handshake counts comes near it.
+/// Maximum value of a number with a fraction. Up to it all whole numbers are exact, and every count
+/// of a handshake is far below.
 const MAX_WHOLE: f64 = u32::MAX as f64;
 
-/// The client wants to be told how much of its audio is safe.
+/// Feature: the client wants to know how much of its audio is safe.
 pub const ACK: &str = "ack";
-/// The client wants to go on where it was, should it be cut off. It has to ask
-/// for [`ACK`] as well.
+/// Feature: the client wants to resume its stream after a lost connection. It requires [`ACK`] as
+/// well.
 pub const RESUME: &str = "resume";
 
-/// What of the message is read, of whatever type it came: what is wrong with it
-/// is said in words for the client, who does not know the host's types. One that
-/// is null is not there.
+/// Members of the message, of any JSON type. So the errors about them can be in words for the
+/// client, who does not know the gateway's types. A null member is absent.
 #[derive(Deserialize)]
 struct Members {
     r#type: Option<Value>,
@@ -72,12 +72,12 @@ struct Members {
 }
 
 impl Handshake {
-    /// Reads a handshake message.
+    /// Parses a handshake message.
     ///
     /// # Errors
-    /// Says what is wrong with the message, in words for the client.
+    /// If the message is invalid, in words for the client.
     pub fn parse(json: &str) -> Result<Self, HandshakeError> {
-        // Serde would take an array, too, for a struct: its values in order.
+        // Serde would also accept an array for a struct: its values in order.
         if !json.trim_ascii_start().starts_with('{') {
             return Err(HandshakeError("expected a JSON object".to_owned()));
         }
@@ -112,14 +112,13 @@ impl Handshake {
         })
     }
 
-    /// Whether the client can do something.
+    /// Whether the client supports a feature.
     #[must_use]
     pub fn has(&self, feature: &str) -> bool {
         self.features.iter().any(|named| named == feature)
     }
 
-    /// Bytes of one sample of one channel; 0 for a codec that is not PCM of a
-    /// fixed width.
+    /// Bytes of one sample of one channel; 0 if the codec is not PCM of a fixed width.
     #[must_use]
     pub fn sample_width(&self) -> u16 {
         match self.codec.as_str() {
@@ -131,12 +130,18 @@ impl Handshake {
         }
     }
 
-    /// Bytes of one second of audio; 0 for a codec that is not PCM of a fixed
-    /// width.
+    /// Bytes of one second of audio; 0 if the codec is not PCM of a fixed width.
     #[must_use]
     pub fn bytes_per_second(&self) -> u64 {
         u64::from(self.sample_rate) * u64::from(self.channels) * u64::from(self.sample_width())
     }
+}
+
+/// Duration of this many bytes of audio, in whole milliseconds; 0 if `bytes_per_second` is 0.
+#[must_use]
+pub fn duration_of(bytes: u64, bytes_per_second: u64) -> Duration {
+    let millis = (u128::from(bytes) * 1000).checked_div(u128::from(bytes_per_second));
+    Duration::from_millis(millis.unwrap_or_default().try_into().unwrap_or(u64::MAX))
 }
 
 fn missing(name: &str) -> HandshakeError {
@@ -162,7 +167,7 @@ fn strings(name: &str, value: Option<Value>) -> Result<Vec<String>, HandshakeErr
     texts.ok_or_else(|| unfit(name, "a list of texts", &value))
 }
 
-/// A number that counts something, so never zero.
+/// A count, which is at least 1.
 fn count<T: TryFrom<u64>>(name: &str, value: Option<Value>) -> Result<Option<T>, HandshakeError> {
     let Some(value) = value else {
         return Ok(None);
@@ -174,7 +179,7 @@ fn count<T: TryFrom<u64>>(name: &str, value: Option<Value>) -> Result<Option<T>,
     }
 }
 
-/// Some clients write all their numbers with a fraction: 16000.0.
+/// Accepts whole numbers with a fraction, such as 16000.0, because some clients send them.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

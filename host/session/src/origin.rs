@@ -1,84 +1,83 @@
 //! Origins of web pages (RFC 6454), and which of them may connect.
 //!
-//! A browser says on whose behalf it connects, and cannot be made to lie; any other client says
-//! what it likes. So this keeps out foreign web pages that ride on a user's browser, and nobody
-//! else.
+//! A browser reports the origin of the page that connects, and the page cannot change it. Any other
+//! client can send any origin. So this check only keeps out foreign web pages that use a user's
+//! browser.
 
 use url::Url;
 
-/// Which web pages may connect to a route, beside those of its own host.
+/// Origins of web pages that may connect to a route, beside those of its own host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins(Vec<Listed>);
 
-/// An entry of a route's `origins`.
+/// Entry of a route's `origins`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listed {
-    /// `*`: any origin, and what is none.
+    /// `*`: any origin, and values that are no origin.
     Any,
-    /// This one.
+    /// One origin.
     Exactly(Origin),
-    /// `https://*.example.com`: every host below this one, and not itself.
+    /// `https://*.example.com`: every host below this one, without the host itself.
     Below(Origin),
 }
 
-/// Whether the listener that a client came to speaks TLS.
+/// Whether the client's listener uses TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Security {
-    /// It does.
+    /// The listener uses TLS.
     Tls,
-    /// It does not. A proxy before it may.
+    /// The listener does not. A proxy in front of it may.
     Plain,
 }
 
-/// An origin in the form in which it is compared: `https` and `wss` are the same, hosts are in
-/// lower case and ASCII, and there is always a port where the scheme has a default.
+/// Origin in its canonical form. `https` and `wss` are the same, hosts are ASCII in lower case, and
+/// the port is present if the scheme has a default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// `null`: a page whose origin nobody may know.
+    /// `null`: a page with an opaque origin.
     Null,
-    /// A scheme, host and port (section 4).
+    /// Scheme, host and port (section 4).
     Tuple {
-        /// In lower case.
+        /// Scheme in lower case.
         scheme: String,
-        /// In lower case; empty for files.
+        /// Host in lower case; empty for files.
         host: String,
-        /// Absent where the scheme has no default.
+        /// Port; `None` if the scheme has no default.
         port: Option<u16>,
     },
 }
 
-/// Why a text is no origin.
+/// Reason why a text is no origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
-    /// No `://` behind the name of a scheme.
+    /// It has no scheme with `://`.
     #[error("it has no scheme, such as https://")]
     Scheme,
-    /// Other characters than ASCII's.
+    /// It has characters beyond ASCII.
     #[error("it is not ASCII: browsers send the punycode form, xn--…")]
     NotAscii,
-    /// Something behind the host and port.
+    /// Something follows the host and port.
     #[error("an origin ends with its host or port, without a slash or a path")]
     Path,
-    /// Something that is no host, or no port.
+    /// The host or port is invalid.
     #[error("its host or port is not valid")]
     Host,
-    /// A star somewhere else.
+    /// The star is in the wrong place.
     #[error("a star stands for whole labels in front of a name: https://*.example.com")]
     Star,
 }
 
 impl Origins {
-    /// Of the entries of a route.
+    /// From the entries of a route.
     #[must_use]
     pub fn new(listed: Vec<Listed>) -> Self {
         Self(listed)
     }
 
-    /// Whether a client may connect that sent these `Origin` headers, to ask for this host and
-    /// port.
+    /// Whether a client with these `Origin` headers may connect to this host and port.
     ///
-    /// Native clients need not send one. Those that do mostly send the URL's own: so does a web
-    /// page of the same host, which is the same origin.
+    /// Native clients may send none. Most of those that send one use the URL's own, as a web page
+    /// of the same host does.
     pub fn allow<'a>(
         &self,
         mut sent: impl Iterator<Item = &'a [u8]>,
@@ -91,7 +90,7 @@ impl Origins {
         if self.0.contains(&Listed::Any) {
             return true;
         }
-        // Several of them, or what is none, is nobody's origin.
+        // Several origins, or an invalid one, count as a foreign origin.
         let parsed = std::str::from_utf8(origin).map(str::parse::<Origin>);
         let (Ok(Ok(origin)), None) = (parsed, sent.next()) else {
             return false;
@@ -135,7 +134,7 @@ impl std::str::FromStr for Listed {
         };
         let parent: Origin = format!("{scheme}://{parent}").parse()?;
         match &parent {
-            // An address has nothing below it.
+            // An address has no hosts below it.
             Origin::Tuple { host, .. } if !host.is_empty() && !is_address(host) => {
                 Ok(Self::Below(parent))
             }
@@ -145,9 +144,9 @@ impl std::str::FromStr for Listed {
 }
 
 impl Origin {
-    /// Whether this is the origin of that host and port. A listener with TLS knows the scheme; one
-    /// without may have a proxy before it that speaks TLS, so that both schemes are its own there,
-    /// each with its default port.
+    /// Whether this is the origin of this host and port. With TLS the scheme is known. Without, a
+    /// proxy in front of the listener may use TLS, so both schemes match, each with its default
+    /// port.
     fn is_of(&self, host: &str, security: Security) -> bool {
         let Self::Tuple { scheme, .. } = self else {
             return false;
@@ -180,7 +179,7 @@ impl std::str::FromStr for Origin {
         if authority.contains('*') {
             return Err(OriginError::Star);
         }
-        // What a URL would forgive, an origin does not have.
+        // A URL parser would tolerate these; an origin never has them.
         let forgiven = |c: char| !c.is_ascii_graphic() || matches!(c, '@' | '%');
         if authority.contains(forgiven) {
             return Err(OriginError::Host);
@@ -213,7 +212,7 @@ impl std::str::FromStr for Origin {
     }
 }
 
-/// RFC 3986, section 3.1.
+/// Whether a text is a scheme (RFC 3986, section 3.1).
 fn is_scheme(text: &str) -> bool {
     let is_one_of_it = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(is_one_of_it)

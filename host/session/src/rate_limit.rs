@@ -1,10 +1,10 @@
-//! A limit on how often the same client may try, so that one which comes back
-//! every second for ever costs little.
+//! Rate limit on the connection attempts of one client, so that a client that retries every second
+//! for ever costs little.
 //!
-//! What tells clients apart is the clients' own: whoever invents meetings has as
-//! many keys as he likes. So a key is kept as a hash of fixed size, and where
-//! there are too many the one that tried longest ago is forgotten: its client is
-//! allowed more than it should be, and nobody is refused because of another.
+//! The key of a client contains what it sends, so one client can produce any number of keys. Each
+//! key is stored as a hash of fixed size. When there are too many, the key with the oldest attempt
+//! is forgotten. Its client then gets more attempts than it should, and no client is refused
+//! because of another.
 
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::num::NonZeroU32;
@@ -22,50 +22,50 @@ use tokio::time::Instant;
 use crate::facts::{Credentials, Facts};
 use base::permits::network;
 
-/// Keys that are remembered at once: about 5 MiB of them for a route.
+/// Maximum number of keys in memory: about 5 MiB for a route.
 const MAX_KEYS: usize = 64 * 1024;
 
-/// What a route allows.
+/// Rate limit of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allowance {
-    /// Attempts in each `per`, and at once.
+    /// Attempts in each `per`, and in a burst.
     pub attempts: NonZeroU32,
-    /// The time in which they come back.
+    /// Time after which all attempts are available again.
     pub per: Duration,
-    /// What tells clients apart.
+    /// Facts that tell clients apart.
     pub key: Vec<KeyPart>,
 }
 
-/// A fact that is part of the key.
+/// Fact that is part of the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyPart {
-    /// The client's address, without its port.
+    /// Client address, without its port.
     Remote,
-    /// A path parameter.
+    /// Path parameter.
     Param(String),
-    /// A query parameter.
+    /// Query parameter.
     Query(String),
-    /// A header.
+    /// Header.
     Header(String),
 }
 
-/// A hash of the values of the parts. What it is keyed with is this process's
-/// own, so nobody can look for another client's.
+/// Hash of the values of the parts. It is keyed by this process, so that nobody can construct
+/// another client's.
 type Key = u64;
 
-/// Counts attempts by key.
+/// Counter of attempts by key.
 pub struct AttemptLimit {
     allowance: Allowance,
     hashing: RandomState,
     limiter: RateLimiter<Key, Recent, TokioClock, NoOpMiddleware<Nanos>>,
 }
 
-/// An attempt too many; the next is welcome after this time.
+/// Error: too many attempts. The next one is allowed after this time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany(pub Duration);
 
 impl AttemptLimit {
-    /// Allows what `allowance` says.
+    /// Limiter with this allowance.
     #[must_use]
     pub fn new(allowance: &Allowance) -> Self {
         let each = allowance.per / allowance.attempts.get();
@@ -79,7 +79,7 @@ impl AttemptLimit {
         }
     }
 
-    /// What is allowed.
+    /// Configured allowance.
     #[must_use]
     pub fn allowance(&self) -> &Allowance {
         &self.allowance
@@ -88,7 +88,7 @@ impl AttemptLimit {
     /// Counts an attempt.
     ///
     /// # Errors
-    /// [`TooMany`] where the key has used up what it is allowed.
+    /// [`TooMany`] if the key has used up its allowance.
     pub fn attempt(&self, facts: &Facts) -> Result<(), TooMany> {
         self.limiter
             .check_key(&self.key(facts))
@@ -111,11 +111,11 @@ impl AttemptLimit {
     }
 }
 
-/// What the keys that tried last have used up.
+/// State of the keys with the most recent attempts.
 struct Recent(Mutex<LruCache<Key, InMemoryState>>);
 
 impl Default for Recent {
-    /// Bounded where it grows: one that is bounded itself takes all of its
+    /// The map is bounded when it grows. An LRU map with a capacity would allocate all of its
     /// memory at once.
     fn default() -> Self {
         Self(Mutex::new(LruCache::unbounded()))
@@ -129,7 +129,7 @@ impl StateStore for Recent {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        // Each step leaves it whole, so poisoning carries no news.
+        // Every step leaves the map consistent, so poisoning does not matter.
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= MAX_KEYS && !recent.contains(key) {
             recent.pop_lru();
@@ -140,7 +140,7 @@ impl StateStore for Recent {
     }
 }
 
-/// The clock of everything else here, which tests can pause.
+/// Tokio's clock, which tests can pause.
 #[derive(Debug, Clone)]
 struct TokioClock {
     started: Instant,

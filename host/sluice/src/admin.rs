@@ -1,5 +1,4 @@
-//! The admin listener: health, metrics and reloads, for the operator's side
-//! only.
+//! Admin listener: health, metrics and reloads, for operators only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +24,10 @@ mod guard;
 
 use guard::Guard;
 
-/// Prometheus' text format.
+/// Content type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What the handlers look at.
+/// State of the handlers.
 #[derive(Clone)]
 struct Admin {
     gateway: Arc<Gateway>,
@@ -36,7 +35,7 @@ struct Admin {
     recorder: PrometheusHandle,
 }
 
-/// Answers until the gateway closes.
+/// Serves the admin listener until the gateway closes.
 pub async fn serve(
     listener: TcpListener,
     gateway: Arc<Gateway>,
@@ -86,13 +85,13 @@ pub async fn serve(
     }
 }
 
-/// The process runs.
+/// Liveness: the process runs.
 async fn livez() -> &'static str {
     "live\n"
 }
 
-/// Clients may be sent here. Policies are loaded and listeners bound before
-/// this listener answers at all, so what is left to look at is the way out.
+/// Readiness: clients may connect here. Policies are loaded and listeners bound before this
+/// listener answers at all, so only the shutdown is left to check.
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
     if admin.gateway.shutdown.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
@@ -116,7 +115,7 @@ async fn show_metrics(State(admin): State<Admin>) -> impl IntoResponse {
     )
 }
 
-/// Answers what [`Guard`] lets through.
+/// Answers the requests that [`Guard`] allows.
 async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     match guard.check(&request) {
         Ok(()) => next.run(request).await,
@@ -124,9 +123,9 @@ async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Re
     }
 }
 
-/// Reads the configuration again.
+/// Reloads the configuration.
 async fn reload(State(admin): State<Admin>) -> Response {
-    // A task of its own: who asks may hang up, and a reload is done or not.
+    // In its own task, so that a reload is complete even if the requester hangs up.
     let reloading = tokio::spawn(async move { admin.reloader.reload(Trigger::Request).await });
     match reloading.await {
         Ok(Ok(Reloaded {

@@ -1,5 +1,5 @@
-//! From the configuration to a gateway that can serve. Everything that can be
-//! wrong shows here, and is reported together.
+//! Assembly of a gateway from its configuration. All remaining mistakes are found here, and
+//! reported together.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio_util::task::TaskTracker;
 
 use base::diagnostics::Diagnostics;
-use base::permits::{self, Permits, Room, Wanted};
+use base::permits::{self, Capacity, ConfiguredCapacity, Permits};
 use base::shutdown::Shutdown;
 use base::tls;
 use config::Config;
@@ -23,24 +23,23 @@ pub mod upstreams;
 
 use generation::Builder;
 
-/// A gateway, and the keys for whoever mints tokens.
+/// Gateway that is ready to serve, with the parts that others need.
 pub struct Assembled {
-    /// For a main listener that speaks TLS.
+    /// TLS of the main listener, if it speaks TLS.
     pub tls: Option<tls::Acceptor>,
-    /// Ready to serve.
+    /// The gateway.
     pub gateway: Arc<Gateway>,
-    /// The same keys that its policies verify with.
+    /// Keys with which its policies verify tokens.
     pub key_sets: Arc<KeySets>,
-    /// For the generations to come.
+    /// Builder of later generations.
     pub builder: Builder,
 }
 
-/// Builds everything that the configuration names, the upstreams by what is
-/// given. Mistakes are added to `diagnostics`; what is returned must not serve
-/// if there are any.
+/// Builds everything that the configuration names. `upstreams` builds the upstreams. Mistakes are
+/// added to `diagnostics`; if there are any, the result must not serve.
 ///
 /// # Errors
-/// Where the machine does not give what every gateway needs.
+/// If the machine lacks a resource that every gateway needs.
 pub async fn assemble(
     config: &Config,
     upstreams: fn(&Config) -> Upstreams,
@@ -74,13 +73,13 @@ pub async fn assemble(
     })
 }
 
-/// As much room as was asked for, where there are descriptors for it.
-fn room(config: &Config) -> anyhow::Result<Room> {
+/// Capacity that was configured, or as much of it as the file descriptors allow.
+fn room(config: &Config) -> anyhow::Result<Capacity> {
     let descriptors = permits::raise_descriptor_limit()
         .context("the limit of file descriptors cannot be read")?;
     let server = &config.server;
     let upstreams = config.upstreams.values();
-    let wanted = Wanted {
+    let wanted = ConfiguredCapacity {
         places: server.max_connections,
         refusals: server.max_refusals,
         parked: server.max_parked,
@@ -92,7 +91,7 @@ fn room(config: &Config) -> anyhow::Result<Room> {
             .unwrap_or_default(),
         warm: upstreams.map(Upstream::warm).sum(),
     };
-    let room = Room::of(descriptors, &wanted);
+    let room = Capacity::of(descriptors, &wanted);
     if room.places < wanted.places || room.parked < wanted.parked {
         tracing::info!(
             max_connections = room.places,

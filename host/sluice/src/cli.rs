@@ -18,9 +18,8 @@ const STYLES: Styles = Styles::styled()
 
 /// Sluice: a WebSocket gateway whose admission policy is WebAssembly.
 ///
-/// Clients open a WebSocket and stream. Policies, which are WebAssembly
-/// components, decide who is admitted. Whoever is refused is told why, in a
-/// message and a close code.
+/// Clients open a WebSocket and stream. Policies, which are WebAssembly components, decide who is
+/// admitted. A refused client is told why, in a message and a close code.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -94,22 +93,22 @@ Exit status:
     CompileComponent(CompileArgs),
 }
 
-/// The limits of a process that compiles.
+/// Limits of a process that compiles.
 #[derive(Debug, Args)]
 pub struct CompileArgs {
-    /// Bytes of memory.
+    /// Maximum memory, in bytes.
     #[arg(long)]
     pub memory: u64,
-    /// Milliseconds of processor time.
+    /// Maximum processor time, in milliseconds.
     #[arg(long)]
     pub time_ms: u64,
-    /// For an engine that counts what guests execute.
+    /// Whether the component is compiled for an engine that counts executed instructions.
     #[arg(long)]
     pub metered: bool,
 }
 
 impl CompileArgs {
-    /// What compiling may take.
+    /// Limits of compiling.
     #[must_use]
     pub fn limits(&self) -> compile::Limits {
         compile::Limits {

@@ -1,4 +1,4 @@
-//! Sockets that listen.
+//! Listening sockets.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,24 +6,24 @@ use anyhow::Context as _;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpListener;
 
-/// Connections that may wait in the kernel to be accepted.
+/// Maximum number of connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// What an IPv6 address that stands for all of this machine's listens to.
+/// Address families of a listener on `[::]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Families {
-    /// IPv6 alone: somebody else listens to IPv4 on this port.
+    /// IPv6 alone, because another listener has IPv4 on this port.
     One,
-    /// Both, as the machine is set up.
+    /// Both, if the machine is set up so.
     Default,
 }
 
-/// Listens on all of these addresses, each with the option that names it.
+/// Listens on all of these addresses. Each comes with the name of its option.
 ///
 /// `[::]` serves IPv4 too, unless an IPv4 address with the same port is among them.
 ///
 /// # Errors
-/// Where one of them cannot be had, with what to do.
+/// If an address cannot be used. The error says what to do.
 pub fn all(addresses: &[(SocketAddr, &str)]) -> anyhow::Result<Vec<TcpListener>> {
     let shares_port = |address: &SocketAddr| {
         let others = addresses.iter().map(|(other, _)| other);
@@ -51,7 +51,7 @@ fn bind(address: SocketAddr, families: Families) -> std::io::Result<TcpListener>
     if families == Families::One {
         socket.set_only_v6(true)?;
     }
-    // A gateway that is started again must not wait for connections of the one before.
+    // A restarted gateway must not wait for connections of the previous process.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
@@ -67,7 +67,7 @@ mod tests {
         (SocketAddr::new(text.parse().unwrap(), port), "listen")
     }
 
-    /// A port that nobody has, on any address.
+    /// A port that is free on every address.
     fn free_port() -> u16 {
         let listener = std::net::TcpListener::bind("[::]:0").unwrap();
         listener.local_addr().unwrap().port()

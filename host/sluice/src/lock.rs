@@ -1,31 +1,31 @@
-//! The lock of a data folder: one gateway at a time serves from it.
+//! Lock of a data folder, so that one gateway at a time serves from it.
 //!
-//! Two gateways on one folder would mix their records. The lock is the kernel's (flock) and goes
-//! with the process, however that ends, so that none is ever left behind. Commands that only read
-//! the folder, or make a key in it, need no lock.
+//! Two gateways on one folder would mix their recordings. The kernel releases the lock (flock) when
+//! the process ends in any way, so no stale lock is left behind. Commands that only read the
+//! folder, or make a key in it, need no lock.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// The file in the data folder that is locked. It holds the process id of the gateway.
+/// Name of the locked file in the data folder. It holds the process id of the gateway.
 const NAME: &str = "gateway.lock";
 
-/// Another gateway serves from the folder.
+/// Error: another gateway serves from the folder.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "another gateway{} serves from the data folder {} already; \
      stop it, or choose another folder with data_dir or --data-dir",
     pid.as_deref().map(|pid| format!(" (process {pid})")).unwrap_or_default(), folder.display()
 )]
-pub struct Taken {
+pub struct FolderInUse {
     folder: PathBuf,
-    /// As it says itself; none where it was still about to.
+    /// Process id from the file; `None` if it is not written yet.
     pid: Option<String>,
 }
 
-/// The lock, for as long as it is held.
+/// Held lock. Dropping it releases the lock.
 #[derive(Debug)]
 #[must_use]
 pub struct DataLock(
@@ -33,12 +33,12 @@ pub struct DataLock(
 );
 
 impl DataLock {
-    /// Takes the lock. A folder that cannot be locked, because nothing can be written there or its
-    /// file system knows no locks, is served from without; the log says so.
+    /// Takes the lock. If the folder cannot be locked, because it is read-only or its file system
+    /// has no locks, the gateway serves without a lock and logs a warning.
     ///
     /// # Errors
-    /// [`Taken`]
-    pub fn take(folder: &Path) -> Result<Self, Taken> {
+    /// [`FolderInUse`]
+    pub fn take(folder: &Path) -> Result<Self, FolderInUse> {
         let unlocked = |error: io::Error| {
             tracing::warn!(
                 folder = %folder.display(), %error,
@@ -53,14 +53,14 @@ impl DataLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(Taken {
+                return Err(FolderInUse {
                     folder: folder.to_owned(),
                     pid: holder(&mut file),
                 });
             }
             Err(TryLockError::Error(error)) => return unlocked(error),
         }
-        // For whoever comes next. The lock is what counts, with or without it.
+        // The process id is information for the next gateway. The lock holds without it.
         let said = file
             .set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()));

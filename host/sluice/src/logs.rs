@@ -1,8 +1,8 @@
-//! Where log lines go, and which.
+//! Log lines: which are written, and where.
 //!
-//! Serving never waits for a log. Whoever logs puts its line into a bounded queue, and a thread of
-//! its own writes the queue to standard error ([`writer`]). Lines of one kind that come too often
-//! are left out and counted ([`sampler`]).
+//! Serving never waits for a log. A log line goes into a bounded queue, and a separate thread
+//! writes the queue to standard error (`writer`). Repeated lines of one kind are left out and
+//! counted (`sampler`).
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use self::sampler::{Sampled, Sampler};
-use self::writer::Lines;
+use self::writer::LineWriter;
 use base::metrics;
 use base::text;
 
@@ -25,21 +25,21 @@ pub mod patience;
 mod sampler;
 mod writer;
 
-/// How long the end of the process waits until the last lines are written.
+/// Time at the end of the process for writing the last lines.
 const LAST: Duration = Duration::from_secs(1);
 
-/// The logs of this process, for as long as it lives. Writes the last lines when dropped.
+/// Log output of this process. Writes the last lines when dropped.
 #[must_use]
 pub struct Logs {
-    lines: Lines,
+    lines: LineWriter,
     sampler: Arc<Sampler>,
 }
 
-/// Writes to standard error: for people on a terminal, as JSON otherwise.
-/// `RUST_LOG` chooses what, `info` is the default.
+/// Starts to write log lines to standard error: as text on a terminal, and otherwise as JSON.
+/// `RUST_LOG` sets the level; the default is `info`.
 ///
 /// # Errors
-/// Where the machine does not give a thread or a file descriptor.
+/// If the machine lacks a thread or a file descriptor.
 pub fn init() -> anyhow::Result<Logs> {
     let wanted = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
@@ -49,7 +49,7 @@ pub fn init() -> anyhow::Result<Logs> {
     let (writer, is_terminal) = (lines.clone(), std::io::stderr().is_terminal());
     let layer = fmt::layer()
         .with_writer(move || writer.clone())
-        // It would tell standard error itself, and wait for it.
+        // Errors of the logger would block on standard error themselves.
         .log_internal_errors(false);
     let layer = if is_terminal {
         layer.with_target(false).boxed()
@@ -60,7 +60,8 @@ pub fn init() -> anyhow::Result<Logs> {
             .with_span_list(false)
             .boxed()
     };
-    // Without the hint every line of detail that a library could say is made before it is thrown away, for each frame.
+    // Without the hint, detailed lines of libraries would be formatted for each frame and then
+    // discarded.
     let most = wanted.max_level_hint().unwrap_or(LevelFilter::TRACE);
     let may_be_written = filter_fn(may_be_written).with_max_level_hint(most);
     let layer = Sampled {
@@ -76,13 +77,12 @@ pub fn init() -> anyhow::Result<Logs> {
 impl Drop for Logs {
     fn drop(&mut self) {
         self.sampler.tell();
-        // Lines that standard error does not take by then are lost with the process.
+        // Lines that are not written by then are lost.
         self.lines.flush(LAST);
     }
 }
 
-/// A panic that is survived is a line like any other, with a backtrace, and
-/// is counted.
+/// Logs each caught panic, with a backtrace, and counts it.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         metrics::panicked();
@@ -96,9 +96,9 @@ pub fn log_panics() {
     }));
 }
 
-/// Libraries log requests, headers and frames when they are asked for detail.
-/// There are tokens in these, so only what this crate says is ever written in
-/// detail, whatever `RUST_LOG` asks for.
+/// Whether a line may be written. At detailed levels libraries log requests, headers and frames,
+/// which contain tokens. So only this crate's own lines are written in detail, whatever `RUST_LOG`
+/// says.
 fn may_be_written(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("sluice") || *metadata.level() <= Level::WARN
 }

@@ -1,4 +1,4 @@
-//! The binary: arguments, then one of the commands.
+//! Binary of the gateway: parses arguments and runs a command.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use sluice::token;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Before there are threads that its limits would count.
+    // Before any thread starts, because the limits of this process count threads.
     if let Command::CompileComponent(args) = &cli.command {
         return compile::run(args.limits(), args.metered);
     }
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
             return done.unwrap_or_else(|error| failed(&error));
         }
     };
-    // Whatever still runs was given its time.
+    // Tasks that still run have had their time.
     runtime.shutdown_background();
     done.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
 }

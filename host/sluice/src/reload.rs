@@ -1,20 +1,17 @@
-//! Hot swap: a new generation beside the old one, and then in its place.
+//! Reload: a new generation is built beside the old one, and then replaces it.
 //!
-//! The whole configuration is read again, every policy is compiled and asked
-//! to validate its part, and then one pointer is swapped. Live connections keep
-//! the route and the policies that they were accepted with. Where anything is
-//! wrong with the new configuration nothing changes at all, and the report
-//! says what and where.
+//! The whole configuration is read again, every policy is compiled and validates its part, and then
+//! one pointer is swapped. Live connections keep the route and policies that accepted them. If the
+//! new configuration has mistakes, nothing changes, and the report says what is wrong and where.
 //!
-//! A reload takes up everything but `[server]`, `[decisions]` and `data_dir`:
-//! listeners and files that are written belong to the process. What differs there is named
-//! as needing a restart, and the rest is taken up. Of `[server]`, the certificate and its key are
-//! taken up too: newcomers are shown the new one, and whoever is connected stays.
+//! A reload applies everything except `[server]`, `[decisions]` and `data_dir`, because listeners
+//! and written files belong to the process. Changes of these are logged as needing a restart, and
+//! the rest is applied. The certificate and key of `[server]` are applied too: new connections get
+//! the new certificate, and existing ones continue.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
@@ -34,23 +31,26 @@ use upstream::wav::Recordings;
 use upstream::wav::retention::Retention;
 
 pub mod files;
+mod outcome;
 pub mod watch;
 
-use files::Seen;
+use files::SeenFiles;
+use outcome::log;
+pub use outcome::{ReloadError, Reloaded, Trigger};
 
-/// Where the configuration comes from, each time that it is read.
+/// Where the configuration is read from, at the start and at each reload.
 #[derive(Debug, Clone, Default)]
-pub struct Source {
-    /// The file; the built-in configuration without one.
+pub struct ConfigSource {
+    /// Configuration file. `None`: the built-in configuration.
     pub file: Option<PathBuf>,
-    /// `--data-dir`, which stands above the file.
+    /// `--data-dir`, which takes precedence over the file.
     pub data_dir: Option<PathBuf>,
-    /// `--listen`, which stands above the file.
+    /// `--listen`, which takes precedence over the file.
     pub listen: Option<std::net::SocketAddr>,
 }
 
-impl Source {
-    /// Reads the configuration, as [`Config::load`] does.
+impl ConfigSource {
+    /// Reads the configuration with [`Config::load`].
     ///
     /// # Errors
     /// As [`Config::load`].
@@ -66,89 +66,45 @@ impl Source {
     }
 }
 
-/// What made the gateway read its configuration again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trigger {
-    /// SIGHUP.
-    Signal,
-    /// `POST /reload` on the admin listener.
-    Request,
-    /// The system told of a file that changed.
-    File,
-    /// A file had changed when the gateway looked, and no event had told of it.
-    Poll,
-}
-
-impl Trigger {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Signal => "signal",
-            Self::Request => "request",
-            Self::File => "file",
-            Self::Poll => "poll",
-        }
-    }
-}
-
-/// A generation was swapped in.
-#[derive(Debug)]
-pub struct Reloaded {
-    /// Its number.
-    pub generation: u64,
-    /// Options that differ from what the process runs with.
-    pub needs_restart: Vec<&'static str>,
-}
-
-/// Why nothing has changed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReloadError {
-    /// The new configuration has mistakes.
-    #[error("{0}")]
-    Mistakes(Diagnostics),
-    /// A bug of ours, survived.
-    #[error("the configuration could not be read: {0}")]
-    Panicked(tokio::task::JoinError),
-}
-
-/// Reads the configuration again when it is told to. One reload runs at a
-/// time; the others wait for it, and then read again what is there by then.
+/// Reloads the configuration on request. One reload runs at a time. Others wait for it and then
+/// read the files again.
 pub struct Reloader {
-    source: Source,
+    source: ConfigSource,
     builder: Builder,
     gateway: Arc<Gateway>,
-    /// What the process was started with.
+    /// `[server]` of the start.
     server: config::Server,
     decisions: settings::Decisions,
     data_dir: PathBuf,
-    /// Where the main listener gets its certificate, if it speaks TLS.
+    /// Certificate of the main listener, if it speaks TLS.
     tls: Option<tls::Acceptor>,
     retention: Retention,
-    /// Told when the files may have changed, or be others.
+    /// Notified when the files may have changed, or may be other files.
     changed: Arc<Notify>,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<ReloadState>>,
 }
 
-struct State {
-    /// The files as of the last attempt, whatever came of it.
-    seen: Seen,
-    /// The keys of the generation that serves.
+struct ReloadState {
+    /// Files as of the last attempt, whatever its result.
+    seen: SeenFiles,
+    /// Keys of the generation that serves.
     key_sets: Arc<KeySets>,
-    /// Whether all of them can be had.
+    /// Whether all of these keys are available.
     keys: Availability,
 }
 
 impl Reloader {
-    /// For a gateway that was started with `config` and serves with `key_sets`,
-    /// when its files were as `seen`. From now on old recordings are deleted as it says.
+    /// Reloader of a gateway that was started with `config`, serves with `key_sets`, and whose
+    /// files were as `seen`. Starts the retention of the configuration's recordings.
     #[must_use]
     pub fn new(
-        source: Source,
+        source: ConfigSource,
         builder: Builder,
         gateway: Arc<Gateway>,
         config: &Config,
         key_sets: Arc<KeySets>,
         tls: Option<tls::Acceptor>,
-        seen: Seen,
+        seen: SeenFiles,
     ) -> Self {
         metrics::generation(gateway.generation.load().number);
         Self {
@@ -161,7 +117,7 @@ impl Reloader {
             tls,
             retention: Retention::start(recordings(config), &config.data_dir),
             changed: Arc::default(),
-            state: Arc::new(Mutex::new(State {
+            state: Arc::new(Mutex::new(ReloadState {
                 seen,
                 key_sets,
                 keys: Availability::Whole,
@@ -169,32 +125,32 @@ impl Reloader {
         }
     }
 
-    /// Reads everything again, and swaps it in if it is whole.
+    /// Reads everything again, and swaps it in if it has no mistakes.
     ///
     /// # Errors
-    /// [`ReloadError`]; the gateway serves on as before.
+    /// [`ReloadError`]. The gateway continues unchanged.
     pub async fn reload(self: &Arc<Self>, trigger: Trigger) -> Result<Reloaded, ReloadError> {
         let state = Arc::clone(&self.state).lock_owned().await;
         self.reload_apart(state, trigger).await
     }
 
-    /// [`Reloader::reload`], if a file has another content than it had at the
-    /// last attempt. What is wrong is in the log.
+    /// Calls [`Reloader::reload`] if the content of a file differs from the last attempt. Errors
+    /// are in the log.
     pub(crate) async fn reload_if_changed(self: &Arc<Self>, trigger: Trigger) {
         let mut state = Arc::clone(&self.state).lock_owned().await;
         let now = state.seen.again().await;
         if now != state.seen {
-            // It was logged, and there is nobody else to tell.
+            // The result was logged.
             drop(self.reload_apart(state, trigger).await);
         } else {
             state.seen = now;
         }
     }
 
-    /// Reloads on a thread of its own: it reads and makes files, and a disk may hang.
+    /// Reloads in a separate thread, because it reads and creates files, and a disk may hang.
     async fn reload_apart(
         self: &Arc<Self>,
-        mut state: OwnedMutexGuard<State>,
+        mut state: OwnedMutexGuard<ReloadState>,
         trigger: Trigger,
     ) -> Result<Reloaded, ReloadError> {
         let (this, runtime) = (Arc::clone(self), Handle::current());
@@ -203,46 +159,46 @@ impl Reloader {
         reloading.await.map_err(ReloadError::Panicked)?
     }
 
-    /// Whether all keys could be had at the last attempt.
+    /// Whether all keys were available at the last attempt.
     async fn keys(&self) -> Availability {
         self.state.lock().await.keys
     }
 
-    /// WebAssembly modules that are instantiated at the moment.
+    /// Number of WebAssembly modules that are instantiated now.
     #[must_use]
     pub fn instances(&self) -> u64 {
         self.builder.instances()
     }
 
-    /// Its files, as of the last attempt.
+    /// Files of the configuration, as of the last attempt.
     async fn files(&self) -> BTreeSet<PathBuf> {
         self.state.lock().await.seen.files()
     }
 
-    /// Whether [`Reloader::reload_if_changed`] is worth its while.
+    /// Whether a file may have changed, by its inode alone.
     async fn files_may_have_changed(&self) -> bool {
         let seen = self.state.lock().await.seen.clone();
         seen.may_have_changed().await
     }
 
-    /// Told of every attempt: the files may be others now, and are to be watched afresh.
+    /// Notified at every attempt, because the files to watch may be others then.
     fn changed(&self) -> Arc<Notify> {
         Arc::clone(&self.changed)
     }
 
     async fn reload_locked(
         &self,
-        state: &mut State,
+        state: &mut ReloadState,
         trigger: Trigger,
     ) -> Result<Reloaded, ReloadError> {
         let started = Instant::now();
-        // Before anything is read: what changes after this is another change.
+        // Before the files are read, so that a later change counts as another one.
         state.seen = state.seen.again().await;
         let before = Arc::clone(&state.key_sets);
         let result = self.swap(state).await;
         log(trigger, started.elapsed(), &result);
         state.keys = match &result {
-            // They were all read just now.
+            // The keys were all read just now.
             Ok(_) => {
                 before.say_that_they_are_back();
                 Availability::Whole
@@ -254,14 +210,14 @@ impl Reloader {
         result
     }
 
-    async fn swap(&self, state: &mut State) -> Result<Reloaded, ReloadError> {
+    async fn swap(&self, state: &mut ReloadState) -> Result<Reloaded, ReloadError> {
         let source = self.source.clone();
         let (mut config, mut diagnostics) = LOADING
             .run(move || source.read())
             .await
             .map_err(ReloadError::Panicked)?
             .map_err(ReloadError::Mistakes)?;
-        state.seen = Seen::of(&config).await;
+        state.seen = SeenFiles::of(&config).await;
         let mut needs_restart = self.server.differences(&config.server);
         if config.decisions != self.decisions {
             needs_restart.push("[decisions]");
@@ -297,8 +253,8 @@ impl Reloader {
 }
 
 impl Reloader {
-    /// The certificate that newcomers are shown from now on; none where the process speaks plain
-    /// TCP, or does not any more once it is restarted.
+    /// New certificate for new connections; `None` if the process speaks plain TCP now or after a
+    /// restart.
     async fn certificate(
         &self,
         config: &Config,
@@ -310,40 +266,22 @@ impl Reloader {
             let certificate = tls::Certificate::read(&settings, &mut mistakes);
             (certificate, mistakes)
         });
-        // A panic was logged, and counted, where it happened; the old certificate goes on.
+        // A panic was logged and counted where it happened. The old certificate stays in use.
         let (certificate, mistakes) = reading.await.ok()?;
         diagnostics.append(mistakes);
         certificate
     }
 }
 
-/// [`KeySets::look_again`], off the async threads.
+/// [`KeySets::look_again`], in a thread for blocking work.
 async fn look_again(key_sets: &Arc<KeySets>) -> Availability {
     let key_sets = Arc::clone(key_sets);
     let looking = LOADING.run(move || key_sets.look_again());
-    // A panic was logged, and counted, where it happened; another look is due.
+    // A panic was logged and counted where it happened. Another check follows.
     looking.await.unwrap_or(Availability::Lacking)
 }
 
-fn log(trigger: Trigger, took: Duration, result: &Result<Reloaded, ReloadError>) {
-    let trigger = trigger.word();
-    match result {
-        Ok(Reloaded {
-            generation,
-            needs_restart,
-        }) => {
-            tracing::info!(trigger, generation, ?took, "reloaded");
-            if !needs_restart.is_empty() {
-                let options = needs_restart.join(", ");
-                tracing::warn!(options, "these options changed, and need a restart");
-            }
-        }
-        Err(error) => {
-            tracing::error!(trigger, ?took, "not reloaded, nothing has changed: {error}");
-        }
-    }
-}
-/// What the upstreams of a configuration record, by name.
+/// Recordings of a configuration, by upstream.
 fn recordings(config: &Config) -> impl Iterator<Item = (&str, &Recordings)> {
     let upstreams = config.upstreams.iter();
     upstreams.filter_map(|(name, upstream)| Some((name.as_str(), upstream.recordings()?)))

@@ -1,5 +1,5 @@
-//! Every series whose labels are known beforehand, at zero: an alert has something to look at from
-//! the start, and the first event of a kind shows as an increase.
+//! Registration of every series with known labels at zero. So alerts have a series from the start,
+//! and the first event shows as an increase.
 
 use ::metrics::{counter, gauge, histogram};
 
@@ -26,7 +26,7 @@ const SHADOW_RESULTS: [&str; 4] = ["agree", "differ", "failed", "skipped"];
 const LINES_DROPPED_REASONS: [&str; 3] = ["sampled", "queue-full", "error"];
 const RELOAD_RESULTS: [&str; 2] = ["swapped", "refused"];
 
-/// Series of every gateway.
+/// Registers the series of every gateway.
 pub(crate) fn register() {
     for name in [
         ACCEPTED,
@@ -82,14 +82,14 @@ pub(crate) fn register() {
     }
 }
 
-/// Series of a configuration that is served from now on. Those of one before stay.
+/// Registers the series of a configuration that begins to serve. Those of the previous one stay.
 pub(crate) fn register_of(config: &Config) {
     for (name, policy) in &config.policies {
         for outcome in policy::OUTCOMES {
             counter!(DECISIONS, "policy" => name.clone(), "outcome" => outcome).absolute(0);
         }
         counter!(QUARANTINES, "policy" => name.clone()).absolute(0);
-        // It has no samples, and is shown.
+        // Registers the histogram without samples.
         drop(histogram!(POLICY_SECONDS, "policy" => name.clone()));
         if policy.trial.is_some() {
             for result in SHADOW_RESULTS {
@@ -113,7 +113,7 @@ pub(crate) fn register_of(config: &Config) {
         for half in ["recording", "backend"] {
             counter!(TEE_GIVEN_UP, "upstream" => name.clone(), "half" => half).absolute(0);
         }
-        // Streams of the configuration before may hold something.
+        // Streams of the previous configuration may hold bytes.
         gauge!(UPSTREAM_HELD, "upstream" => name.clone()).increment(0.0);
     }
 }

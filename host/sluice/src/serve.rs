@@ -20,15 +20,15 @@ use crate::cli::{CheckArgs, ServeArgs};
 use crate::listen;
 use crate::lock::DataLock;
 use crate::logs::patience::print_within;
-use crate::reload::files::Seen;
-use crate::reload::{Reloader, Source, Trigger, watch};
+use crate::reload::files::SeenFiles;
+use crate::reload::{ConfigSource, Reloader, Trigger, watch};
 use crate::series;
 use crate::token;
 use base::diagnostics::Look;
 use base::diagnostics::{Mistakes, Warnings};
 use base::metrics;
 use config;
-use config::{Config, Watch};
+use config::{Config, OnChange};
 use gateway::server;
 use gateway::server::Listener;
 use gateway::watchdog;
@@ -42,32 +42,32 @@ mod stop;
 
 use stop::Signals;
 
-/// How long the banner, or the reason why the gateway does not run, may take to be printed. Nobody
-/// may be reading it.
+/// Time limit for printing the banner, or the reason why the gateway does not run. Standard error
+/// may be a pipe that nothing reads.
 const PRINTING: Duration = Duration::from_secs(2);
 
-/// How long the token in the banner is valid.
+/// Validity of the token in the banner.
 const BANNER_TOKEN: Duration = Duration::from_hours(12);
 
-/// Runs the gateway until it is told to stop. What builds its upstreams is an
-/// argument, so that a test can put in one that fails.
+/// Runs the gateway until it is told to stop. `upstreams` builds its upstreams, so that a test can
+/// use one that fails.
 ///
 /// # Errors
-/// [`Mistakes`], or what the machine did not give.
+/// [`Mistakes`], or the resource that the machine lacks.
 pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> anyhow::Result<()> {
-    let source = Source {
+    let source = ConfigSource {
         file: args.place.config.clone(),
         data_dir: args.place.data_dir.clone(),
         listen: args.listen,
     };
-    // Whoever sends one early must not end the process.
+    // First, so that an early signal does not end the process.
     let hangups = signals::listen(SignalKind::hangup())?;
     let reopenings = signals::listen(SignalKind::user_defined1())?;
     signals::survive()?;
     let (config, seen, assembled, warnings) = load(&source, upstreams).await?;
     warnings.log();
     let _lock = DataLock::take(&config.data_dir)?;
-    // Before anything is measured: what is free on the disks of recordings is.
+    // Before the free space of the disks of recordings is measured.
     let recorder = metrics::install()?;
     series::register();
     prepare_folders(&config, None);
@@ -103,7 +103,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     let reloader = Arc::new(reloader);
     tokio::spawn(reload_on_signal(hangups, Arc::clone(&reloader)));
     tokio::spawn(reopen_on_signal(reopenings, decisions.clone()));
-    if config.server.watch == Watch::Reload {
+    if config.server.watch == OnChange::Reload {
         tokio::spawn(watch::watch(Arc::clone(&reloader)));
     }
     let header_timeout = config.server.header_timeout;
@@ -133,10 +133,10 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     Ok(())
 }
 
-/// Every socket that the gateway listens on.
+/// Listening sockets of the gateway.
 struct Listeners {
     clients: Vec<(TcpListener, Preamble)>,
-    /// Of `clients`.
+    /// Addresses of `clients`.
     addresses: Vec<SocketAddr>,
     admin: Option<TcpListener>,
 }
@@ -167,17 +167,17 @@ impl Listeners {
     }
 }
 
-/// Reads the configuration and builds everything, and reports all mistakes.
+/// Reads the configuration, builds everything and reports all mistakes.
 ///
 /// # Errors
-/// [`Mistakes`], or what the machine did not give.
+/// [`Mistakes`], or the resource that the machine lacks.
 pub async fn check(args: &CheckArgs) -> anyhow::Result<()> {
-    let source = Source {
+    let source = ConfigSource {
         file: args.config.clone(),
-        ..Source::default()
+        ..ConfigSource::default()
     };
     let (config, .., warnings) = load(&source, upstreams::build).await?;
-    // Where standard error is closed there is nobody to tell.
+    // A closed standard error cannot be reported.
     drop(std::io::stderr().write_all(warnings.render(Look::of(&std::io::stderr())).as_bytes()));
     let count =
         |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
@@ -193,11 +193,11 @@ pub async fn check(args: &CheckArgs) -> anyhow::Result<()> {
 }
 
 async fn load(
-    source: &Source,
+    source: &ConfigSource,
     upstreams: fn(&Config) -> Upstreams,
-) -> anyhow::Result<(Config, Seen, Assembled, Warnings)> {
+) -> anyhow::Result<(Config, SeenFiles, Assembled, Warnings)> {
     let (config, mut diagnostics) = source.read().map_err(Mistakes)?;
-    let seen = Seen::of(&config).await;
+    let seen = SeenFiles::of(&config).await;
     let assembled = assemble(&config, upstreams, &mut diagnostics).await?;
     let warnings = diagnostics.finish().map_err(Mistakes)?;
     Ok((config, seen, assembled, warnings))
@@ -205,12 +205,13 @@ async fn load(
 
 async fn reload_on_signal(mut hangups: Signal, reloader: Arc<Reloader>) {
     while hangups.recv().await.is_some() {
-        // What came of it is in the log, and there is nobody else to tell.
+        // The result is in the log.
         drop(reloader.reload(Trigger::Signal).await);
     }
 }
 
-/// Lets whatever rotates files (logrotate) have the record begun anew where its name is.
+/// Opens the decision record again under its name, after a tool such as logrotate has renamed the
+/// file.
 async fn reopen_on_signal(mut reopenings: Signal, decisions: Recorder) {
     while reopenings.recv().await.is_some() {
         tracing::info!("SIGUSR1: the decision record is opened again");
@@ -227,15 +228,15 @@ pub fn report(error: &anyhow::Error) {
     let printed = print_within(PRINTING, move || {
         std::io::stderr().write_all(text.as_bytes())
     });
-    // Where standard error is closed, or nobody reads it, there is nobody to tell.
+    // A closed or unread standard error cannot be reported.
     drop(printed);
 }
 
-/// For development: with a generated key, says how to stream at once, or how to
-/// make a token where that depends on more than is known here.
+/// For development with a generated key: prints a command that streams, or, if no token is known to
+/// work, the command that makes one.
 fn greet(
     config: &Config,
-    source: &Source,
+    source: &ConfigSource,
     assembled: &Assembled,
     listen: &[SocketAddr],
 ) -> anyhow::Result<()> {
@@ -280,14 +281,14 @@ fn greet(
         out.flush()
     });
     if let Err(error) = printed {
-        // Clients can be served all the same.
+        // Clients can be served without the banner.
         tracing::warn!(%error, "the banner was not printed");
     }
     Ok(())
 }
 
-/// The words that make a token with a key set of this configuration.
-fn token_command(program: &str, source: &Source, key_set: &str) -> Vec<String> {
+/// Words of the command that makes a token with a key set of this configuration.
+fn token_command(program: &str, source: &ConfigSource, key_set: &str) -> Vec<String> {
     let mut words = vec![program.to_owned(), "token".to_owned()];
     let mut option = |name: &str, path: &Option<PathBuf>| {
         if let Some(path) = path {

@@ -1,5 +1,5 @@
-//! Making tokens for development: the same claims as those of the deployed
-//! clients, signed with a key set's shared secret.
+//! Tokens for development. They have the same claims as those of deployed clients, and are signed
+//! with a shared secret.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -14,18 +14,18 @@ use config::Config;
 use keys::settings::KeySource;
 use keys::{KeySet, MintError};
 
-/// Whom a token speaks for.
+/// User that a token identifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bearer {
-    /// `user_id`
+    /// Claim `user_id`.
     pub user_id: String,
-    /// `tenant_id`
+    /// Claim `tenant_id`.
     pub tenant_id: String,
-    /// `email`
+    /// Claim `email`.
     pub email: String,
-    /// `role`
+    /// Claim `role`.
     pub role: String,
-    /// `meeting_id`, for a token that is good for one meeting only.
+    /// Claim `meeting_id`, which restricts the token to one meeting.
     pub meeting_id: Option<String>,
 }
 
@@ -54,7 +54,7 @@ impl Default for Bearer {
 }
 
 #[derive(Serialize)]
-struct Claims<'a> {
+struct TokenClaims<'a> {
     user_id: &'a str,
     tenant_id: &'a str,
     email: &'a str,
@@ -69,13 +69,13 @@ struct Claims<'a> {
     exp: u64,
 }
 
-/// Makes a token that `keys` accepts for some time from now on.
+/// Makes a token that `keys` accepts from now on, for this time.
 ///
 /// # Errors
-/// [`MintError`] when the key set has no shared secret.
+/// [`MintError`] if the key set has no shared secret.
 pub fn mint(keys: &KeySet, bearer: &Bearer, valid_for: Duration) -> Result<String, MintError> {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    keys.sign(&Claims {
+    keys.sign(&TokenClaims {
         user_id: &bearer.user_id,
         tenant_id: &bearer.tenant_id,
         email: &bearer.email,
@@ -91,10 +91,10 @@ pub fn mint(keys: &KeySet, bearer: &Bearer, valid_for: Duration) -> Result<Strin
 /// Runs `sluice token`: prints a token, and nothing else, to stdout.
 ///
 /// # Errors
-/// [`Mistakes`] in the configuration, or what is wrong with the key set.
+/// [`Mistakes`] in the configuration, or an error of the key set.
 pub fn print(args: &TokenArgs) -> anyhow::Result<()> {
     let (config, diagnostics) = Config::load(args.place.config.as_deref()).map_err(Mistakes)?;
-    // The gateway itself says these when it starts.
+    // `sluice serve` reports these warnings.
     drop(diagnostics.finish().map_err(Mistakes)?);
     let data_dir = args.place.data_dir.as_ref().unwrap_or(&config.data_dir);
     let keys = choose_key_set(&config, data_dir, args.key_set.as_deref())?;
@@ -102,9 +102,8 @@ pub fn print(args: &TokenArgs) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{token}").context("the token could not be printed")
 }
 
-/// The key set to make tokens with: the one that is named, or else the only
-/// one that can. A generated key is made when it does not exist yet.
-/// The error says what to do.
+/// Key set for making tokens: the named one, or else the only one that can. A generated key is made
+/// if it does not exist. The error says what to do.
 fn choose_key_set(config: &Config, data_dir: &Path, name: Option<&str>) -> anyhow::Result<KeySet> {
     let able = config.key_sets.iter().filter(|(_, settings)| {
         matches!(settings.source, KeySource::Generate | KeySource::Secret(_))
@@ -182,7 +181,7 @@ mod tests {
                 tls: None,
                 admin: None,
                 admin_hosts: Vec::new(),
-                watch: config::Watch::Wait,
+                watch: config::OnChange::Wait,
             },
             decisions: Decisions {
                 file: None,

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use base::metrics::{ALL, Kind};
+use base::metrics::{ALL, MetricType};
 use clap::{Command, CommandFactory as _};
 use sluice::cli::Cli;
 
@@ -44,9 +44,9 @@ fn every_metric_stands_in_the_operators_page_as_it_is() {
         .iter()
         .map(|metric| {
             let kind = match metric.kind {
-                Kind::Counter => "counter",
-                Kind::Gauge => "gauge",
-                Kind::Histogram => "histogram",
+                MetricType::Counter => "counter",
+                MetricType::Gauge => "gauge",
+                MetricType::Histogram => "histogram",
             };
             let labels: Vec<_> = metric
                 .labels

@@ -1,4 +1,4 @@
-//! A link with the descriptors that it may have open, for as long as it is open.
+//! Link that holds permits for its descriptors until it is closed.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,15 +9,15 @@ use tokio::time::Instant;
 
 use crate::link::{Downward, Ending, Link, Lost, Receipts, Sealed, Upward};
 
-/// A link, parked or not, until it is sealed or dropped.
+/// Link with its descriptor permits, until it is sealed or dropped.
 pub struct Counted {
-    // Before its descriptors, so that these are free when others may have them.
+    // Declared before the permits, so it closes before they are released.
     link: Box<dyn Link>,
     descriptors: OwnedSemaphorePermit,
 }
 
 impl Counted {
-    /// Counts a link's descriptors.
+    /// Counts the descriptors of a link.
     #[must_use]
     pub fn new(link: Box<dyn Link>, descriptors: OwnedSemaphorePermit) -> Self {
         Self { link, descriptors }
@@ -63,7 +63,7 @@ impl Link for Counted {
 
     fn seal(self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
         let Self { link, descriptors } = *self;
-        // It begins at once, as of any other link: only the rest is somebody else's task.
+        // Sealing begins at once, as for any other link. Only the rest runs in another task.
         let sealing = link.seal(ending);
         async move {
             let sealed = sealing.await;

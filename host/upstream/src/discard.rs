@@ -1,4 +1,4 @@
-//! An upstream that counts and drops: for load tests.
+//! Upstream that counts and drops messages, for load tests.
 
 use std::task::{Context, Poll};
 
@@ -6,24 +6,24 @@ use futures_util::future::{self, BoxFuture, FutureExt};
 
 use crate::link::{Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upward};
 
-/// Counts what it is given, and drops it.
+/// Counts and drops messages.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Discard;
 
 impl Upstream for Discard {
     fn open(&self, _: StreamInfo) -> BoxFuture<'_, Result<Box<dyn Link>, OpenError>> {
-        let link: Box<dyn Link> = Box::new(Counter::default());
+        let link: Box<dyn Link> = Box::new(DiscardLink::default());
         future::ready(Ok(link)).boxed()
     }
 }
 
 #[derive(Default)]
-struct Counter {
+struct DiscardLink {
     messages: u64,
     bytes: u64,
 }
 
-impl Link for Counter {
+impl Link for DiscardLink {
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         Poll::Ready(Ok(()))
     }

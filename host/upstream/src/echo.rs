@@ -1,7 +1,7 @@
-//! An upstream that sends every message back.
+//! Upstream that sends every message back.
 //!
-//! On a route with `handshake = "none"` and no policies it makes the gateway a
-//! plain WebSocket echo server, for conformance suites and benches.
+//! On a route with `handshake = "none"` and no policies, the gateway becomes a WebSocket echo
+//! server, for conformance suites and benchmarks.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
@@ -10,11 +10,10 @@ use futures_util::future::{self, BoxFuture, FutureExt};
 
 use crate::link::{Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upward};
 
-/// Bytes of messages that may wait to go back before no more are taken; one
-/// message may go past it.
+/// Maximum number of bytes that wait to be sent back; one more message may exceed it.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Messages that may wait: empty ones weigh no bytes, but are not free.
+/// Maximum number of waiting messages. Empty ones have no bytes, but need memory too.
 const MAX_MESSAGES: usize = 256;
 
 /// Sends every message back, in order.
@@ -82,15 +81,15 @@ impl Link for Mirror {
 fn size(message: &Downward) -> usize {
     match message {
         Downward::Binary(bytes) | Downward::Text(bytes) => bytes.len(),
-        // A mirror never says this.
+        // An echo has none of these.
         Downward::Kept(_) | Downward::Upstream(_) | Downward::Close(_) => 0,
     }
 }
 
-/// Somebody who may wait for this link.
+/// Task that waits for this link.
 ///
-/// The waker is kept when it was used: it is nearly always the same task that
-/// parks again, and a clone for each message would cost more than the echo.
+/// The waker is reused: nearly always the same task waits again, and cloning the waker for each
+/// message would cost more than the echo.
 #[derive(Default)]
 enum Parked {
     #[default]

@@ -1,31 +1,31 @@
-//! Names of a connection's facts, as templates have them in braces: `param.meeting_id`,
+//! Names of facts about a connection, as templates have them in braces: `param.meeting_id`,
 //! `query.source`, `auth.user_id`.
 
 use base::credentials;
 use session::facts::{Credentials, Facts};
 
-/// One fact of a connection.
+/// Fact about a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
-    /// A parameter of the route's path.
+    /// Parameter of the route's path.
     Param(String),
-    /// A parameter of the query; nothing where the client left it out.
+    /// Query parameter; absent if the client left it out.
     Query(String),
-    /// An attribute that a policy left, by its full name.
+    /// Attribute that a policy set, by its full name.
     Attribute(String),
 }
 
-/// Why a name is not that of a fact.
+/// Reason why a name is not that of a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FactError {
-    /// Nothing is called so.
+    /// No fact has this name.
     Unknown,
-    /// It must stay with the host.
+    /// The fact is a credential.
     Secret,
 }
 
 impl Fact {
-    /// Reads a name.
+    /// Parses a name.
     ///
     /// # Errors
     /// [`FactError`].
@@ -40,7 +40,7 @@ impl Fact {
         }
     }
 
-    /// Its value for one connection, where there is one.
+    /// Value of the fact for one connection, if it has one.
     #[must_use]
     pub fn value(&self, facts: &Facts) -> Option<String> {
         match self {

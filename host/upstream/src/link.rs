@@ -1,4 +1,4 @@
-//! Where a stream goes: the trait of a link, and the values that pass through it.
+//! Links: the trait, and the values that pass through it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,134 +15,127 @@ use session::handshake::Handshake;
 use session::registry::Client;
 use wire::frame::PeerClose;
 
-/// Every upstream by its name in the configuration.
+/// All upstreams, by their names in the configuration.
 pub type Upstreams = BTreeMap<String, Arc<dyn Upstream>>;
 
-/// One configured destination of streams.
+/// Configured destination of streams.
 pub trait Upstream: Send + Sync {
-    /// Opens a link for one stream. Bounded by the caller's admission budget;
-    /// the future may be dropped at any point and must leave nothing behind.
+    /// Opens a link for one stream. The caller limits the time for it. The future may be dropped at
+    /// any point, and must then leave nothing behind.
     ///
     /// # Errors
-    /// [`OpenError`] when the stream cannot be taken now.
+    /// [`OpenError`] if the upstream cannot take the stream now.
     fn open(&self, stream: StreamInfo) -> BoxFuture<'_, Result<Box<dyn Link>, OpenError>>;
 
-    /// Descriptors that one of its links may have open at once.
+    /// Maximum number of descriptors that one link has open at once.
     fn descriptors(&self) -> u32 {
         0
     }
 
-    /// The longest [`Link::outage`] of its links.
+    /// Maximum of [`Link::outage`] over its links.
     fn outage(&self) -> Duration {
         Duration::ZERO
     }
 }
 
-/// An open stream to an upstream.
+/// Open stream to an upstream.
 ///
-/// The contract is that of a sink: [`Link::start_send`] may be called once
-/// after each [`Link::poll_ready`] that said yes, and [`Link::poll_flush`] is
-/// polled before the connection waits. [`Link::poll_event`] is polled all the
-/// while, also while the client is away, and is where a link does its work in
-/// the background.
+/// The contract is that of a sink: the caller may call [`Link::start_send`] once after each
+/// [`Link::poll_ready`] that returned ready, and polls [`Link::poll_flush`] before the connection
+/// waits. It polls [`Link::poll_event`] all the time, also while the client is away, so a link does
+/// its background work there.
 pub trait Link: Send {
-    /// Ready when the link can take one more message. A link that stays
-    /// pending for the route's `write_timeout`, and makes no progress in that
-    /// time, is given up.
+    /// Ready if the link can take one more message. The gateway ends a stream whose link stays
+    /// pending, without progress, for the route's `write_timeout`.
     ///
     /// # Errors
-    /// [`Lost`] when it never will again.
+    /// [`Lost`] if the link never becomes ready again.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>>;
 
-    /// Takes a message. Never blocks; a failure shows at the next poll.
+    /// Takes a message. Never blocks; an error is returned by the next poll.
     fn start_send(&mut self, message: Upward);
 
-    /// Passes on what was taken, as far as that can be done now. Pending while
-    /// some is left. A link that gathers messages writes them here, so that
-    /// those which came together go together.
+    /// Writes what was taken, as far as possible now. Pending while some is left. A link that
+    /// batches messages writes them here, so that messages which came together are sent together.
     ///
     /// # Errors
-    /// [`Lost`] when the link broke.
+    /// [`Lost`] if the link failed.
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         Poll::Ready(Ok(()))
     }
 
-    /// Bytes that wait in memory, in either direction.
+    /// Number of bytes that wait in memory, in either direction.
     fn held(&self) -> usize {
         0
     }
 
-    /// When the upstream last took anything of what the link holds, where that
-    /// is known.
+    /// Time when the upstream last accepted bytes that the link holds, if it is known.
     fn last_progress(&self) -> Option<Instant> {
         None
     }
 
-    /// Whether [`Downward::Kept`] comes from this link.
+    /// Whether this link returns [`Downward::Kept`].
     fn receipts(&self) -> Receipts {
         Receipts::None
     }
 
-    /// How much longer than others the link may be waited for: what is behind it
-    /// may go away and come back.
+    /// Time that the gateway waits for this link in addition to the usual timeouts, because its
+    /// backend may go away and come back.
     fn outage(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// The next message from the upstream to the client. Pending for ever
-    /// where the upstream never speaks.
+    /// Next message from the upstream to the client. Stays pending if the upstream never sends any.
     ///
     /// # Errors
-    /// [`Lost`] when the link broke.
+    /// [`Lost`] if the link failed.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Downward, Lost>>;
 
-    /// The client said that its stream is complete: passes that on, and is
-    /// ready once the upstream has taken everything and [`Link::poll_event`]
-    /// has nothing more to give. It is sealed after that, or earlier where the
-    /// client does not wait.
+    /// Completes the stream, because the client finalized it. Ready once the upstream has taken
+    /// everything and [`Link::poll_event`] has nothing more to return. The link is sealed after
+    /// that, or earlier if the client does not wait.
     ///
     /// # Errors
-    /// [`Lost`] when the link broke before that.
+    /// [`Lost`] if the link failed before that.
     fn poll_complete(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         Poll::Ready(Ok(()))
     }
 
-    /// Ends the stream: everything that was taken is made safe as the upstream
-    /// promises, then the link is gone. A link that is dropped instead must
-    /// still keep what it was given, as well as it can without waiting.
+    /// Ends the stream. Makes everything that was taken safe, as the upstream promises, and closes
+    /// the link. A link that is dropped instead must still save what it can without waiting.
     ///
     /// # Errors
-    /// [`Lost`] when some of what was taken could not be kept.
+    /// [`Lost`] if some of what was taken could not be saved.
     fn seal(self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>>;
 }
 
-/// What an upstream is told about a stream when it opens.
+/// Information about a stream, for an upstream that opens it.
 #[derive(Clone)]
 pub struct StreamInfo {
-    /// The id of the session in logs and metrics.
+    /// Session id in logs and metrics.
     pub session_id: String,
-    /// The name of the route.
+    /// Name of the route.
     pub route: String,
-    /// The route's path parameters, percent-decoded: untrusted text.
+    /// Path parameters of the route, percent-decoded. They are untrusted text.
     pub params: Vec<(String, String)>,
     /// `mic` or `sys`, on routes that speak `ingest.v1`.
     pub source: Option<String>,
     /// The client's handshake, on routes that have one.
     pub handshake: Option<Handshake>,
-    /// The same as the client sent it.
+    /// The client's handshake as it was sent.
     pub greeting: Option<Bytes>,
-    /// Whether the client wants to know what is safe.
+    /// Whether the client wants acks.
     pub receipts: Receipts,
-    /// What is known of the client, and what policies left.
+    /// Facts about the client, with the attributes that policies set.
     pub facts: Arc<Facts>,
-    /// Who the client is where failures are counted.
+    /// Identity of the client for counting failures.
     pub client: Client,
-    /// The policies of the route that know who a client is, in the order in which they are asked.
+    /// Policies of the route that identify users, in the order in which they are called.
     pub identified_by: Arc<[String]>,
 }
 
 impl StreamInfo {
-    /// A path parameter by name.
+    /// Path parameter by name.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params
@@ -152,133 +145,131 @@ impl StreamInfo {
     }
 }
 
-/// A message from the client to the upstream.
+/// Message from the client to the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upward {
-    /// A BINARY message: audio, on ingest routes.
+    /// BINARY message: audio, on ingest routes.
     Binary(Bytes),
-    /// A TEXT message; guaranteed to be UTF-8.
+    /// TEXT message, valid UTF-8.
     Text(Bytes),
-    /// What the client said about its stream.
+    /// Control message about the stream.
     Control(Control),
 }
 
-/// What a client says about its stream while it runs.
+/// Control message of a client about its running stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
-    /// The client paused; audio that comes all the same is still taken.
+    /// The client paused. Audio that still comes is accepted.
     Pause,
     /// The client resumed.
     Resume,
 }
 
-/// Whether it is said how much of a stream is safe. Making it safe while the
-/// stream runs costs something, so it is done only for those who ask.
+/// Whether the client is told how much of its stream is safe. Making it safe while the stream runs
+/// is expensive, so it is done only for clients that ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receipts {
-    /// It is not.
+    /// The client gets no acks.
     None,
-    /// It is, at least each second in which something became safe.
+    /// The client gets an ack at least each second in which more became safe.
     Given,
 }
 
-/// A message from the upstream to the client.
+/// Message from the upstream to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Downward {
-    /// A BINARY message.
+    /// BINARY message.
     Binary(Bytes),
-    /// A TEXT message; guaranteed by the upstream to be UTF-8.
+    /// TEXT message. The upstream guarantees that it is UTF-8.
     Text(Bytes),
-    /// The upstream's promise holds for so many bytes of BINARY payload, counted
-    /// from the beginning of the stream: what that is worth is the upstream's to
-    /// say. Only ever grows.
+    /// Number of bytes of BINARY payload, from the beginning of the stream, that are safe as the
+    /// upstream promises. Only grows.
     Kept(u64),
-    /// What is behind the upstream went away, and the stream waits for it; or it
-    /// is back.
+    /// The backend went away, and the stream waits for it; or it is back.
     Upstream(Presence),
-    /// The upstream closed the stream. Nothing comes after it.
+    /// The upstream closed the stream. Nothing follows.
     Close(PeerClose),
 }
 
-/// Whether what is behind an upstream is there.
+/// Whether the backend of an upstream is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It is.
+    /// The backend is there.
     Here,
-    /// It is not, and is waited for.
+    /// The backend is away, and the stream waits for it.
     Away,
 }
 
-/// How a stream came to its end, as far as an upstream needs to know.
+/// End of a stream, as far as an upstream must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    /// The client said that it is complete.
+    /// The client finalized the stream.
     Complete,
-    /// It ended in some other way; what arrived is all there will be. Says why,
+    /// The stream ended in another way, and no more data comes. Holds the close code and reason,
     /// for upstreams that can be told.
     Cut(PeerClose),
 }
 
-/// What became of a stream.
+/// Result of a sealed stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sealed {
-    /// Bytes of BINARY payload that the upstream has taken.
+    /// Number of bytes of BINARY payload that the upstream has taken.
     pub bytes: u64,
 }
 
-/// Why an upstream could not be opened.
+/// Reason why an upstream could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// It is not to be had; it may be later.
+    /// The upstream is unavailable now, and may be available later.
     #[error("{public}")]
     Unavailable {
-        /// A short sentence for the client; no paths, no addresses.
+        /// Short sentence for the client, without paths and addresses.
         public: String,
-        /// Everything that the operator needs.
+        /// Details for the operator.
         #[source]
         detail: anyhow::Error,
     },
-    /// It has no place for such a stream, and never will.
+    /// The upstream can never take such a stream.
     #[error("{public}")]
     NoPlace {
-        /// As above.
+        /// Short sentence for the client, without paths and addresses.
         public: String,
-        /// As above.
+        /// Details for the operator.
         #[source]
         detail: anyhow::Error,
     },
-    /// It refused this stream in its own words.
+    /// The upstream refused this stream.
     #[error("{}", .0.message)]
     Refused(Refusal),
 }
 
-/// The words in which an upstream refuses a stream. They are not the host's,
-/// and go to the client within the same bounds as a policy's.
+/// Refusal by an upstream. Its text is not the gateway's, and has the same limits as a policy's
+/// before it reaches the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What it closed with.
+    /// Close of the upstream.
     pub close: PeerClose,
-    /// A short machine-readable word, where it said one.
+    /// Short machine-readable code, if the upstream sent one.
     pub code: Option<String>,
-    /// A sentence for the client; the reason of its Close without one.
+    /// Sentence for the client; the reason of the Close if there is no other.
     pub message: String,
     /// Whether the same client may try again.
     pub retryable: bool,
 }
 
-/// Why an open link was lost.
+/// Error of an open link.
 #[derive(Debug, thiserror::Error)]
 #[error("{public}")]
 pub struct Lost {
-    /// A short sentence for the client; no paths, no addresses.
+    /// Short sentence for the client, without paths and addresses.
     pub public: String,
-    /// Everything that the operator needs.
+    /// Details for the operator.
     #[source]
     pub detail: anyhow::Error,
 }
 
 impl OpenError {
-    /// It is not to be had now.
+    /// The upstream is unavailable now.
     pub fn unavailable(public: impl Into<String>, detail: impl Into<anyhow::Error>) -> Self {
         Self::Unavailable {
             public: public.into(),
@@ -288,7 +279,7 @@ impl OpenError {
 }
 
 impl Lost {
-    /// The link broke.
+    /// The link failed.
     pub fn new(public: impl Into<String>, detail: impl Into<anyhow::Error>) -> Self {
         Self {
             public: public.into(),
@@ -297,7 +288,7 @@ impl Lost {
     }
 }
 
-/// Without the facts, which hold the client's credentials.
+/// Leaves out the facts, which hold the client's credentials.
 impl fmt::Debug for StreamInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamInfo")

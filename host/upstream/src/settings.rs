@@ -1,4 +1,4 @@
-//! What the platform team says about a destination of streams: `[upstreams.NAME]`.
+//! Settings of a destination of streams: `[upstreams.NAME]`.
 
 use super::space::Watermark;
 use super::wav::Recordings;
@@ -9,21 +9,21 @@ use super::websocket::WebSocket;
 pub enum Upstream {
     /// Records each stream as a WAV file.
     Wav {
-        /// Where the recordings go, and how long they stay.
+        /// Folder of the recordings, and how long they stay.
         recordings: Recordings,
-        /// Free space below which no recording begins.
+        /// Free space, in bytes, below which no recording begins.
         min_free: Watermark,
     },
     /// Sends every message back.
     Echo,
-    /// Counts and drops.
+    /// Counts and drops messages.
     Discard,
     /// Relays each stream to a backend.
     WebSocket(Box<WebSocket>),
 }
 
 impl Upstream {
-    /// Descriptors that one of its streams may have open at once.
+    /// Maximum number of descriptors that one stream has open at once.
     #[must_use]
     pub fn descriptors(&self) -> u32 {
         match self {
@@ -33,7 +33,7 @@ impl Upstream {
         }
     }
 
-    /// Connections that it keeps for streams to come.
+    /// Number of idle connections that are kept for future streams.
     #[must_use]
     pub fn warm(&self) -> usize {
         match self {
@@ -42,7 +42,7 @@ impl Upstream {
         }
     }
 
-    /// What it records, where it records.
+    /// Settings of the recordings, if the upstream records.
     #[must_use]
     pub fn recordings(&self) -> Option<&Recordings> {
         match self {

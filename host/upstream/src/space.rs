@@ -1,15 +1,15 @@
-//! The free space of a disk: below a watermark nothing new begins, so that what goes on already has
-//! room to its end.
+//! Free space of a disk. Below a watermark no new recording begins, so that running ones have space
+//! until their end.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Space of a disk that is kept free, in bytes; none where it is zero.
+/// Number of bytes of a disk that stay free. 0: no watermark.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Watermark(pub u64);
 
-/// A disk has less free space than its watermark.
+/// Error: a disk has less free space than its watermark.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(
     "{free} bytes are free for {}, and `min_free` keeps {min_free}: delete something, or lower it",
@@ -22,11 +22,11 @@ pub struct Scarce {
 }
 
 impl Watermark {
-    /// Whether something may begin in a folder with so many bytes free. Where the file system does
-    /// not say how many there are, it may.
+    /// Checks whether a recording may begin in a folder with this much free space. It may if the
+    /// file system does not report its free space.
     ///
     /// # Errors
-    /// [`Scarce`].
+    /// [`Scarce`] if there is too little.
     pub fn check(self, folder: &Path, free: Option<u64>) -> Result<(), Scarce> {
         match free {
             Some(free) if free < self.0 => Err(Scarce {
@@ -39,11 +39,11 @@ impl Watermark {
     }
 }
 
-/// Bytes that a process may still write to a folder's disk, reserves of the superuser not counted.
-/// `None` where its file system has no size, as a tmpfs without a limit. Blocks.
+/// Number of bytes that this process may still write to a folder's disk, without the superuser's
+/// reserve. `None` if the file system has no size, as a tmpfs without a limit. Blocks.
 ///
 /// # Errors
-/// What the file system says.
+/// If the file system reports an error.
 pub fn free(folder: &Path) -> io::Result<Option<u64>> {
     let disk = rustix::fs::statvfs(folder)?;
     Ok((disk.f_blocks > 0).then(|| disk.f_bavail.saturating_mul(disk.f_frsize)))

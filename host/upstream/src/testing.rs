@@ -27,7 +27,7 @@ pub(super) fn handshake(codec: &str, sample_rate: u32, channels: u16) -> Handsha
     }
 }
 
-/// What is known of a client that asks for `uri` with these headers.
+/// Facts about a client that requests `uri` with these headers.
 pub(super) fn facts(uri: &str, headers: &[(&'static str, &'static str)]) -> Facts {
     facts_with(uri, vec![], headers)
 }

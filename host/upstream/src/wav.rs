@@ -1,17 +1,15 @@
-//! The embedded default: each stream becomes one WAV file, sample for sample
-//! what the client sent.
+//! Upstream that records: each stream becomes one WAV file with exactly the client's samples.
 //!
-//! A file is found at `<folder>/<layout>/<time>-<source>-<session>.wav`, for
+//! A file has the path `<folder>/<layout>/<time>-<source>-<session>.wav`, for
 //! example `recordings/acme/m1/2026-11-22T20-57-33Z-mic-9f1e6a1b7c5f.wav`.
 //!
-//! Audio is gathered in memory for at most half a second and written in the
-//! background, samples first and then the header that counts them. So the file
-//! is whole after every write, a process that is killed loses less than a second
-//! of audio, and no repair is ever needed. A stream that brought no audio
-//! leaves no file, so that nobody takes an empty file for a recording.
+//! Audio is gathered in memory for at most half a second, and then written in the background,
+//! samples first and then the header that counts them. So the file is valid after every write, a
+//! killed process loses less than a second of audio, and no file ever needs repair. A stream
+//! without audio leaves no file, because an empty file could be taken for a recording.
 //!
-//! For a stream that wants receipts every write waits for the disk as well, and
-//! what is acknowledged has survived whatever happens to this machine's power.
+//! If the client wants acks, every write also waits for the disk. Acknowledged audio survives a
+//! loss of power.
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -22,16 +20,16 @@ use anyhow::{Context as _, anyhow};
 use futures_util::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
 
-use self::failure::Failure;
+use self::failure::RecordingError;
 use self::format::Format;
 use self::layout::Layout;
-use self::recording::Recording;
-use self::retention::Bounds;
-use self::shared::Shared;
+use self::recording::RecordingLink;
+use self::retention::RetentionLimits;
+use self::shared::SharedTrack;
 use self::track::Track;
 use super::space::{self, Watermark};
 use crate::link::{Link, OpenError, StreamInfo, Upstream};
-use base::blocking::{Kept, Room};
+use base::blocking::{BlockingPool, Kept};
 use base::metrics;
 
 mod failure;
@@ -47,43 +45,43 @@ mod track;
 #[cfg(test)]
 mod tests;
 
-/// Where recordings go, and how long they stay.
+/// Folder of recordings, and how long they stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recordings {
-    /// The folder of all of them, relative to the data folder.
+    /// Folder of the recordings, relative to the data folder.
     pub folder: PathBuf,
-    /// The folders below it.
+    /// Folders below it.
     pub layout: Layout,
-    /// What is kept of them.
-    pub bounds: Bounds,
+    /// Limits on the age and size of the recordings.
+    pub bounds: RetentionLimits,
 }
 
-/// Records streams under one folder.
+/// Upstream that records streams in one folder.
 #[derive(Clone)]
 pub struct Wav {
     folder: PathBuf,
     layout: Layout,
-    /// The threads that wait for the folder's disk.
-    room: &'static Room,
-    /// The upstream whose free space is told, and how much of that is kept.
+    /// Threads that wait for the folder's disk.
+    pool: &'static BlockingPool,
+    /// Upstream whose free space is reported in metrics, and the space that stays free.
     watched: Option<(Arc<str>, Watermark)>,
 }
 
 impl Wav {
-    /// Records under `folder`, which must exist when a stream opens: a folder
-    /// that went away with its disk is not made anew on another.
+    /// Records under `folder`. It must exist when a stream opens: a folder that vanished with its
+    /// disk must not be created on another disk.
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
-        let room = Room::of_recordings(&folder);
+        let pool = BlockingPool::of_recordings(&folder);
         Self {
             folder,
             layout: Layout::default(),
-            room,
+            pool,
             watched: None,
         }
     }
 
-    /// Puts each recording into folders of this layout.
+    /// Sets the layout of the folders.
     #[must_use]
     pub fn laid_out(self, layout: &Layout) -> Self {
         Self {
@@ -92,7 +90,8 @@ impl Wav {
         }
     }
 
-    /// Begins no recording where less than that is free, and counts for an upstream what is.
+    /// Sets the free space that is required to begin a recording, and reports free space for an
+    /// upstream.
     #[must_use]
     pub fn watched(self, upstream: &str, min_free: Watermark) -> Self {
         Self {
@@ -101,7 +100,7 @@ impl Wav {
         }
     }
 
-    /// Creates the folder where it is missing, for its owner and group only.
+    /// Creates the folder if it is missing, for its owner and group only.
     pub fn create_folder(&self) -> io::Result<()> {
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -110,8 +109,7 @@ impl Wav {
         self.free_space().map(drop)
     }
 
-    /// Bytes that are free, where there is somebody who wants to know and a disk that says so.
-    /// Blocks.
+    /// Free bytes; `None` if nothing needs them or the disk does not report them. Blocks.
     fn free_space(&self) -> io::Result<Option<u64>> {
         let Some((upstream, _)) = &self.watched else {
             return Ok(None);
@@ -123,11 +121,11 @@ impl Wav {
         Ok(free)
     }
 
-    /// Whether there is room for one more recording. Blocks.
-    fn has_room(&self) -> Result<(), Failure> {
+    /// Checks that the disk has space for one more recording. Blocks.
+    fn has_room(&self) -> Result<(), RecordingError> {
         let free = self
             .free_space()
-            .map_err(|cause| Failure::disk(&self.folder.as_path().into(), cause))?;
+            .map_err(|cause| RecordingError::disk(&self.folder.as_path().into(), cause))?;
         let watermark = self.watched.as_ref().map(|(_, min_free)| *min_free);
         Ok(watermark.unwrap_or_default().check(&self.folder, free)?)
     }
@@ -153,15 +151,15 @@ impl Wav {
         let folder = self.layout.folder(&self.folder, &stream, began);
         let path = folder.join(name::file(&stream, began));
 
-        let (room, wav) = (self.room, self.clone());
-        // Where this future is dropped, the file is created all the same, and
-        // removed again as it is dropped with the task's result.
+        let (pool, wav) = (self.pool, self.clone());
+        // If this future is dropped, the file is still created, and removed again when the result
+        // of the task is dropped.
         let create = move || {
             wav.has_room()?;
             let track = Track::create(&wav.folder, path, format)?;
-            Ok(Kept::new(room, Shared::new(track)))
+            Ok(Kept::new(pool, SharedTrack::new(track)))
         };
-        let file = room
+        let file = pool
             .open(create)
             .map_err(|busy| {
                 OpenError::unavailable("recording is not possible: the disk hangs", busy)
@@ -169,8 +167,8 @@ impl Wav {
             .await
             .context("the thread that creates the file panicked")
             .map_err(|detail| OpenError::unavailable("recording is not possible", detail))?
-            .map_err(Failure::open_error)?;
-        Ok(Box::new(Recording::new(file, room, stream.receipts)))
+            .map_err(RecordingError::open_error)?;
+        Ok(Box::new(RecordingLink::new(file, pool, stream.receipts)))
     }
 }
 

@@ -1,16 +1,13 @@
-//! A backend that speaks WebSocket: each stream is relayed over a connection of
-//! its own.
+//! Backend that speaks WebSocket. Each stream is relayed over its own connection.
 //!
-//! The backend is dialled once the client was admitted, with an address made
-//! from a [`Template`] and with headers that say who the client is. It gets the
-//! client's handshake as the client sent it, then audio and control messages,
-//! and whatever it says goes to the client, in order. Its answer to the
-//! handshake and its confirmation of the end are the host's business: they are
-//! consumed, and the host's own stand in their place.
+//! The gateway dials the backend after it has admitted the client, with a URL from a [`Template`]
+//! and headers that identify the client. It forwards the client's handshake unchanged, then audio
+//! and control messages. The backend's messages go to the client, in order. The gateway consumes
+//! the backend's answer to the handshake and its confirmation of the end, and sends its own to the
+//! client.
 //!
-//! Either side holds the other back by TCP alone: what waits for the backend is
-//! bounded by `max_buffer` and one message, what waits for the client by the
-//! route's `max_outbound` and one message.
+//! TCP alone provides backpressure. Data that waits for the backend is limited by `max_buffer` and
+//! one message, data that waits for the client by the route's `max_outbound` and one message.
 
 use std::time::Duration;
 
@@ -24,6 +21,7 @@ pub use self::transport::Trust;
 use super::space::Watermark;
 use super::wav::Recordings;
 
+mod acknowledgements;
 mod backend_socket;
 pub mod backends;
 mod dialer;
@@ -32,7 +30,6 @@ mod link;
 mod marks;
 mod opening;
 mod pool;
-mod receipts;
 pub mod reply;
 mod request;
 mod resolve;
@@ -41,58 +38,58 @@ mod tee;
 pub mod template;
 mod transport;
 
-/// The last part of an attribute's header: many servers drop headers with
-/// underscores.
+/// Last part of the header for an attribute. Underscores become hyphens, because many servers drop
+/// headers with underscores.
 #[must_use]
 pub fn header_word(attribute: &str) -> String {
     attribute.to_ascii_lowercase().replace(['.', '_'], "-")
 }
 
-/// A backend, as it is configured.
+/// Configuration of a backend.
 #[derive(Debug, Clone)]
 pub struct WebSocket {
-    /// The address of a stream.
+    /// URL template of a stream.
     pub url: Template,
-    /// Where it listens; what `url` names, where there are none.
+    /// Hosts and ports where the backend listens. Empty: the host and port of `url`.
     pub addresses: Vec<(String, u16)>,
-    /// When an address is left alone.
+    /// Circuit breaker: when an address is taken out of use, and for how long.
     pub rest: Rest,
-    /// Connections to each address that are made before they are needed.
+    /// Number of idle connections that are kept to each address.
     pub warm_connections: usize,
-    /// The attribute that names the client's user.
+    /// Attribute that names the client's user.
     pub user: String,
-    /// The attribute that names the client's tenant.
+    /// Attribute that names the client's tenant.
     pub tenant: String,
-    /// More attributes that the backend is told.
+    /// Further attributes that the backend gets.
     pub attributes: Vec<String>,
     /// Headers of the client that the backend gets.
     pub forward_headers: Vec<HeaderName>,
     /// Whether the backend gets the client's token.
-    pub token: Token,
-    /// What the backend answers.
+    pub token: TokenForwarding,
+    /// Whether the backend answers the handshake and the end.
     pub replies: Replies,
-    /// What it means that something is safe with the backend.
+    /// Meaning of an ack to the client.
     pub receipts: Promise,
-    /// Whom to trust, for `wss://`.
+    /// Certificate authorities for `wss://`.
     pub trust: Option<Trust>,
-    /// Bytes of the longest message that is taken from the backend.
+    /// Maximum size of a message from the backend, in bytes.
     pub max_message: usize,
-    /// Bytes that may wait for the backend before the client is held back; one
-    /// message may go past it.
+    /// Maximum number of bytes that wait for the backend before the client is held back; one more
+    /// message may exceed it.
     pub max_buffer: usize,
-    /// How long the backend may give no sign of life.
+    /// Time that the backend may stay silent.
     pub silence_timeout: Duration,
-    /// What becomes of a stream whose backend is lost.
+    /// Effect of a lost backend on its streams.
     pub on_loss: OnLoss,
-    /// Where streams are recorded as well.
+    /// Recording of the streams, if they are recorded too.
     pub tee: Option<Recordings>,
-    /// Free space below which no recording begins, and no file is written for what is held.
+    /// Free space, in bytes, below which neither a recording nor a file of held messages begins.
     pub min_free: Watermark,
 }
 
 impl WebSocket {
-    /// Descriptors that one stream may have open at once: its connection, its recording, and the
-    /// file for what its backend misses.
+    /// Maximum number of descriptors that one stream has open: its connection, its recording, and
+    /// the file of held messages.
     #[must_use]
     pub fn descriptors(&self) -> u32 {
         let held = matches!(&self.on_loss, OnLoss::Hold(hold) if hold.file > 0);
@@ -100,60 +97,60 @@ impl WebSocket {
     }
 }
 
-/// What becomes of a stream whose backend is lost.
+/// Effect of a lost backend on its streams.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnLoss {
-    /// It ends.
+    /// The stream ends.
     Fail,
-    /// It goes on, and waits for the backend to come back.
+    /// The stream continues, and waits for the backend.
     Hold(Hold),
 }
 
-/// How a stream waits for its backend.
+/// Waiting of a stream for its backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// What a backend is sent that has come back.
+    /// Data that is sent again after the backend came back.
     pub replay: Replay,
-    /// How long it may be away.
+    /// Maximum time that the backend may be away.
     pub timeout: Duration,
-    /// Bytes that are held in memory, beside one message.
+    /// Maximum number of bytes that are held in memory, beside one message.
     pub memory: usize,
-    /// Bytes that are held in a file beyond these.
+    /// Maximum number of further bytes that are held in a file.
     pub file: u64,
-    /// Bytes that all streams of the upstream hold in files together.
+    /// Maximum number of bytes that all streams of the upstream hold in files.
     pub files: u64,
 }
 
-/// Where a stream goes on at a backend that has come back.
+/// Position where a stream continues after its backend came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replay {
-    /// Behind what the backend has confirmed.
+    /// After what the backend has confirmed.
     Confirmed,
-    /// Behind what the backend is known to have read: it is told how much of
-    /// what comes it may have had.
+    /// After what the backend is known to have read. The backend is told how much of the following
+    /// audio it may have already.
     AtLeastOnce,
-    /// Behind what the backend was sent: it is told how much it may have missed.
+    /// After what was sent to the backend. The backend is told how much it may have missed.
     AtMostOnce,
 }
 
-/// What becomes of the client's token.
+/// Forwarding of the client's token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Token {
-    /// It goes no further than the host.
+pub enum TokenForwarding {
+    /// The token stays in the gateway.
     Withheld,
-    /// The backend gets it, as `Authorization: Bearer`.
+    /// The backend gets the token, as `Authorization: Bearer`.
     Forwarded,
 }
 
-/// What the client's `ack` promises.
+/// Promise of an `ack` to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promise {
-    /// There is none: clients that ask for it get no `ack`.
+    /// No promise: clients that ask get no `ack`.
     None,
-    /// The kernel has taken it, to send it to the backend.
+    /// The kernel has accepted the audio, to send it to the backend.
     Sent,
-    /// The backend has confirmed it, with `{"type":"ack","bytes":N}`.
+    /// The backend has confirmed the audio, with `{"type":"ack","bytes":N}`.
     Confirmed,
-    /// It is recorded as well, and the disk has it.
+    /// The audio is recorded too, and the disk has it.
     Recorded,
 }

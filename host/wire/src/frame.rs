@@ -1,9 +1,9 @@
-//! Frames of RFC 6455: a reader that assembles messages within bounds, and a
-//! writer that can be interrupted without tearing a frame.
+//! Frames of RFC 6455: a reader that assembles messages within limits, and a writer that never
+//! tears a frame.
 //!
-//! The layout of a frame's header is tungstenite's. What is here is what a
-//! gateway needs to own: bounds that hold before anything is allocated, no
-//! read buffer while a connection is idle, and no automatic replies.
+//! tungstenite parses the header of a frame. This module owns what a gateway must control: limits
+//! that hold before anything is allocated, no read buffer while a connection is idle, and no
+//! automatic replies.
 
 use std::io;
 
@@ -16,50 +16,50 @@ mod writer;
 pub use reader::FrameReader;
 pub use writer::FrameWriter;
 
-/// A whole message from the peer, unmasked.
+/// A complete message from the peer, unmasked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// TEXT; valid UTF-8.
+    /// TEXT message, valid UTF-8.
     Text(Bytes),
-    /// BINARY.
+    /// BINARY message.
     Binary(Bytes),
-    /// Ping, with what the Pong has to carry.
+    /// Ping, with the payload that its Pong must carry.
     Ping(Bytes),
-    /// Pong, with what the Ping had carried.
+    /// Pong, with the payload of its Ping.
     Pong(Bytes),
-    /// Close. Nothing that comes after it is looked at.
+    /// Close. Everything after it is ignored.
     Close(Option<PeerClose>),
 }
 
-/// What a peer's Close said.
+/// Code and reason of a peer's Close.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerClose {
-    /// A code that may be on the wire.
+    /// Close code, one that is allowed on the wire.
     pub code: u16,
-    /// Up to 123 bytes.
+    /// Reason, at most 123 bytes.
     pub reason: String,
 }
 
-/// How a peer broke RFC 6455, or a bound of the route.
+/// Violation of RFC 6455, or of a limit of the route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
-    /// Sections 5.1 to 5.5: masks, reserved bits and opcodes, fragments,
-    /// control frames, the form of a Close.
+    /// Violation of sections 5.1 to 5.5: masks, reserved bits and opcodes, fragments, control
+    /// frames, the form of a Close.
     #[error("{0}")]
     Protocol(&'static str),
-    /// Section 8.1.
+    /// Text that is not UTF-8 (section 8.1).
     #[error("text is not UTF-8")]
     NotUtf8,
-    /// More than the route allows for one message.
+    /// Message that is larger than the route allows.
     #[error("message is larger than this route allows")]
     TooBig,
-    /// A message was begun and not ended in time.
+    /// Message that was not finished in time.
     #[error("message was not finished in time")]
     Unfinished,
 }
 
 impl Violation {
-    /// The code of the Close that answers it (section 7.4.1).
+    /// Code of the Close that answers the violation (section 7.4.1).
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
@@ -70,16 +70,16 @@ impl Violation {
     }
 }
 
-/// Why there is no next message.
+/// Reason why there is no next message.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// Framing is lost.
+    /// The peer violated the protocol. The stream of frames cannot be read any further.
     #[error(transparent)]
     Violation(#[from] Violation),
     /// The transport ended without a Close.
     #[error("the transport ended")]
     Eof,
-    /// The transport broke.
+    /// The transport failed.
     #[error("the transport broke: {0}")]
     Io(#[from] io::Error),
 }

@@ -1,11 +1,11 @@
-//! Header fields as RFC 9110 reads them: a field may come in several lines, and hold a list.
+//! Values of header fields (RFC 9110): a field may have several lines, and may be a list.
 //!
-//! This is the only place that takes a field's value apart. Whoever looks at the first line of a
-//! field alone looks at the one that a client wrote, and misses those that proxies added behind it.
+//! Only this module splits the value of a field. Code that reads the first line alone sees the one
+//! that a client wrote, and misses those that proxies added behind it.
 
 use std::borrow::Cow;
 
-/// Visible ASCII, spaces and tabs (section 5.5).
+/// The value as text, if it has only visible ASCII, spaces and tabs (section 5.5).
 #[must_use]
 pub fn text(value: &[u8]) -> Option<&str> {
     let is_text = |byte: &u8| *byte == b'\t' || (b' '..=b'~').contains(byte);
@@ -13,8 +13,8 @@ pub fn text(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(text).ok()
 }
 
-/// Value of a field: its lines in their order, with a comma between each two (section 5.3). `None`
-/// without a line, or where one of them is not text.
+/// Value of a field: its lines in order, with a comma between them (section 5.3). `None` if there
+/// is no line, or one of them is not text.
 #[must_use]
 pub fn combined<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Cow<'a, str>> {
     let mut lines = lines.into_iter();
@@ -36,7 +36,7 @@ pub fn elements<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> impl Iterator<
         .filter(|element| !element.is_empty())
 }
 
-/// Whether a list field has a token, in any case.
+/// Whether a list field has a token. Upper and lower case are the same.
 pub fn has_token<'a>(lines: impl IntoIterator<Item = &'a [u8]>, token: &str) -> bool {
     elements(lines).any(|element| element.eq_ignore_ascii_case(token))
 }
@@ -70,7 +70,8 @@ fn split_once(value: &str, separator: char) -> (&str, Option<&str>) {
     (value, None)
 }
 
-/// Where a value is read: in a quoted string (section 5.6.4), and behind a backslash there.
+/// State of a scan: outside of a quoted string, inside (section 5.6.4), or behind a backslash
+/// inside.
 #[derive(Clone, Copy)]
 enum Quoted {
     No,
@@ -79,7 +80,7 @@ enum Quoted {
 }
 
 impl Quoted {
-    /// Behind this character.
+    /// State after this character.
     fn then(self, c: char) -> Self {
         match (self, c) {
             (Self::No, '"') | (Self::Escaped, _) => Self::Yes,
@@ -90,7 +91,7 @@ impl Quoted {
     }
 }
 
-/// A token or quoted string, without its quotes. `None` where a quoted string has no end, or where
+/// A token, or a quoted string without its quotes. `None` if the quoted string has no end, or
 /// something follows it.
 #[must_use]
 pub(crate) fn unquoted(value: &str) -> Option<Cow<'_, str>> {

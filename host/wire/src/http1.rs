@@ -1,9 +1,9 @@
-//! HTTP/1.1 as the listener speaks it: the heads of requests, and short answers.
+//! HTTP/1.1 for the listener: heads of requests, and short answers.
 //!
-//! It is here, and no HTTP server of a library, because of what a server owes a request that *is*
-//! an upgrade: an answer of 101 even where the head is larger, or has more headers, than will be
-//! admitted. Syntax is httparse's. A request's body is never read: whoever sends one is answered,
-//! and the connection ends.
+//! A general HTTP server would refuse a valid upgrade whose head is too large or has too many
+//! headers. The gateway must answer it with 101, so that the client sees a close code. Syntax is
+//! httparse's. The body of a request is never read: the gateway answers the request and ends the
+//! connection.
 
 mod answer;
 mod head;
@@ -13,6 +13,6 @@ pub use answer::{Answer, Persistence};
 pub use head::{Body, Head, HeadError};
 pub use requests::{RequestError, Requests};
 
-/// Largest head that is read, in bytes, from the request line to the empty line. What is larger is
-/// answered 431.
+/// Maximum size of a head, in bytes, from the request line to the empty line. A larger one is
+/// answered with 431.
 pub const MAX_HEAD: usize = 64 * 1024;

@@ -1,4 +1,4 @@
-//! Bytes of a connection to values, and back. It knows nothing else of the gateway.
+//! Conversion between the bytes of a connection and values. It knows nothing else of the gateway.
 //!
 //! # Before the upgrade
 //! [`proxies`] finds the client's address behind proxies. [`http1`] reads the head of a request, and

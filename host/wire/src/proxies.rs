@@ -1,10 +1,10 @@
-//! The client's address: the peer's, or what proxies that the operator trusts say of it.
+//! The client's address: the peer's, or the one that a trusted proxy reports.
 //!
-//! Everything that looks at a client's address looks at this one: policies, limits, the log, and
-//! the backend. What a peer that is not trusted says is ignored, and never passed on as true.
+//! Policies, limits, the log and the backend all use this address. What an untrusted peer reports
+//! is ignored, and never passed on.
 //!
 //! The operator names the one field that the proxies write. The other one may come from a client,
-//! through a proxy that does not know it, and is never read.
+//! through a proxy that does not know it, so it is never read.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -16,21 +16,21 @@ use crate::headers;
 
 pub mod preamble;
 
-/// Holds the client's address in a list, with that of each proxy behind it.
+/// List of the client's address and those of the proxies behind it.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// Holds the client's address alone.
+/// The client's address alone.
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// `[server]`: `trusted_proxies` and `client_address_header`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
-    /// Addresses of proxies that are believed.
+    /// Header field that the proxies write.
     pub trusted: Vec<IpNet>,
     /// The field that they write.
     pub field: Field,
 }
 
-/// A header field in which proxies say whom they forward for.
+/// Header field in which proxies report the client's address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Field {
     /// `X-Forwarded-For`
@@ -41,7 +41,7 @@ pub enum Field {
 }
 
 impl Field {
-    /// Its name.
+    /// Name of the field.
     #[must_use]
     pub const fn name(self) -> HeaderName {
         match self {
@@ -50,8 +50,8 @@ impl Field {
         }
     }
 
-    /// The elements of a line. A quote that a client opens hides nothing that a proxy adds behind it:
-    /// `X-Forwarded-For` has no quoted strings, and in `Forwarded` they have an end.
+    /// Elements of a line. A quote that a client opens must not hide what a proxy adds behind it:
+    /// `X-Forwarded-For` has no quoted strings, and in `Forwarded` they must end.
     fn elements(self, line: &str) -> Vec<&str> {
         if self == Self::Forwarded && headers::is_whole(line) {
             return headers::elements([line.as_bytes()]).collect();
@@ -62,8 +62,7 @@ impl Field {
         elements.filter(|element| !element.is_empty()).collect()
     }
 
-    /// The address in an element of the field. `None` where it has none: it is malformed, unknown or
-    /// obfuscated.
+    /// Address in an element of the field. `None` if it is malformed, unknown or obfuscated.
     fn address(self, element: &str) -> Option<SocketAddr> {
         match self {
             Self::XForwardedFor => node(&headers::unquoted(element)?),
@@ -79,7 +78,7 @@ impl Field {
 }
 
 impl Proxies {
-    /// Whether what comes from this address is believed.
+    /// Whether this address is a trusted proxy.
     #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.trusted
@@ -87,11 +86,12 @@ impl Proxies {
             .any(|network| network.contains(&address))
     }
 
-    /// The client's address, as its peer says it in the lines of [`Proxies::field`]: the last one
-    /// that is not trusted, as each proxy adds its own peer's. What cannot be read ends the search,
-    /// and the client is the last one that was read. If all are trusted, it is the first.
+    /// The client's address, from the peer's address and the lines of [`Proxies::field`]. It is the
+    /// last untrusted address, because each proxy appends its own peer's. An element that cannot be
+    /// parsed ends the search, and the address before it counts. If all are trusted, it is the
+    /// first.
     ///
-    /// The port is 0 where it is not known.
+    /// The port is 0 if it is unknown.
     #[must_use]
     pub fn client<'a>(
         &self,
@@ -121,8 +121,8 @@ impl Proxies {
     }
 }
 
-/// What a field that names the client says, when the client is at this address. Whatever the request
-/// says there itself proves nothing. `None` for any other field.
+/// Value of a header field that names the client, for a client at this address. It replaces what
+/// the request says, which proves nothing. `None` for any other field.
 #[must_use]
 pub fn told(field: &HeaderName, client: SocketAddr) -> Option<String> {
     let address = client.ip();
@@ -138,14 +138,14 @@ pub fn told(field: &HeaderName, client: SocketAddr) -> Option<String> {
     }
 }
 
-/// An IPv4 address that is written as IPv6, as IPv4: each client has one address.
+/// The address, with an IPv4-mapped IPv6 address as IPv4. Each client has one form.
 #[must_use]
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// An address with or without a port. IPv6 is in brackets where there is a port (RFC 7239,
-/// section 6), and elsewhere may be.
+/// Address with or without a port. IPv6 is in brackets if there is a port (RFC 7239, section 6),
+/// and may be in brackets without one.
 fn node(node: &str) -> Option<SocketAddr> {
     let bare = |address: IpAddr| Some((address, None));
     let (address, port) = if let Some(rest) = node.strip_prefix('[') {

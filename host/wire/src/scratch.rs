@@ -1,5 +1,5 @@
-//! Where reads land first: one buffer for each thread, shared by all of its connections, so that
-//! one which waits for its peer holds no buffer at all.
+//! Read buffer of a thread, shared by all of its connections. A connection that waits for its peer
+//! holds no buffer.
 
 use std::cell::RefCell;
 use std::io;
@@ -9,14 +9,14 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Bytes that one read takes from the transport at the most.
+/// Maximum number of bytes of one read.
 const SCRATCH: usize = 32 * 1024;
 
 thread_local! {
     static READ_SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
 }
 
-/// Reads once, and adds what came to `received`. `0` is the end of the transport.
+/// Reads once, and appends the bytes to `received`. `0` is the end of the transport.
 pub fn poll_read<I: AsyncRead + Unpin>(
     io: &mut I,
     cx: &mut Context<'_>,
@@ -30,10 +30,10 @@ pub fn poll_read<I: AsyncRead + Unpin>(
     })
 }
 
-/// [`poll_read`] to wait for.
+/// [`poll_read`] as an async function.
 ///
 /// # Errors
-/// Where the transport broke.
+/// If the transport failed.
 pub async fn read<I: AsyncRead + Unpin>(io: &mut I, received: &mut BytesMut) -> io::Result<usize> {
     std::future::poll_fn(|cx| poll_read(io, cx, received)).await
 }

@@ -10,7 +10,7 @@ mod fact;
 mod rule;
 
 use fact::Fact;
-use rule::{Rule, Seat};
+use rule::{Lease, Rule};
 use sluice_policy::{
     Config, ConfigError, Connection, Decision, Holder, Lifecycle, OnConnect, Rejection,
 };
@@ -50,7 +50,7 @@ struct Claimed<'call> {
     key: String,
 }
 
-impl Seat for Claimed<'_> {
+impl Lease for Claimed<'_> {
     fn claim(&mut self) -> Result<(), Holder> {
         self.connection.claim(&self.key)
     }

@@ -16,8 +16,8 @@ const ROUNDS: usize = 3;
 /// Bytes of a key that a gateway takes.
 const MAX_KEY: usize = 1024;
 
-/// The one place that connections with the same key compete for.
-pub trait Seat {
+/// Exclusive lease on a key, for which connections with that key compete.
+pub trait Lease {
     fn claim(&mut self) -> Result<(), Holder>;
     fn evict(&mut self, holder: &Holder, notice: Rejection) -> Result<(), Holder>;
 }
@@ -71,16 +71,16 @@ impl Rule {
         format!("[{}]", values.collect::<Vec<_>>().join(","))
     }
 
-    /// Takes the seat for a connection of `user`, or says why not.
-    pub fn admit(&self, seat: &mut impl Seat, user: Option<&str>) -> Decision {
-        let Err(mut holder) = seat.claim() else {
+    /// Takes the lease for a connection of `user`, or says why not.
+    pub fn admit(&self, lease: &mut impl Lease, user: Option<&str>) -> Decision {
+        let Err(mut holder) = lease.claim() else {
             return Ok(());
         };
         for _ in 0..ROUNDS {
             if !self.may_replace(&holder, user) {
                 break;
             }
-            match seat.evict(&holder, superseded()) {
+            match lease.evict(&holder, superseded()) {
                 Ok(()) => return Ok(()),
                 Err(faster) => holder = faster,
             }

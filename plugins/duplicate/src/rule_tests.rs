@@ -1,9 +1,9 @@
 use sluice_policy::{Config, Decision, Holder, Rejection};
 
-use super::{MAX_KEY, ROUNDS, Rule, Seat, check_length, superseded};
+use super::{Lease, MAX_KEY, ROUNDS, Rule, check_length, superseded};
 use crate::fact::Fact;
 
-/// A seat whose holders come one after the other, each faster than us.
+/// A lease whose holders come one after the other, each faster than us.
 #[derive(Default)]
 struct Taken {
     holders: Vec<Holder>,
@@ -27,7 +27,7 @@ impl Taken {
     }
 }
 
-impl Seat for Taken {
+impl Lease for Taken {
     fn claim(&mut self) -> Result<(), Holder> {
         self.holders.first().cloned().map_or(Ok(()), Err)
     }
@@ -63,40 +63,40 @@ const NOBODY: [(&str, &str); 1] = [("same_user", "\"reject\"")];
 
 #[test]
 fn a_free_seat_is_taken() {
-    let mut seat = Taken::default();
-    assert_eq!(rule(&[]).admit(&mut seat, None), Ok(()));
-    assert_eq!(seat.evictions, 0);
+    let mut lease = Taken::default();
+    assert_eq!(rule(&[]).admit(&mut lease, None), Ok(()));
+    assert_eq!(lease.evictions, 0);
 }
 
 #[test]
 fn the_same_user_takes_over_unless_the_operator_says_no() {
-    let mut seat = Taken::by(&[Some("u1")]);
-    assert_eq!(rule(&[]).admit(&mut seat, Some("u1")), Ok(()));
-    assert_eq!(seat.evictions, 1);
-    let mut seat = Taken::by(&[Some("u1")]);
-    assert_eq!(rule(&NOBODY).admit(&mut seat, Some("u1")), refused());
-    assert_eq!(seat.evictions, 0);
+    let mut lease = Taken::by(&[Some("u1")]);
+    assert_eq!(rule(&[]).admit(&mut lease, Some("u1")), Ok(()));
+    assert_eq!(lease.evictions, 1);
+    let mut lease = Taken::by(&[Some("u1")]);
+    assert_eq!(rule(&NOBODY).admit(&mut lease, Some("u1")), refused());
+    assert_eq!(lease.evictions, 0);
 }
 
 #[test]
 fn the_newcomer_takes_over_where_the_operator_says_so() {
-    let mut seat = Taken::by(&[Some("u2")]);
-    assert_eq!(rule(&TAKEOVER).admit(&mut seat, Some("u1")), Ok(()));
-    assert_eq!(seat.evictions, 1);
+    let mut lease = Taken::by(&[Some("u2")]);
+    assert_eq!(rule(&TAKEOVER).admit(&mut lease, Some("u1")), Ok(()));
+    assert_eq!(lease.evictions, 1);
 }
 
 #[test]
 fn a_faster_newcomer_is_evicted_in_its_turn() {
-    let mut seat = Taken::by(&[Some("u2"), Some("u3")]);
-    assert_eq!(rule(&TAKEOVER).admit(&mut seat, None), Ok(()));
-    assert_eq!(seat.evictions, 2);
+    let mut lease = Taken::by(&[Some("u2"), Some("u3")]);
+    assert_eq!(rule(&TAKEOVER).admit(&mut lease, None), Ok(()));
+    assert_eq!(lease.evictions, 2);
 }
 
 #[test]
 fn a_fight_ends_after_a_few_rounds() {
-    let mut seat = Taken::by(&[None; 10]);
-    assert_eq!(rule(&TAKEOVER).admit(&mut seat, None), refused());
-    assert_eq!(seat.evictions, ROUNDS);
+    let mut lease = Taken::by(&[None; 10]);
+    assert_eq!(rule(&TAKEOVER).admit(&mut lease, None), refused());
+    assert_eq!(lease.evictions, ROUNDS);
 }
 
 #[test]

@@ -1,12 +1,10 @@
-//! Where a policy's allocations come from: a fixed piece of the memory that it
-//! begins with, given out from one end and hardly ever taken back.
+//! Allocator of a policy: it allocates from a fixed part of the initial memory, in one direction,
+//! and reuses almost nothing.
 //!
-//! An instance lives for one call, so there is next to nothing to reuse. What
-//! counts is that the call does not grow its memory: the gateway has the
-//! kernel make the new pages accessible and, when the slot is used again,
-//! inaccessible. Measured, those two calls and the heap's bookkeeping were a
-//! third of a whole decision. A call that needs more goes on with the standard
-//! allocator, which grows the memory.
+//! An instance lives for one call, so there is almost nothing to reuse. It matters that a call does
+//! not grow its memory: the gateway would make the kernel map new pages, and unmap them before the
+//! next call. Measurements showed that these two system calls and the bookkeeping of a heap took a
+//! third of a decision. A call that needs more memory uses the standard allocator, which grows it.
 
 #![allow(
     unsafe_code,
@@ -17,7 +15,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::cell::{Cell, UnsafeCell};
 use std::alloc::System;
 
-/// Pages that are not touched cost nothing.
+/// Size in bytes. Untouched pages cost nothing.
 const SIZE: usize = 256 * 1024;
 
 struct Arena {
@@ -25,12 +23,12 @@ struct Arena {
     used: Cell<usize>,
 }
 
-// SAFETY: a policy has one thread; the target has no other.
+// SAFETY: a policy has one thread, and the target has no other.
 unsafe impl Sync for Arena {}
 
-// SAFETY: a block is either wholly inside of `bytes`, past all that was given
-// out and not taken back before, and aligned because its address is; or it is
-// the standard allocator's, which gets back what does not lie in `bytes`.
+// SAFETY: a block lies either inside of `bytes`, behind all blocks that are in use, and is aligned
+// because its address is. Or it comes from the standard allocator, which frees every block outside
+// of `bytes`.
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let base = self.bytes.get() as usize;
@@ -53,7 +51,7 @@ unsafe impl GlobalAlloc for Arena {
         let base = self.bytes.get() as usize;
         let start = (block as usize).wrapping_sub(base);
         if start >= SIZE {
-            // SAFETY: it was not allocated here, so the standard allocator did.
+            // SAFETY: the block lies outside of `bytes`, so the standard allocator made it.
             unsafe { System.dealloc(block, layout) }
         } else if start + layout.size() == self.used.get() {
             self.used.set(start);

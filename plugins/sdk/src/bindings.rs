@@ -1,8 +1,8 @@
-//! Generated code only, as a test of the gateway's makes it from `wit/policy.wit`. Nothing here is for a policy's author:
-//! the rest of the crate wraps it in types of its own.
+//! Generated code, which a test of the gateway compares with `wit/policy.wit`. Policy authors use
+//! the rest of the crate, which wraps it.
 //!
-//! The calls to the gateway are generated once and shared; each hook has a module of its own, so that a policy exports the
-//! hooks it has and no other.
+//! The imports are generated once and shared. Each hook has its own module, so that a policy
+//! exports only the hooks that it has.
 
 #![allow(
     unsafe_code,

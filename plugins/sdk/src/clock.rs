@@ -1,13 +1,13 @@
-//! Time, as the gateway tells it.
+//! Clocks of the gateway.
 
 use crate::host::clock;
 
-/// Milliseconds since 1970.
+/// Current time, in milliseconds since 1970.
 pub fn now_ms() -> u64 {
     clock::now_ms()
 }
 
-/// Nanoseconds from an arbitrary point, never going back.
+/// Monotonic time, in nanoseconds since an arbitrary point.
 pub fn monotonic_ns() -> u64 {
     clock::monotonic_ns()
 }

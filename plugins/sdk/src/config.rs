@@ -6,8 +6,7 @@ use serde::de::DeserializeOwned;
 use crate::host::config as host;
 use crate::{Rejection, json, shortened};
 
-/// A policy's own section of the gateway's configuration. Values are JSON,
-/// whatever they were written in.
+/// Section of the policy in the gateway's configuration. Values are JSON.
 pub struct Config {
     source: Source,
 }
@@ -18,14 +17,14 @@ enum Source {
 }
 
 impl Config {
-    /// What the operator wrote.
+    /// Configuration that the operator wrote.
     pub fn host() -> Self {
         Self {
             source: Source::Host,
         }
     }
 
-    /// Keys and their JSON text, for tests of a rule without a gateway.
+    /// Configuration from keys and their JSON text, for tests of a rule without a gateway.
     pub fn fixed(pairs: &[(&str, &str)]) -> Self {
         let pairs = pairs
             .iter()
@@ -35,9 +34,8 @@ impl Config {
         }
     }
 
-    /// A value by its key, if it is set. `advice` completes the sentence that
-    /// the operator reads where the value has the wrong type: "list the
-    /// tenants to let in".
+    /// Value by its key, if it is set. If the value has the wrong type, the operator reads `advice`
+    /// at the end of the error: "list the tenants to let in".
     pub fn get<T: DeserializeOwned>(
         &self,
         key: &str,
@@ -52,13 +50,13 @@ impl Config {
         }
     }
 
-    /// A value that must be set.
+    /// Value that must be set.
     pub fn require<T: DeserializeOwned>(&self, key: &str, advice: &str) -> Result<T, ConfigError> {
         self.get(key, advice)?
             .ok_or_else(|| ConfigError::not_set(key, advice))
     }
 
-    /// A list that is not empty, or `default`.
+    /// List that must not be empty, or `default`.
     pub fn list<T: DeserializeOwned>(
         &self,
         key: &str,
@@ -72,8 +70,8 @@ impl Config {
         }
     }
 
-    /// A duration such as `"250ms"`, `"60s"`, `"5m"` or `"1h"`, in
-    /// milliseconds, or `default`. Never zero.
+    /// Duration such as `"250ms"`, `"60s"`, `"5m"` or `"1h"`, in milliseconds, or `default`. Never
+    /// zero.
     pub fn milliseconds(&self, key: &str, default: u32, advice: &str) -> Result<u32, ConfigError> {
         let Some(json) = self.json(key) else {
             return Ok(default);
@@ -109,13 +107,13 @@ fn milliseconds(text: &str) -> Option<u32> {
     number.checked_mul(factor).filter(|product| *product > 0)
 }
 
-/// A value of the policy's configuration by its key, if it is set:
-/// [`Config::get`] on [`Config::host`], with advice that fits any value.
+/// Value of the policy's configuration by its key, if it is set. Calls [`Config::get`] on
+/// [`Config::host`], with advice that fits any value.
 pub fn config<T: DeserializeOwned>(key: &str) -> Result<Option<T>, ConfigError> {
     Config::host().get(key, "this is not the type of value that the policy expects")
 }
 
-/// What is wrong with a value of the configuration, and what to do about it.
+/// Error in the configuration, with advice for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     key: String,
@@ -124,7 +122,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// A value that cannot be used. `value` is cut to 80 characters.
+    /// Error about a value that cannot be used. `value` is cut to 80 characters.
     pub fn new(key: &str, value: &str, advice: &str) -> Self {
         Self {
             key: key.to_owned(),
@@ -133,7 +131,7 @@ impl ConfigError {
         }
     }
 
-    /// A value that is required and absent.
+    /// Error about a required value that is absent.
     pub fn not_set(key: &str, advice: &str) -> Self {
         Self {
             key: key.to_owned(),
@@ -155,9 +153,9 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl From<ConfigError> for Rejection {
-    /// The gateway validates a configuration before it is used, so this is
-    /// the second line: nobody gets in under a rule that cannot be read. The
-    /// client is not told what is wrong with it; the log is.
+    /// Refuses the connection. The gateway validates a configuration before it is used, so this is
+    /// the second line of defence: nobody is admitted under a rule that cannot be read. The log
+    /// gets the reason, and the client does not.
     fn from(error: ConfigError) -> Self {
         Self::new(
             "policy_misconfigured",

@@ -1,20 +1,20 @@
-//! Numbers that outlive a call.
+//! Counters, which outlive a call.
 //!
-//! All connections of a policy share them, and no other policy sees them. Each
-//! call is one step, so that of two connections that count at once both are
-//! counted. What was counted stays counted, whatever becomes of the call.
+//! All connections of a policy share its counters, and no other policy sees them. Each call is
+//! atomic, so two connections that count at once are both counted. A count stays even if the call
+//! that made it fails.
 
 use std::fmt;
 
 use crate::Rejection;
 use crate::host::counters;
 
-/// Why nothing was counted.
+/// Error of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CounterError {
-    /// The policy has all the counters that the operator lets it have.
+    /// The policy has as many counters as the operator allows.
     Full,
-    /// The counters could not be reached.
+    /// The counters are unavailable.
     Unavailable,
 }
 
@@ -32,7 +32,8 @@ impl fmt::Display for CounterError {
 impl std::error::Error for CounterError {}
 
 impl From<CounterError> for Rejection {
-    /// No fault of the client's: it may come back, and is told no more.
+    /// Refuses the connection without details. The client may try again, because it is not at
+    /// fault.
     fn from(error: CounterError) -> Self {
         Self::new("policy_unavailable", "this cannot be decided at the moment")
             .retryable()
@@ -40,19 +41,18 @@ impl From<CounterError> for Rejection {
     }
 }
 
-/// The value of a counter; 0 where there is none any more.
+/// Value of a counter; 0 if there is none.
 pub fn get(key: &str) -> Result<i64, CounterError> {
     counters::get(key).map_err(error)
 }
 
-/// Adds to a counter, and answers its new value. One that is not there begins
-/// at 0, and ends after `life_ms` milliseconds, however often it is added to.
+/// Adds to a counter and returns its new value. A new counter begins at 0 and ends after `life_ms`
+/// milliseconds, however often it is changed.
 pub fn add(key: &str, amount: i64, life_ms: u32) -> Result<i64, CounterError> {
     counters::add(key, amount, life_ms).map_err(error)
 }
 
-/// Gives a counter another value, for `life_ms` milliseconds from now, and
-/// answers the value that it had.
+/// Sets a counter for `life_ms` milliseconds from now and returns its previous value.
 pub fn replace(key: &str, value: i64, life_ms: u32) -> Result<i64, CounterError> {
     counters::replace(key, value, life_ms).map_err(error)
 }

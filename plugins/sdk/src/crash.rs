@@ -1,12 +1,12 @@
-//! What a policy says before it crashes.
+//! Panic messages of a policy.
 //!
-//! A panic ends the call, and all that the gateway sees of it is a trap. So it is told first, by a
-//! line of the log that says where it happened and why; the gateway puts that into its own account
-//! of the crash. Clients are told nothing of it.
+//! A panic ends the call, and the gateway only sees a trap. So the panic hook first logs where and
+//! why it happened, and the gateway includes that in its own report of the crash. Clients do not
+//! see it.
 
 use crate::log;
 
-/// Has a panic of this call say why. An instance lives for one call, so each call begins with this.
+/// Installs the panic hook. Each call begins with this, because an instance lives for one call.
 pub fn say_why() {
     std::panic::set_hook(Box::new(|panic| {
         let why = panic.payload_as_str().unwrap_or("with no message");

@@ -1,6 +1,6 @@
 use crate::host::endings;
 
-/// How a connection ended.
+/// End of a connection.
 pub struct Ending<'call> {
     ending: &'call endings::Ending,
 }
@@ -10,39 +10,39 @@ impl<'call> Ending<'call> {
         Self { ending }
     }
 
-    /// The word of the error frame, or what else ended it: `finalized`,
-    /// `client_closed`, `idle_timeout`. A later gateway may have new words.
+    /// Code of the error message, or another cause: `finalized`, `client_closed`, `idle_timeout`.
+    /// Later gateways may have new ones.
     pub fn cause(&self) -> String {
         self.ending.cause()
     }
 
-    /// The close code that the client was sent.
+    /// Close code that was sent to the client.
     pub fn close_code(&self) -> u16 {
         self.ending.close_code()
     }
 
-    /// Which side ended it: `client`, `gateway`, `transport`, or `upstream` where the backend closed the
-    /// stream itself.
+    /// Side that ended the connection: `client`, `gateway`, `transport`, or `upstream` if the
+    /// backend closed the stream.
     pub fn closed_by(&self) -> String {
         self.ending.closed_by()
     }
 
-    /// Whether it got as far as to stream.
+    /// Whether the client streamed.
     pub fn streamed(&self) -> bool {
         self.ending.streamed()
     }
 
-    /// How long it lasted, in milliseconds.
+    /// Duration of the connection, in milliseconds.
     pub fn lasted_ms(&self) -> u64 {
         self.ending.lasted_ms()
     }
 
-    /// Bytes of BINARY payload that came from the client.
+    /// Number of bytes of BINARY payload from the client.
     pub fn received_bytes(&self) -> u64 {
         self.ending.received_bytes()
     }
 
-    /// Bytes of payload from the upstream that the client was sent.
+    /// Number of bytes of payload that were sent from the upstream to the client.
     pub fn sent_bytes(&self) -> u64 {
         self.ending.sent_bytes()
     }

@@ -1,10 +1,10 @@
 /// Exports a policy's hooks: `sluice_policy::export!(Auth: on_connect, lifecycle);`
 ///
-/// The hooks are `on_connect`, `on_handshake`, `on_frames`, `on_close` and
-/// `lifecycle`; the type implements the trait of each. Once in a crate.
+/// The hooks are `on_connect`, `on_handshake`, `on_frames`, `on_close` and `lifecycle`. The type
+/// implements the trait of each. Use it once in a crate.
 ///
-/// Off WebAssembly this only checks that the traits are there, because the
-/// names of a component's exports are none that a native linker takes.
+/// On other targets than WebAssembly this only checks the traits, because native linkers do not
+/// accept the names of a component's exports.
 #[macro_export]
 macro_rules! export {
     ($policy:ident: $($hook:ident),+ $(,)?) => {

@@ -1,44 +1,43 @@
-//! The traits that a policy implements.
+//! Traits that a policy implements.
 
 use crate::{ConfigError, Connection, Ending, Handshake, Rejection, Window};
 
 #[cfg(target_family = "wasm")]
 mod joined;
 
-/// What a policy answers. `?` works on every refusal, and on the errors of
-/// [`Config`](crate::Config) and [`Connection::verify_token`], which have
-/// refusals of their own.
+/// Decision of a policy. `?` works on every refusal, and on the errors of [`Config`](crate::Config)
+/// and [`Connection::verify_token`], which convert to refusals.
 pub type Decision = Result<(), Rejection>;
 
-/// A policy that is asked after the upgrade.
+/// Policy that is called after the upgrade.
 pub trait OnConnect {
     /// Accepts the connection or refuses it.
     fn decide(connection: &Connection) -> Decision;
 }
 
-/// A policy that is asked about the client's handshake.
+/// Policy that is called with the client's handshake.
 pub trait OnHandshake {
     /// Accepts the handshake or refuses the connection.
     fn decide(connection: &Connection, handshake: &Handshake) -> Decision;
 }
 
-/// A policy that is asked about a stream, once for each window of time.
+/// Policy that is called while a client streams, once for each window of time.
 ///
-/// Each call is a fresh instance: what is to be known in the next one belongs
-/// into the [`counters`](crate::counters).
+/// Each call is a fresh instance. A policy keeps state for the next call in
+/// [`counters`](crate::counters).
 pub trait OnFrames {
-    /// Lets the stream go on, or ends it.
+    /// Lets the stream continue or ends it.
     fn decide(connection: &Connection, window: &Window) -> Decision;
 }
 
-/// A policy that is told how a connection ended, admitted or not.
+/// Policy that is told how a connection ended, admitted or not.
 pub trait OnClose {
-    /// The connection has ended. Nothing can be done about it any more.
+    /// The connection has ended, and the policy cannot change it any more.
     fn closed(connection: &Connection, ending: &Ending);
 }
 
-/// A policy that checks its configuration when it is loaded.
+/// Policy that checks its configuration when it is loaded.
 pub trait Lifecycle {
-    /// Says what is wrong with the configuration, if anything.
+    /// Returns the first mistake in the configuration, if there is one.
     fn validate_config() -> Result<(), ConfigError>;
 }

@@ -1,6 +1,5 @@
-//! What answers a policy's questions in a native test: the functions and
-//! resources of the contract under the names that are generated for
-//! WebAssembly, but asked of the [`Mock`](crate::testing::Mock) of the thread.
+//! Host functions in a native test: the functions and resources of the contract, under the names
+//! that are generated for WebAssembly. They call the [`Mock`](crate::testing::Mock) of the thread.
 
 use crate::bindings::imports::sluice::policy as generated;
 use crate::testing::world;
@@ -10,7 +9,7 @@ pub use generated::types;
 pub mod connection {
     use super::world;
 
-    /// The connection of this thread's mock.
+    /// Connection of this thread's mock.
     pub struct Facts;
 
     impl Facts {

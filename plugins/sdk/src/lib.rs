@@ -1,8 +1,8 @@
 //! Write an admission policy for the Sluice gateway.
 //!
-//! A policy answers one question at one stage of a connection's life: accept
-//! (`Ok(())`), or refuse with a [`Rejection`]. It is a type without state that
-//! implements a trait for each hook it wants, and one line that exports it:
+//! A policy makes one decision at one stage of a connection's life: it accepts (`Ok(())`), or
+//! refuses with a [`Rejection`]. It is a type without state that implements a trait for each hook
+//! it wants, and one line that exports it:
 //!
 //! | trait | hook | asked |
 //! | --- | --- | --- |
@@ -38,13 +38,12 @@
 //! sluice_policy::export!(Tenants: on_connect, lifecycle);
 //! ```
 //!
-//! The crate is a `cdylib`, built for `wasm32-unknown-unknown` and encoded as
-//! a component. That target has no files, no network and no environment;
-//! `println!` is silent there and `Instant::now()` panics. [`log`] and
-//! [`clock`] ask the gateway instead.
+//! The crate is a `cdylib`, built for `wasm32-unknown-unknown` and encoded as a component. That
+//! target has no files, no network and no environment. `println!` prints nothing there, and
+//! `Instant::now()` panics. Use [`log`] and [`clock`] instead.
 //!
-//! `cargo test` runs a policy natively, where `testing::Mock` answers for the
-//! gateway. Of the policy above:
+//! `cargo test` runs a policy natively, with `testing::Mock` in place of the gateway. A test of the
+//! policy above:
 //!
 //! ```
 //! # use sluice_policy::{Config, Connection, Decision, OnConnect, Rejection};
@@ -67,10 +66,10 @@
 //! assert_eq!(Tenants::decide(&mock.connection()).unwrap_err().code(), "tenant_unknown");
 //! ```
 //!
-//! A rule that takes plain values and a [`Config`] needs not even that.
+//! A rule that takes plain values and a [`Config`] needs no mock.
 //!
-//! A policy imports what it calls and nothing else: one that never verifies a
-//! token needs no grant for tokens. The log is always there, for what a panic says.
+//! A policy imports only what it calls: one that never verifies a token needs no grant for tokens.
+//! The log is always available, for panics.
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -112,7 +111,7 @@ pub use text::{quoted, shortened};
 pub use token::{Claims, TokenError, pointer};
 pub use window::{Frame, Kind, Window};
 
-/// For [`export!`] alone.
+/// Support of [`export!`].
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod __export {

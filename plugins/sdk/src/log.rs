@@ -1,24 +1,24 @@
-//! Lines in the gateway's log. It escapes them and bounds their number and
-//! their length, and says which policy and which connection they are about.
+//! Lines in the gateway's log. The gateway escapes them, limits their number and length, and adds
+//! the names of the policy and the connection.
 
 use crate::host::log::{Level, write};
 
-/// For the policy's author.
+/// Logs details for the policy's author.
 pub fn debug(message: &str) {
     write(Level::Debug, message);
 }
 
-/// For the record.
+/// Logs an event.
 pub fn info(message: &str) {
     write(Level::Info, message);
 }
 
-/// Something that an operator may want to change.
+/// Logs something that an operator may want to change.
 pub fn warn(message: &str) {
     write(Level::Warn, message);
 }
 
-/// Something that an operator must change.
+/// Logs something that an operator must change.
 pub fn error(message: &str) {
     write(Level::Error, message);
 }

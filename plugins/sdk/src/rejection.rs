@@ -1,9 +1,9 @@
 use crate::host::types;
 
-/// Why a connection is refused.
+/// Refusal of a connection.
 ///
-/// Made by [`Rejection::new`] or by one of the common refusals, and refined by
-/// the methods that return it:
+/// Make one with [`Rejection::new`] or one of the common refusals, and refine it with the methods
+/// that return it:
 ///
 /// ```
 /// # use sluice_policy::Rejection;
@@ -22,8 +22,8 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// A refusal with close code 4005 that is final. `code` is a short word
-    /// for programs, `message` a sentence for the person at the other end.
+    /// Refusal with close code 4005, after which the client should not try again. `code` is a short
+    /// word for programs, `message` a sentence for the user.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             close_code: None,
@@ -35,55 +35,54 @@ impl Rejection {
         }
     }
 
-    /// 4001 `auth_failed`, final: the caller has not shown who they are.
+    /// 4001 `auth_failed`, not retryable: the client has not proved its identity.
     pub fn auth_failed(message: impl Into<String>) -> Self {
         Self::new("auth_failed", message).close_code(4001)
     }
 
-    /// 4002 `ingest_exists`, retryable: somebody else has the place.
+    /// 4002 `ingest_exists`, retryable: another connection has the stream.
     pub fn ingest_exists(message: impl Into<String>) -> Self {
         Self::new("ingest_exists", message)
             .close_code(4002)
             .retryable()
     }
 
-    /// 4000 `handshake_invalid`, final: the handshake asks for what cannot be.
+    /// 4000 `handshake_invalid`, not retryable: the handshake is not acceptable.
     pub fn handshake_invalid(message: impl Into<String>) -> Self {
         Self::new("handshake_invalid", message).close_code(4000)
     }
 
-    /// Sets the WebSocket close code. A policy may use 4000, 4001, 4002, 4005
-    /// and 4100 to 4999, and 4003 in a notice to a connection that it evicts;
-    /// the gateway turns any other into 4005.
+    /// Sets the WebSocket close code. A policy may use 4000, 4001, 4002, 4005 and 4100 to 4999, and
+    /// 4003 in a notice to a connection that it evicts. The gateway turns any other code into 4005.
     pub fn close_code(mut self, close_code: u16) -> Self {
         self.close_code = Some(close_code);
         self
     }
 
-    /// Says that the same client may try again unchanged.
+    /// Allows the same client to try again unchanged.
     pub fn retryable(mut self) -> Self {
         self.retryable = true;
         self
     }
 
-    /// Says that the same client may try again unchanged after a while.
+    /// Allows the same client to try again unchanged after this many milliseconds.
     pub fn retry_after_ms(mut self, wait: u32) -> Self {
         self.retry_after_ms = Some(wait);
         self.retryable()
     }
 
-    /// Adds a line that goes to the gateway's log, and never to the client.
+    /// Adds a line for the gateway's log, which the client does not see.
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// The word for programs.
+    /// Code for programs.
     pub fn code(&self) -> &str {
         &self.code
     }
 
-    /// The sentence for people.
+    /// Sentence for the user.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -93,7 +92,7 @@ impl Rejection {
         self.retryable
     }
 
-    /// The line for the log alone.
+    /// Takes the line for the log.
     #[cfg(any(target_family = "wasm", test))]
     pub(crate) fn take_detail(&mut self) -> Option<String> {
         self.detail.take()

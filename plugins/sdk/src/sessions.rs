@@ -1,19 +1,19 @@
 use crate::host::sessions;
 use crate::{Connection, Rejection};
 
-/// The connection that holds a key.
+/// Connection that holds a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Its id.
+    /// Session id of the connection.
     pub session_id: String,
-    /// When it made the claim, in milliseconds since 1970.
+    /// Time of the claim, in milliseconds since 1970.
     pub since_ms: u64,
-    /// Its attributes at the time of asking, by full name.
+    /// Current attributes of the connection, by full name.
     pub attributes: Vec<(String, String)>,
 }
 
 impl Holder {
-    /// An attribute by its full name: `auth.user_id`.
+    /// Attribute by its full name: `auth.user_id`.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes
             .iter()
@@ -33,14 +33,14 @@ impl From<sessions::Holder> for Holder {
 }
 
 impl Connection<'_> {
-    /// Takes a key for this connection, or says who has it. The claim ends
-    /// with the connection; claiming a key twice succeeds.
+    /// Claims a key for this connection. The error is its holder. The claim ends with the
+    /// connection. Claiming a key twice succeeds.
     pub fn claim(&self, key: &str) -> Result<(), Holder> {
         sessions::claim(self.facts, key).map_err(Into::into)
     }
 
-    /// Takes a key from its holder, if that still has it, and sends the holder
-    /// away with `notice`.
+    /// Takes a key from its holder, if that still holds it, and closes the holder's connection with
+    /// `notice`.
     pub fn evict(&self, key: &str, holder: &Holder, notice: Rejection) -> Result<(), Holder> {
         sessions::evict(self.facts, key, &holder.session_id, &notice.into()).map_err(Into::into)
     }

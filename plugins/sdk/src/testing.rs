@@ -1,8 +1,7 @@
-//! A gateway that is not there, for native tests of a whole policy.
+//! Mock of the gateway, for native tests of a whole policy.
 //!
-//! A [`Mock`] is the world of one thread: what a connection is like, what the
-//! operator configured, what time it is, who else is connected. While it
-//! lives, everything that a policy asks on that thread is answered by it.
+//! A [`Mock`] is the world of one thread: the connection, the configuration, the time, and the
+//! other connections. While it exists, it answers everything that a policy asks on that thread.
 //!
 //! ```
 //! use sluice_policy::testing::Mock;
@@ -37,9 +36,8 @@
 //! assert_eq!(ThreeADay::decide(&mock.connection()), Err(TokenError::Expired.into()));
 //! ```
 //!
-//! It grants everything and limits nothing but the number of counters:
-//! `sluice policy test` tries the built component within what the operator
-//! gives it.
+//! It grants everything, and limits nothing but the number of counters. `sluice policy test` runs
+//! the built component within the operator's grants and limits.
 
 use std::marker::PhantomData;
 
@@ -51,32 +49,32 @@ pub(crate) mod world;
 
 pub use streams::{Ended, Sent};
 
-/// See the module. It is gone, and with it all that was set, when it is
-/// dropped; a thread has one at a time.
+/// Mock of the gateway for one thread. Dropping it discards everything that was set. A thread has
+/// one at a time.
 #[must_use = "a world that is dropped answers nobody"]
 pub struct Mock {
     facts: Facts,
-    /// The world is the thread's that made it.
+    /// The mock belongs to the thread that made it.
     not_send: PhantomData<*const ()>,
 }
 
-/// A connection that the policy has sent away.
+/// Connection that the policy has evicted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evicted {
-    /// Its id.
+    /// Session id of the connection.
     pub session_id: String,
-    /// The key that it held.
+    /// Key that it held.
     pub key: String,
-    /// What it is told.
+    /// Notice that it gets.
     pub notice: Rejection,
 }
 
 impl Mock {
-    /// A world for the policy that the configuration calls `policy`: with no
-    /// configuration, no token and nobody else, at noon of 5 January 2026.
+    /// Mock for the policy with this name in the configuration. There is no configuration, no token
+    /// and no other connection, and it is noon on 5 January 2026.
     ///
     /// # Panics
-    /// Where this thread has one.
+    /// If this thread has one already.
     pub fn new(policy: &str) -> Self {
         world::begin(policy);
         Self {
@@ -85,23 +83,22 @@ impl Mock {
         }
     }
 
-    /// What the policy is asked about.
+    /// Connection that the policy decides about.
     pub fn connection(&self) -> Connection<'_> {
         Connection::new(&self.facts)
     }
 
-    /// Gives a key of the policy's configuration a value, as JSON text.
+    /// Sets a key of the policy's configuration, as JSON text.
     pub fn config(&self, key: &str, json: &str) -> &Self {
         self.set(|world| world.config.insert(key.to_owned(), json.to_owned()))
     }
 
-    /// Says what time it is, in milliseconds since 1970. It stands still but
-    /// for [`Mock::pass`].
+    /// Sets the time, in milliseconds since 1970. Only [`Mock::pass`] advances it.
     pub fn now_ms(&self, now_ms: u64) -> &Self {
         self.set(|world| world.now_ms = now_ms)
     }
 
-    /// Lets time pass, in milliseconds, by both clocks.
+    /// Advances both clocks by this many milliseconds.
     pub fn pass(&self, ms: u64) -> &Self {
         self.set(|world| {
             world.now_ms += ms;
@@ -109,7 +106,7 @@ impl Mock {
         })
     }
 
-    /// Makes the connection another: what this one claimed it goes on to hold.
+    /// Makes the connection another one. The previous connection keeps its claims.
     pub fn session_id(&self, id: &str) -> &Self {
         self.set(|world| world.session_id = id.to_owned())
     }
@@ -140,28 +137,27 @@ impl Mock {
         self.set(|world| world.headers.insert(name, value.to_owned()))
     }
 
-    /// Sets where the client is, an address and a port.
+    /// Sets the client's address and port.
     pub fn remote_addr(&self, address: &str) -> &Self {
         self.set(|world| world.remote_addr = address.to_owned())
     }
 
-    /// Sets an attribute that an earlier policy left, by its full name:
-    /// `auth.email`.
+    /// Sets an attribute of an earlier policy, by its full name: `auth.email`.
     pub fn attribute(&self, name: &str, value: &str) -> &Self {
         self.set(|world| world.leave(name, value))
     }
 
-    /// Says what comes of the client's token in a key set: its claims, as a
-    /// JSON object, or what is wrong with it. No token has been sent before.
+    /// Sets the result of verifying the client's token with a key set: its claims as a JSON object,
+    /// or an error. By default the client sent no token.
     ///
     /// # Panics
-    /// Where the claims are no JSON object.
+    /// If the claims are no JSON object.
     pub fn token(&self, key_set: &str, verified: Result<&str, TokenError>) -> &Self {
         let verified = verified.map(world::claims);
         self.set(|world| world.tokens.insert(key_set.to_owned(), verified))
     }
 
-    /// Lets somebody else hold a key.
+    /// Lets another connection hold a key.
     pub fn holder(&self, key: &str, holder: Holder) -> &Self {
         self.set(|world| world.holders.insert(key.to_owned(), holder))
     }
@@ -171,30 +167,28 @@ impl Mock {
         self.set(|world| world.set_counter(key, value, 60 * 60 * 1000))
     }
 
-    /// Says how many counters there is room for; 10,000 as in the gateway,
-    /// unless this is called.
+    /// Sets the maximum number of counters. The default is 10,000, as in the gateway.
     pub fn max_counters(&self, room: usize) -> &Self {
         self.set(|world| world.max_counters = room)
     }
 
-    /// What a counter stands at.
+    /// Value of a counter.
     pub fn count_of(&self, key: &str) -> i64 {
         world::with(|world| world.counter(key))
     }
 
-    /// The id of the connection that holds a key.
+    /// Session id of the connection that holds a key.
     pub fn holder_of(&self, key: &str) -> Option<String> {
         world::with(|world| Some(world.holders.get(key)?.session_id.clone()))
     }
 
-    /// The connections that were sent away, in that order.
+    /// Evicted connections, in order.
     pub fn evicted(&self) -> Vec<Evicted> {
         world::with(|world| world.evicted.clone())
     }
 
-    /// The lines of the log, each with its level before it: `warn no room`. A
-    /// refusal's own [`detail`](Rejection::detail) is logged by the gateway's
-    /// call, and not here.
+    /// Lines of the log, each with its level: `warn no room`. The gateway's hook logs the
+    /// [`detail`](Rejection::detail) of a refusal, so it is not among them.
     pub fn log(&self) -> Vec<String> {
         world::with(|world| world.log.clone())
     }

@@ -1,7 +1,7 @@
-//! What a stranger sent, made fit to be repeated in a message.
+//! Untrusted text, made safe to repeat in a message.
 
-/// Cuts a text to `limit` characters; a cut one ends in an ellipsis. Control
-/// characters are replaced, so that the result is one line.
+/// Cuts a text to `limit` characters, with an ellipsis at the cut. Control characters are replaced,
+/// so the result is one line.
 pub fn shortened(text: &str, limit: usize) -> String {
     let mut out = String::new();
     for (count, character) in text.chars().enumerate() {
@@ -18,7 +18,7 @@ pub fn shortened(text: &str, limit: usize) -> String {
     out
 }
 
-/// A text in quotation marks, cut to 40 characters: `"opus"`.
+/// Text in quotation marks, cut to 40 characters: `"opus"`.
 pub fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for character in shortened(text, 40).chars() {

@@ -3,28 +3,28 @@ use std::fmt;
 use crate::host::jwt;
 use crate::{Connection, Rejection};
 
-/// Why there are no claims.
+/// Reason why a token could not be verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenError {
     /// The client sent no token.
     Missing,
-    /// It is not a JWT.
+    /// The token is not a JWT.
     Malformed,
-    /// The signature does not fit, or the algorithm is not the key's.
+    /// The signature is invalid, or the algorithm is not the key's.
     BadSignature,
-    /// It has run out.
+    /// The token has expired.
     Expired,
-    /// It is not valid yet.
+    /// The token is not valid yet.
     NotYetValid,
-    /// Its issuer is absent or not one that the key set allows.
+    /// The issuer is absent, or the key set does not allow it.
     WrongIssuer,
-    /// Its audience is absent or not one that the key set allows.
+    /// The audience is absent, or the key set does not allow it.
     WrongAudience,
-    /// No key of the set fits its header.
+    /// The key set has no key that fits the token's header.
     UnknownKey,
-    /// The keys could not be had. Says nothing about the token.
+    /// The keys are unavailable. This says nothing about the token.
     Unavailable,
-    /// It is not good for a reason that only a later gateway knows.
+    /// The token is invalid for a reason that only later gateways know.
     Invalid,
 }
 
@@ -48,9 +48,8 @@ impl fmt::Display for TokenError {
 impl std::error::Error for TokenError {}
 
 impl From<TokenError> for Rejection {
-    /// A fault of the token is `auth_failed`. Keys that cannot be had are no
-    /// fault of the client's: the gateway reports them under a close code of
-    /// its own, whatever a policy answers.
+    /// A fault of the token becomes `auth_failed`. Unavailable keys are not the client's fault: the
+    /// gateway uses a close code of its own for them, whatever a policy decides.
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::Unavailable => Self::new("auth_unavailable", error.to_string()).retryable(),
@@ -76,17 +75,17 @@ impl From<jwt::Error> for TokenError {
     }
 }
 
-/// The claims of a token that the gateway has verified.
+/// Claims of a token that the gateway has verified.
 pub struct Claims(jwt::Claims);
 
 impl Claims {
-    /// A claim by its JSON pointer: a string as it is, anything else as JSON
-    /// text. `None` where it is absent or null.
+    /// Claim by its JSON pointer: a string as it is, anything else as JSON text. `None` if it is
+    /// absent or null.
     pub fn get(&self, pointer: &str) -> Option<String> {
         self.0.get(pointer)
     }
 
-    /// A claim by its name, at the top of the token.
+    /// Claim by its name, at the top level of the token.
     pub fn claim(&self, name: &str) -> Option<String> {
         self.get(&pointer(name))
     }
@@ -96,15 +95,15 @@ impl Claims {
         self.0.json()
     }
 
-    /// When the token runs out, in seconds since 1970.
+    /// Expiry of the token, in seconds since 1970.
     pub fn expires_at(&self) -> Option<u64> {
         self.0.expires_at()
     }
 }
 
 impl Connection<'_> {
-    /// Has the gateway verify the client's token against a key set that the
-    /// operator named. Neither the keys nor the token are seen here.
+    /// Verifies the client's token with a key set that the operator named. The policy sees neither
+    /// the keys nor the token.
     pub fn verify_token(&self, key_set: &str) -> Result<Claims, TokenError> {
         jwt::verify(self.facts, key_set)
             .map(Claims)
@@ -112,8 +111,8 @@ impl Connection<'_> {
     }
 }
 
-/// The JSON pointer to a name at the top of an object. Names may hold slashes,
-/// as those of namespaced claims do.
+/// JSON pointer to a name at the top level of an object. Names may contain slashes, as those of
+/// namespaced claims do.
 pub fn pointer(name: &str) -> String {
     format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }

@@ -1,26 +1,26 @@
 use crate::host::{frames, payload};
 
-/// The kinds of message that there are.
+/// Kind of message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// TEXT: on a route that speaks `ingest.v1`, what controls the stream.
+    /// TEXT: control messages, on a route that speaks `ingest.v1`.
     Text,
-    /// BINARY: on such a route, audio.
+    /// BINARY: audio, on such a route.
     Binary,
 }
 
 /// One message of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Its kind.
+    /// Kind of message.
     pub kind: Kind,
-    /// Bytes of its payload.
+    /// Size of the payload, in bytes.
     pub size: u32,
-    /// When it came, in microseconds since the window began.
+    /// Time of arrival, in microseconds since the window began.
     pub at_us: u32,
 }
 
-/// What a client sent in a stretch of time.
+/// Messages of a client in a window of time.
 pub struct Window<'call> {
     window: &'call frames::Window,
 }
@@ -30,39 +30,38 @@ impl<'call> Window<'call> {
         Self { window }
     }
 
-    /// Which window of the stream it is, from 0.
+    /// Number of the window in the stream, from 0.
     pub fn index(&self) -> u64 {
         self.window.index()
     }
 
-    /// How long it lasted, in milliseconds.
+    /// Duration of the window, in milliseconds.
     pub fn length_ms(&self) -> u32 {
         self.window.length_ms()
     }
 
-    /// For how much of that the gateway did not read from the client, because
-    /// the upstream or the client took nothing more.
+    /// Part of the window in which the gateway did not read from the client, in milliseconds,
+    /// because the upstream or the client accepted no more.
     pub fn held_ms(&self) -> u32 {
         self.window.held_ms()
     }
 
-    /// Whether the client had said that it pauses when the window ended.
+    /// Whether the client was paused at the end of the window.
     pub fn paused(&self) -> bool {
         self.window.paused()
     }
 
-    /// How many messages of a kind came.
+    /// Number of messages of a kind.
     pub fn count(&self, kind: Kind) -> u64 {
         self.window.count(kind.into())
     }
 
-    /// The bytes of their payloads.
+    /// Number of payload bytes of a kind.
     pub fn bytes(&self, kind: Kind) -> u64 {
         self.window.bytes(kind.into())
     }
 
-    /// The last messages of the window, the oldest first; the operator says
-    /// how many are kept.
+    /// Last messages of the window, the oldest first. The operator configures how many are kept.
     pub fn frames(&self) -> Vec<Frame> {
         let sizes = self.window.sizes();
         let times = self.window.times_us();
@@ -78,9 +77,8 @@ impl<'call> Window<'call> {
             .collect()
     }
 
-    /// The payload of a message, by its place in [`Window::frames`]; `None`
-    /// where the gateway did not keep it. A policy that calls this needs the
-    /// grant `payload`.
+    /// Payload of a message, by index in [`Window::frames`]; `None` if the gateway did not keep it.
+    /// A policy that calls this needs the grant `payload`.
     pub fn payload(&self, place: u32) -> Option<Vec<u8>> {
         payload::get(self.window, place)
     }

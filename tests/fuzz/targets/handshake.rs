@@ -8,8 +8,7 @@ use gateway::socket::message::ClientMessage;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use session::facts::source_name;
-use session::handshake::Handshake;
-use upstream::duration_of;
+use session::handshake::{Handshake, duration_of};
 
 /// Bytes of a message that names what was wrong with a client's.
 const LONGEST_REFUSAL: usize = 512;
@@ -62,7 +61,7 @@ fn accepted(handshake: &Handshake, json: &Value) {
     assert!(handshake.sample_rate > 0 && handshake.channels > 0);
     // What is computed from it neither overflows nor divides by nothing.
     for bytes in [0, 1, u64::MAX] {
-        let _ = duration_of(bytes, handshake);
+        let _ = duration_of(bytes, handshake.bytes_per_second());
     }
     if let Some(named) = &handshake.source {
         let known = source_name(named);

@@ -19,7 +19,7 @@ impl FailingWrites {
     /// For files whose path has this part. There are none yet.
     ///
     /// # Panics
-    /// When there is no C compiler.
+    /// If there is no C compiler.
     pub fn below(part: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let faults = Self {
@@ -49,7 +49,7 @@ impl FailingWrites {
     /// From now on every `write` or `sync` fails with this error.
     ///
     /// # Panics
-    /// When that cannot be said.
+    /// If that cannot be said.
     pub fn begin(&self, step: &str, error: Errno) {
         let aside = self.file("fault.new");
         std::fs::write(&aside, format!("{step} {}", error.raw_os_error())).expect("a file");
@@ -59,7 +59,7 @@ impl FailingWrites {
     /// From now on nothing fails.
     ///
     /// # Panics
-    /// When nothing did.
+    /// If nothing did.
     pub fn end(&self) {
         std::fs::remove_file(self.file("fault")).expect("there was a fault");
     }

@@ -261,7 +261,7 @@ fn a_hook_that_no_route_names_is_a_warning_with_the_list_that_could() {
     // One that is asked nowhere has a warning already.
     let done = with(&[]);
     assert!(
-        done.stderr.contains("policy `often` is never asked"),
+        done.stderr.contains("policy `often` is never called"),
         "{}",
         done.stderr
     );

@@ -357,8 +357,8 @@ fn a_stream_that_was_only_recorded_says_so_and_its_recording_is_complete() {
     says(&mut client, "upstream_lost");
     let (first, second) = clip.pcm.split_at(clip.pcm.len() / 2);
     client.send_audio(first);
-    gateway.output().find("it is given up", |line| {
-        line.contains("the backend is given up").then_some(())
+    gateway.output().find("the backend fails", |line| {
+        line.contains("the backend failed").then_some(())
     });
     client.send_audio(second);
     client.json(&json!({"type": "finalize"}));
@@ -400,8 +400,8 @@ fn a_full_disk_under_a_tee_ends_no_stream_whose_backend_is_fine() {
         gateway.metric(r#"sluice_tee_given_up_total{upstream="recordings",half="recording"}"#),
         1.0
     );
-    gateway.output().find("the recording is given up", |line| {
-        line.contains("the recording is given up").then_some(())
+    gateway.output().find("the recording failed", |line| {
+        line.contains("the recording failed").then_some(())
     });
     // What the disk had taken is there.
     let recorded = read_wav(&gateway.recording()).1;

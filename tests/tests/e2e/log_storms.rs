@@ -86,7 +86,7 @@ fn lines_that_are_lost_are_counted_and_said_once_the_log_flows_again() {
     gateway.output().go_on();
     let said = gateway.output().find("what was lost", |line| {
         let event: Value = serde_json::from_str(line).ok()?;
-        let lost = "log lines were lost, because standard error did not take them";
+        let lost = "log lines were lost, because standard error was blocked";
         (event["message"] == lost).then(|| event["lines"].as_u64())?
     });
     assert!(said.expect("the gateway runs") > 0);
@@ -148,7 +148,7 @@ fn a_storm_of_refusals_is_a_few_lines_and_the_number_of_the_others() {
         all.iter().filter(of).collect()
     };
     let told = of("connection ended", 4001).len();
-    let left_out = of("lines of one kind came too often, and were left out", 4001);
+    let left_out = of("repeated lines of one kind were left out", 4001);
     let lines = left_out.iter().filter_map(|event| event["lines"].as_u64());
     let lines = usize::try_from(lines.sum::<u64>()).expect("a number of lines");
     assert_eq!(told + lines, visits);

@@ -299,7 +299,9 @@ fn keys_that_are_taken_away_check_no_token_until_they_are_back() {
     let line = gateway.output().find("the loss in the log", |line| {
         let event: Value = serde_json::from_str(line).ok()?;
         let message = event["message"].as_str()?;
-        message.starts_with("keys cannot be had").then_some(event)
+        message
+            .starts_with("the key file is missing or unreadable")
+            .then_some(event)
     });
     let line = line.expect("a line");
     assert_eq!(
@@ -357,13 +359,13 @@ fn keys_that_come_back_as_garbage_are_not_said_to_be_back() {
         line.expect("the gateway runs")
     };
     std::fs::remove_file(&file).unwrap();
-    says("keys cannot be had");
+    says("the key file is missing or unreadable");
     std::fs::write(&file, "garbage").unwrap();
-    says("tokens are checked with the keys from before");
+    says("tokens are verified with the earlier keys");
     let mut client = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", &token::good()));
     client.handshake();
     client.expect_ack();
-    assert!(!gateway.output().text().contains("keys can be had again"));
+    assert!(!gateway.output().text().contains("keys are available again"));
     std::fs::write(&file, token::SECRET).unwrap();
     gateway.reloaded(2);
     std::fs::remove_file(&file).unwrap();
@@ -371,11 +373,11 @@ fn keys_that_come_back_as_garbage_are_not_said_to_be_back() {
         let lines = gateway.output().lines();
         let lost = lines
             .iter()
-            .filter(|line| line.contains("keys cannot be had"));
+            .filter(|line| line.contains("the key file is missing or unreadable"));
         (lost.count() == 2).then_some(())
     });
     std::fs::write(&file, token::SECRET).unwrap();
-    assert_eq!(says("keys can be had again")["key_set"], "main");
+    assert_eq!(says("keys are available again")["key_set"], "main");
 }
 
 #[test]
@@ -406,7 +408,7 @@ fn a_weak_key_beside_a_good_one_locks_nobody_out() {
     }
     for said in [
         "key set `main`: key 0 (\\\"weak\\\") is not used: the RSA key has 1024 bits",
-        "key set `main`: key 1 (\\\"good\\\") is not used: it is there twice",
+        "key set `main`: key 1 (\\\"good\\\") is not used: it is a duplicate",
     ] {
         let place = "\"place\":\"";
         let lines = gateway.output().lines();

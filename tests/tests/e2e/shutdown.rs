@@ -130,7 +130,8 @@ fn whoever_has_not_finished_its_request_is_told_that_the_gateway_stops() {
         assert!(Raw::connect(gateway.address()).request(plain).status >= 400);
         gateway.signal(Signal::TERM);
         let closing = gateway.output().find("the end of the drain", |line| {
-            line.contains("closing what is left").then_some(())
+            line.contains("closing the remaining connections")
+                .then_some(())
         });
         closing.expect("it waits for a client in the middle of its request");
         if secure {

@@ -1,16 +1,15 @@
-//! Hiding what may be a secret before a line of the file is shown.
+//! Masking of everything that may be a secret, before a line of the file is shown.
 //!
-//! A report shows the line of each mistake and its neighbours, and any of them
-//! may hold a secret: under its own key, under a misspelt one, commented out,
-//! or in a file that does not even parse. So this works on the text alone, and
-//! hides too much rather than too little. It keeps the length in bytes, so
-//! that places stay valid.
+//! A report shows the line of each mistake and its neighbours. Any of them may hold a secret: under
+//! its own key, under a misspelt one, commented out, or in a file that does not even parse. So this
+//! works on the text alone, and hides too much rather than too little. It keeps the length in
+//! bytes, so that places stay valid.
 //!
-//! Control characters go too: a report is read in a terminal, which obeys them.
+//! Control characters are replaced too, because a terminal would obey them.
 
 use std::ops::Range;
 
-/// Keys of secrets' neighbours whose values are safe to show.
+/// Keys that look like a secret's and whose values are safe to show.
 const SAFE: [&str; 10] = [
     "generate",
     "secret_env",
@@ -24,9 +23,8 @@ const SAFE: [&str; 10] = [
     "registry_credentials",
 ];
 
-/// `text` with every value that may be a secret replaced by asterisks, and
-/// every control character that does not end a line or indent it by question
-/// marks.
+/// The text, with asterisks in place of every value that may be a secret. A question mark replaces
+/// each control character other than a line break or a tab.
 pub(super) fn mask(text: &str) -> String {
     let hidden = hidden(text);
     let mut hidden = hidden.iter().peekable();
@@ -85,8 +83,8 @@ fn hidden(text: &str) -> Vec<Range<usize>> {
     ranges
 }
 
-/// What stands before the host of each address in a line (RFC 3986, section
-/// 3.2.1): a name, and more often than not a password.
+/// Position of the userinfo in each address of a line (RFC 3986, section 3.2.1): a user name,
+/// usually with a password.
 fn userinfo(line: &str) -> impl Iterator<Item = Range<usize>> {
     line.match_indices("://").filter_map(|(at, separator)| {
         let start = at + separator.len();
@@ -121,8 +119,8 @@ fn is_sensitive(key: &str, in_key_sets: bool) -> bool {
         || strsim::osa_distance(&key, "secret") <= 2
 }
 
-/// The inside of the value that starts at `from`; nothing for a table, whose
-/// own keys are looked at instead.
+/// Inside of the value that starts at `from`; `None` for a table, whose own keys are checked
+/// instead.
 fn value_range(text: &str, from: usize) -> Option<Range<usize>> {
     let rest = &text[from..];
     let start = from + rest.len() - rest.trim_start_matches([' ', '\t']).len();
@@ -149,8 +147,8 @@ fn value_range(text: &str, from: usize) -> Option<Range<usize>> {
     })
 }
 
-/// Where a multi-line basic string ends: a quote in it may be escaped, and two
-/// may follow.
+/// End of a multi-line basic string. A quote in it may be escaped, and two quotes may follow its
+/// last character.
 fn unescaped_end(inside: &str) -> usize {
     let mut at = 0;
     while let Some(length) = inside[at..].find(['\\', '"']) {
@@ -169,8 +167,8 @@ fn unescaped_end(inside: &str) -> usize {
     inside.len()
 }
 
-/// Where a list of many lines ends: at a line that begins with its bracket. A
-/// list that ends otherwise hides more than it must.
+/// End of a list of many lines: a line that begins with its bracket. A list that ends in another
+/// way hides more than necessary.
 fn list_end(list: &str) -> usize {
     let mut ends = list.match_indices('\n').map(|(at, _)| at + 1);
     ends.find(|at| list[*at..].trim_start_matches([' ', '\t']).starts_with(']'))
@@ -195,7 +193,7 @@ fn closing_quote(inside: &str, quote: char) -> Option<usize> {
 mod tests {
     use super::mask;
 
-    /// Masks `text` and checks what must hold whatever it is.
+    /// Masks `text` and checks the invariants of every mask.
     #[track_caller]
     fn masked(text: &str) -> String {
         let shown = mask(text);

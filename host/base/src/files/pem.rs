@@ -1,35 +1,35 @@
 //! The blocks of a PEM file (RFC 7468), each with its label.
 //!
-//! Files come with several blocks: a chain of certificates, a key behind its certificate, the text
-//! that `openssl` puts in front of each. So a block that is not wanted is no mistake by itself, and
-//! one that is broken does not hide the others.
+//! Files often have several blocks: a chain of certificates, a key behind its certificate, the text
+//! that `openssl` puts in front of each. So an unwanted block is no mistake, and a damaged one does
+//! not hide the others.
 
 use crate::text::clean;
 
-/// What stands in front of a label.
+/// Text in front of a label.
 const BEGIN: &str = "-----BEGIN ";
 
-/// One block.
+/// A block of a PEM file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// What it is: `CERTIFICATE`, `PUBLIC KEY`.
+    /// Label, such as `CERTIFICATE` or `PUBLIC KEY`.
     pub label: String,
-    /// Its DER, or why there is none.
+    /// Content in DER, or the reason why it cannot be read.
     pub der: Result<Vec<u8>, BlockError>,
 }
 
-/// Why a block has no content.
+/// Reason why the content of a block cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
-    /// Its content is behind a password.
-    #[error("it is encrypted, and nobody is there to type its password")]
+    /// The content is encrypted with a password.
+    #[error("it is encrypted with a password, which the gateway does not have")]
     Encrypted,
-    /// It has no end, or is not Base64.
+    /// The block has no end, or its content is not Base64.
     #[error("it is damaged: it ends too early, or is not Base64")]
     Damaged,
 }
 
-/// All blocks of a file, in its order. None where there is no PEM in it.
+/// All blocks of a file, in order. Empty if the text is not PEM.
 #[must_use]
 pub fn blocks(text: &str) -> Vec<Block> {
     let mut begins: Vec<usize> = text.match_indices(BEGIN).map(|(at, _)| at).collect();
@@ -57,7 +57,7 @@ fn block(text: &str) -> Option<Block> {
     })
 }
 
-/// Whether bytes are DER, which is what a PEM file holds in Base64.
+/// Whether bytes are DER, the encoding inside a PEM block.
 #[must_use]
 pub fn is_der(bytes: &[u8]) -> bool {
     // A sequence with a length of its own (X.690, section 8.1.3.5).

@@ -1,55 +1,55 @@
 //! Text files as editors and shells save them.
 //!
-//! Text is UTF-8 everywhere in the gateway. A byte order mark in front of it is dropped, and text
-//! that is marked as UTF-16 (Windows PowerShell writes it) is converted. Whatever else a file is
-//! in, the error names it.
+//! Text is UTF-8 everywhere in the gateway. A byte order mark is dropped, and text that is marked
+//! as UTF-16 (Windows PowerShell writes it) is converted. For any other encoding the error names
+//! it.
 
 use std::io;
 use std::path::Path;
 
-/// A file that is no text.
+/// Error: a file cannot be read as text.
 #[derive(Debug, thiserror::Error)]
 pub enum TextError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It is in another encoding.
+    /// The file is in another encoding.
     #[error(transparent)]
     Encoding(#[from] EncodingError),
 }
 
-/// Why bytes are no text. Nothing but the place of the first wrong byte is quoted.
+/// Reason why bytes are not text. It quotes at most the first wrong byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EncodingError {
     /// Every other byte is zero.
     #[error("it is UTF-16 without a byte order mark; save it as UTF-8")]
     UnmarkedUtf16,
-    /// It begins as UTF-16 does, and has half a character.
+    /// The bytes begin as UTF-16 does, and are no valid UTF-16.
     #[error("it begins with the byte order mark of UTF-16 and is not UTF-16; save it as UTF-8")]
     BrokenUtf16,
-    /// It begins as UTF-32 does.
+    /// The bytes begin as UTF-32 does.
     #[error("it is UTF-32; save it as UTF-8")]
     Utf32,
-    /// It is in the encoding of the machine that it was written on.
+    /// The bytes are in a single-byte encoding.
     #[error(
         "it is not UTF-8: line {line} has the byte 0x{byte:02X}, as Latin-1 and Windows-1252 have; \
          save it as UTF-8"
     )]
     NotUtf8 {
-        /// Counted from 1.
+        /// Number of the line, from 1.
         line: usize,
-        /// The first byte that cannot stand where it does.
+        /// First byte that is not valid UTF-8.
         byte: u8,
     },
-    /// It is no text in any encoding.
+    /// The bytes are no text in any encoding.
     #[error("it is not text: it has a byte of zero in line {line}")]
     Binary {
-        /// Counted from 1.
+        /// Number of the line, from 1.
         line: usize,
     },
 }
 
-/// Reads a text file. Blocks as files do.
+/// Reads a text file. Blocks.
 ///
 /// # Errors
 /// [`TextError`]
@@ -57,7 +57,7 @@ pub fn read(path: &Path) -> Result<String, TextError> {
     Ok(decode(std::fs::read(path)?)?)
 }
 
-/// The text that some bytes are.
+/// Decodes bytes as text.
 ///
 /// # Errors
 /// [`EncodingError`]
@@ -102,8 +102,8 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, EncodingError
     }
 }
 
-/// Whether the bytes are characters of ASCII in pairs with a zero. No UTF-8 text and no random
-/// secret is.
+/// Whether the bytes are ASCII characters, each paired with a zero. That is true of no UTF-8 text
+/// and of no random secret.
 fn is_unmarked_utf16(bytes: &[u8]) -> bool {
     let (pairs, rest) = bytes.as_chunks::<2>();
     let all = |fits: fn(&[u8; 2]) -> bool| pairs.iter().all(fits);
@@ -113,15 +113,15 @@ fn is_unmarked_utf16(bytes: &[u8]) -> bool {
             || all(|[high, low]| *high == 0 && *low != 0))
 }
 
-/// A secret that a file, a variable or the configuration holds: text without the white space
-/// around it, or bytes that are no text, which are left as they are.
+/// Secret from a file, a variable or the configuration. White space around text is removed. Bytes
+/// that are no text stay as they are.
 ///
 /// # Errors
-/// Where it is text in an encoding that cannot be read: its bytes are not what its users have.
+/// If it is text in an unsupported encoding, because its users have other bytes.
 pub fn secret(bytes: Vec<u8>) -> Result<Vec<u8>, EncodingError> {
     let marked = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
     match decode(bytes.clone()) {
-        // A random secret may begin like UTF-16 by chance; it is not text then.
+        // A random secret may begin like UTF-16 by chance. It is no text then.
         Ok(text) if marked && !text.chars().all(is_typed) => Ok(bytes),
         Ok(text) => Ok(text.trim().as_bytes().to_vec()),
         Err(error @ EncodingError::UnmarkedUtf16) => Err(error),

@@ -103,7 +103,7 @@ impl Memory {
         self.lock().all * STEP
     }
 
-    // Each change leaves it whole, so poisoning carries no news.
+    // Each change leaves it whole, so poisoning does not matter.
     fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,7 +147,7 @@ impl Ledger {
 }
 
 impl Charge {
-    /// Another account of the same holders.
+    /// A charge that begins at 0, for the same holders.
     #[must_use]
     pub fn another(&self) -> Self {
         Self {
@@ -157,17 +157,16 @@ impl Charge {
         }
     }
 
-    /// Charges what it holds to one holder more.
+    /// Adds a holder, and charges it for what is held now.
     pub fn also(&mut self, holder: Holder) {
         self.memory.lock().add(&holder, self.steps);
         self.holders.push(holder);
     }
 
-    /// It holds so many bytes now.
+    /// Sets the number of bytes that are held now.
     ///
     /// # Errors
-    /// [`NoMemory`] where these are more than before, and too many. What was charged before still
-    /// is.
+    /// [`NoMemory`] if this is an increase and exceeds a limit. The earlier charge stays.
     pub fn hold(&mut self, bytes: usize) -> Result<(), NoMemory> {
         let steps = bytes / STEP;
         if steps == self.steps {
@@ -205,7 +204,7 @@ mod tests {
     }
 
     fn user(name: &str) -> Holder {
-        Holder::User(vec![("auth.user_id".to_owned(), name.to_owned())])
+        Holder::User([("auth.user_id".to_owned(), name.to_owned())].into())
     }
 
     /// Lets new connections of these holders hold a step each, as many as they may.

@@ -24,15 +24,15 @@ pub(super) struct Openings {
 #[derive(Debug, Default)]
 struct Queues {
     /// Connections of each address, the oldest first. No queue is empty.
-    by_address: HashMap<IpAddr, BTreeMap<u64, Entry>>,
+    by_address: HashMap<IpAddr, BTreeMap<u64, QueuedOpening>>,
     /// Addresses that have more than their share: only a few.
     greedy: BTreeSet<IpAddr>,
-    /// The number of the next connection: later ones have larger numbers.
+    /// Number of the next connection. Numbers grow.
     next: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct QueuedOpening {
     notice: oneshot::Sender<()>,
     place: Option<OwnedSemaphorePermit>,
 }
@@ -77,7 +77,7 @@ impl Openings {
         let number = queues.next;
         queues.next += 1;
         let queue = queues.by_address.entry(address).or_default();
-        queue.insert(number, Entry { notice, place });
+        queue.insert(number, QueuedOpening { notice, place });
         if queue.len() > self.share {
             queues.greedy.insert(address);
         }
@@ -105,7 +105,7 @@ impl Openings {
             .filter(|(_, entry)| !wanted || entry.place.is_some());
         let (number, _) = oldest.next().or_else(|| queue.iter().next())?;
         let number = *number;
-        let Entry { notice, place } = queues.remove(address, number, self.share)?;
+        let QueuedOpening { notice, place } = queues.remove(address, number, self.share)?;
         drop(queues);
         // Fails if the connection has ended.
         let _ = notice.send(());
@@ -122,14 +122,14 @@ impl Openings {
             .count()
     }
 
-    // A map keeps its invariants at every step, so poisoning carries no news.
+    // A map keeps its invariants at every step, so poisoning does not matter.
     fn lock(&self) -> MutexGuard<'_, Queues> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Queues {
-    fn remove(&mut self, address: IpAddr, number: u64, share: usize) -> Option<Entry> {
+    fn remove(&mut self, address: IpAddr, number: u64, share: usize) -> Option<QueuedOpening> {
         let queue = self.by_address.get_mut(&address)?;
         let removed = queue.remove(&number);
         if queue.len() <= share {
@@ -161,7 +161,7 @@ impl Opening {
         entry.is_some_and(|entry| entry.place.is_some())
     }
 
-    fn leave(&self) -> Option<Entry> {
+    fn leave(&self) -> Option<QueuedOpening> {
         let mut queues = self.openings.lock();
         queues.remove(self.address, self.number, self.openings.share)
     }
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(has, [false, true, true, false]);
         let given = openings.push_out(true).expect("somebody has too many");
         assert!(given.is_some() && !held[1].0.has_place());
-        // Whoever has one already gives it back.
+        // This address already has a place, and gives it back.
         let none = openings.push_out(false).expect("somebody has too many");
         assert!(none.is_none() && held[2].0.has_place());
         drop(given);

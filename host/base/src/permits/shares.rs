@@ -71,7 +71,7 @@ impl<K: Eq + Hash + Clone> Tally<K> {
 }
 
 impl<K> Tally<K> {
-    // A map keeps its invariants at every step, so poisoning carries no news.
+    // A map keeps its invariants at every step, so poisoning does not matter.
     fn lock(&self) -> MutexGuard<'_, HashMap<K, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

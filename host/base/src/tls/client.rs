@@ -1,4 +1,4 @@
-//! The other side of TLS: connecting to somebody who speaks it.
+//! TLS of outgoing connections.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,27 +8,27 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Whose word is taken for who somebody is.
+/// Certificate authorities that are trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authorities {
-    /// Those that are installed on this machine.
+    /// Authorities that are installed on this machine.
     Platform,
-    /// Those in this file, in PEM, and no others.
+    /// Only the authorities in this file, in PEM.
     File(PathBuf),
 }
 
-/// Authorities that were read.
+/// Certificates of trusted authorities.
 pub struct Roots {
     store: RootCertStore,
-    /// Certificates of the file that are damaged or no authority's, and are not used.
+    /// Number of certificates in the file that are damaged or no authority's, and are skipped.
     pub passed_over: usize,
 }
 
 impl Roots {
-    /// Reads them. Blocks as files do.
+    /// Reads the certificates. Blocks.
     ///
     /// # Errors
-    /// Where there are none that can be used.
+    /// If none of them can be used.
     pub fn read(authorities: &Authorities) -> anyhow::Result<Self> {
         match authorities {
             Authorities::Platform => platform(),
@@ -37,15 +37,15 @@ impl Roots {
         }
     }
 
-    /// Speaks TLS to servers whose certificates these authorities have signed.
+    /// TLS client for servers whose certificates these authorities have signed.
     ///
     /// # Errors
-    /// Where the cryptography is not there.
+    /// If the cryptography library lacks an algorithm.
     pub fn connector(self) -> anyhow::Result<TlsConnector> {
         Ok(TlsConnector::from(Arc::new(self.config()?)))
     }
 
-    /// What a TLS client needs to speak HTTP/1.1 with such servers.
+    /// TLS client settings for HTTP/1.1 with such servers.
     ///
     /// # Errors
     /// As [`Roots::connector`].
@@ -54,10 +54,10 @@ impl Roots {
     }
 }
 
-/// [`Roots::config`], for these authorities; without any, for no server at all.
+/// [`Roots::config`] for these certificates. Without any, no server is trusted.
 ///
 /// # Errors
-/// Where the cryptography is not there.
+/// If the cryptography library lacks an algorithm.
 pub fn trusting(roots: RootCertStore) -> anyhow::Result<ClientConfig> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
@@ -71,7 +71,7 @@ pub fn trusting(roots: RootCertStore) -> anyhow::Result<ClientConfig> {
 fn platform() -> anyhow::Result<Roots> {
     let found = rustls_native_certs::load_native_certs();
     let mut store = RootCertStore::empty();
-    // Some machines have ancient ones among them, which nobody needs.
+    // Unusable ones are skipped: some machines have ancient certificates that nothing needs.
     store.add_parsable_certificates(found.certs);
     if store.is_empty() {
         let why = found.errors.first().map(|error| format!(" ({error})"));
@@ -86,7 +86,7 @@ fn platform() -> anyhow::Result<Roots> {
     })
 }
 
-/// One certificate that cannot be used is no reason to do without the others.
+/// Reads a file of certificates. One that cannot be used does not affect the others.
 fn from_file(file: &Path) -> anyhow::Result<Roots> {
     let (certificates, broken) = super::certificates(file)?;
     let mut store = RootCertStore::empty();

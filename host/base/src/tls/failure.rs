@@ -1,30 +1,30 @@
-//! Why a client's TLS handshake failed, in a few words that can be counted.
+//! Kinds of failed TLS handshakes of clients, as counted in metrics.
 
 use std::io;
 
 use tokio_rustls::rustls::{AlertDescription, Error};
 
-/// Kinds of failures.
+/// Kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsFailure {
-    /// It took too long.
+    /// The handshake took too long.
     Late,
     /// The client hung up.
     Ended,
-    /// What it sent is not TLS.
+    /// The client sent something other than TLS.
     NotTls,
-    /// It has no version, cipher or protocol in common with the gateway.
+    /// Client and gateway have no version, cipher or protocol in common.
     Incompatible,
-    /// It does not trust the gateway's certificate.
+    /// The client does not trust the gateway's certificate.
     CertificateRejected,
-    /// It ended the handshake with another alert.
+    /// The client ended the handshake with another alert.
     Alert,
-    /// Anything else.
+    /// Any other failure.
     Other,
 }
 
 impl TlsFailure {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 7] = [
         Self::Late,
         Self::Ended,
@@ -35,7 +35,7 @@ impl TlsFailure {
         Self::Other,
     ];
 
-    /// The kind of a handshake's error.
+    /// Kind of the error of a handshake.
     #[must_use]
     pub fn of(error: &io::Error) -> Self {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
@@ -64,7 +64,7 @@ impl TlsFailure {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
-            // Its signature, by an authority of another key.
+            // The client found another key than the authority's in the signature.
             | AlertDescription::DecryptError => Self::CertificateRejected,
             AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure => {
                 Self::Incompatible
@@ -73,7 +73,7 @@ impl TlsFailure {
         }
     }
 
-    /// Its word in metrics and in the log.
+    /// Name of the kind in metrics and in the log.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

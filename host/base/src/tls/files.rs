@@ -1,4 +1,4 @@
-//! The files of a server's certificate and of its key, and what can be wrong with them.
+//! The files of a server's certificate and key, and the mistakes in them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ const GENERAL: &str =
 const DER: &str = "convert it: `openssl x509 -inform der -in FILE -out FILE.pem` for a certificate, \
                    `openssl pkey -inform der -in FILE -out FILE.pem` for a key";
 
-/// Why there is no certificate to show.
+/// Reason why there is no certificate to show.
 pub(super) struct Problem {
     pub(super) error: anyhow::Error,
-    /// What to do about it.
+    /// Instruction for the operator.
     pub(super) help: String,
 }
 
@@ -43,8 +43,7 @@ fn problem(error: impl std::fmt::Display, help: impl Into<String>) -> Problem {
     }
 }
 
-/// What a server needs to speak HTTP/1.1 over TLS with this certificate, and what is doubtful
-/// about its chain.
+/// Settings of an HTTP/1.1 server with this certificate, and warnings about its chain.
 pub(super) fn read(certificate: &Path, key: &Path) -> Result<(ServerConfig, Vec<String>), Problem> {
     let (name, key_name) = (certificate.display(), key.display());
     let chain = chain(&name, blocks(certificate, "certificate")?)?;
@@ -80,7 +79,7 @@ pub(super) fn read(certificate: &Path, key: &Path) -> Result<(ServerConfig, Vec<
     Ok((config, doubts))
 }
 
-/// The blocks of a PEM file. There is at least one.
+/// The blocks of a PEM file, at least one.
 fn blocks(file: &Path, what: &str) -> Result<Vec<Block>, Problem> {
     let name = || format!("{what} {}", file.display());
     let bytes = std::fs::read(file).with_context(name)?;
@@ -126,7 +125,7 @@ fn chain(
     Ok(chain)
 }
 
-/// The key of a file that belongs to the chain; the first one where none does.
+/// The key in a file that belongs to the chain, or the first key if none does.
 fn private_key(
     name: &impl std::fmt::Display,
     blocks: Vec<Block>,
@@ -176,7 +175,7 @@ fn private_key(
     Ok(keys.swap_remove(fitting.unwrap_or_default()))
 }
 
-/// Which certificate of the chain the key belongs to.
+/// Position of the certificate that the key belongs to.
 fn position(chain: &[CertificateDer<'_>], key: &dyn SigningKey) -> Option<usize> {
     let public = key.public_key()?;
     chain.iter().position(|certificate| {
@@ -185,7 +184,7 @@ fn position(chain: &[CertificateDer<'_>], key: &dyn SigningKey) -> Option<usize>
     })
 }
 
-/// The places, counted from 1, of the certificates that another stands behind than their issuer.
+/// Positions, from 1, of the certificates that are not followed by their issuer's.
 fn disorder(chain: &[CertificateDer<'_>]) -> impl Iterator<Item = usize> {
     let signed_by_next = |pair: &[CertificateDer<'_>]| match pair {
         [this, next] => {
@@ -193,7 +192,7 @@ fn disorder(chain: &[CertificateDer<'_>]) -> impl Iterator<Item = usize> {
             let next = webpki::EndEntityCert::try_from(next);
             match (parsed, next) {
                 (Ok(this), Ok(next)) => this.issuer() == next.subject(),
-                // What cannot be read cannot be judged.
+                // A certificate that cannot be parsed is taken for correct.
                 _ => true,
             }
         }
@@ -203,10 +202,10 @@ fn disorder(chain: &[CertificateDer<'_>]) -> impl Iterator<Item = usize> {
     pairs.filter_map(move |(at, pair)| (!signed_by_next(pair)).then_some(at + 1))
 }
 
-/// The certificates of a file, and how many of its blocks are none that can be read.
+/// The certificates in a file, and the number of its blocks that cannot be read.
 ///
 /// # Errors
-/// Where the file cannot be read, or has no certificate in it.
+/// If the file cannot be read or has no certificate.
 pub fn certificates(file: &Path) -> anyhow::Result<(Vec<CertificateDer<'static>>, usize)> {
     let bytes = std::fs::read(file)?;
     anyhow::ensure!(!pem::is_der(&bytes), "it is DER, and not PEM");
@@ -228,7 +227,7 @@ pub fn certificates(file: &Path) -> anyhow::Result<(Vec<CertificateDer<'static>>
             (0, labels) => format!(", but: {labels}"),
             (broken, _) => format!(", but {broken} that are damaged"),
         };
-        anyhow::bail!("there is no certificate in PEM in it{instead}");
+        anyhow::bail!("it contains no certificate in PEM{instead}");
     }
     Ok((certificates, broken))
 }

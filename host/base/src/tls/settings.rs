@@ -1,16 +1,16 @@
-//! The certificate that clients are served with.
+//! Settings of the certificate for clients.
 
 use std::path::PathBuf;
 
 use crate::diagnostics::Place;
 
-/// `[server]`: `tls_certificate` and `tls_key`, which come together.
+/// `[server]`: `tls_certificate` and `tls_key`. Both are set.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// The chain in PEM, the server's own certificate first.
+    /// File with the chain in PEM, the server's own certificate first.
     pub certificate: PathBuf,
-    /// The private key in PEM.
+    /// File with the private key in PEM.
     pub key: PathBuf,
-    /// Where the certificate stands in the file.
+    /// Position of the certificate option in the configuration file.
     pub place: Place,
 }

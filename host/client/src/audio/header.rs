@@ -1,70 +1,68 @@
-//! The head of a WAV file: what kind of samples follow, and how many.
+//! Header of a WAV file: the format of the samples, and their number.
 //!
-//! The chunk list is read here, and by no crate: hound refuses chunks of odd
-//! size and lengths that a pipe leaves open, symphonia does not know RF64, and
-//! bwavfile needs to seek. What is needed of the format is this file.
+//! The chunks are parsed here, and not by a crate: hound refuses chunks of odd size and the open
+//! lengths of a pipe, symphonia does not support RF64, and bwavfile requires seeking.
 
 use std::io::{self, ErrorKind, Read};
 
-/// Lengths that writers put there which cannot come back to write the real
-/// one: ffmpeg the largest, sox nearly the largest of the signed ones, in whole
-/// frames.
+/// Lengths that writers use if they cannot return to write the real one: ffmpeg uses the largest
+/// number, sox nearly the largest signed one in whole frames.
 const LEFT_OPEN: [std::ops::RangeInclusive<u32>; 2] =
     [0x7ffe_0000..=0x7fff_ffff, 0xffff_0000..=0xffff_ffff];
-/// Bytes of a chunk with the format that are looked at.
+/// Maximum number of bytes of the format chunk that are read.
 const FORMAT: usize = 40;
-/// `WAVE_FORMAT_EXTENSIBLE`: the real format is behind the usual fields.
+/// `WAVE_FORMAT_EXTENSIBLE`: the real format follows the usual fields.
 const EXTENSIBLE: u16 = 0xfffe;
-/// What every extended format ends with that is one of the usual ones.
+/// End of every extended format that stands for a usual one.
 const USUAL: [u8; 14] = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71];
 
-/// What the head says. The samples begin behind it.
+/// Parsed header. The samples follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
-    /// The protocol's name for the kind of samples.
+pub struct WavHeader {
+    /// Codec of the samples, by its name in the protocol.
     pub codec: &'static str,
-    /// Samples a second and channel.
+    /// Samples per second and channel.
     pub sample_rate: u32,
-    /// Interleaved channels.
+    /// Number of interleaved channels.
     pub channels: u16,
-    /// Bytes of one sample of every channel.
+    /// Size of one sample of every channel, in bytes.
     pub frame: u16,
-    /// How much audio follows.
+    /// Length of the audio.
     pub length: Length,
 }
 
-/// Bytes of audio, as the head says.
+/// Length of the audio, as the header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
-    /// So many; what follows them is something else.
+    /// Number of bytes; what follows them is no audio.
     Known(u64),
-    /// All until the end: the writer could not know.
+    /// Everything until the end, because the writer did not know the length.
     Open,
 }
 
-/// Why a file is not streamed. Each ends the sentence that begins with the
-/// file's name.
+/// Reason why a file cannot be streamed. The text completes a sentence that begins with the file's
+/// name.
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderError {
-    /// It does not begin as one.
+    /// The file does not begin as a WAV file.
     #[error("is not a WAV file")]
     NotWav,
-    /// It begins as one, and that is all.
+    /// The file ends after its first bytes.
     #[error("is a WAV file that breaks off before its audio")]
     CutOff,
-    /// Of another byte order.
+    /// The file has the other byte order.
     #[error("is a big-endian WAV file (RIFX), which is not streamed")]
     BigEndian,
-    /// Compressed, or something else than samples.
+    /// The samples are compressed or of another kind.
     #[error("is a WAV file, but not one of plain PCM samples: {0}")]
     NotPcm(String),
-    /// The protocol has no name for its samples.
-    #[error("has samples of {0} bits, which no codec of the protocol stands for")]
+    /// The protocol has no codec for these samples.
+    #[error("has samples of {0} bits, for which the protocol has no codec")]
     Bits(u16),
-    /// What it says of itself cannot be.
-    #[error("is a WAV file with a head that cannot be right: {0}")]
+    /// The header contradicts itself.
+    #[error("is a WAV file with an invalid header: {0}")]
     Wrong(&'static str),
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Read(io::Error),
 }
@@ -78,12 +76,12 @@ impl From<io::Error> for HeaderError {
     }
 }
 
-/// Reads up to where the samples begin.
+/// Reads up to the first sample.
 ///
 /// # Errors
 /// [`HeaderError`]
-pub fn read(reader: &mut impl Read) -> Result<Header, HeaderError> {
-    let mut reader = Counted { reader, at: 0 };
+pub fn read(reader: &mut impl Read) -> Result<WavHeader, HeaderError> {
+    let mut reader = CountingReader { reader, at: 0 };
     let mut start = [0; 12];
     match reader.read_exact(&mut start) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(HeaderError::NotWav),
@@ -107,7 +105,7 @@ pub fn read(reader: &mut impl Read) -> Result<Header, HeaderError> {
                     Some(length) if size == u32::MAX => long(length),
                     _ => short(size, riff_size, reader.at),
                 };
-                return Ok(Header { length, ..format });
+                return Ok(WavHeader { length, ..format });
             }
             b"fmt " => format = Some(read_format(&mut reader, size)?),
             b"ds64" => {
@@ -122,8 +120,8 @@ pub fn read(reader: &mut impl Read) -> Result<Header, HeaderError> {
     }
 }
 
-/// A length as RIFF has it. None at all is one that was never filled in, unless
-/// the file as a whole says that something follows.
+/// Length in RIFF. Zero means that it was never filled in, unless the length of the whole file
+/// shows that other chunks follow.
 fn short(size: u32, riff_size: u32, data_begins: u64) -> Length {
     let nothing_follows = riff_size == u32::MAX || u64::from(riff_size) + 8 <= data_begins;
     if (size == 0 && nothing_follows) || LEFT_OPEN.iter().any(|open| open.contains(&size)) {
@@ -133,7 +131,7 @@ fn short(size: u32, riff_size: u32, data_begins: u64) -> Length {
     }
 }
 
-/// A length as RF64 has it.
+/// Length in RF64.
 fn long(length: u64) -> Length {
     match length {
         0 | u64::MAX => Length::Open,
@@ -141,7 +139,10 @@ fn long(length: u64) -> Length {
     }
 }
 
-fn read_format(reader: &mut Counted<impl Read>, size: u32) -> Result<Header, HeaderError> {
+fn read_format(
+    reader: &mut CountingReader<impl Read>,
+    size: u32,
+) -> Result<WavHeader, HeaderError> {
     let mut format = [0; FORMAT];
     let there = (size as usize).min(FORMAT);
     reader.read_exact(&mut format[..there])?;
@@ -181,7 +182,7 @@ fn read_format(reader: &mut Counted<impl Read>, size: u32) -> Result<Header, Hea
             "its samples and channels do not come to the size that it names",
         ));
     }
-    Ok(Header {
+    Ok(WavHeader {
         codec,
         sample_rate,
         channels,
@@ -201,21 +202,21 @@ fn named(tag: u16) -> String {
     format!("its samples are {name}")
 }
 
-/// A reader that knows how far it is.
-struct Counted<R> {
+/// Reader that counts its bytes.
+struct CountingReader<R> {
     reader: R,
     at: u64,
 }
 
-impl<R: Read> Counted<R> {
+impl<R: Read> CountingReader<R> {
     fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         self.reader.read_exact(buffer)?;
         self.at += buffer.len() as u64;
         Ok(())
     }
 
-    /// The next chunk's name and size. One of odd size has a byte behind it
-    /// that is none of its own; some writers forget it.
+    /// Name and size of the next chunk. A padding byte follows a chunk of odd size; some writers
+    /// forget it.
     fn chunk(&mut self) -> io::Result<([u8; 4], u32)> {
         let mut head = [0; 8];
         self.read_exact(&mut head)?;

@@ -1,5 +1,5 @@
-//! Where samples come from: a file, in which any byte can be had again, or a
-//! pipe, of which only what is kept can.
+//! Source of samples: a file, of which any byte can be read again, or a pipe, of which only kept
+//! bytes can.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,40 +9,39 @@ use std::os::unix::fs::FileExt as _;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-/// Bytes that a pipe is read by.
+/// Size of one read from a pipe, in bytes.
 const READ: usize = 32 * 1024;
-/// Reads that may be ahead of what is streamed.
+/// Maximum number of reads ahead of the stream.
 const AHEAD: usize = 8;
-/// Bytes of a pipe that are kept at the most: two hours of the usual audio.
+/// Maximum number of bytes of a pipe that are kept: two hours of the usual audio.
 const MAX_KEPT: usize = 256 * 1024 * 1024;
 
-/// Why there are no bytes.
+/// Reason why bytes are not available.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// They were not acknowledged in time.
+    /// The gateway did not acknowledge them in time, so too many are kept.
     #[error(
         "the gateway has not acknowledged the last {} MiB, and more is not kept of what cannot \
          be read twice", MAX_KEPT / (1024 * 1024)
     )]
     TooMuchKept,
-    /// They came by a pipe, and are not kept.
+    /// They came from a pipe and are not kept.
     #[error("byte {0} was read from a pipe and is not kept")]
     NotKept(u64),
-    /// It cannot be read.
+    /// The source cannot be read.
     #[error(transparent)]
     Read(#[from] io::Error),
 }
 
-/// See the module. Offsets are in bytes of audio.
-pub enum Source {
+/// Source of samples. Offsets are in bytes of audio.
+pub enum AudioSource {
     /// A file, whose audio begins at this byte.
     File(File, u64),
     /// A pipe.
     Pipe(Pipe),
 }
 
-/// A pipe, read by a thread of its own: whoever waits for a pipe waits for
-/// another program.
+/// A pipe with a thread that reads it, because reading waits for another program.
 pub struct Pipe {
     reads: mpsc::Receiver<io::Result<Bytes>>,
     kept: VecDeque<u8>,
@@ -51,8 +50,8 @@ pub struct Pipe {
     keeps: bool,
 }
 
-impl Source {
-    /// What is left of a pipe, which ends with its process.
+impl AudioSource {
+    /// Source that reads the rest of a pipe. Its thread ends with the process.
     pub fn pipe(mut reader: impl Read + Send + 'static) -> io::Result<Self> {
         let (sender, reads) = mpsc::channel(AHEAD);
         std::thread::Builder::new()
@@ -81,7 +80,7 @@ impl Source {
         }))
     }
 
-    /// So many bytes from there on; fewer at the end.
+    /// Reads bytes from an offset; fewer at the end.
     ///
     /// # Errors
     /// [`SourceError`]
@@ -105,21 +104,21 @@ impl Source {
         }
     }
 
-    /// Nobody will ask for what is before this byte.
+    /// Discards the bytes before an offset.
     pub fn forget(&mut self, before: u64) {
         if let Self::Pipe(pipe) = self {
             pipe.forget(before);
         }
     }
 
-    /// Nobody will ask for anything again.
+    /// Stops keeping bytes.
     pub(crate) fn keep_nothing(&mut self) {
         if let Self::Pipe(pipe) = self {
             pipe.keeps = false;
         }
     }
 
-    /// Whether a byte that was read can be had again.
+    /// Whether a byte that was read is still available.
     pub fn has(&self, position: u64) -> bool {
         match self {
             Self::File(..) => true,
@@ -127,7 +126,7 @@ impl Source {
         }
     }
 
-    /// Bytes in all, where that is known: of a pipe at its end.
+    /// Length in bytes, if it is known: for a pipe only at its end.
     pub fn length(&self) -> Option<u64> {
         match self {
             Self::File(file, begins) => {
@@ -140,7 +139,7 @@ impl Source {
 }
 
 impl Pipe {
-    /// Bytes that were read.
+    /// Number of bytes that were read.
     fn read(&self) -> u64 {
         self.kept_from + self.kept.len() as u64
     }

@@ -1,4 +1,4 @@
-//! The client's side of the conversation: audio when it is due, and pongs.
+//! Sending: audio when it is due, and pongs.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -11,44 +11,44 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::{say, send};
 use crate::audio::Audio;
-use crate::outcome::Pace;
+use crate::outcome::SendPace;
 use crate::progress::Progress;
-use crate::upload::Tally;
+use crate::upload::Positions;
 
-/// Sealing a long recording on a slow disk takes a while.
+/// Time to wait for `finalized`. Sealing a long recording on a slow disk takes a while.
 const FINALIZED_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How often the gateway is asked whether it is there, as by the Mac app.
+/// Interval of pings, the same as of the Mac app.
 const PING: Duration = Duration::from_secs(30);
 
-/// Why nothing more can be said.
-pub enum Fault {
-    /// The file.
+/// Reason why sending stopped.
+pub enum SendError {
+    /// The file cannot be read.
     Local(anyhow::Error),
-    /// The connection, or a gateway that does not confirm.
+    /// The connection failed, or the gateway did not confirm.
     Broken(anyhow::Error),
 }
 
-impl From<anyhow::Error> for Fault {
+impl From<anyhow::Error> for SendError {
     fn from(error: anyhow::Error) -> Self {
         Self::Broken(error)
     }
 }
 
-/// When audio is due.
-pub enum Clock {
-    /// When it was spoken, if the first of it was at this moment. Like a
-    /// recording device: what was late is made up for.
+/// Schedule of the audio.
+pub enum SendSchedule {
+    /// In real time, with the first byte at this moment. Like a recording device, it catches up on
+    /// late audio.
     RealTime(Instant),
     /// At once.
     Unbounded,
 }
 
-impl Clock {
-    pub fn new(pace: Pace, started: Option<Instant>) -> Self {
+impl SendSchedule {
+    pub fn new(pace: SendPace, started: Option<Instant>) -> Self {
         match pace {
-            Pace::RealTime => Self::RealTime(started.unwrap_or_else(Instant::now)),
-            Pace::Unbounded => Self::Unbounded,
+            SendPace::RealTime => Self::RealTime(started.unwrap_or_else(Instant::now)),
+            SendPace::Unbounded => Self::Unbounded,
         }
     }
 
@@ -61,19 +61,19 @@ impl Clock {
     }
 }
 
-/// Sends everything, then only pongs, for as long as that is possible.
+/// Sends all audio, and then answers pings as long as possible.
 pub async fn speak<W>(
     sink: &mut W,
     audio: &mut Audio,
-    tally: &Tally,
-    clock: &Clock,
+    tally: &Positions,
+    clock: &SendSchedule,
     owed: mpsc::Receiver<()>,
     progress: &Progress,
-) -> Result<Infallible, Fault>
+) -> Result<Infallible, SendError>
 where
     W: Sink<Message, Error = tungstenite::Error> + Unpin,
 {
-    let mut manners = Manners {
+    let mut manners = Keepalive {
         owed,
         pings: interval_at(Instant::now() + PING, PING),
     };
@@ -81,11 +81,11 @@ where
         let after = audio.duration_of(audio.position());
         audio.forget(tally.acked());
         let chunk = manners.keep(sink, audio.next_chunk()).await?;
-        let Some(chunk) = chunk.map_err(Fault::Local)? else {
+        let Some(chunk) = chunk.map_err(SendError::Local)? else {
             break;
         };
         manners.keep(sink, clock.due(after)).await?;
-        // Some of it may arrive, even where sending it fails.
+        // A part may arrive even if the write fails.
         tally.sent(audio.position());
         let length = chunk.len() as u64;
         send(sink, Message::Binary(chunk)).await?;
@@ -94,20 +94,20 @@ where
     say(sink, &json!({"type": "finalize"})).await?;
     manners.keep(sink, sleep(FINALIZED_TIMEOUT)).await?;
     let waited = FINALIZED_TIMEOUT.as_secs();
-    Err(Fault::Broken(anyhow::anyhow!(
+    Err(SendError::Broken(anyhow::anyhow!(
         "the gateway did not confirm within {waited} s that it has everything"
     )))
 }
 
-/// What is to be said beside the audio.
-struct Manners {
-    /// Pings that are to be answered.
+/// State of pings and pongs, which are sent beside the audio.
+struct Keepalive {
+    /// Pings that need an answer.
     owed: mpsc::Receiver<()>,
     pings: Interval,
 }
 
-impl Manners {
-    /// Pings, and answers pings, until `done`.
+impl Keepalive {
+    /// Sends pings and answers pings until `done`.
     async fn keep<W, T>(&mut self, sink: &mut W, done: impl Future<Output = T>) -> anyhow::Result<T>
     where
         W: Sink<Message, Error = tungstenite::Error> + Unpin,

@@ -3,10 +3,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::*;
 
 #[track_caller]
-fn refusal(outcome: &Outcome) -> &Refusal {
+fn refusal(outcome: &StreamOutcome) -> &GatewayRefusal {
     assert_eq!(outcome.exit_code(), 3, "{outcome}");
     match outcome {
-        Outcome::Refused(refusal) => refusal,
+        StreamOutcome::Refused(refusal) => refusal,
         _ => panic!("{outcome}"),
     }
 }
@@ -44,7 +44,7 @@ async fn a_refusal_in_mid_stream_is_seen_at_once() {
     // An hour in real time: it ends long before, or this test never does.
     let recording = Recording::new(16_000 * 3600);
     let manner = Manner {
-        pace: Pace::RealTime,
+        pace: SendPace::RealTime,
         ..PLAIN
     };
     let audio = recording.audio();

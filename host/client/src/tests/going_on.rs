@@ -1,13 +1,13 @@
 use super::*;
-use crate::peer::{Receipts, Welcome};
-use crate::upload::{Next, Upload};
+use crate::peer::{AckSupport, Welcome};
+use crate::upload::{NextStep, Upload};
 
 const ASKING: Manner = Manner {
-    features: Features::Asked,
+    features: RequestedFeatures::Asked,
     ..PLAIN
 };
 
-fn welcome(receipts: Receipts, token: Option<&str>, from_bytes: Option<u64>) -> Welcome {
+fn welcome(receipts: AckSupport, token: Option<&str>, from_bytes: Option<u64>) -> Welcome {
     Welcome {
         session_id: "s-1".to_owned(),
         receipts,
@@ -17,7 +17,7 @@ fn welcome(receipts: Receipts, token: Option<&str>, from_bytes: Option<u64>) -> 
 }
 
 /// Upload that the gateway has taken with these, and of which this much was sent.
-fn taken(receipts: Receipts, token: Option<&str>, sent: u64) -> Upload {
+fn taken(receipts: AckSupport, token: Option<&str>, sent: u64) -> Upload {
     let mut upload = Upload::new(Recording::new(SAMPLES).audio(), ASKING);
     let welcomed = upload.welcomed(welcome(receipts, token, None), &mut Progress::Silent);
     assert!(welcomed.is_ok());
@@ -25,12 +25,12 @@ fn taken(receipts: Receipts, token: Option<&str>, sent: u64) -> Upload {
     upload
 }
 
-fn lost() -> Outcome {
-    Outcome::Lost(anyhow::anyhow!("gone"))
+fn lost() -> StreamOutcome {
+    StreamOutcome::Lost(anyhow::anyhow!("gone"))
 }
 
-fn refused(code: u16, error: Option<&str>) -> Outcome {
-    Outcome::Refused(Refusal {
+fn refused(code: u16, error: Option<&str>) -> StreamOutcome {
+    StreamOutcome::Refused(GatewayRefusal {
         error: error.map(str::to_owned),
         close: Some(Close {
             code: Some(code),
@@ -39,13 +39,13 @@ fn refused(code: u16, error: Option<&str>) -> Outcome {
     })
 }
 
-fn goes_on(upload: &mut Upload, outcome: Outcome) -> bool {
-    matches!(upload.after(outcome), Next::Again(_))
+fn goes_on(upload: &mut Upload, outcome: StreamOutcome) -> bool {
+    matches!(upload.after(outcome), NextStep::Again(_))
 }
 
 #[test]
 fn a_gateway_has_no_more_than_it_was_sent_and_takes_nothing_back() {
-    let upload = taken(Receipts::Given, None, 1000);
+    let upload = taken(AckSupport::Given, None, 1000);
     for (said, safe) in [(600, 600), (500, 600), (u64::MAX, 1000)] {
         upload.tally.kept(said);
         assert_eq!(upload.tally.acked(), safe);
@@ -54,9 +54,12 @@ fn a_gateway_has_no_more_than_it_was_sent_and_takes_nothing_back() {
 
 #[test]
 fn only_where_it_is_known_what_arrived_does_a_stream_go_on() {
-    assert!(goes_on(&mut taken(Receipts::Given, Some("t"), 100), lost()));
-    assert!(goes_on(&mut taken(Receipts::Given, None, 100), lost()));
-    assert!(!goes_on(&mut taken(Receipts::None, None, 100), lost()));
+    assert!(goes_on(
+        &mut taken(AckSupport::Given, Some("t"), 100),
+        lost()
+    ));
+    assert!(goes_on(&mut taken(AckSupport::Given, None, 100), lost()));
+    assert!(!goes_on(&mut taken(AckSupport::None, None, 100), lost()));
 }
 
 #[test]
@@ -85,11 +88,11 @@ fn a_refusal_is_tried_again_where_the_gateway_says_so() {
 
 #[test]
 fn a_stream_that_cannot_be_resumed_begins_anew_with_the_first_sample_that_is_not_safe() {
-    let mut upload = taken(Receipts::Given, Some("t"), 3200);
+    let mut upload = taken(AckSupport::Given, Some("t"), 3200);
     upload.tally.kept(1601);
     assert!(goes_on(&mut upload, refused(4011, None)));
     assert!(upload.token().is_none());
-    let again = welcome(Receipts::Given, Some("u"), None);
+    let again = welcome(AckSupport::Given, Some("u"), None);
     assert!(upload.welcomed(again, &mut Progress::Silent).is_ok());
     assert_eq!(upload.audio.position(), 1600);
     // What it says now counts from there, and of what it was sent since.
@@ -102,9 +105,9 @@ fn a_stream_that_cannot_be_resumed_begins_anew_with_the_first_sample_that_is_not
 
 #[test]
 fn a_stream_of_which_all_is_safe_has_nothing_to_begin_anew_with() {
-    let mut upload = taken(Receipts::Given, Some("t"), 4000);
+    let mut upload = taken(AckSupport::Given, Some("t"), 4000);
     upload.tally.kept(4000);
-    let Next::Stop(outcome) = upload.after(refused(4011, None)) else {
+    let NextStep::Stop(outcome) = upload.after(refused(4011, None)) else {
         panic!("it begins anew")
     };
     assert_eq!(outcome.exit_code(), 0);
@@ -117,8 +120,8 @@ fn a_stream_of_which_all_is_safe_has_nothing_to_begin_anew_with() {
 
 #[test]
 fn a_gateway_that_wants_what_is_not_there_is_told_apart() {
-    let mut upload = taken(Receipts::Given, Some("t"), 100);
-    let wants = welcome(Receipts::Given, Some("u"), Some(4001));
+    let mut upload = taken(AckSupport::Given, Some("t"), 100);
+    let wants = welcome(AckSupport::Given, Some("u"), Some(4001));
     let outcome = upload.welcomed(wants, &mut Progress::Silent).unwrap_err();
     assert!(outcome.to_string().contains("past the end"), "{outcome}");
 }

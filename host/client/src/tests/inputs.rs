@@ -25,7 +25,7 @@ fn not_opened(path: &Path, words: &[&str]) {
     }
 }
 
-/// The next chunk of a file, for which nobody waits.
+/// Next chunk of a file, which is available without waiting.
 fn next_chunk(audio: &mut Audio) -> anyhow::Result<Option<bytes::Bytes>> {
     let chunk = audio.next_chunk().now_or_never();
     chunk.expect("a file is not waited for")
@@ -235,7 +235,7 @@ fn a_target_is_shown_without_its_secrets() {
 
 #[test]
 fn a_token_is_stripped_and_never_shown() {
-    let token: Token = "\n abc.def \r\n".parse().unwrap();
+    let token: BearerToken = "\n abc.def \r\n".parse().unwrap();
     let target: Target = "ws://h/m".parse().unwrap();
     let request = target.request(Some(&token), None).unwrap();
     assert_eq!(request.headers()["authorization"], "Bearer abc.def");
@@ -245,7 +245,7 @@ fn a_token_is_stripped_and_never_shown() {
 #[test]
 fn a_text_that_is_no_token_is_refused_without_being_shown() {
     for text in ["", " \n", "HUSH HUSH", "HUSH\nHUSH", "HUSHğ", "HUSH\0"] {
-        let message = text.parse::<Token>().unwrap_err().to_string();
+        let message = text.parse::<BearerToken>().unwrap_err().to_string();
         assert!(!message.contains("HUSH"), "{message}");
     }
 }

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::*;
 
 const ASKING: Manner = Manner {
-    pace: Pace::Unbounded,
-    features: Features::Asked,
+    pace: SendPace::Unbounded,
+    features: RequestedFeatures::Asked,
     retry_for: Duration::from_mins(1),
 };
 const FINALIZED: &str = r#"{"type":"status","status":"finalized","bytes":4000,"duration_ms":125}"#;
@@ -65,7 +65,7 @@ async fn journey<F, T>(
     recording: &Recording,
     manner: Manner,
     script: impl FnOnce(Calls) -> F,
-) -> (Outcome, T)
+) -> (StreamOutcome, T)
 where
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
@@ -73,7 +73,7 @@ where
     let (calling, calls) = mpsc::unbounded_channel();
     let gateway = tokio::spawn(script(calls));
     let dial = async move |resume: Option<&ResumeToken>| {
-        let nobody = || Outcome::Lost(anyhow::anyhow!("nobody is there"));
+        let nobody = || StreamOutcome::Lost(anyhow::anyhow!("nobody is there"));
         let target: Target = "ws://gateway/m".parse().unwrap();
         let request = target.request(None, resume).unwrap();
         let token = request.headers().get("x-sluice-resume");
@@ -289,7 +289,7 @@ async fn a_gateway_that_fell_silent_is_left_without_a_close_and_found_again() {
     // Two minutes of audio, so that silence is all that can end it.
     let recording = Recording::new(16_000 * 120);
     let manner = Manner {
-        pace: Pace::RealTime,
+        pace: SendPace::RealTime,
         ..ASKING
     };
     let (outcome, (left, waited)) = journey(&recording, manner, |mut calls| async move {

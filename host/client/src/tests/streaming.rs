@@ -132,7 +132,7 @@ async fn the_token_travels_in_the_header_and_the_source_in_the_query() {
         while let Some(Ok(_)) = socket.next().await {}
         seen.unwrap()
     });
-    let token: Token = " abc.def.ghi\n".parse().unwrap();
+    let token: BearerToken = " abc.def.ghi\n".parse().unwrap();
     let target = target(address).with_source("sys");
     let audio = Recording::new(1).audio();
     stream(&target, Some(&token), audio, PLAIN, &mut Progress::Silent).await;
@@ -155,7 +155,7 @@ async fn real_time_sends_a_chunk_each_tenth_of_a_second() {
     let stream = stream::iter([Ok(Message::text(ACK))]).chain(stream::pending());
     let recording = Recording::new(4000);
     let manner = Manner {
-        pace: Pace::RealTime,
+        pace: SendPace::RealTime,
         ..PLAIN
     };
     let mut upload = upload::Upload::new(recording.audio(), manner);

@@ -67,7 +67,7 @@ fn piped(bytes: &[u8]) -> anyhow::Result<Audio> {
     let bytes = bytes.to_vec();
     std::thread::spawn(move || {
         for few in bytes.chunks(999) {
-            // Whoever does not want the rest has hung up.
+            // A reader that does not want the rest has hung up.
             if writer.write_all(few).is_err() {
                 return;
             }
@@ -141,7 +141,7 @@ async fn a_length_that_was_left_open_is_all_until_the_end() {
     let data = [sized("data", u32::MAX), pcm()].concat();
     let bytes = riff("RIFF", u32::MAX, &[&format, &list, &data]);
     assert!(streamed(&bytes).await == ("pcm_s16le", pcm()));
-    // Half a sample at the end is none.
+    // Half a sample at the end does not count.
     let odd = [sized("data", u32::MAX), pcm(), vec![9]].concat();
     assert!(streamed(&riff("RIFF", u32::MAX, &[&format, &odd])).await.1 == pcm());
 }

@@ -1,4 +1,4 @@
-//! What `[routes.NAME]` says about who may connect, and how often.
+//! Options of `[routes.NAME]` about who may connect, and how often.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use session::origin::Origins;
 use session::rate_limit::{Allowance, KeyPart};
 
 impl Reader<'_> {
-    /// What could never match is a mistake.
+    /// Reads `origins`. An entry that can never match is a mistake.
     pub(super) fn origins(&mut self, section: &mut Section<'_>) -> Origins {
         let mut origins = Vec::new();
         for origin in section.distinct(self, "origins") {
@@ -26,21 +26,22 @@ impl Reader<'_> {
                     let help = "write scheme, host and port as browsers send them: \
                                 \"https://app.example.com\", or \"https://*.example.com\" for all \
                                 hosts below it; \"*\" is any";
-                    self.error(&origin.place, message, help).label("no origin");
+                    self.error(&origin.place, message, help)
+                        .label("not an origin");
                 }
             }
         }
         Origins::new(origins)
     }
 
-    /// A subprotocol is a token (RFC 6455, section 4.1): anything else would
-    /// break the header that it is sent in.
+    /// Reads `subprotocols`. Each must be a token (RFC 6455, section 4.1), because it is sent in a
+    /// header.
     pub(super) fn subprotocols(&mut self, section: &mut Section<'_>) -> Vec<String> {
         let mut subprotocols = Vec::new();
         for subprotocol in section.distinct(self, "subprotocols") {
             if facts::is_entry(&subprotocol.value) {
                 let message = format!(
-                    "\"{}\" would be taken for a token, and never agreed on",
+                    "\"{}\" would be taken for a token, and never chosen",
                     subprotocol.value
                 );
                 let help = "use a name that does not begin with \"sluice.bearer.\"";
@@ -52,13 +53,13 @@ impl Reader<'_> {
                 let message = format!("\"{}\" is not the name of a subprotocol", subprotocol.value);
                 let help = "use letters, digits and any of !#$%&'*+-.^_`|~ only";
                 self.error(&subprotocol.place, message, help)
-                    .label("no token");
+                    .label("not a token");
             }
         }
         subprotocols
     }
 
-    /// Off without `rate_attempts`.
+    /// Reads the rate limit. It is off without `rate_attempts`.
     pub(super) fn rate_limit(
         &mut self,
         section: &mut Section<'_>,
@@ -74,7 +75,7 @@ impl Reader<'_> {
                 .collect()
         } else {
             section.texts(self, "rate_key");
-            // What a client may choose does not belong here: each choice would be
+            // The default has nothing that a client can choose, because each choice would count as
             // another client.
             vec![KeyPart::Remote]
         };
@@ -103,10 +104,10 @@ impl Reader<'_> {
         };
         if is_withheld {
             let message = format!(
-                "\"{}\" is a credential, which is never looked at here",
+                "\"{}\" is a credential, which cannot be part of the key",
                 part.value
             );
-            let help = "use \"remote\", or a parameter or header that is no secret";
+            let help = "use \"remote\", or a parameter or header that is not a credential";
             self.error(&part.place, message, help).label("withheld");
             return None;
         }
@@ -127,15 +128,15 @@ impl Reader<'_> {
             return None;
         }
         if named.is_none() {
-            let message = format!("\"{}\" does not tell clients apart", part.value);
+            let message = format!("\"{}\" does not distinguish clients", part.value);
             let help = "use \"remote\", \"param.NAME\", \"query.NAME\" or \"header.NAME\"";
-            self.error(&part.place, message, help).label("no fact");
+            self.error(&part.place, message, help).label("not a fact");
         }
         named
     }
 }
 
-/// RFC 9110, section 5.6.2.
+/// Whether a byte may be in a token (RFC 9110, section 5.6.2).
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

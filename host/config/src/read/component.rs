@@ -11,7 +11,7 @@ use policy::fetch::reference::Reference;
 use policy::fetch::reference::is_host_name;
 use policy::settings::Component;
 
-/// Entries of one file that are warned of one by one.
+/// Maximum number of entries of one file with a warning each.
 const MOST_WARNINGS: usize = 10;
 
 impl Reader<'_> {
@@ -97,7 +97,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `registry_realms`: hosts, as they stand in an address.
+    /// Reads `registry_realms`: hosts, as they are written in an address.
     pub(super) fn realms(&mut self, root: &mut Section<'_>) -> Vec<String> {
         let mut realms = Vec::new();
         for realm in root.distinct(self, "registry_realms") {

@@ -1,8 +1,7 @@
-//! What can be read, and has no effect: sections that nobody names, and options that something
-//! else makes meaningless.
+//! Warnings about sections that nothing uses, and options without effect.
 //!
-//! Each is a warning. The gateway serves such a configuration, but whoever wrote it meant
-//! something by it. An option at its default says nothing, and nothing is said of it.
+//! The gateway serves such a configuration, but its author meant something by it. An option at its
+//! default value gets no warning.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +18,7 @@ mod server;
 mod upstreams;
 
 impl Reader<'_> {
-    /// An option of a section, if the file has it there.
+    /// Warns of an option of a section, if the file has it.
     fn ineffective(&mut self, title: &str, key: &str, why: &str, help: &str) {
         let written = self.written.get(title).and_then(|keys| keys.get(key));
         if let Some(place) = written.cloned() {
@@ -37,7 +36,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Sections and options that nothing else in the file leads to.
+    /// Warns of sections and options that nothing in the file uses.
     pub(super) fn check_effects(&mut self, config: &Config, upstreams: &BTreeMap<String, Place>) {
         for (name, set) in &config.key_sets {
             let verifiers = config.policies.values();
@@ -53,7 +52,7 @@ impl Reader<'_> {
             if asked.contains(policy.speaks_as(name)) {
                 self.check_policy(name, policy, config);
             } else {
-                let message = format!("policy `{name}` is never asked: no route leads to it");
+                let message = format!("policy `{name}` is never called: no route leads to it");
                 let help = "name it in a route, or remove its section";
                 self.warning(&policy.place, message, help).label("not used");
             }
@@ -81,7 +80,7 @@ impl Reader<'_> {
         let mut policies = config.policies.values();
         let options = ["registry_credentials", "registry_realms"];
         if !policies.any(|policy| matches!(policy.component, Component::Oci(_))) {
-            let why = "no component comes from a registry, so that nobody asks for credentials";
+            let why = "no component comes from a registry";
             for key in options {
                 self.ineffective("the file", key, why, "leave it out");
             }
@@ -90,14 +89,14 @@ impl Reader<'_> {
         let [credentials, realms] = options;
         let written = self.written.get("the file");
         if !written.is_some_and(|keys| keys.contains_key(credentials)) {
-            let why = "there are no credentials that anybody could ask for";
+            let why = "there are no `registry_credentials`";
             let help = "leave it out, or write `registry_credentials` too";
             self.ineffective("the file", realms, why, help);
         }
     }
 }
 
-/// The lists of a route that name policies.
+/// Lists of a route that name policies.
 fn lists(route: &Route) -> [&[String]; 4] {
     [
         &route.on_connect,
@@ -111,7 +110,7 @@ fn asked(route: &Route) -> impl Iterator<Item = &str> {
     lists(route).into_iter().flatten().map(String::as_str)
 }
 
-/// Whether any of these policies has a grant, or what is tried out in its place.
+/// Whether one of these policies, or a candidate for one, has a grant.
 fn any_is_granted(
     policies: &BTreeMap<String, Policy>,
     mut names: impl FnMut(&str) -> bool,
@@ -122,8 +121,8 @@ fn any_is_granted(
         .any(|(name, policy)| policy.grants.contains(&grant) && names(policy.speaks_as(name)))
 }
 
-/// Whether a policy's configuration has a name anywhere in it: what its keys mean, the policy
-/// alone knows.
+/// Whether a name is anywhere in the configuration of a policy. Only the policy knows the meaning
+/// of its keys.
 fn says(value: &Value, name: &str) -> bool {
     match value {
         Value::String(text) => text == name,

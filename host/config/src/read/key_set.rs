@@ -1,5 +1,4 @@
-//! `[key_sets.NAME]`. Whether a public key is one is found out when it is
-//! loaded.
+//! `[key_sets.NAME]`. The key itself is checked when it is loaded.
 
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use base::files::{pem, text};
 use base::secret::Secret;
 use keys::settings::{KeySet, KeySource};
 
-/// The algorithms that the gateway verifies (RFC 7518 section 3.1, RFC 8037).
+/// Algorithms that the gateway verifies (RFC 7518 section 3.1, RFC 8037).
 const ALGORITHMS: [(&str, Algorithm); 4] = [
     ("HS256", Algorithm::HS256),
     ("RS256", Algorithm::RS256),
@@ -25,19 +24,19 @@ const ALGORITHMS: [(&str, Algorithm); 4] = [
 const SOURCES: &str = "set one of: `generate = true`, `secret`, `secret_env`, `secret_file`, `pem`, \
                        `pem_file`, `jwks`, `jwks_file`";
 
-/// What kind of key a source holds, and so which algorithms fit it.
+/// KeyKind of key in a source. It determines the algorithms that fit.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum KeyKind {
     Shared,
     Pem,
     Jwks,
 }
 
-/// A source as the file names it.
-struct Named {
+/// Source that the section names.
+struct NamedSource {
     key: &'static str,
     place: Place,
-    kind: Kind,
+    kind: KeyKind,
     from: From,
 }
 
@@ -58,7 +57,7 @@ impl Reader<'_> {
         let leeway = section.duration(self, "leeway", Duration::from_secs(30), Zero::Allowed);
         let place = section.place.clone();
         section.finish(self);
-        let [source] = <[Named; 1]>::try_from(named).ok()?;
+        let [source] = <[NamedSource; 1]>::try_from(named).ok()?;
         let file = match &source.from {
             From::File(path) => Some(self.relative(&path.value)),
             From::Generated | From::Inline(_) | From::Environment(_) => None,
@@ -81,20 +80,20 @@ impl Reader<'_> {
         })
     }
 
-    /// The sources that the section names. Anything but one is reported.
-    fn sources(&mut self, section: &mut Section<'_>) -> Vec<Named> {
+    /// Reads the sources of the section. Any other number than one is a mistake.
+    fn sources(&mut self, section: &mut Section<'_>) -> Vec<NamedSource> {
         let before = self.diagnostics.len();
         let mut named = Vec::new();
         if let Some((place, mut value)) = section.take(self, "generate") {
             match value.take() {
-                ValueInner::Boolean(true) => named.push(Named {
+                ValueInner::Boolean(true) => named.push(NamedSource {
                     key: "generate",
                     place,
-                    kind: Kind::Shared,
+                    kind: KeyKind::Shared,
                     from: From::Generated,
                 }),
                 ValueInner::Boolean(false) => {
-                    let message = "`generate = false` says nothing about where the key comes from";
+                    let message = "`generate = false` does not say where the key comes from";
                     self.error(&place, message, format!("leave it out, and {SOURCES}"));
                 }
                 other => self.wrong_type(
@@ -108,17 +107,17 @@ impl Reader<'_> {
         }
         let inline: fn(Spanned<String>) -> From = From::Inline;
         for (key, kind, from) in [
-            ("secret", Kind::Shared, inline),
-            ("secret_env", Kind::Shared, From::Environment),
-            ("secret_file", Kind::Shared, From::File),
-            ("pem", Kind::Pem, From::Inline),
-            ("pem_file", Kind::Pem, From::File),
-            ("jwks", Kind::Jwks, From::Inline),
-            ("jwks_file", Kind::Jwks, From::File),
+            ("secret", KeyKind::Shared, inline),
+            ("secret_env", KeyKind::Shared, From::Environment),
+            ("secret_file", KeyKind::Shared, From::File),
+            ("pem", KeyKind::Pem, From::Inline),
+            ("pem_file", KeyKind::Pem, From::File),
+            ("jwks", KeyKind::Jwks, From::Inline),
+            ("jwks_file", KeyKind::Jwks, From::File),
         ] {
             let place = section.place_of(self, key);
             if let Some(text) = section.text(self, key) {
-                named.push(Named {
+                named.push(NamedSource {
                     key,
                     place,
                     kind,
@@ -144,11 +143,11 @@ impl Reader<'_> {
         named
     }
 
-    /// Empty only if that is reported, or if there is no source.
+    /// Reads `algorithms`. Empty only if that is a mistake, or there is no source.
     fn algorithms(
         &mut self,
         section: &mut Section<'_>,
-        kind: Option<Kind>,
+        kind: Option<KeyKind>,
     ) -> Vec<Spanned<Algorithm>> {
         let place = section.place_of(self, "algorithms");
         let given = section.has("algorithms");
@@ -160,8 +159,8 @@ impl Reader<'_> {
             .collect();
         if algorithms.is_empty() && self.diagnostics.len() == before {
             match kind {
-                Some(Kind::Shared) if !given => {}
-                Some(Kind::Shared) => {
+                Some(KeyKind::Shared) if !given => {}
+                Some(KeyKind::Shared) => {
                     let help = "write [\"HS256\"], or leave `algorithms` out";
                     self.error(
                         &place,
@@ -170,7 +169,7 @@ impl Reader<'_> {
                     )
                     .label("empty");
                 }
-                Some(Kind::Pem | Kind::Jwks) => {
+                Some(KeyKind::Pem | KeyKind::Jwks) => {
                     let help = "write what your tokens are signed with: \
                                 `algorithms = [\"RS256\"]`, or \"ES256\" or \"EdDSA\"";
                     let message =
@@ -180,7 +179,7 @@ impl Reader<'_> {
                 None => {}
             }
         }
-        if kind == Some(Kind::Shared) && algorithms.is_empty() {
+        if kind == Some(KeyKind::Shared) && algorithms.is_empty() {
             algorithms.push(Spanned {
                 value: Algorithm::HS256,
                 place,
@@ -193,31 +192,31 @@ impl Reader<'_> {
         algorithms
     }
 
-    /// Reports an algorithm that a kind of key is not for. A public key that
-    /// is taken for a shared secret lets anybody sign (RFC 8725 section 2.1).
-    fn fits(&mut self, kind: Kind, algorithm: &Spanned<Algorithm>) -> bool {
+    /// Checks that an algorithm is for this kind of key. A public key that is used as a shared
+    /// secret lets anybody sign (RFC 8725 section 2.1).
+    fn fits(&mut self, kind: KeyKind, algorithm: &Spanned<Algorithm>) -> bool {
         let shared = algorithm.value == Algorithm::HS256;
         let (message, help) = match kind {
-            Kind::Shared if !shared => (
+            KeyKind::Shared if !shared => (
                 format!(
                     "{:?} needs a public key, and this key set has a shared secret",
                     algorithm.value
                 ),
                 "write \"HS256\", or give the public key as `pem`, `pem_file`, `jwks` or `jwks_file`",
             ),
-            Kind::Pem if shared => (
+            KeyKind::Pem if shared => (
                 "HS256 needs a shared secret, and this key set has a public key".to_owned(),
                 "write \"RS256\", \"ES256\" or \"EdDSA\", whichever fits the key; anybody who knows \
                  the public key could sign HS256 tokens with it",
             ),
-            Kind::Shared | Kind::Pem | Kind::Jwks => return true,
+            KeyKind::Shared | KeyKind::Pem | KeyKind::Jwks => return true,
         };
         self.error(&algorithm.place, message, help)
             .label("does not fit the key");
         false
     }
 
-    fn key_source(&mut self, named: Named) -> Option<KeySource> {
+    fn key_source(&mut self, named: NamedSource) -> Option<KeySource> {
         let key = named.key;
         let (bytes, place) = match named.from {
             From::Generated => return Some(KeySource::Generate),
@@ -226,12 +225,12 @@ impl Reader<'_> {
             From::File(path) => (self.key_file(key, &path)?, path.place),
         };
         match named.kind {
-            Kind::Shared => self.shared_secret(&place, bytes).map(KeySource::Secret),
-            Kind::Pem => {
+            KeyKind::Shared => self.shared_secret(&place, bytes).map(KeySource::Secret),
+            KeyKind::Pem => {
                 let text = self.key_text(&place, key, bytes)?;
                 Some(KeySource::Pem(text.into_bytes()))
             }
-            Kind::Jwks => self.key_text(&place, key, bytes).map(KeySource::Jwks),
+            KeyKind::Jwks => self.key_text(&place, key, bytes).map(KeySource::Jwks),
         }
     }
 
@@ -239,7 +238,7 @@ impl Reader<'_> {
         if pem::is_der(&bytes) {
             let message = format!("`{key}` is DER, and not PEM");
             let help = "convert it: `openssl pkey -pubin -inform der -in FILE -out FILE.pem`";
-            self.error(place, message, help).label("no text");
+            self.error(place, message, help).label("not text");
             return None;
         }
         match text::decode(bytes) {
@@ -247,7 +246,7 @@ impl Reader<'_> {
             Err(error) => {
                 let help = "PEM and JWK sets are text in UTF-8 (RFC 8259 section 8.1)";
                 self.error(place, format!("`{key}` cannot be read: {error}"), help)
-                    .label("no text");
+                    .label("not text");
                 None
             }
         }
@@ -279,7 +278,7 @@ impl Reader<'_> {
     }
 
     fn shared_secret(&mut self, place: &Place, written: Vec<u8>) -> Option<Secret> {
-        // Editors and `echo` end a file with a newline that is not meant.
+        // Editors and `echo` append a newline that is not part of the secret.
         let line = written.strip_suffix(b"\n").unwrap_or(&written);
         let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
         let bytes = match text::secret(written) {
@@ -292,8 +291,8 @@ impl Reader<'_> {
             }
         };
         if bytes.len() < line.len() {
-            let message = "there is white space or a byte order mark around the secret";
-            let help = "remove it where the secret is written; it is not part of the secret";
+            let message = "the secret has white space or a byte order mark around it";
+            let help = "remove it; the gateway leaves it out";
             self.warning(place, message, help).label("left out");
         }
         if bytes.len() < Secret::SHORTEST {

@@ -1,4 +1,4 @@
-//! The deadlines and bounds in `[routes.NAME]`.
+//! Deadlines and limits in `[routes.NAME]`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -14,13 +14,13 @@ const TOKEN_EXPIRY: [(&str, TokenExpiry); 2] = [
     ("ignore", TokenExpiry::Ignore),
 ];
 
-/// How long a window may be: times in it are counted in microseconds.
+/// Range of a window. Times in it are counted in microseconds.
 const WINDOWS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
-/// Messages that a window may keep.
+/// Maximum number of messages that a window keeps.
 const MOST_FRAMES: usize = 4096;
 
 impl Reader<'_> {
-    /// A limit that is none where it is zero.
+    /// Reads a limit; zero means no limit.
     fn optional(
         &mut self,
         section: &mut Section<'_>,
@@ -68,7 +68,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What one client may have of the gateway; without a bound where it is zero.
+    /// Reads the limits for one client; zero means no limit.
     pub(super) fn shares(&mut self, section: &mut Section<'_>) -> Shares {
         let mut bound = |key, default| {
             let bound = section.count(self, key, default, Zero::Allowed);
@@ -82,7 +82,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What the policies in `on_frames` are shown.
+    /// Reads the options of the window that `on_frames` policies see.
     pub(super) fn metering(&mut self, section: &mut Section<'_>) -> Metering {
         let default = Metering::default();
         let place = section.place_of(self, "frames_window");

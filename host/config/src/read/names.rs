@@ -1,4 +1,4 @@
-//! Names that the file gives to its parts, and references to them.
+//! Names of sections, and references to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,27 +6,27 @@ use super::section::Section;
 use super::{Reader, Spanned};
 use base::diagnostics::Place;
 
-/// The sections of one kind by name: `[policies.auth]`, `[policies.duplicate]`.
+/// Sections of one kind by name: `[policies.auth]`, `[policies.duplicate]`.
 pub(super) type Sections<'de> = BTreeMap<String, Section<'de>>;
 
-/// What a route may refer to.
+/// Names that a route may refer to.
 pub(super) struct Names {
     pub(super) policies: BTreeSet<String>,
     pub(super) upstreams: BTreeSet<String>,
 }
 
-/// What a name may look like.
+/// Rule for names.
 #[derive(Clone, Copy)]
 pub(super) enum Rule {
-    /// Lowercase letters, digits, hyphens and underscores: a name becomes part
-    /// of file names, log fields and metrics.
+    /// Lowercase letters, digits, hyphens and underscores, because a name is used in file names,
+    /// log fields and metrics.
     Name,
-    /// The same without underscores: attributes are called `policy.attribute`.
+    /// The same without underscores, because attributes are called `policy.attribute`.
     Policy,
 }
 
-/// Policies and the gateway name a fact of a connection `param.meeting_id` and
-/// an attribute `auth.user_id`: a policy of such a name could speak for the URL.
+/// Prefixes of facts: `param.meeting_id`. No policy may have such a name, because its attributes
+/// (`auth.user_id`) could then pose as parts of the URL.
 pub const FACTS: [&str; 3] = ["param", "query", "header"];
 
 impl Reader<'_> {
@@ -54,7 +54,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reports a reference that leads nowhere.
+    /// Reports a reference to a name that does not exist.
     pub(super) fn check_reference(
         &mut self,
         reference: &Spanned<String>,
@@ -81,7 +81,7 @@ impl Reader<'_> {
     }
 }
 
-/// The known word that `word` was probably meant to be.
+/// Known word that is most similar to `word`.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()

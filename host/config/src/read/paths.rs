@@ -1,4 +1,4 @@
-//! The path templates of all routes.
+//! Path templates of all routes.
 
 use std::collections::BTreeMap;
 
@@ -10,23 +10,23 @@ use base::paths::template;
 
 const SHAPE: &str = "write a path such as \"/ws/meetings/{meeting_id}\"";
 
-/// The paths that are taken, by every route so far.
+/// Paths that the routes so far have taken.
 #[derive(Default)]
 pub(super) struct Paths {
     router: matchit::Router<()>,
-    /// By the one spelling that requests are compared with.
-    taken: BTreeMap<String, Taken>,
+    /// By their canonical form, which requests are compared with.
+    taken: BTreeMap<String, TakenPath>,
 }
 
-struct Taken {
-    /// As the file has it.
+struct TakenPath {
+    /// Path as written in the file.
     path: String,
     route: String,
     place: Place,
 }
 
 impl Paths {
-    /// Adds a path of a route, unless something is wrong with it.
+    /// Adds a path of a route, unless it is invalid or taken.
     pub(super) fn take(
         &mut self,
         reader: &mut Reader<'_>,
@@ -41,7 +41,7 @@ impl Paths {
         let template = template(&path);
         match self.router.insert(&template, ()) {
             Ok(()) => {
-                let taken = Taken {
+                let taken = TakenPath {
                     path: path.clone(),
                     route: route.to_owned(),
                     place,
@@ -73,7 +73,7 @@ impl Paths {
     }
 }
 
-/// What the router would accept, and nobody could mean.
+/// Refuses paths that the router accepts and that cannot be meant.
 fn check(path: &str) -> Result<(), (String, &'static str)> {
     if !path.starts_with('/') {
         return Err((
@@ -88,10 +88,11 @@ fn check(path: &str) -> Result<(), (String, &'static str)> {
     if path.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err((format!("the path \"{path}\" has white space in it"), SHAPE));
     }
-    // Browsers, and most other clients, take these out before they ask (RFC 3986, section 5.2.4).
+    // Browsers, and most other clients, remove these before they send a request (RFC 3986, section
+    // 5.2.4).
     if path.split('/').any(is_dots) {
         let help = "leave `.` and `..` out: a client never sends them";
-        return Err((format!("nobody could ask for the path \"{path}\""), help));
+        return Err((format!("no client can request the path \"{path}\""), help));
     }
     if path.contains("{*") {
         let help = "name each segment: \"/files/{folder}/{file}\"";
@@ -114,7 +115,7 @@ fn check(path: &str) -> Result<(), (String, &'static str)> {
         .collect();
     if outside.contains(['{', '}']) {
         return Err((
-            format!("\"{path}\" is not a path: its braces are no pairs"),
+            format!("\"{path}\" is not a path: its braces are not in pairs"),
             SHAPE,
         ));
     }
@@ -144,7 +145,7 @@ fn is_dots(segment: &str) -> bool {
     matches!(segment.as_str(), "." | "..")
 }
 
-/// The names of the parameters in a path template.
+/// Names of the parameters in a path template.
 pub(super) fn parameters(path: &str) -> impl Iterator<Item = &str> {
     path.split('{')
         .skip(1)

@@ -29,7 +29,7 @@ const ON_FAILURE: [(&str, OnFailure); 2] =
     [("closed", OnFailure::Closed), ("open", OnFailure::Open)];
 
 impl Reader<'_> {
-    /// The policies, and what the configurations of built-in ones refer to.
+    /// Reads the policies, and the references in the configurations of built-in ones.
     pub(super) fn policies(
         &mut self,
         sections: Sections<'_>,

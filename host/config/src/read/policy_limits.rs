@@ -1,4 +1,4 @@
-//! The limits in `[policies.NAME]`.
+//! Limits in `[policies.NAME]`.
 
 use super::Reader;
 use super::quantity::Zero;
@@ -7,7 +7,7 @@ use policy::compile::Limits;
 use policy::engine::{MAX_INSTANCES, MAX_MEMORY, MAX_TABLE_ELEMENTS};
 use policy::settings::PolicyLimits;
 
-/// What every connection may have to carry, many times over.
+/// Maximum length of a text that each connection may hold many times, in bytes.
 const LARGEST_TEXT: usize = 4 << 10;
 
 impl Reader<'_> {

@@ -1,4 +1,4 @@
-//! The parts of `[server]` that say who may speak for others, and to whom.
+//! Options of `[server]` about trusted proxies and host names.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,7 +14,7 @@ const FIELDS: [(&str, Field); 2] = [
 ];
 
 impl Reader<'_> {
-    /// Whom to believe where a client is.
+    /// Reads which proxies are trusted, and which header they write.
     pub(super) fn proxies(&mut self, section: &mut Section<'_>) -> Proxies {
         let mut trusted = Vec::new();
         for network in section.distinct(self, "trusted_proxies") {
@@ -42,7 +42,7 @@ impl Reader<'_> {
             self.error(&text.place, message, help).label("no network");
             return None;
         };
-        // Addresses that are compared with it are written as IPv4.
+        // Addresses are compared with it in their IPv4 form.
         if let IpNet::V6(six) = &network
             && six.addr().to_ipv4_mapped().is_some()
         {
@@ -54,7 +54,7 @@ impl Reader<'_> {
         Some(network)
     }
 
-    /// Listeners that only trusted proxies connect to.
+    /// Reads the listeners for trusted proxies.
     pub(super) fn proxy_listeners(
         &mut self,
         section: &mut Section<'_>,
@@ -63,15 +63,15 @@ impl Reader<'_> {
         let place = section.place_of(self, "proxy_listen");
         let listeners = self.listeners(section, "proxy_listen");
         if !listeners.is_empty() && proxies.trusted.is_empty() {
-            let message = "`proxy_listen` is for trusted proxies, and there are none";
-            let help = "name them in `trusted_proxies`: whoever else connects could be anybody";
+            let message = "`proxy_listen` is for trusted proxies, but there are none";
+            let help = "name them in `trusted_proxies`; others could send a false address";
             self.error(&place, message, help)
-                .label("nobody may connect");
+                .label("no proxy may connect");
         }
         listeners
     }
 
-    /// Names by which the admin listener may be asked, beside loopback's own.
+    /// Reads the host names of the admin listener, beside those of loopback.
     pub(super) fn admin_hosts(&mut self, section: &mut Section<'_>) -> Vec<String> {
         let mut hosts = Vec::new();
         for host in section.distinct(self, "admin_hosts") {

@@ -1,4 +1,4 @@
-//! Durations and sizes in a section.
+//! Durations, sizes and counts in a section.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use super::Reader;
 use super::section::Section;
 use base::units::{self, UnitError};
 
-/// Whether nothing at all is a sensible amount.
+/// Whether zero is allowed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Zero {
     Allowed,
     Refused,
 }
 
-/// A kind of text with a unit.
+/// Kind of text with a unit.
 struct Quantity<T> {
     wanted: &'static str,
-    /// A small one and a large one, for examples.
+    /// Two units for examples, a small one and a large one.
     units: [&'static str; 2],
     parse: fn(&str) -> Result<T, UnitError>,
 }
@@ -52,7 +52,7 @@ impl Section<'_> {
         self.quantity(reader, key, default, zero, &DURATION)
     }
 
-    /// How old something may become; zero is no bound, and the default.
+    /// Reads a maximum age. Zero, the default, means no limit.
     pub(super) fn age(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<Duration> {
         let age = self.quantity(reader, key, Duration::ZERO, Zero::Allowed, &AGE);
         (!age.is_zero()).then_some(age)
@@ -62,7 +62,7 @@ impl Section<'_> {
         self.quantity(reader, key, default, Zero::Refused, &SIZE)
     }
 
-    /// A size that may be nothing.
+    /// Reads a size that may be zero.
     pub(super) fn size_or_none(
         &mut self,
         reader: &mut Reader<'_>,
@@ -72,7 +72,7 @@ impl Section<'_> {
         self.quantity(reader, key, default, Zero::Allowed, &SIZE)
     }
 
-    /// A size of something in memory.
+    /// Reads a size of something in memory.
     pub(super) fn memory(
         &mut self,
         reader: &mut Reader<'_>,
@@ -83,7 +83,7 @@ impl Section<'_> {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
-    /// A whole number.
+    /// Reads a whole number.
     pub(super) fn count(
         &mut self,
         reader: &mut Reader<'_>,

@@ -1,4 +1,4 @@
-//! Where an upstream's recordings go, and how long they stay.
+//! Options of an upstream's recordings: their folder, and how long they stay.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -11,14 +11,14 @@ use base::diagnostics::Place;
 use policy::settings::identifies;
 use upstream::settings::Upstream;
 use upstream::wav::Recordings;
-use upstream::wav::layout::{Flaw, Layout, LayoutError, Place as Named};
-use upstream::wav::retention::Bounds;
+use upstream::wav::layout::{Flaw, FolderName, Layout, LayoutError};
+use upstream::wav::retention::RetentionLimits;
 
-/// Options that say it.
+/// Options of recordings.
 pub(super) const OF_RECORDINGS: [&str; 4] = ["folder", "path", "keep_for", "keep_total"];
 
 impl Reader<'_> {
-    /// `None` where there is a mistake that makes all of it meaningless.
+    /// Reads the options; `None` after a mistake that leaves no folder.
     pub(super) fn recordings(&mut self, section: &mut Section<'_>) -> Option<Recordings> {
         let folder = section.text(self, "folder");
         let folder = folder.map_or_else(|| "recordings".into(), |folder| folder.value.into());
@@ -27,7 +27,7 @@ impl Reader<'_> {
             None => Some(Layout::default()),
         };
         let total = section.size_or_none(self, "keep_total", 0);
-        let bounds = Bounds {
+        let bounds = RetentionLimits {
             age: section.age(self, "keep_for"),
             total: (total > 0).then_some(total),
         };
@@ -75,7 +75,7 @@ impl Reader<'_> {
         None
     }
 
-    /// Recordings of several upstreams that share a folder must get on with each other.
+    /// Checks that upstreams which share a folder agree about its recordings.
     pub(super) fn check_folders(
         &mut self,
         upstreams: &BTreeMap<String, Upstream>,
@@ -116,14 +116,15 @@ impl Reader<'_> {
 }
 
 impl Reader<'_> {
-    /// Folders after somebody whom no policy of a route knows.
+    /// Checks that a policy identifies the users and tenants that folders are named after.
     pub(super) fn check_known(&mut self, config: &Config, places: &BTreeMap<String, Place>) {
         for (name, upstream) in &config.upstreams {
             let Some(recordings) = upstream.recordings() else {
                 continue;
             };
             let mut named = recordings.layout.places();
-            let by_identity = named.any(|place| matches!(place, Named::Tenant | Named::User));
+            let by_identity =
+                named.any(|place| matches!(place, FolderName::Tenant | FolderName::User));
             if !by_identity || recordings.layout == Layout::default() {
                 continue;
             }
@@ -148,7 +149,7 @@ impl Reader<'_> {
     }
 }
 
-/// A path without what leads nowhere else.
+/// Path without parts that change nothing, such as `.`.
 fn plain(path: &Path) -> PathBuf {
     let parts = path.components();
     parts.filter(|part| *part != Component::CurDir).collect()

@@ -93,7 +93,7 @@ impl Reader<'_> {
         let before = self.diagnostics.len();
         let paths = section.texts(self, "paths");
         if paths.is_empty() && self.diagnostics.len() == before {
-            let message = format!("{} has no paths, so nobody could reach it", section.title);
+            let message = format!("{} has no paths, so no client can reach it", section.title);
             self.error(
                 &place,
                 message,
@@ -121,12 +121,12 @@ impl Reader<'_> {
 
     fn unasked(&mut self, section: &Section<'_>, place: &Place, handshake: &Place) {
         let message = format!(
-            "{} has no handshake, so its `on_handshake` policies would never be asked",
+            "{} has no handshake, so its `on_handshake` policies would never be called",
             section.title
         );
         let help = "write `handshake = \"ingest.v1\"`, or move the policies to `on_connect`";
         self.error(place, message, help)
-            .label("never asked")
+            .label("never called")
             .also(handshake, "no handshake");
     }
 }

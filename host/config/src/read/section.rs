@@ -1,4 +1,4 @@
-//! One table of the file, read key by key.
+//! Table of the file, read key by key.
 
 use toml_span::value::{Key, Table, Value, ValueInner};
 
@@ -6,23 +6,22 @@ use super::names::{Rule, Sections, nearest};
 use super::{Reader, Spanned};
 use base::diagnostics::Place;
 
-/// A table whose keys are taken out one after the other; what is left in the
-/// end is unknown.
+/// Table whose keys are taken out one by one. A key that is left in the end is unknown.
 pub(super) struct Section<'de> {
-    /// What it is called in reports: `[policies.auth]`.
+    /// Title in reports: `[policies.auth]`.
     pub(super) title: String,
-    /// The last part of the title: `auth`.
+    /// Last part of the title: `auth`.
     pub(super) name: String,
-    /// Its name in the file.
+    /// Place of its name in the file.
     pub(super) place: Place,
-    /// Its kind: `policies.NAME`.
+    /// Kind of section: `policies.NAME`.
     kind: &'static str,
     table: Table<'de>,
     known: Vec<&'static str>,
 }
 
 impl<'de> Section<'de> {
-    /// `None` if the value is no table.
+    /// `None` if the value is not a table.
     pub(super) fn new(
         kind: &'static str,
         title: &str,
@@ -38,7 +37,7 @@ impl<'de> Section<'de> {
         })
     }
 
-    /// A section that the file leaves out: every key has its default.
+    /// Section that is absent in the file, so that every key has its default.
     pub(super) fn empty(kind: &'static str, title: &str, place: Place) -> Self {
         Self {
             title: title.to_owned(),
@@ -50,7 +49,7 @@ impl<'de> Section<'de> {
         }
     }
 
-    /// A value as it is, with the place of its key.
+    /// Takes a value of any type, with the place of its key.
     pub(super) fn take(
         &mut self,
         reader: &mut Reader<'_>,
@@ -65,7 +64,7 @@ impl<'de> Section<'de> {
         Some((place, value))
     }
 
-    /// The place of a key that was not taken yet; the section's without it.
+    /// Place of a key that was not taken yet, or of the section if the key is absent.
     pub(super) fn place_of(&self, reader: &Reader<'_>, key: &str) -> Place {
         match self.table.get_key_value(key) {
             Some((key, _)) => reader.place(key.span),
@@ -86,7 +85,7 @@ impl<'de> Section<'de> {
         reader.text(key, &mut value)
     }
 
-    /// Text that must be there.
+    /// Takes a text. An absent one is a mistake.
     pub(super) fn required(
         &mut self,
         reader: &mut Reader<'_>,
@@ -99,8 +98,7 @@ impl<'de> Section<'de> {
         self.text(reader, key)
     }
 
-    /// A list of texts; empty without the key. Entries that are no text are
-    /// reported and left out.
+    /// Takes a list of texts; empty if the key is absent. Other entries are reported and left out.
     pub(super) fn texts(
         &mut self,
         reader: &mut Reader<'_>,
@@ -123,7 +121,8 @@ impl<'de> Section<'de> {
         }
     }
 
-    /// One text, or a list of them that is not empty; nothing without the key.
+    /// Takes a text, or a list of texts that must not be empty. Returns nothing if the key is
+    /// absent.
     pub(super) fn one_or_more(
         &mut self,
         reader: &mut Reader<'_>,
@@ -143,7 +142,7 @@ impl<'de> Section<'de> {
         }
     }
 
-    /// [`Section::texts`], of names that may stand there once.
+    /// [`Section::texts`], without repeated entries.
     pub(super) fn distinct(
         &mut self,
         reader: &mut Reader<'_>,
@@ -165,7 +164,7 @@ impl<'de> Section<'de> {
         distinct
     }
 
-    /// One word of a few.
+    /// Takes one of a few words.
     pub(super) fn choice<T: Copy>(
         &mut self,
         reader: &mut Reader<'_>,
@@ -176,7 +175,7 @@ impl<'de> Section<'de> {
         reader.choose(key, text, choices)
     }
 
-    /// `true` or `false`.
+    /// Takes `true` or `false`.
     pub(super) fn truth(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<bool> {
         let (_, mut value) = self.take(reader, key)?;
         let place = reader.place(value.span);
@@ -190,7 +189,7 @@ impl<'de> Section<'de> {
         }
     }
 
-    /// A table inside this one. What is no table is reported.
+    /// Takes a table inside of this one. Any other value is reported.
     pub(super) fn section(
         &mut self,
         reader: &mut Reader<'_>,
@@ -202,7 +201,7 @@ impl<'de> Section<'de> {
         section_of(reader, key, title, kind, place, &mut value)
     }
 
-    /// The tables of a kind: `[policies.auth]` and its like.
+    /// Takes the tables of a kind: `[policies.auth]` and others.
     pub(super) fn named(
         &mut self,
         reader: &mut Reader<'_>,
@@ -225,12 +224,12 @@ impl<'de> Section<'de> {
         sections
     }
 
-    /// The table of a section whose keys are free.
+    /// Table of a section with free keys.
     pub(super) fn into_table(self) -> Table<'de> {
         self.table
     }
 
-    /// What is left is unknown.
+    /// Reports the keys that are left, because they are unknown.
     pub(super) fn finish(self, reader: &mut Reader<'_>) {
         for Key { name, span } in self.table.into_keys() {
             let place = reader.place(span);
@@ -248,7 +247,7 @@ impl<'de> Section<'de> {
 }
 
 impl Reader<'_> {
-    /// The choice that a text names.
+    /// Choice that a text names.
     pub(super) fn choose<T: Copy>(
         &mut self,
         key: &str,

@@ -1,4 +1,4 @@
-//! Files that are no TOML.
+//! Errors of the TOML parser.
 
 use toml_span::{Error, ErrorKind};
 
@@ -6,16 +6,16 @@ use super::Reader;
 use base::diagnostics::Place;
 
 impl Reader<'_> {
-    /// Reports the one mistake that the parser stops at.
+    /// Reports the mistake at which the parser stopped.
     pub(super) fn not_toml(&mut self, error: &Error) {
-        // Where the parser wanted another token it guesses the length of the
-        // one that it found, and may point past the line.
+        // If the parser expected another token, it guesses the length of the one it found, and the
+        // span may exceed the line.
         let mut span: std::ops::Range<usize> = error.span.into();
         let rest = self.origin.text.get(span.start..).unwrap_or_default();
         let line = rest.lines().next().unwrap_or_default().trim_end().len();
         span.end = span.end.min(span.start + line);
         if rest.is_empty() {
-            // Nothing can be underlined at the end of the file.
+            // There is nothing to underline at the end of the file.
             let text = self.origin.text.trim_end();
             let last = text.chars().next_back().map_or(0, char::len_utf8);
             span = text.len() - last..text.len();

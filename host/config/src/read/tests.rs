@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::{Origin, Reader, read};
+use super::{ConfigText, Reader, read};
 use crate::Config;
 use base::diagnostics::Diagnostics;
 
@@ -48,8 +48,8 @@ fn environment(name: &str) -> Option<OsString> {
     }
 }
 
-fn origin<'a>(text: &'a str, folder: &'a Path) -> Origin<'a> {
-    Origin {
+fn origin<'a>(text: &'a str, folder: &'a Path) -> ConfigText<'a> {
+    ConfigText {
         name: "sluice.toml",
         text,
         folder,

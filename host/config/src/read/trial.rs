@@ -48,8 +48,8 @@ impl Reader<'_> {
         })
     }
 
-    /// What a trial refers to must be in use, and it must not be in use
-    /// itself where it stands beside another.
+    /// Checks trials. The policy that a trial refers to must be in use. A shadow must not be in use
+    /// itself.
     pub(super) fn check_trials(
         &mut self,
         declared: &BTreeSet<String>,
@@ -63,7 +63,7 @@ impl Reader<'_> {
                 continue;
             };
             let problem = match policies.get(stands_for) {
-                // What is wrong with it is reported.
+                // The mistake in it was reported.
                 None if declared.contains(stands_for) => None,
                 None => Some((
                     format!("there is no policy \"{stands_for}\""),

@@ -6,18 +6,18 @@ use upstream::settings::Upstream;
 use upstream::space::Watermark;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum UpstreamKind {
     Wav,
     WebSocket,
     Echo,
     Discard,
 }
 
-const KINDS: [(&str, Kind); 4] = [
-    ("wav", Kind::Wav),
-    ("websocket", Kind::WebSocket),
-    ("echo", Kind::Echo),
-    ("discard", Kind::Discard),
+const KINDS: [(&str, UpstreamKind); 4] = [
+    ("wav", UpstreamKind::Wav),
+    ("websocket", UpstreamKind::WebSocket),
+    ("echo", UpstreamKind::Echo),
+    ("discard", UpstreamKind::Discard),
 ];
 
 impl Reader<'_> {
@@ -29,17 +29,17 @@ impl Reader<'_> {
             .value;
         self.misplaced(&mut section, kind);
         let upstream = match kind {
-            Kind::Wav => self.wav(&mut section),
-            Kind::Echo => Some(Upstream::Echo),
-            Kind::Discard => Some(Upstream::Discard),
-            Kind::WebSocket => self.websocket(&mut section).map(Upstream::WebSocket),
+            UpstreamKind::Wav => self.wav(&mut section),
+            UpstreamKind::Echo => Some(Upstream::Echo),
+            UpstreamKind::Discard => Some(Upstream::Discard),
+            UpstreamKind::WebSocket => self.websocket(&mut section).map(Upstream::WebSocket),
         };
         section.finish(self);
         upstream
     }
 
-    /// Takes out what is for other kinds.
-    fn misplaced(&mut self, section: &mut Section<'_>, kind: Kind) {
+    /// Takes and reports the options of other kinds.
+    fn misplaced(&mut self, section: &mut Section<'_>, kind: UpstreamKind) {
         for (option, of) in OPTIONS {
             if of.contains(&kind) || !section.has(option) {
                 continue;
@@ -64,42 +64,41 @@ impl Reader<'_> {
         })
     }
 
-    /// Free space below which nothing new is written. The default is for a disk that is nearly
-    /// full, and below what any disk has that recordings are put on.
+    /// Reads the free space below which nothing new is written. The default suits a nearly full
+    /// disk, and is far below the free space of a usual disk for recordings.
     pub(super) fn min_free(&mut self, section: &mut Section<'_>) -> Watermark {
         Watermark(section.size_or_none(self, "min_free", 32 * 1024 * 1024))
     }
 }
 
-/// The options that mean something for one kind only; and those of recordings, for
-/// each kind that can record.
-const OPTIONS: [(&str, &[Kind]); 28] = [
-    ("folder", &[Kind::Wav, Kind::WebSocket]),
-    ("path", &[Kind::Wav, Kind::WebSocket]),
-    ("keep_for", &[Kind::Wav, Kind::WebSocket]),
-    ("keep_total", &[Kind::Wav, Kind::WebSocket]),
-    ("min_free", &[Kind::Wav, Kind::WebSocket]),
-    ("url", &[Kind::WebSocket]),
-    ("addresses", &[Kind::WebSocket]),
-    ("rest_after", &[Kind::WebSocket]),
-    ("rest", &[Kind::WebSocket]),
-    ("warm_connections", &[Kind::WebSocket]),
-    ("user", &[Kind::WebSocket]),
-    ("tenant", &[Kind::WebSocket]),
-    ("attributes", &[Kind::WebSocket]),
-    ("forward_headers", &[Kind::WebSocket]),
-    ("token", &[Kind::WebSocket]),
-    ("replies", &[Kind::WebSocket]),
-    ("receipts", &[Kind::WebSocket]),
-    ("ca_file", &[Kind::WebSocket]),
-    ("max_message", &[Kind::WebSocket]),
-    ("max_buffer", &[Kind::WebSocket]),
-    ("silence_timeout", &[Kind::WebSocket]),
-    ("on_loss", &[Kind::WebSocket]),
-    ("replay", &[Kind::WebSocket]),
-    ("hold_timeout", &[Kind::WebSocket]),
-    ("hold_memory", &[Kind::WebSocket]),
-    ("hold_file", &[Kind::WebSocket]),
-    ("hold_files", &[Kind::WebSocket]),
-    ("tee", &[Kind::WebSocket]),
+/// Options that only some kinds of upstreams have.
+const OPTIONS: [(&str, &[UpstreamKind]); 28] = [
+    ("folder", &[UpstreamKind::Wav, UpstreamKind::WebSocket]),
+    ("path", &[UpstreamKind::Wav, UpstreamKind::WebSocket]),
+    ("keep_for", &[UpstreamKind::Wav, UpstreamKind::WebSocket]),
+    ("keep_total", &[UpstreamKind::Wav, UpstreamKind::WebSocket]),
+    ("min_free", &[UpstreamKind::Wav, UpstreamKind::WebSocket]),
+    ("url", &[UpstreamKind::WebSocket]),
+    ("addresses", &[UpstreamKind::WebSocket]),
+    ("rest_after", &[UpstreamKind::WebSocket]),
+    ("rest", &[UpstreamKind::WebSocket]),
+    ("warm_connections", &[UpstreamKind::WebSocket]),
+    ("user", &[UpstreamKind::WebSocket]),
+    ("tenant", &[UpstreamKind::WebSocket]),
+    ("attributes", &[UpstreamKind::WebSocket]),
+    ("forward_headers", &[UpstreamKind::WebSocket]),
+    ("token", &[UpstreamKind::WebSocket]),
+    ("replies", &[UpstreamKind::WebSocket]),
+    ("receipts", &[UpstreamKind::WebSocket]),
+    ("ca_file", &[UpstreamKind::WebSocket]),
+    ("max_message", &[UpstreamKind::WebSocket]),
+    ("max_buffer", &[UpstreamKind::WebSocket]),
+    ("silence_timeout", &[UpstreamKind::WebSocket]),
+    ("on_loss", &[UpstreamKind::WebSocket]),
+    ("replay", &[UpstreamKind::WebSocket]),
+    ("hold_timeout", &[UpstreamKind::WebSocket]),
+    ("hold_memory", &[UpstreamKind::WebSocket]),
+    ("hold_file", &[UpstreamKind::WebSocket]),
+    ("hold_files", &[UpstreamKind::WebSocket]),
+    ("tee", &[UpstreamKind::WebSocket]),
 ];

@@ -8,21 +8,19 @@ use axum::http::{HeaderName, header};
 
 use super::quantity::Zero;
 use super::recordings::OF_RECORDINGS;
-use super::references::unknown_attribute;
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::settings::Route;
 use base::credentials;
 use base::diagnostics::Place;
 use base::tls::client::{Authorities, Roots};
-use policy::settings::{Policy, identifies};
-use upstream::fact::Fact;
-use upstream::settings::Upstream;
-use upstream::wav::{Recordings, layout};
+use upstream::wav::Recordings;
 use upstream::websocket::backends::Rest;
 use upstream::websocket::reply::Replies;
-use upstream::websocket::template::{Scheme, Template};
-use upstream::websocket::{Hold, OnLoss, Promise, Replay, Token, Trust, WebSocket, header_word};
+use upstream::websocket::template::{Template, UrlScheme};
+use upstream::websocket::{OnLoss, Promise, TokenForwarding, Trust, WebSocket, header_word};
+
+mod facts;
+mod on_loss;
 
 const REPLIES: [(&str, Replies); 2] = [("expected", Replies::Expected), ("none", Replies::None)];
 const RECEIPTS: [(&str, Promise); 4] = [
@@ -31,39 +29,23 @@ const RECEIPTS: [(&str, Promise); 4] = [
     ("confirmed", Promise::Confirmed),
     ("recorded", Promise::Recorded),
 ];
-const REPLAYS: [(&str, Replay); 2] = [
-    ("at-least-once", Replay::AtLeastOnce),
-    ("at-most-once", Replay::AtMostOnce),
-];
-/// What of a stream is done with besides relaying it.
+/// Further processing of a stream, beside the relay.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Also {
     Nothing,
     Recorded,
 }
 const TEES: [(&str, Also); 2] = [("none", Also::Nothing), ("wav", Also::Recorded)];
-/// What becomes of a stream whose backend is lost.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Loss {
-    Fails,
-    IsHeld,
-}
-const LOSSES: [(&str, Loss); 2] = [("fail", Loss::Fails), ("hold", Loss::IsHeld)];
-/// Options that say how a stream is held.
-const OF_HOLD: [&str; 5] = [
-    "replay",
-    "hold_timeout",
-    "hold_memory",
-    "hold_file",
-    "hold_files",
+const TOKENS: [(&str, TokenForwarding); 2] = [
+    ("withhold", TokenForwarding::Withheld),
+    ("forward", TokenForwarding::Forwarded),
 ];
-const TOKENS: [(&str, Token); 2] = [("withhold", Token::Withheld), ("forward", Token::Forwarded)];
 
-/// Who a client is, where the built-in policy says it.
+/// Default attributes of the client's identity, which the built-in policy sets.
 const USER: &str = "auth.user_id";
 const TENANT: &str = "auth.tenant_id";
 
-/// Headers that the host makes itself, or that carry what a policy checked.
+/// Headers that the gateway makes itself, or that carry what a policy has checked.
 const NOT_FORWARDED: [HeaderName; 8] = [
     header::HOST,
     header::CONNECTION,
@@ -88,7 +70,7 @@ impl Reader<'_> {
             lasts: section.duration(self, "rest", Duration::from_secs(5), Zero::Refused),
         };
         if rest.after == 0 && rest.lasts != Duration::from_secs(5) {
-            let message = "`rest` has no effect: with `rest_after = 0` no address is left alone";
+            let message = "`rest` has no effect: with `rest_after = 0` no address rests";
             self.warning(&rest_place, message, "leave one of the two out")
                 .label("no effect");
         }
@@ -103,7 +85,7 @@ impl Reader<'_> {
         let forward_headers = self.forward_headers(section);
         let token = section
             .choice(self, "token", &TOKENS)
-            .map_or(Token::Withheld, |choice| choice.value);
+            .map_or(TokenForwarding::Withheld, |choice| choice.value);
         let replies = section
             .choice(self, "replies", &REPLIES)
             .map_or(Replies::Expected, |choice| choice.value);
@@ -152,7 +134,7 @@ impl Reader<'_> {
         }))
     }
 
-    /// Where streams are recorded as well.
+    /// Reads the options of the recording beside the relay.
     fn tee(&mut self, section: &mut Section<'_>) -> Option<Recordings> {
         let tee = section.choice(self, "tee", &TEES);
         match tee.map_or(Also::Nothing, |tee| tee.value) {
@@ -175,77 +157,26 @@ impl Reader<'_> {
             return Promise::None;
         };
         if receipts.value == Promise::Recorded && tee.is_none() {
-            let message = "`receipts` promises a recording, and there is none";
+            let message = "`receipts` promises a recording, but nothing is recorded";
             let help = "write `tee = \"wav\"` as well, or another promise";
             self.error(&receipts.place, message, help);
         }
         receipts.value
     }
 
-    /// What becomes of a stream whose backend is lost. What a backend gets that
-    /// came back must be known beforehand: it may be something twice, or
-    /// something never.
-    fn on_loss(&mut self, section: &mut Section<'_>, receipts: Promise) -> OnLoss {
-        let on_loss = section.choice(self, "on_loss", &LOSSES);
-        let place = on_loss.as_ref().map(|choice| choice.place.clone());
-        if on_loss.is_none_or(|choice| choice.value == Loss::Fails) {
-            for option in OF_HOLD {
-                if let Some((place, _)) = section.take(self, option) {
-                    let message = format!("`{option}` is for streams that are held");
-                    let help = "leave it out, or write `on_loss = \"hold\"`";
-                    self.error(&place, message, help).label("no meaning here");
-                }
-            }
-            return OnLoss::Fail;
-        }
-        let replay = section.choice(self, "replay", &REPLAYS);
-        let replay = match (receipts, replay) {
-            (Promise::Confirmed, None) => Replay::Confirmed,
-            (Promise::Confirmed, Some(replay)) => {
-                let message = "`replay` is for backends that confirm nothing";
-                let help = "leave it out: with `receipts = \"confirmed\"` a stream goes on behind \
-                            what was confirmed";
-                self.error(&replay.place, message, help)
-                    .label("no meaning here");
-                Replay::Confirmed
-            }
-            (_, Some(replay)) => replay.value,
-            (_, None) => {
-                let message = "nobody knows what a backend has that confirms nothing";
-                let help = "write `replay = \"at-least-once\"` (it may get something twice), \
-                            `replay = \"at-most-once\"` (it may miss something), or \
-                            `receipts = \"confirmed\"` if it confirms";
-                self.error(
-                    &place.unwrap_or_else(|| section.place.clone()),
-                    message,
-                    help,
-                )
-                .label("a stream is held here");
-                Replay::AtMostOnce
-            }
-        };
-        let timeout = Duration::from_secs(30);
-        OnLoss::Hold(Hold {
-            replay,
-            timeout: section.duration(self, "hold_timeout", timeout, Zero::Refused),
-            memory: section.memory(self, "hold_memory", 256 * 1024),
-            file: section.size_or_none(self, "hold_file", 16 * 1024 * 1024),
-            files: section.size(self, "hold_files", 10 * 1024 * 1024 * 1024),
-        })
-    }
-
     fn template(&mut self, url: &Spanned<String>) -> Option<Template> {
         Template::parse(&url.value)
             .map_err(|error| {
-                let message = format!("`url` is no address of a backend: {error}");
+                let message = format!("`url` is not the address of a backend: {error}");
                 let help = "write ws:// or wss://, a host, and a path with places such as \
                             {param.meeting_id}, {query.source} or {auth.user_id}";
-                self.error(&url.place, message, help).label("no address");
+                self.error(&url.place, message, help)
+                    .label("not an address");
             })
             .ok()
     }
 
-    /// Where a backend listens, as often as it is there.
+    /// Reads the addresses where a backend listens.
     fn addresses(&mut self, section: &mut Section<'_>) -> Vec<(String, u16)> {
         let mut addresses = Vec::new();
         for address in section.distinct(self, "addresses") {
@@ -253,7 +184,7 @@ impl Reader<'_> {
             let parsed =
                 parsed.filter(|parsed| !address.value.contains('@') && !parsed.host().is_empty());
             match parsed.and_then(|parsed| Some((parsed.host().to_owned(), parsed.port_u16()?))) {
-                // An IPv6 address is in brackets in front of a port, and nowhere else.
+                // An IPv6 address has brackets only in front of a port.
                 Some((host, port)) => {
                     let host = host.trim_start_matches('[').trim_end_matches(']');
                     addresses.push((host.to_owned(), port));
@@ -269,7 +200,7 @@ impl Reader<'_> {
         addresses
     }
 
-    /// What becomes a header must be told apart as one.
+    /// Reads the attributes that the backend gets. No two may have the same header.
     fn attributes(&mut self, section: &mut Section<'_>) -> Vec<String> {
         let mut words: BTreeMap<String, String> = ["user", "tenant", "session"]
             .map(|word| (word.to_owned(), word.to_owned()))
@@ -327,16 +258,16 @@ impl Reader<'_> {
         names
     }
 
-    /// For `wss://`; `None` where there is a mistake.
+    /// Reads the trust for `wss://`; `None` after a mistake.
     fn trust(
         &mut self,
         url: &Template,
         url_place: &Place,
         ca_file: Option<Spanned<String>>,
     ) -> Option<Option<Trust>> {
-        if url.scheme() == Scheme::Ws {
+        if url.scheme() == UrlScheme::Ws {
             if let Some(file) = ca_file {
-                let message = "`ca_file` is for wss://, and this backend is spoken to in the clear";
+                let message = "`ca_file` is for wss://, but this backend's URL is ws://";
                 let help = "leave it out, or write wss:// in `url`";
                 self.error(&file.place, message, help)
                     .label("no meaning here");
@@ -357,112 +288,15 @@ impl Reader<'_> {
                 let message = format!(
                     "`ca_file` has certificates that cannot be used ({passed_over}); the others are"
                 );
-                let help = "remove what is damaged, or copy it again from who gave it out";
+                let help = "remove the damaged ones, or copy them from their source again";
                 self.warning(place, message, help);
                 Some(Some(trust))
             }
             Err(error) => {
-                let message = format!("nobody vouches for the backend: {error:#}");
-                let help = "give `ca_file`: the certificates, in PEM, of who signed the backend's";
+                let message = format!("the backend's certificate cannot be verified: {error:#}");
+                let help = "write `ca_file`: a PEM file with the authorities that sign the backend's certificate";
                 self.error(place, message, help);
                 None
-            }
-        }
-    }
-
-    /// What fills the places of a backend's address, or names the folders of recordings, must be
-    /// there on every route that leads to it.
-    pub(super) fn check_backend(
-        &mut self,
-        name: &str,
-        upstream: &Upstream,
-        place: &Place,
-        policies: &BTreeMap<String, Policy>,
-        routes: &BTreeMap<String, Route>,
-    ) {
-        let mut facts: Vec<&Fact> = Vec::new();
-        let mut attributes = Vec::new();
-        let spanned = |value: &String| Spanned {
-            value: value.clone(),
-            place: place.clone(),
-        };
-        if let Upstream::WebSocket(backend) = upstream {
-            facts.extend(backend.url.facts());
-            attributes.extend(backend.attributes.iter().map(spanned));
-        }
-        let places = upstream.recordings().into_iter();
-        let places = places.flat_map(|recordings| recordings.layout.places());
-        facts.extend(places.filter_map(|place| match place {
-            layout::Place::Fact(fact) => Some(fact),
-            _ => None,
-        }));
-        let mut parameters = Vec::new();
-        for fact in facts {
-            match fact {
-                Fact::Param(param) => parameters.push(spanned(param)),
-                Fact::Attribute(attribute) => attributes.push(spanned(attribute)),
-                Fact::Query(_) => {}
-            }
-        }
-        for attribute in &attributes {
-            self.check_left(&format!("[upstreams.{name}]"), attribute, policies);
-        }
-        self.check_upstream(name, &parameters, &attributes, routes);
-    }
-
-    /// Who a client is comes from policies that verify tokens, and from no
-    /// other.
-    pub(super) fn check_identity(
-        &mut self,
-        name: &str,
-        upstream: &Upstream,
-        place: &Place,
-        policies: &BTreeMap<String, Policy>,
-        routes: &BTreeMap<String, Route>,
-    ) {
-        let Upstream::WebSocket(backend) = upstream else {
-            return;
-        };
-        for (option, attribute, default) in [
-            ("user", &backend.user, USER),
-            ("tenant", &backend.tenant, TENANT),
-        ] {
-            let owner = attribute.split('.').next().unwrap_or_default();
-            let asks = |route: &&Route| {
-                let mut asked = route.on_connect.iter().chain(&route.on_handshake);
-                route.upstream == name && asked.any(|policy| policy == owner)
-            };
-            let asked = routes.values().any(|route| asks(&route));
-            let leads_here = routes.values().any(|route| route.upstream == name);
-            // Without the policies of the default there is nobody to tell of, which is usual.
-            if !asked && leads_here && attribute != default {
-                let message = format!(
-                    "[upstreams.{name}] never tells the `{option}`: no route to it asks a policy \
-                     \"{owner}\", which would leave `{attribute}`"
-                );
-                let help = format!(
-                    "name an attribute in `{option}` that a policy of the route leaves: \"{default}\""
-                );
-                self.error(place, message, help).label("never there");
-            } else if let Some(known) = unknown_attribute(attribute, policies) {
-                let message = format!(
-                    "[upstreams.{name}] never tells the `{option}`: \"{owner}\" leaves no \
-                     `{attribute}`"
-                );
-                self.error(place, message, format!("it leaves: {known}"))
-                    .label("never there");
-            }
-            if asked && !identifies(policies, owner) {
-                let message = format!(
-                    "[upstreams.{name}] would tell who a client is by `{attribute}`, \
-                     and policy \"{owner}\" does not verify tokens"
-                );
-                let help = format!(
-                    "name an attribute of a policy that is granted `jwt` in `{option}`, \
-                     or grant it to \"{owner}\" and to whatever is tried out in its place; \
-                     what proves nothing may go into `attributes`"
-                );
-                self.error(place, message, help).label("may be forged");
             }
         }
     }

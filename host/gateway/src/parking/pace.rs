@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use base::limits::Limits;
-use session::handshake::Handshake;
+use session::handshake::{Handshake, duration_of};
 
 /// A limit that a stream has gone past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,8 +113,7 @@ impl Pace {
             return Ok(());
         };
         self.bytes += bytes as u64;
-        let millis = u128::from(self.bytes) * 1000 / u128::from(self.bytes_per_second);
-        let audio = Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
+        let audio = duration_of(self.bytes, self.bytes_per_second);
         if audio > self.began.elapsed() + max_ahead {
             return Err(StreamLimit::TooFast);
         }

@@ -220,7 +220,7 @@ fn a_jwk_that_cannot_be_used_is_passed_over_and_locks_out_no_other() {
         (RSA.jwk(&json!({"key_ops": ["sign"]})), "`key_ops` has no"),
         (RSA.jwk(&json!({"kid": 5})), "is not used"),
         (EC.jwk(&json!({"d": "c2VjcmV0"})), "private part"),
-        (ed.clone(), "it is there twice"),
+        (ed.clone(), "it is a duplicate"),
     ];
     for (key, said) in cases {
         let set = build(jwks(&[ed.clone(), key]), &ALGORITHMS).unwrap();

@@ -1,15 +1,15 @@
-//! A token that comes as a subprotocol, because web pages cannot send headers.
+//! Token that comes as a subprotocol, because web pages cannot send headers.
 //!
-//! The client offers `sluice.bearer.TOKEN` beside a subprotocol that the server may choose:
-//! [`COMPANION`], where the application has none of its own. The entry itself is a credential. It
-//! is never chosen, and nobody is shown it who is not shown `Authorization`.
+//! The client offers `sluice.bearer.TOKEN`, and beside it a subprotocol that the server may choose:
+//! its application's own, or [`COMPANION`]. The entry with the token is a credential. It is never
+//! chosen, and is shown only to callers that may see `Authorization`.
 
 use std::borrow::Cow;
 
 use base::credentials::BEARER_PREFIX;
 
-/// The subprotocol that is agreed on with a client that offers it beside a token, and nothing that
-/// its route has: browsers fail a connection that agrees on none of what was offered.
+/// Subprotocol for clients that have no other one to offer beside a token. Browsers fail a
+/// connection whose server chooses none of those that were offered.
 pub const COMPANION: &str = "sluice";
 
 /// Whether an operator's name for a subprotocol would be taken for a token.
@@ -18,13 +18,13 @@ pub fn is_entry(subprotocol: &str) -> bool {
     token(subprotocol).is_some()
 }
 
-/// The token of an entry.
+/// Token of an entry.
 pub(super) fn token(entry: &str) -> Option<&str> {
     let (prefix, token) = entry.trim().split_at_checked(BEARER_PREFIX.len())?;
     prefix.eq_ignore_ascii_case(BEARER_PREFIX).then_some(token)
 }
 
-/// A `Sec-WebSocket-Protocol` without tokens; `None` where there was nothing else.
+/// `Sec-WebSocket-Protocol` without tokens; `None` if it had nothing else.
 pub(super) fn without_tokens(offered: &str) -> Option<Cow<'_, str>> {
     if !offered.split(',').any(is_entry) {
         return Some(offered.into());

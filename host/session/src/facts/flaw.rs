@@ -1,23 +1,23 @@
-//! What is wrong with the form in which a token came, in words for the client.
+//! Common mistakes in the form of a token, in words for the client.
 //!
-//! A policy is told that there is no token, or that it is malformed. Whoever pasted it with quotes,
-//! or left out `Bearer`, cannot see that in either.
+//! A policy only learns that the token is missing or malformed. That does not help a user who
+//! pasted it with quotes or left out `Bearer`.
 
 use axum::http::header;
 
-use super::{Credentials, Facts, bearer_token};
+use super::secrets::bearer_token;
+use super::{Credentials, Facts};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 impl Facts {
-    /// The fault in the form of what the client sent as its token, where there is one that people
-    /// make.
+    /// Mistake in the form of the client's token, if it is a common one.
     #[must_use]
     pub fn token_flaw(&self) -> Option<&'static str> {
         let authorization = self.header_lines(&header::AUTHORIZATION).next();
         let authorization = authorization.map(String::from_utf8_lossy);
         if let Some(value) = authorization.as_deref() {
-            // Nothing in it is a token where it is not text.
+            // Text without a token, or bytes that are no text.
             let flaw = match bearer_token(value) {
                 Some(token) => flaw(token).or_else(|| not_ascii(token)),
                 None if self.token().is_some() => None,
@@ -53,7 +53,7 @@ fn not_ascii(token: &str) -> Option<&'static str> {
     (!token.is_ascii()).then_some("it has characters that are not ASCII")
 }
 
-/// A header that has no token, though something is there.
+/// Mistake of an `Authorization` header that has a value and no token.
 fn without_bearer(authorization: &str) -> &'static str {
     let value = authorization.trim();
     if value.eq_ignore_ascii_case("bearer") {

@@ -1,8 +1,8 @@
-//! What a client sent to ask for its upgrade, kept for as long as the connection lasts.
+//! Request for an upgrade, kept as long as the connection lasts.
 //!
-//! It is kept as it came, in two allocations of exact size, and looked through when somebody asks:
-//! most of it nobody ever asks for, and a connection that is idle should cost what it sent and no
-//! more. How many parts there are to look through is bounded at the door.
+//! The request is stored as it came, in two allocations of exact size, and parsed when something
+//! asks. Most of it is never asked for, and an idle connection should cost little. The listener
+//! bounds the number of headers and parameters.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use wire::http1::Head;
 
-/// What a path keeps as it is when it is written down again.
+/// Characters that stay unencoded in a path.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')
@@ -19,14 +19,14 @@ const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// The path and query of a request, and its headers.
+/// Path, query and headers of a request.
 #[derive(Default)]
-pub(super) struct Request {
+pub(super) struct ReceivedRequest {
     target: Box<str>,
     pub(super) headers: Headers,
 }
 
-impl Request {
+impl ReceivedRequest {
     pub(super) fn new(uri: &Uri, headers: Headers) -> Self {
         let target = uri.path_and_query().map_or("", |target| target.as_str());
         Self {
@@ -35,7 +35,7 @@ impl Request {
         }
     }
 
-    /// The request that has this path and these parameters once they are decoded.
+    /// Request with this path and these parameters, which are decoded.
     pub(super) fn decoded(path: &str, query: &[(String, String)], headers: Headers) -> Self {
         let path = utf8_percent_encode(path, IN_PATH);
         let mut parameters = form_urlencoded::Serializer::new(String::new());
@@ -46,17 +46,17 @@ impl Request {
         }
     }
 
-    /// The path, encoded.
+    /// Path, encoded.
     pub(super) fn path(&self) -> &str {
         self.parts().0
     }
 
-    /// The parameters of the query, in their order.
+    /// Query parameters, in order.
     pub(super) fn query(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         form_urlencoded::parse(self.parts().1.as_bytes())
     }
 
-    /// Memory that it takes, in bytes.
+    /// Memory in bytes.
     pub(super) fn weight(&self) -> usize {
         let Headers { text, ends } = &self.headers;
         self.target.len() + text.len() + size_of_val(&**ends)
@@ -67,17 +67,17 @@ impl Request {
     }
 }
 
-/// The fields of a request's head, in their order.
+/// Header fields of a request, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers {
-    /// Names in lower case, and values, without anything between.
+    /// Names in lower case and values, without separators.
     text: Box<[u8]>,
-    /// Where the name and the value of each field end.
+    /// Ends of the name and the value of each field.
     ends: Box<[(usize, usize)]>,
 }
 
 impl Headers {
-    /// Of names, in any case, and values.
+    /// From names, in any case, and values.
     fn collect(fields: &[(&str, &[u8])]) -> Self {
         let size = fields.iter().map(|(name, value)| name.len() + value.len());
         let mut text = Vec::with_capacity(size.sum());
@@ -94,7 +94,7 @@ impl Headers {
         }
     }
 
-    /// All fields, with their names in lower case.
+    /// All fields, with names in lower case.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let begins = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
         begins.zip(&self.ends).map(|(begin, (name, end))| {
@@ -104,7 +104,7 @@ impl Headers {
         })
     }
 
-    /// The values of all fields of that name, which is given in lower case.
+    /// Values of all fields of this name, which is in lower case.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.iter()
             .filter(move |(field, _)| *field == name)

@@ -1,7 +1,8 @@
-//! What is made of a request.
+//! Facts of requests.
 
 use axum::http::HeaderValue;
 
+use super::attributes::MAX_ATTRIBUTE_BYTES;
 use super::*;
 
 fn facts(uri: &str, headers: &[(&'static str, &'static str)]) -> Facts {

@@ -1,7 +1,7 @@
-//! Who is behind a connection, where failures are counted by client.
+//! Identity of a client, for counting failures.
 //!
-//! A policy or a backend can fail because of what one client sent. Nobody can tell that from the
-//! outside, so a client counts once, however many connections it opens.
+//! The input of one client can make a policy or a backend fail. A failure that only one client
+//! causes must count once, however many connections that client opens.
 
 use std::hash::BuildHasher as _;
 use std::hash::RandomState;
@@ -16,18 +16,18 @@ use super::Session;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client(u64);
 
-/// What a client is recognised by.
+/// Property that identifies a client.
 #[derive(Hash)]
 enum Sign<'a> {
     User(&'a str),
     Network(IpAddr),
 }
 
-/// Keyed by this process, so that nobody can look for another client's value.
+/// Keyed by this process, so that nobody can construct another client's hash.
 static HASHING: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 impl Client {
-    /// The client behind a session.
+    /// Client behind a session.
     #[must_use]
     pub fn of(session: &Session) -> Self {
         let sign = match session.user() {
@@ -40,7 +40,7 @@ impl Client {
 
 #[cfg(any(test, feature = "testing"))]
 impl Client {
-    /// A client that no other number is.
+    /// Client that differs from those of other numbers.
     #[must_use]
     pub fn numbered(number: u8) -> Self {
         Self(number.into())

@@ -41,7 +41,7 @@ async fn eviction_moves_the_claim_and_the_loser_keeps_nothing_to_release() {
     let (registry, [a, b, c]) = a_holds_k();
     registry.evict(b.session(), "k", "a", notice()).unwrap();
     assert_eq!(a.session().evicted().await, notice());
-    // Whoever believes that `a` still holds it learns better.
+    // An outdated holder is corrected.
     assert_eq!(holder(registry.evict(c.session(), "k", "a", notice())), "b");
     drop(a);
     b.session().evicted_have_ended().await;
@@ -132,7 +132,7 @@ fn who_comes_back_for_a_stream_is_kept_out_neither_by_it_nor_by_another_that_did
     registry.claim(&shadow, "k").unwrap();
     registry.claim(retry.session(), "k").unwrap();
     drop(a);
-    // Others are, and whoever came back for another stream is another.
+    // Others are, and a session that came back for another stream is another.
     assert_eq!(holder(registry.claim(b.session(), "k")), "retry");
     b.session().resumes(&"c".into());
     assert_eq!(holder(registry.claim(b.session(), "k")), "retry");
@@ -161,7 +161,7 @@ async fn a_shadow_sees_whom_its_session_displaced_and_not_what_it_took() {
     let shadow = || Session::shadow(b.session(), vec![], mark);
     let (early, late) = (shadow(), shadow());
     assert_eq!(holder(registry.claim(&early, "k")), "a");
-    // Whoever was displaced may be gone by the time that the shadow asks.
+    // The displaced session may be gone when the shadow asks.
     drop(a);
     assert_eq!(holder(registry.claim(&late, "k")), "a");
     assert_eq!(holder(registry.evict(&late, "k", "x", notice())), "a");

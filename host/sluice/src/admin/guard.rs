@@ -1,7 +1,7 @@
-//! Who may ask the admin listener: not a web page.
+//! Protection of the admin listener against web pages.
 //!
-//! A page whose name is made to lead to this machine reads what it likes from its own origin (DNS
-//! rebinding). Its browser still says the name, in `Host`.
+//! A page whose host name resolves to this machine can read everything from its own origin (DNS
+//! rebinding). Its browser still sends that name in `Host`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,21 +9,21 @@ use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
 
-/// Set by browsers on every request (Fetch Metadata).
+/// Header that browsers set on every request (Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The names by which the listener may be asked.
+/// Host names under which the listener answers.
 #[derive(Debug, Clone)]
 pub struct Guard {
     address: IpAddr,
     hosts: Vec<String>,
 }
 
-/// An answer to a request that is refused.
+/// Answer to a refused request.
 type Refusal = (StatusCode, &'static str);
 
 impl Guard {
-    /// Of a listener at this address, and at these names.
+    /// Guard of a listener with this address and these names.
     #[must_use]
     pub fn new(address: SocketAddr, hosts: &[String]) -> Self {
         Self {
@@ -32,16 +32,16 @@ impl Guard {
         }
     }
 
-    /// Refuses what a web page could have asked for.
+    /// Refuses requests that a web page could have made.
     ///
     /// # Errors
-    /// The answer.
+    /// The answer to the refused request.
     pub fn check(&self, request: &Request) -> Result<(), Refusal> {
         let headers = request.headers();
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
             (Some(host), None) => host.to_str().ok(),
-            // Only the version that has no `Host`. No browser speaks it.
+            // HTTP/1.0 alone has no `Host`, and no browser speaks it.
             (None, _) if request.version() == Version::HTTP_10 => Some("localhost"),
             _ => None,
         };
@@ -50,7 +50,7 @@ impl Guard {
             let sentence = "the request must have one Host header\n";
             return Err((StatusCode::BAD_REQUEST, sentence));
         };
-        // A target that names a host itself stands above the header (RFC 9112, section 3.2.2).
+        // An absolute target takes precedence over the header (RFC 9112, section 3.2.2).
         let named = request.uri().authority().unwrap_or(&host);
         if ![named, &host].iter().all(|host| self.is_ours(host.host())) {
             let sentence = "the admin listener is not called by this name: ask for localhost or its address, or \
@@ -81,7 +81,7 @@ fn changes(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// Whether a page asks, in the name of whoever looks at it (RFC 6454, section 7).
+/// Whether a page makes the request on behalf of its viewer (RFC 6454, section 7).
 fn is_of_a_page(headers: &HeaderMap) -> bool {
     let site = headers.get(SEC_FETCH_SITE);
     headers.contains_key(header::ORIGIN) || site.is_some_and(|site| site != "none")

@@ -1,4 +1,4 @@
-//! One generation of what is served, from the configuration.
+//! Generation: the routes of one configuration, with their policies and upstreams.
 
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -8,31 +8,30 @@ use anyhow::Context as _;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
-use base::diagnostics::{Diagnostics, Place};
-use base::limits::Metering;
-use config::{self, Config};
-use gateway::routes::{Generation, Policies, Route, Routes};
+use base::diagnostics::Diagnostics;
+use config::Config;
+use gateway::routes::{Generation, Policies, Routes};
 use keys::KeySets;
-use policy::chain::Step;
 use policy::component::ComponentPolicy;
 use policy::counters::Counters;
 use policy::engine::Engine;
 use policy::fetch::Fetcher;
 use policy::load::{self, Parts};
 use policy::recorder::Recorder;
-use policy::settings::{self, Grant};
-use policy::shadow::{Candidate, ShadowPermits};
+use policy::settings;
+use policy::shadow::ShadowPermits;
 use policy::world::Live;
-use policy::{Chain, Hook, Policy};
-use session::rate_limit::{Allowance, AttemptLimit};
 use session::registry::Registry;
 use upstream::Upstreams;
 use upstream::space::Watermark;
 use upstream::wav::Wav;
 
+mod routes;
 mod unasked;
 
-/// Builds generations, out of what outlives them.
+use routes::{Stock, add_route};
+
+/// Builder of generations, with the parts that outlive them.
 pub struct Builder {
     upstreams: fn(&Config) -> Upstreams,
     engine: Arc<Engine>,
@@ -42,21 +41,11 @@ pub struct Builder {
     shadows: ShadowPermits,
 }
 
-/// What routes are made of.
-struct Stock<'a> {
-    policies: &'a Policies,
-    upstreams: &'a Upstreams,
-    recorder: Recorder,
-    config: &'a Config,
-    shadows: ShadowPermits,
-    before: Option<&'a Generation>,
-}
-
 impl Builder {
-    /// A builder of generations that share these claims.
+    /// Builder of generations that share these claims.
     ///
     /// # Errors
-    /// Where the machine does not give what the Wasm engine needs.
+    /// If the machine lacks a resource that the WebAssembly engine needs.
     pub fn new(
         config: &Config,
         upstreams: fn(&Config) -> Upstreams,
@@ -78,22 +67,21 @@ impl Builder {
         })
     }
 
-    /// Where the decisions of all generations are recorded.
+    /// Recorder of the decisions of all generations.
     #[must_use]
     pub fn recorder(&self) -> &Recorder {
         &self.recorder
     }
 
-    /// WebAssembly modules that are instantiated at the moment.
+    /// Number of WebAssembly modules that are instantiated now.
     #[must_use]
     pub fn instances(&self) -> u64 {
         let pool = self.engine.wasm().pooling_allocator_metrics();
         pool.map_or(0, |pool| pool.core_instances())
     }
 
-    /// Builds the generation that comes after `before`, and the keys that its
-    /// policies verify with. Mistakes are added to `diagnostics`; what is
-    /// returned must not serve if there are any.
+    /// Builds the generation after `before`, and the keys of its policies. Mistakes are added to
+    /// `diagnostics`; if there are any, the result must not serve.
     pub async fn build(
         &self,
         config: &Config,
@@ -145,9 +133,8 @@ impl Builder {
     }
 }
 
-/// Loads all policies, as many at once as there are cores to compile them. One
-/// that does not load is there without a value, so that whoever names it is not
-/// said to name nothing.
+/// Loads all policies, as many at once as there are cores to compile them. A policy that does not
+/// load is present without a value, so that references to it are not reported too.
 async fn policies(
     config: &Config,
     before: Option<&Generation>,
@@ -156,7 +143,7 @@ async fn policies(
 ) -> Policies {
     let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
     let loading = config.policies.iter();
-    // Boxed, or the compiler cannot tell that they may change threads.
+    // Boxed, because the compiler cannot prove otherwise that the futures are `Send`.
     let loading: Vec<BoxFuture<'_, _>> = loading
         .map(|(name, policy)| load_policy(name, policy, parts).boxed())
         .collect();
@@ -184,7 +171,7 @@ async fn load_policy<'a>(
     (name, loaded, mistakes)
 }
 
-/// The folders of a configuration's recordings, with the upstreams' names.
+/// Folders of a configuration's recordings, with the names of the upstreams.
 fn recordings(config: &Config) -> impl Iterator<Item = (&str, PathBuf)> {
     let upstreams = config.upstreams.iter();
     upstreams.filter_map(|(name, upstream)| {
@@ -193,10 +180,9 @@ fn recordings(config: &Config) -> impl Iterator<Item = (&str, PathBuf)> {
     })
 }
 
-/// Makes the folders of recordings, where they are new since `before`. A
-/// folder that goes away later is a disk that is not mounted, and must not be
-/// made up. One that cannot be made refuses its streams, and the gateway
-/// serves the others.
+/// Creates folders of recordings that are new since `before`. A folder that vanishes later is an
+/// unmounted disk, and is not created again. If a folder cannot be created, its streams are refused
+/// and all others are served.
 pub(crate) fn prepare_folders(config: &Config, before: Option<&Generation>) {
     for (upstream, folder) in recordings(config) {
         if before.is_some_and(|before| before.folders.contains(&folder)) {
@@ -206,164 +192,8 @@ pub(crate) fn prepare_folders(config: &Config, before: Option<&Generation>) {
         if let Err(error) = wav.create_folder() {
             tracing::error!(
                 upstream, folder = %folder.display(), %error,
-                "the folder of recordings cannot be made; its streams will be refused"
+                "the folder of recordings cannot be created; its streams will be refused"
             );
         }
-    }
-}
-
-fn add_route(
-    routes: &mut Routes,
-    name: &str,
-    route: &config::Route,
-    stock: &Stock<'_>,
-    diagnostics: &mut Diagnostics,
-) {
-    let identified_by = identified_by(route, stock);
-    let mut asked = |hook, names: &[String], place| {
-        chain(hook, names, place, stock, diagnostics).identified_by(&identified_by)
-    };
-    let on_connect = asked(Hook::Connect, &route.on_connect, &route.on_connect_place);
-    let on_handshake = asked(
-        Hook::Handshake,
-        &route.on_handshake,
-        &route.on_handshake_place,
-    );
-    let on_frames = asked(Hook::Frames, &route.on_frames, &route.on_frames_place);
-    let on_close = asked(Hook::Close, &route.on_close, &route.on_close_place);
-    // A reference to nothing was reported when the configuration was read.
-    let Some(upstream) = stock.upstreams.get(&route.upstream) else {
-        return;
-    };
-    let built = Arc::new(Route {
-        name: name.into(),
-        handshake: route.handshake,
-        on_connect,
-        on_handshake,
-        on_frames,
-        on_close,
-        metering: metering(route, stock),
-        identified_by,
-        upstream: Arc::clone(upstream),
-        limits: Arc::clone(&route.limits),
-        origins: route.origins.clone(),
-        subprotocols: route.subprotocols.clone(),
-        attempts: attempts(name, route.rate_limit.as_ref(), stock.before),
-    });
-    for path in &route.paths {
-        if let Err(error) = routes.insert(path, Arc::clone(&built)) {
-            diagnostics.error(
-                &route.place,
-                format!("path {path} of route \"{name}\": {error}"),
-                "change or remove it",
-            );
-        }
-    }
-}
-
-/// The policies of a route that know who a client is.
-fn identified_by(route: &config::Route, stock: &Stock<'_>) -> Arc<[String]> {
-    let asked = route.on_connect.iter().chain(&route.on_handshake);
-    asked
-        .filter(|name| settings::identifies(&stock.config.policies, name))
-        .cloned()
-        .collect()
-}
-
-/// Payloads are kept only where somebody may see them.
-fn metering(route: &config::Route, stock: &Stock<'_>) -> Metering {
-    let named = route.on_frames.iter().map(String::as_str);
-    let beside = named.clone().filter_map(|name| stock.beside(name));
-    let beside = beside.map(|(name, _)| name);
-    let seen = named.chain(beside).any(|name| {
-        let policy = stock.policies.get(name).and_then(Option::as_ref);
-        policy.is_some_and(|policy| policy.grants().contains(&Grant::Payload))
-    });
-    Metering {
-        payload: if seen { route.metering.payload } else { 0 },
-        ..route.metering
-    }
-}
-
-/// What clients have used up of their attempts is not given back to them by a
-/// reload that leaves the limit as it is.
-fn attempts(
-    route: &str,
-    allowance: Option<&Allowance>,
-    before: Option<&Generation>,
-) -> Option<Arc<AttemptLimit>> {
-    let allowance = allowance?;
-    let counting = before
-        .and_then(|generation| generation.routes.named(route))
-        .and_then(|route| route.attempts.as_ref())
-        .filter(|attempts| attempts.allowance() == allowance);
-    Some(counting.map_or_else(|| Arc::new(AttemptLimit::new(allowance)), Arc::clone))
-}
-
-fn chain(
-    hook: Hook,
-    names: &[String],
-    place: &Place,
-    stock: &Stock<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Chain {
-    let mut steps = Vec::new();
-    for name in names {
-        // One that is not there was reported when it was loaded or read.
-        let Some(policy) = stock.hooked(name, hook, place, diagnostics) else {
-            continue;
-        };
-        let trial = stock.trial(name);
-        let mut step = match trial {
-            Some(trial) => Step::alone(stock.candidate(policy, trial)),
-            None => Step::of(policy),
-        };
-        if let Some((name, trial)) = stock.beside(name) {
-            // Where it had no hook, its canaries would be asked nothing.
-            let next = stock.hooked(name, hook, &trial.place, diagnostics);
-            if let Some(next) = next {
-                step = step.beside(stock.candidate(next, trial));
-            }
-        }
-        steps.push(step);
-    }
-    Chain::of(steps).recorded(stock.recorder.clone())
-}
-
-impl Stock<'_> {
-    fn trial(&self, name: &str) -> Option<&settings::Trial> {
-        self.config.policies.get(name)?.trial.as_ref()
-    }
-
-    /// The policy that is tried out beside the one of that name.
-    fn beside(&self, name: &str) -> Option<(&str, &settings::Trial)> {
-        self.config.policies.iter().find_map(|(next, policy)| {
-            let trial = policy.trial.as_ref()?;
-            let beside = trial.stands_for.as_deref() == Some(name);
-            beside.then_some((next.as_str(), trial))
-        })
-    }
-
-    fn candidate(&self, policy: Arc<dyn Policy>, trial: &settings::Trial) -> Candidate {
-        Candidate::new(policy, trial.decides_for, self.shadows.clone())
-    }
-
-    /// A policy that has the hook, or whose mistake is reported.
-    fn hooked(
-        &self,
-        name: &str,
-        hook: Hook,
-        place: &Place,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Arc<dyn Policy>> {
-        let policy = self.policies.get(name)?.as_ref()?;
-        if !policy.hooks().has(hook) {
-            diagnostics.error(
-                place,
-                format!("policy \"{name}\" has no hook {}", hook.name()),
-                "name it at a stage that it has a hook for",
-            );
-        }
-        Some(Arc::clone(policy) as Arc<dyn Policy>)
     }
 }

@@ -1,4 +1,4 @@
-//! Building the destinations of streams.
+//! Construction of upstreams.
 
 use std::sync::Arc;
 

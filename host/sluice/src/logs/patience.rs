@@ -1,13 +1,13 @@
-//! Printing to a peer that may never read: a pipe that is full blocks its writer.
+//! Printing to a pipe that may never be read: a full pipe blocks its writer.
 
 use std::io;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-/// Runs what prints on a thread of its own, and waits for it for a while.
+/// Runs `print` in a separate thread, and waits for it with a time limit.
 ///
 /// # Errors
-/// What printing came to; [`io::ErrorKind::TimedOut`] where it is still not done.
+/// The error of printing, or [`io::ErrorKind::TimedOut`] if it is not done in time.
 pub(crate) fn print_within(
     limit: Duration,
     print: impl FnOnce() -> io::Result<()> + Send + 'static,
@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn a_pipe_that_nobody_reads_is_not_waited_for() {
         let (_reader, mut writer) = io::pipe().expect("a pipe");
-        // More than any pipe holds.
+        // More bytes than any pipe holds.
         let error = print_within(Duration::from_millis(10), move || {
             writer.write_all(&vec![0; 8 << 20])
         });

@@ -1,8 +1,8 @@
-//! Sampling of log lines that repeat: a storm of refusals must not be a storm of lines.
+//! Sampling of repeated log lines, so that a storm of refusals does not become a storm of lines.
 //!
-//! Lines are of one kind when they come from one place in the code and name the same cause. Each
-//! kind has a budget. A line past it is left out, and about once a second one line says how many
-//! were. Lines of detail (`debug`, `trace`) are never left out: whoever asks for them wants all.
+//! Lines are of one kind if they come from one place in the code and name the same cause. Each kind
+//! has a budget. Lines beyond it are left out, and about once a second one line reports their
+//! number. Detailed lines (`debug`, `trace`) are never left out.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,46 +22,46 @@ use tracing_subscriber::layer::Context;
 use base::metrics;
 use base::text;
 
-/// Lines of one kind in a second, and at once.
+/// Budget of a kind: lines per second, and in a burst.
 const BUDGET: (u32, u32) = (10, 100);
-/// The same for the lines that tell of a stream, not only of a visit.
+/// Budget of lines about streams, which are fewer and matter more than lines about refusals.
 const STREAMS: (u32, u32) = (500, 10_000);
-/// How often the log says what was left out.
+/// Interval between two reports of lines that were left out.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Kinds that are told apart by their causes. Beyond these, a place in the code is one kind.
+/// Maximum number of kinds. Beyond it, all lines of one place in the code are one kind.
 const MAX_KINDS: usize = 1024;
 
-/// The fields whose values make lines of one place in the code different kinds.
+/// Fields with text that distinguish the kinds of one place in the code.
 const CAUSES: [&str; 4] = ["cause", "policy", "upstream", "at"];
-/// The same of a number.
+/// Field with a number that does the same.
 const CODE: &str = "close_code";
-/// The field that says that a connection got as far as to stream.
+/// Field that tells whether a connection got as far as streaming.
 const STREAMED: &str = "streamed";
 
-/// What the log says about itself. It is in no storm.
+/// Target of the log's lines about itself, which are never left out.
 const TARGET: &str = "sluice::logs";
 
-/// Counts lines by kind.
+/// Counter of lines by kind.
 #[derive(Default)]
-pub(super) struct Sampler(Mutex<State>);
+pub(super) struct Sampler(Mutex<SamplerState>);
 
 #[derive(Default)]
-struct State {
-    kinds: HashMap<(Identifier, u64), Kind>,
+struct SamplerState {
+    kinds: HashMap<(Identifier, u64), LineKind>,
     told: Option<Instant>,
 }
 
-struct Kind {
+struct LineKind {
     budget: DefaultDirectRateLimiter,
     left_out: u64,
     /// First line that was left out.
-    first: Line,
+    first: LeftOutLine,
 }
 
-/// A layer that is told of the lines that are within the budget of their kind.
+/// Layer that receives only the lines within the budget of their kind.
 ///
-/// It is no filter: the registry does not bear one that changes its mind from one event to the next
-/// (its state for a thread stays as the refusal left it).
+/// It is not a `Filter`: the registry does not support a filter that changes its answer from one
+/// event to the next, because it caches the answer for the thread.
 pub(super) struct Sampled<L> {
     pub(super) sampler: Arc<Sampler>,
     pub(super) layer: L,
@@ -100,13 +100,13 @@ where
 }
 
 impl Sampler {
-    /// Whether the line is to be written; counts it where it is not.
+    /// Whether the line is to be written. Counts it otherwise.
     fn takes(&self, event: &Event<'_>) -> bool {
         let metadata = event.metadata();
         if *metadata.level() > Level::INFO || metadata.target() == TARGET {
             return true;
         }
-        let mut features = Features::default();
+        let mut features = KindFields::default();
         event.record(&mut features);
         let mut key = (metadata.callsite(), features.causes.finish());
         let mut state = self.state();
@@ -115,10 +115,10 @@ impl Sampler {
         }
         let kind = state.kinds.entry(key).or_insert_with(|| {
             let (a_second, at_once) = if features.streamed { STREAMS } else { BUDGET };
-            Kind {
+            LineKind {
                 budget: RateLimiter::direct(quota(a_second, at_once)),
                 left_out: 0,
-                first: Line::default(),
+                first: LeftOutLine::default(),
             }
         });
         if kind.budget.check().is_ok() {
@@ -133,7 +133,7 @@ impl Sampler {
         false
     }
 
-    /// Says what was left out, if that was not done just now.
+    /// Reports the lines that were left out, at most once in [`PERIOD`].
     pub(super) fn tell_when_due(&self) {
         let is_due = self
             .state()
@@ -144,29 +144,33 @@ impl Sampler {
         }
     }
 
-    /// Says what was left out since the last time.
+    /// Reports the lines that were left out since the last report.
     pub(super) fn tell(&self) {
         let mut state = self.state();
         state.told = Some(Instant::now());
-        let left_out: Vec<_> = state.kinds.values_mut().filter_map(Kind::told).collect();
-        // Saying it comes back here.
+        let left_out: Vec<_> = state
+            .kinds
+            .values_mut()
+            .filter_map(LineKind::told)
+            .collect();
+        // The report itself is a line, which locks the state again.
         drop(state);
         for (lines, of) in left_out {
             tracing::warn!(
                 target: TARGET, lines, of = of.message, cause = of.cause, close_code = of.close_code,
-                "lines of one kind came too often, and were left out"
+                "repeated lines of one kind were left out"
             );
         }
     }
 
-    // Counts are whole at every step, so poisoning carries no news.
-    fn state(&self) -> MutexGuard<'_, State> {
+    // Counts are consistent after every step, so poisoning does not matter.
+    fn state(&self) -> MutexGuard<'_, SamplerState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kind {
-    fn told(&mut self) -> Option<(u64, Line)> {
+impl LineKind {
+    fn told(&mut self) -> Option<(u64, LeftOutLine)> {
         let lines = std::mem::take(&mut self.left_out);
         (lines > 0).then(|| (lines, std::mem::take(&mut self.first)))
     }
@@ -177,14 +181,14 @@ fn quota(a_second: u32, at_once: u32) -> Quota {
     Quota::per_second(at_least_one(a_second)).allow_burst(at_least_one(at_once))
 }
 
-/// What makes a line one of its kind.
+/// Properties that determine the kind of a line.
 #[derive(Default)]
-struct Features {
+struct KindFields {
     causes: DefaultHasher,
     streamed: bool,
 }
 
-impl Visit for Features {
+impl Visit for KindFields {
     fn record_str(&mut self, field: &Field, value: &str) {
         if CAUSES.contains(&field.name()) {
             (field.name(), value).hash(&mut self.causes);
@@ -211,15 +215,15 @@ impl Visit for Features {
     }
 }
 
-/// Content of a log line that was left out, for the line that reports it.
+/// Content of a line that was left out, for the report.
 #[derive(Default)]
-struct Line {
+struct LeftOutLine {
     message: String,
     cause: String,
     close_code: Option<u64>,
 }
 
-impl Visit for Line {
+impl Visit for LeftOutLine {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "message" => self.message = text::clean(value, 256),
@@ -263,7 +267,7 @@ mod tests {
         }
     }
 
-    /// The lines that are written of what `log` says.
+    /// The lines that are written when `log` runs.
     fn lines(log: impl FnOnce(&Sampler)) -> Vec<String> {
         let (written, sampler) = (Written::default(), Arc::new(Sampler::default()));
         let to = written.clone();

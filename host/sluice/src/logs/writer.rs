@@ -1,8 +1,8 @@
-//! The thread that writes log lines to standard error.
+//! Thread that writes log lines to standard error.
 //!
-//! Between it and whoever logs is a queue of [`MAX`] bytes. Its lock is only ever held for a copy
-//! in memory, never while something is written. A line that finds the queue full is lost: it is
-//! counted in a metric, and the log says how many were lost once standard error takes lines again.
+//! Lines reach it through a queue of [`MAX`] bytes. The lock of the queue is only held for a copy
+//! in memory, never during a write. A line that does not fit in the queue is lost. A metric counts
+//! it, and the log reports the number of lost lines once standard error accepts lines again.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -14,35 +14,35 @@ use std::time::{Duration, Instant};
 use super::sampler::Sampler;
 use base::metrics;
 
-/// Bytes of lines that may wait. As many may be on their way to standard error.
+/// Maximum number of bytes in the queue. As many may be in the current write.
 const MAX: usize = 1 << 20;
-/// How often the thread looks for lines that were left out.
+/// Interval in which the thread checks for lines that were left out.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long it waits for a standard error that was opened not to block.
+/// Pause before another write to a standard error that does not block.
 const PAUSE: Duration = Duration::from_millis(10);
 
 thread_local! {
-    /// Whether this is the thread that writes. What it has to say itself always fits.
+    /// Whether this is the writing thread. Its own lines always fit in the queue.
     static IS_WRITER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Where lines are handed in. Cheap to clone.
+/// Writer of log lines into the queue. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Lines(Arc<Shared>);
+pub(super) struct LineWriter(Arc<SharedQueue>);
 
 #[derive(Default)]
-struct Shared {
-    queue: Mutex<Queue>,
-    /// There are lines to be written.
+struct SharedQueue {
+    queue: Mutex<LineQueue>,
+    /// Signals that the queue has lines.
     news: Condvar,
-    /// Everything was written.
+    /// Signals that everything is written.
     quiet: Condvar,
 }
 
 #[derive(Default)]
-struct Queue {
+struct LineQueue {
     waiting: Vec<u8>,
-    /// Lines that found no room since the thread last looked.
+    /// Number of lines that did not fit since the thread last checked.
     lost: u64,
     is_writing: bool,
 }
@@ -50,12 +50,12 @@ struct Queue {
 /// Starts the thread.
 ///
 /// # Errors
-/// Where the machine does not give a thread or a file descriptor.
-pub(super) fn start(sampler: Arc<Sampler>) -> io::Result<Lines> {
-    // Not through `io::stderr`: its lock would be held while writing waits, and whoever else has
-    // something to say there, such as a panic in a panic, would wait for the lock.
+/// If the machine lacks a thread or a file descriptor.
+pub(super) fn start(sampler: Arc<Sampler>) -> io::Result<LineWriter> {
+    // Bypasses `io::stderr`, whose lock would be held during a blocked write. Another user of
+    // standard error, such as a panic inside of a panic, would wait for that lock.
     let to = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-    let lines = Lines::default();
+    let lines = LineWriter::default();
     let writing = lines.clone();
     std::thread::Builder::new()
         .name("log".to_owned())
@@ -63,7 +63,7 @@ pub(super) fn start(sampler: Arc<Sampler>) -> io::Result<Lines> {
     Ok(lines)
 }
 
-impl Lines {
+impl LineWriter {
     fn hand_in(&self, line: &[u8]) {
         let mut queue = self.queue();
         if queue.waiting.len() + line.len() > MAX && !IS_WRITER.get() {
@@ -77,7 +77,7 @@ impl Lines {
         self.0.news.notify_one();
     }
 
-    /// Waits until everything is written, for a while.
+    /// Waits until everything is written, with a time limit.
     pub(super) fn flush(&self, limit: Duration) {
         let end = Instant::now() + limit;
         let mut queue = self.queue();
@@ -106,7 +106,7 @@ impl Lines {
                     Ok(()) if unwritten > 0 => {
                         tracing::warn!(
                             lines = std::mem::take(&mut unwritten),
-                            "log lines were lost, because standard error did not take them"
+                            "log lines were lost, because standard error was blocked"
                         );
                     }
                     Ok(()) => {}
@@ -120,7 +120,7 @@ impl Lines {
         }
     }
 
-    /// The lines that wait. None when it is time to look for other work.
+    /// Next lines to write. Empty when it is time for other work.
     fn next(&self) -> Batch {
         let mut queue = self.queue();
         if queue.waiting.is_empty() {
@@ -136,14 +136,14 @@ impl Lines {
         }
     }
 
-    // A queue is whole at every step, so poisoning carries no news.
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    // The queue is consistent after every step, so poisoning does not matter.
+    fn queue(&self) -> MutexGuard<'_, LineQueue> {
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The formatter writes each event at once.
-impl Write for Lines {
+/// The formatter writes each event in one call.
+impl Write for LineWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.hand_in(line);
         Ok(line.len())
@@ -159,14 +159,14 @@ struct Batch {
     lost: u64,
 }
 
-/// A standard error that may be interrupted, may not block, and may fail in the middle of a line.
+/// Standard error that may interrupt, block, or fail in the middle of a line.
 struct Patient<W> {
     to: W,
     begins_a_line: bool,
 }
 
 impl<W: Write> Patient<W> {
-    /// Writes whole lines; otherwise says how many were not, or not wholly, written.
+    /// Writes complete lines. The error is the number of lines that were not completely written.
     fn write_lines(&mut self, lines: &[u8]) -> Result<(), u64> {
         if !self.begins_a_line && self.write(b"\n").is_err() {
             return Err(count(lines));
@@ -178,7 +178,7 @@ impl<W: Write> Patient<W> {
         })
     }
 
-    /// Writes everything; otherwise says how much was written.
+    /// Writes all bytes. The error is the number of bytes that were written.
     fn write(&mut self, bytes: &[u8]) -> Result<(), usize> {
         let mut written = 0;
         while written < bytes.len() {
@@ -207,7 +207,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes what each order says, of bytes or of trouble, and then everything.
+    /// Stream that accepts what its script says, and then everything.
     struct Scripted {
         orders: VecDeque<Result<usize, ErrorKind>>,
         taken: Vec<u8>,
@@ -258,14 +258,14 @@ mod tests {
 
     #[test]
     fn lines_that_find_the_queue_full_are_counted_and_nobody_waits() {
-        let lines = Lines::default();
+        let lines = LineWriter::default();
         let line = vec![b'a'; MAX / 2];
         for _ in 0..5 {
             lines.hand_in(&line);
         }
         let Batch { lines: taken, lost } = lines.next();
         assert_eq!((taken.len(), lost), (MAX, 3));
-        // Nothing is written, and nobody waits for it for ever.
+        // Nothing can be written, and `flush` does not wait for ever.
         lines.flush(Duration::ZERO);
     }
 }

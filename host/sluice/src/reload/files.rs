@@ -1,4 +1,4 @@
-//! The files that a configuration is made from, and whether they changed.
+//! Files of a configuration, and whether they changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -10,33 +10,33 @@ use base::blocking::LOADING;
 use base::files::Content;
 use config::Config;
 
-/// How long a file must have been at rest for its inode to tell of every change: file systems
+/// Minimum age of a file's last change for which its inode shows every later change. File systems
 /// count time in steps, and two writes within one step look like one.
 const STEP: Duration = Duration::from_secs(2);
 
-/// The files, with what was in them when somebody looked.
+/// Content and inodes of the files at one moment.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct SeenFiles {
     contents: Arc<BTreeMap<PathBuf, Content>>,
     inodes: Arc<Vec<Option<Inode>>>,
-    /// When the inodes were looked at.
+    /// Time when the inodes were read.
     at: Duration,
 }
 
-/// Another content is a change; another inode with the same content is none.
-impl PartialEq for Seen {
+/// Different content is a change. Another inode with the same content is none.
+impl PartialEq for SeenFiles {
     fn eq(&self, other: &Self) -> bool {
         self.contents == other.contents
     }
 }
 
-/// What the file system says of a file, links followed.
+/// Metadata of a file, with links followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Inode {
     device: u64,
     number: u64,
     size: u64,
-    /// Seconds and nanoseconds of the last change, which cannot be set back as `mtime` can.
+    /// Time of the last change, in seconds and nanoseconds. Unlike `mtime` it cannot be set back.
     changed: (i64, i64),
 }
 
@@ -57,8 +57,8 @@ impl Inode {
     }
 }
 
-impl Seen {
-    /// The files of a configuration, as they were when it was read.
+impl SeenFiles {
+    /// Files of a configuration, as they were when it was read.
     pub async fn of(config: &Config) -> Self {
         let files = config.files.clone();
         let empty = Self {
@@ -79,14 +79,14 @@ impl Seen {
         looked.unwrap_or_else(|| self.clone())
     }
 
-    /// Their paths.
+    /// Paths of the files.
     #[must_use]
     pub fn files(&self) -> BTreeSet<PathBuf> {
         self.contents.keys().cloned().collect()
     }
 
-    /// Whether their content may have changed, without reading them: what a look costs that is
-    /// taken every few seconds.
+    /// Whether their content may have changed. Reads only metadata, because it runs every few
+    /// seconds.
     pub(crate) async fn may_have_changed(&self) -> bool {
         let seen = self.clone();
         let looked = off_the_async_threads(move || {
@@ -99,7 +99,7 @@ impl Seen {
 
     fn look(files: BTreeMap<PathBuf, Option<Content>>) -> Self {
         let at = SystemTime::now().duration_since(UNIX_EPOCH);
-        // Before they are read: what changes after this is another change.
+        // Before the files are read, so that a later change counts as another one.
         let inodes = inodes(&files);
         let look = |(path, content): (PathBuf, Option<Content>)| {
             let content = content.unwrap_or_else(|| Content::look(&path));
@@ -117,7 +117,7 @@ fn inodes<T>(files: &BTreeMap<PathBuf, T>) -> Vec<Option<Inode>> {
     files.keys().map(|path| Inode::of(path)).collect()
 }
 
-/// `None` where it panicked, which was logged where it happened.
+/// Runs blocking work; `None` if it panicked, which was logged where it happened.
 async fn off_the_async_threads<T: Send + 'static>(
     look: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
@@ -128,8 +128,8 @@ async fn off_the_async_threads<T: Send + 'static>(
 mod tests {
     use super::*;
 
-    fn look(file: &Path) -> Seen {
-        Seen::look([(file.to_owned(), None)].into())
+    fn look(file: &Path) -> SeenFiles {
+        SeenFiles::look([(file.to_owned(), None)].into())
     }
 
     #[tokio::test]
@@ -170,7 +170,7 @@ mod tests {
         let file = folder.path().join("a");
         std::fs::write(&file, "one").unwrap();
         let mut seen = look(&file);
-        // Nobody can tell whether it was written to a second time within one step.
+        // A second write within one step cannot be excluded.
         assert!(seen.may_have_changed().await);
         seen.at += 10 * STEP;
         assert!(!seen.may_have_changed().await);
@@ -188,7 +188,7 @@ mod tests {
         std::fs::write(&file, "one").unwrap();
         let (_, content) = base::files::read(&file);
         std::fs::write(&file, "two").unwrap();
-        let seen = Seen::look([(file.clone(), Some(content))].into());
+        let seen = SeenFiles::look([(file.clone(), Some(content))].into());
         assert_ne!(seen.again().await, seen);
     }
 }

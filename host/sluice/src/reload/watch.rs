@@ -1,4 +1,4 @@
-//! Watches the configuration's files, however they are deployed.
+//! Watching of the configuration's files, however they are deployed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,20 +16,19 @@ mod tests;
 
 use events::{Coverage, Events};
 
-/// A file that is copied, or a volume that is swapped, is many events: they
-/// are over when none has come for this long.
+/// Time without an event after which a series of events is over. A copied file or a swapped volume
+/// causes many events.
 const QUIET: Duration = Duration::from_millis(300);
-/// In a folder where something happens all the time, how often to wait for
-/// quiet before looking anyway.
+/// Number of waits for a quiet time before the files are checked anyway, in a folder that is always
+/// busy.
 const PATIENCE: u32 = 10;
-/// How often to look where not every change has an event, or where keys cannot be had.
+/// Interval of checks if not every change has an event, or if keys are unavailable.
 const POLL: Duration = Duration::from_secs(2);
-/// How often to look where every change should have an event: network file systems and some
-/// container volumes tell nothing of what others write to them.
+/// Interval of checks if every change should have an event. Network file systems and some container
+/// volumes do not report changes by others.
 const POLL_ANYWAY: Duration = Duration::from_secs(30);
 
-/// Reloads whenever a file of the configuration has another content, for as
-/// long as the gateway runs.
+/// Reloads whenever the content of a configuration file changes, as long as the gateway runs.
 pub async fn watch(reloader: Arc<Reloader>) {
     let changed = reloader.changed();
     let events = Events::new(notify::recommended_watcher, Arc::clone(&changed));
@@ -37,11 +36,12 @@ pub async fn watch(reloader: Arc<Reloader>) {
     let mut coverage = Coverage::Events;
     let mut trigger = Trigger::File;
     loop {
-        // Each time: a link may point elsewhere, and a folder may be another one of its name.
+        // Each time, because a link may have a new target, and a folder may be another one of the
+        // same name.
         let now = arm(&events, &reloader).await;
         say(&coverage, &now);
         coverage = now;
-        // What changed before they were watched had no event.
+        // Changes before this had no event.
         reloader.reload_if_changed(trigger).await;
         trigger = Trigger::File;
         loop {
@@ -68,7 +68,7 @@ pub async fn watch(reloader: Arc<Reloader>) {
     }
 }
 
-/// [`Events::arm`], off the async threads.
+/// [`Events::arm`], in a thread for blocking work.
 async fn arm(events: &Arc<Mutex<Events>>, reloader: &Reloader) -> Coverage {
     let (events, files) = (Arc::clone(events), reloader.files().await);
     let arming = LOADING.run(move || {
@@ -80,7 +80,7 @@ async fn arm(events: &Arc<Mutex<Events>>, reloader: &Reloader) -> Coverage {
     })
 }
 
-/// Says in the log how changes are noticed, when that changes.
+/// Logs how changes are noticed, whenever that changes.
 fn say(before: &Coverage, now: &Coverage) {
     match (before, now) {
         (Coverage::Events, Coverage::Gaps { why }) => tracing::warn!(

@@ -1,4 +1,4 @@
-//! Signals that tell the gateway something, and those that must not end it.
+//! Signals that the gateway handles, and signals that must not end it.
 //!
 //! | signal | what it does |
 //! | --- | --- |
@@ -13,21 +13,21 @@ use anyhow::Context as _;
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// From now on this signal does not end the process.
+/// Handles a signal, which no longer ends the process.
 ///
 /// # Errors
-/// Where the machine does not take a handler.
+/// If the machine refuses the handler.
 pub(super) fn listen(kind: SignalKind) -> anyhow::Result<Signal> {
     signal(kind).context("signals cannot be received")
 }
 
-/// Has signals that mean nothing to a gateway end nothing.
+/// Handles signals without a meaning for the gateway, so that they do not end it.
 ///
 /// # Errors
 /// As [`listen`].
 pub(super) fn survive() -> anyhow::Result<()> {
-    // A file that reached the process's limit (ulimit -f) concerns whoever writes it, who is told
-    // by the write. A handler stays for the rest of the process.
+    // A file that reaches the limit of the process (ulimit -f) makes its write fail, and the writer
+    // handles that. A handler stays for the rest of the process.
     drop(listen(SignalKind::from_raw(Number::XFSZ.as_raw()))?);
     for (name, kind) in [
         ("SIGUSR2", SignalKind::user_defined2()),
@@ -41,7 +41,7 @@ pub(super) fn survive() -> anyhow::Result<()> {
 async fn say_what_there_is(name: &'static str, mut received: Signal) {
     while received.recv().await.is_some() {
         tracing::warn!(
-            "{name} means nothing to the gateway: SIGHUP reloads, SIGUSR1 opens the decision record \
+            "the gateway ignores {name}: SIGHUP reloads, SIGUSR1 opens the decision record \
              again, SIGTERM, SIGINT and SIGQUIT stop"
         );
     }

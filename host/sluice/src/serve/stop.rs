@@ -1,4 +1,4 @@
-//! The way out: draining, closing what is left, and waiting for its end.
+//! Graceful shutdown: drains, closes the remaining connections, and waits for their end.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use config::Server;
 use gateway::routes::Gateway;
 use gateway::socket::linger;
 
-/// What tells the gateway to stop.
+/// Signals that stop the gateway.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -20,7 +20,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// From now on they do not end the process.
+    /// Handles the signals, which no longer end the process.
     pub(super) fn listen() -> anyhow::Result<Self> {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
@@ -38,11 +38,11 @@ impl Signals {
     }
 }
 
-/// Waits for a signal, then for an orderly end. A second signal ends that at
-/// once; recordings are valid at every moment.
+/// Waits for a signal, then for a graceful shutdown. A second signal ends it at once; recordings
+/// are valid at every moment.
 ///
 /// # Errors
-/// Where the listener has panicked.
+/// If a listener has panicked.
 pub(super) async fn stop(
     gateway: &Gateway,
     mut signals: Signals,
@@ -61,7 +61,7 @@ pub(super) async fn stop(
     }
 }
 
-/// Lets live streams finish, closes what is left, and waits for that.
+/// Lets live streams finish, closes the others, and waits for their end.
 async fn wind_down(
     gateway: &Gateway,
     listeners: Vec<JoinHandle<()>>,
@@ -74,10 +74,13 @@ async fn wind_down(
         .await
         .is_err()
     {
-        tracing::info!(live = gateway.tasks.len(), "closing what is left");
+        tracing::info!(
+            live = gateway.tasks.len(),
+            "closing the remaining connections"
+        );
     }
     gateway.shutdown.close();
-    // Whoever came at the last moment is there once the listeners have ended.
+    // The last connections are registered once the listeners have ended.
     let mut listened = Ok(());
     for listener in listeners {
         listened = listened.and(listener.await.context("a listener failed"));
@@ -92,12 +95,12 @@ async fn wind_down(
     listened
 }
 
-/// How long it may take until every connection has ended, of this generation
-/// and of those before it: a newcomer may have just begun its request.
+/// Maximum time until every connection has ended, of this generation and of earlier ones. A new
+/// client may have just begun its request.
 fn patience(gateway: &Gateway, header_timeout: Duration) -> Duration {
     let generation = gateway.generation.load();
     let ends = generation.routes.in_use().map(|route| {
-        // Completing and sealing each wait for a backend that is away.
+        // Completing and sealing may each wait for a backend that is away.
         let upstream = route.upstream.outage() * 2;
         linger::longest(&route.limits) + upstream + route.on_close.longest()
     });

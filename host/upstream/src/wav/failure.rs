@@ -1,5 +1,4 @@
-//! What can go wrong with a recording, in words for the client and for the
-//! operator.
+//! Errors of a recording, in words for the client and for the operator.
 
 use std::io;
 use std::path::Path;
@@ -10,10 +9,9 @@ use rustix::io::Errno;
 use crate::link::{Lost, OpenError};
 use crate::space::Scarce;
 
-/// Why a recording cannot begin or go on. Cheap to clone, because a broken
-/// link says so at every poll.
+/// Error of a recording. Cheap to clone, because a broken link returns it at every poll.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum RecordingError {
     /// The file system refused.
     #[error("cannot write {}", path.display())]
     Disk {
@@ -21,10 +19,10 @@ pub(super) enum Failure {
         #[source]
         cause: Arc<io::Error>,
     },
-    /// The disk is to keep the space that it has.
+    /// The disk has less free space than must stay free.
     #[error(transparent)]
     Scarce(#[from] Scarce),
-    /// One more message would not fit in the header's 32 bits.
+    /// One more message would exceed the 32 bits of the header.
     #[error("{} has reached the 4 GiB limit of WAV", path.display())]
     Full { path: Arc<Path> },
     /// The process ended before the audio was written in the background.
@@ -32,7 +30,7 @@ pub(super) enum Failure {
     Cancelled { path: Arc<Path> },
 }
 
-impl Failure {
+impl RecordingError {
     pub(super) fn disk(path: &Arc<Path>, cause: io::Error) -> Self {
         Self::Disk {
             path: Arc::clone(path),
@@ -57,7 +55,7 @@ impl Failure {
                 Some(reason) => format!("{what}: {reason}"),
                 None => what.to_owned(),
             },
-            // How full a disk is, is no client's business.
+            // The state of the disk is not for the client.
             Self::Scarce(_) => "the recording cannot be begun now".to_owned(),
             Self::Full { .. } => "recording reached the 4 GiB limit of WAV".to_owned(),
             Self::Cancelled { .. } => what.to_owned(),
@@ -65,7 +63,7 @@ impl Failure {
     }
 }
 
-/// The causes that a client's user can pass on to an operator with profit.
+/// Causes that the client may learn, because its user can report them to an operator.
 fn reason(cause: &io::Error) -> Option<&'static str> {
     match Errno::from_io_error(cause) {
         Some(Errno::MFILE | Errno::NFILE) => return Some("too many open files"),

@@ -1,15 +1,15 @@
-//! The header of a WAV file.
+//! Header of a WAV file.
 
 use session::handshake::Handshake;
 
-/// Bytes before the first sample.
+/// Length of the header, in bytes.
 pub(super) const HEADER: usize = 44;
 
-/// Bytes of audio that fit in one file: the header counts in 32 bits, and
-/// counts 36 bytes of its own and perhaps a pad byte together with the audio.
+/// Maximum number of bytes of audio in one file. The header has 32 bits for the audio, 36 bytes of
+/// its own and an optional pad byte.
 pub(super) const MAX_DATA: u64 = u32::MAX as u64 - 36 - 1;
 
-/// How the samples of one file are laid out.
+/// Layout of the samples in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Format {
     tag: u16,
@@ -20,7 +20,7 @@ pub(super) struct Format {
     bytes_per_second: u32,
 }
 
-/// Why a stream cannot be a WAV file; the words are meant for the client.
+/// Reason why a stream cannot be a WAV file, in words for the client.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FormatError {
     #[error("codec \"{0}\" cannot be recorded as WAV")]
@@ -30,10 +30,10 @@ pub(super) enum FormatError {
 }
 
 impl Format {
-    /// The layout that a handshake announces.
+    /// Layout that a handshake announces.
     ///
     /// # Errors
-    /// When it is not PCM, or its numbers do not fit in the header.
+    /// If it is not PCM, or its numbers do not fit in the header.
     pub(super) fn of(handshake: &Handshake) -> Result<Self, FormatError> {
         let &Handshake {
             channels,
@@ -64,17 +64,16 @@ impl Format {
         })
     }
 
-    /// Bytes of one second of audio. Never zero.
+    /// Bytes of one second of audio. Never 0.
     pub(super) const fn bytes_per_second(self) -> u32 {
         self.bytes_per_second
     }
 
-    /// The header of a file that holds `data` bytes of audio.
+    /// Header of a file with `data` bytes of audio.
     ///
-    /// Only whole frames are counted, because readers refuse a file that ends
-    /// in half a sample; the odd bytes of a stream that was cut stay in the
-    /// file behind the last frame. The RIFF size includes the byte that pads a
-    /// chunk of odd length.
+    /// It counts only whole frames, because readers refuse a file that ends inside of a sample. The
+    /// remaining bytes of an interrupted stream stay in the file behind the last frame. The RIFF
+    /// size includes the byte that pads a chunk of odd length.
     pub(super) fn header(self, data: u64) -> [u8; HEADER] {
         let whole = data.min(MAX_DATA) / u64::from(self.frame) * u64::from(self.frame);
         let whole = u32::try_from(whole).unwrap_or(u32::MAX);

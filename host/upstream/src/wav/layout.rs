@@ -1,7 +1,7 @@
-//! The folders that a recording is put in: a template such as `{tenant}/{date}/{meeting}`.
+//! Folders of a recording: a template such as `{tenant}/{date}/{meeting}`.
 //!
-//! Each folder is either written out, or one placeholder alone. So what a client chose becomes
-//! exactly one folder, and no two values share one (see [`name::folder`]).
+//! Each folder is either literal or exactly one placeholder. So a client's value becomes exactly
+//! one folder, and no two values share one (see `name::folder`).
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -12,89 +12,92 @@ use super::name;
 use crate::fact::{Fact, FactError};
 use crate::link::StreamInfo;
 
-/// Folders that a template may have, so that a path stays far below what systems allow.
+/// Maximum number of folders of a template. Paths stay far below the limits of file systems.
 const MAX_FOLDERS: usize = 12;
-/// The folders of a recording where the configuration names none.
-const DEFAULT: [Folder; 2] = [Folder::Place(Place::Tenant), Folder::Place(Place::Meeting)];
+/// Default folders of a recording.
+const DEFAULT: [Folder; 2] = [
+    Folder::Place(FolderName::Tenant),
+    Folder::Place(FolderName::Meeting),
+];
 
-/// Folders below an upstream's own, outermost first.
+/// Folders below the upstream's own, outermost first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout(Vec<Folder>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Folder {
     Literal(String),
-    Place(Place),
+    Place(FolderName),
 }
 
-/// What a folder is named after.
+/// Value that names a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// The attribute `tenant_id` of a policy that verifies tokens.
+pub enum FolderName {
+    /// Attribute `tenant_id` of a policy that verifies tokens.
     Tenant,
-    /// The attribute `user_id` of a policy that verifies tokens.
+    /// Attribute `user_id` of a policy that verifies tokens.
     User,
-    /// The day on which the recording began, in UTC.
+    /// Day on which the recording began, in UTC.
     Date,
-    /// The parameter `meeting_id` of the route's path; without one, the route's name.
+    /// Parameter `meeting_id` of the route's path, or the route's name if there is none.
     Meeting,
-    /// The route's name.
+    /// Name of the route.
     Route,
     /// `mic` or `sys`.
     Source,
-    /// The session's id.
+    /// Session id.
     Session,
-    /// Anything else that is known of the connection.
+    /// Any other fact about the connection.
     Fact(Fact),
 }
 
-const WORDS: [(&str, Place); 7] = [
-    ("tenant", Place::Tenant),
-    ("user", Place::User),
-    ("date", Place::Date),
-    ("meeting", Place::Meeting),
-    ("route", Place::Route),
-    ("source", Place::Source),
-    ("session", Place::Session),
+const WORDS: [(&str, FolderName); 7] = [
+    ("tenant", FolderName::Tenant),
+    ("user", FolderName::User),
+    ("date", FolderName::Date),
+    ("meeting", FolderName::Meeting),
+    ("route", FolderName::Route),
+    ("source", FolderName::Source),
+    ("session", FolderName::Session),
 ];
 
-/// Why a text is no layout, and which part of it.
+/// Error in a template.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LayoutError {
-    /// The bytes of the text that are wrong.
+    /// Position of the error in the text, in bytes.
     pub at: Range<usize>,
-    /// What is wrong with them.
+    /// Kind of error.
     pub flaw: Flaw,
 }
 
-/// What is wrong with a part of a layout.
+/// Kind of error in a template.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
-    /// It begins with a slash.
+    /// The template begins with a slash.
     #[error("it is an absolute path")]
     Absolute,
-    /// Two slashes in a row, or one at the end.
+    /// It has two slashes in a row, or one at the end.
     #[error("a folder in it has no name")]
     Empty,
-    /// It would climb, or stay.
+    /// It has `.` or `..` as a folder.
     #[error("\"{0}\" leads to another folder")]
     Dots(String),
-    /// Characters or names that not every file system takes as they are.
+    /// It has a name that not every file system allows.
     #[error("\"{0}\" cannot be the name of a folder")]
     Name(String),
-    /// A placeholder with something beside it.
-    #[error("\"{0}\" has more in it than one placeholder")]
+    /// It has other text beside a placeholder.
+    #[error("\"{0}\" has other text beside its placeholder")]
     Mixed(String),
-    /// A brace that is not closed, or not opened.
+    /// It has a brace without its pair.
     #[error("the braces of \"{0}\" do not match")]
     Braces(String),
-    /// A placeholder that nothing fills.
-    #[error("nothing is called {{{0}}}")]
+    /// It has an unknown placeholder.
+    #[error("there is no placeholder {{{0}}}")]
     Unknown(String),
-    /// A placeholder for a credential.
+    /// It has a placeholder for a credential.
     #[error("{{{0}}} would put a secret into the name of a folder")]
     Secret(String),
-    /// More folders than a path has room for.
+    /// It has too many folders.
     #[error("it has more than {MAX_FOLDERS} folders")]
     TooDeep,
 }
@@ -106,7 +109,7 @@ impl Default for Layout {
 }
 
 impl Layout {
-    /// Reads a template.
+    /// Parses a template.
     ///
     /// # Errors
     /// [`LayoutError`].
@@ -131,20 +134,20 @@ impl Layout {
         Ok(Self(folders))
     }
 
-    /// Everything that a folder is named after.
-    pub fn places(&self) -> impl Iterator<Item = &Place> {
+    /// All values that name folders.
+    pub fn places(&self) -> impl Iterator<Item = &FolderName> {
         self.0.iter().filter_map(|folder| match folder {
             Folder::Literal(_) => None,
             Folder::Place(place) => Some(place),
         })
     }
 
-    /// Words that may stand in braces alone.
+    /// Placeholders without a dot.
     pub fn words() -> impl Iterator<Item = &'static str> {
         WORDS.iter().map(|(word, _)| *word)
     }
 
-    /// The folder of one stream's recording, which began then, below `root`.
+    /// Folder of a stream's recording that began at this time, below `root`.
     pub(super) fn folder(&self, root: &Path, stream: &StreamInfo, began: Timestamp) -> PathBuf {
         let mut path = root.to_owned();
         for folder in &self.0 {
@@ -162,7 +165,7 @@ impl Layout {
     }
 }
 
-impl Place {
+impl FolderName {
     fn value(&self, stream: &StreamInfo, began: Timestamp) -> Option<String> {
         let facts = &stream.facts;
         match self {
@@ -210,7 +213,7 @@ fn folder(part: &str) -> Result<Folder, Flaw> {
         return Ok(Folder::Place(place.clone()));
     }
     match Fact::parse(name) {
-        Ok(fact) => Ok(Folder::Place(Place::Fact(fact))),
+        Ok(fact) => Ok(Folder::Place(FolderName::Fact(fact))),
         Err(FactError::Unknown) => Err(Flaw::Unknown(name.to_owned())),
         Err(FactError::Secret) => Err(Flaw::Secret(name.to_owned())),
     }

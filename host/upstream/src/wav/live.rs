@@ -1,23 +1,24 @@
-//! The recordings that this process writes, or holds for clients that may come back.
+//! Recordings that this process is writing, or holds for clients that may come back.
 //!
-//! They are known by the names of their files, which no two have: each holds the random part of its
-//! session's id. A name is here before its file is there, and so a file whose name is not here is
-//! finished, and stays so.
+//! They are known by their file names, which are unique: each contains the random part of its
+//! session id. A name is registered before its file is created. So a file whose name is not
+//! registered is finished, and stays so.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-/// How many files of each name there are, or are about to be: more than one only in theory.
+/// Number of files of each name that exist or are about to. More than one is possible only in
+/// theory.
 static NAMES: LazyLock<Mutex<HashMap<OsString, usize>>> = LazyLock::new(Mutex::default);
 
-/// Keeps one recording among the live ones.
+/// Registration of a live recording, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Live(OsString);
+pub(super) struct LiveRecording(OsString);
 
-impl Live {
-    /// Of a file that is about to be created.
+impl LiveRecording {
+    /// Registers a file that is about to be created.
     pub(super) fn of(path: &Path) -> Self {
         let name = path.file_name().unwrap_or_default().to_owned();
         *names().entry(name.clone()).or_default() += 1;
@@ -25,7 +26,7 @@ impl Live {
     }
 }
 
-impl Drop for Live {
+impl Drop for LiveRecording {
     fn drop(&mut self) {
         let mut names = names();
         if let Some(count) = names.get_mut(&self.0) {
@@ -37,12 +38,12 @@ impl Drop for Live {
     }
 }
 
-/// Whether somebody writes to the file of that name, or may do so again.
+/// Whether a live recording has this file name.
 pub(super) fn is_live(name: &OsStr) -> bool {
     names().contains_key(name)
 }
 
-/// A map is whole after each step, whatever panicked meanwhile.
+/// A map is consistent after every step, so poisoning does not matter.
 fn names() -> MutexGuard<'static, HashMap<OsString, usize>> {
     NAMES.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,17 +7,17 @@ use sha2::{Digest, Sha256};
 use crate::link::StreamInfo;
 use base::text;
 
-/// What is escaped: everything but `A-Z a-z 0-9 - . _`.
+/// Escaped characters: all except `A-Z a-z 0-9 - . _`.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
-/// Bytes of a name before its tag. File systems allow 255.
+/// Maximum length of a name before its tag, in bytes. File systems allow 255.
 const MAX_LENGTH: usize = 120;
 
-/// The folder of whatever has no name, such as a stream whose token names no tenant. It is not an
-/// escape, and so no value's folder.
+/// Folder for a missing value, such as the tenant of a token without one. It is not a valid escape,
+/// so no value has this folder.
 pub(super) const MISSING: &str = "%none";
 
-/// Whether an operator may name a folder so: every file system takes it as it is.
+/// Whether an operator may use a name for a folder: every file system accepts it unchanged.
 pub(super) fn is_literal(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     (1..=MAX_LENGTH).contains(&name.len())
@@ -27,20 +27,19 @@ pub(super) fn is_literal(name: &str) -> bool {
         && !is_device(name)
 }
 
-/// The folder of a value: one path component, whatever the client chose.
+/// Folder of a value: one path component, whatever the client sent.
 ///
-/// Two values never share a folder. An ordinary lower-case id stands for
-/// itself, and other characters are percent-encoded. A tag (`~` and the start of
-/// the SHA-256 of the whole id) follows an id that is too long, and one with
-/// upper-case letters, which some file systems do not tell from lower-case
-/// ones. No file system is left to make its own sense of a dot at either end or
-/// of the names that Windows reserves for devices.
+/// Two values never share a folder. An ordinary lower-case id stands for itself, and other
+/// characters are percent-encoded. A tag (`~` and the start of the SHA-256 of the whole id) follows
+/// an id that is too long, and one with upper-case letters, because some file systems ignore case.
+/// Dots at either end and the device names of Windows are escaped, because some file systems treat
+/// them specially.
 ///
-/// `shown` is the value without the credentials that a client has put into it; the
-/// tag tells two of these apart.
+/// `shown` is the value without the credentials that a client may have put into it. The tag
+/// distinguishes two such values.
 pub(super) fn folder(value: &str, shown: &str) -> String {
     if value.is_empty() {
-        // Not an escape, and so the folder of no other value.
+        // Not a valid escape, so no other value has this folder.
         return "%empty".to_owned();
     }
     let mut name = utf8_percent_encode(shown, ESCAPED).to_string();
@@ -61,9 +60,9 @@ pub(super) fn folder(value: &str, shown: &str) -> String {
     name
 }
 
-/// The file of one stream: when it began (UTC, to the second, without the
-/// colons that some file systems dislike), its source, and the end of its
-/// session id, which is the random part of a version 7 UUID.
+/// File of one stream: the time when it began (UTC, in seconds, without colons, which some file
+/// systems forbid), its source, and the end of its session id, which is the random part of a
+/// version 7 UUID.
 pub(super) fn file(stream: &StreamInfo, began: Timestamp) -> String {
     let began = began.strftime(BEGAN);
     let source = stream.source.as_deref().unwrap_or("audio");
@@ -76,12 +75,12 @@ pub(super) fn file(stream: &StreamInfo, began: Timestamp) -> String {
 }
 
 const BEGAN: &str = "%Y-%m-%dT%H-%M-%SZ";
-/// Bytes of a time in this form.
+/// Length of a time in this form, in bytes.
 const BEGAN_LENGTH: usize = 20;
-/// Characters of a session id in a file's name.
+/// Number of characters of a session id in a file name.
 const TAIL: usize = 12;
 
-/// Whether a file has a name that [`file`] gives.
+/// Whether [`file()`] can return this name.
 pub(super) fn is_recording(name: &str) -> bool {
     let Some((began, rest)) = name.split_at_checked(BEGAN_LENGTH) else {
         return false;
@@ -95,7 +94,7 @@ pub(super) fn is_recording(name: &str) -> bool {
     let Some((source, tail)) = stem.rsplit_once('-') else {
         return false;
     };
-    // Of fewer digits than it has, the parser makes a time as well.
+    // The parser also accepts fewer digits.
     let digits = began.bytes().filter(u8::is_ascii_digit).count();
     let hexadecimal = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
     digits == 14
@@ -105,8 +104,7 @@ pub(super) fn is_recording(name: &str) -> bool {
         && tail.bytes().all(hexadecimal)
 }
 
-/// Whether Windows would take the name for a device, with or without an
-/// extension.
+/// Whether Windows takes the name for a device, with or without an extension.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).to_ascii_lowercase();
     match stem.as_str() {

@@ -1,5 +1,4 @@
-//! The link of one recording: gathers audio, and has it written in the
-//! background.
+//! Link of one recording, which gathers audio and has it written in the background.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -11,35 +10,35 @@ use futures_util::future::{BoxFuture, FutureExt, poll_fn};
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep};
 
-use super::failure::Failure;
+use super::failure::RecordingError;
 use super::format::MAX_DATA;
-use super::shared::Shared;
+use super::shared::SharedTrack;
 use crate::link::{Downward, Ending, Link, Lost, Receipts, Sealed, Upward};
-use base::blocking::{Kept, Room};
+use base::blocking::{BlockingPool, Kept};
 
-/// How old audio may get in memory.
+/// Maximum time that audio stays in memory.
 const MAX_AGE: Duration = Duration::from_millis(500);
 
-/// Bytes that are written at once, at most, however fast the samples come.
+/// Maximum number of bytes of one write.
 const MAX_BATCH: usize = 64 * 1024;
 
-/// Memory is bounded: `batch` bytes and a message are gathered; while those are
-/// written, more is taken until `bound` bytes and a message are in memory; then
-/// the link is not ready. A stream that is silent holds no buffer and no timer.
-pub(super) struct Recording {
-    file: Kept<Shared>,
-    room: &'static Room,
+/// Link of one recording. Its memory is bounded. It gathers up to `batch` bytes and a message.
+/// While those are being written it takes more, up to `bound` bytes and a message. Then it is not
+/// ready. A silent stream holds no buffer and no timer.
+pub(super) struct RecordingLink {
+    file: Kept<SharedTrack>,
+    pool: &'static BlockingPool,
     path: Arc<Path>,
     gathered: Vec<u8>,
-    /// When the oldest gathered byte must be written. Present while there is one.
+    /// Time when the oldest gathered byte must be written. `None` if none is gathered.
     due: Option<Pin<Box<Sleep>>>,
     writer: Writer,
-    failure: Option<Failure>,
-    /// Whoever must start to watch `due` once there is something to watch.
+    failure: Option<RecordingError>,
+    /// Task that must poll `due` once it is set.
     idle: Option<Waker>,
     taken: u64,
     receipts: Receipts,
-    /// Bytes that were written, and how many of them were told of.
+    /// Number of bytes that were written, and of those that the client was told.
     kept: u64,
     told: u64,
     batch: usize,
@@ -51,21 +50,25 @@ enum Writer {
     Idle,
     Writing {
         bytes: usize,
-        done: JoinHandle<Result<(), Failure>>,
+        done: JoinHandle<Result<(), RecordingError>>,
     },
 }
 
-impl Recording {
-    /// The link of a file whose disk has this room.
-    pub(super) fn new(file: Kept<Shared>, room: &'static Room, receipts: Receipts) -> Self {
+impl RecordingLink {
+    /// Link of a file, whose disk this pool waits for.
+    pub(super) fn new(
+        file: Kept<SharedTrack>,
+        pool: &'static BlockingPool,
+        receipts: Receipts,
+    ) -> Self {
         let path = Arc::clone(file.path());
         let second = usize::try_from(file.format().bytes_per_second()).unwrap_or(usize::MAX);
-        // Half a second is written at once, and three quarters are held at
-        // most: with one message of a usual size that is less than a second.
+        // At most three quarters of a second are held, of which half a second is written at once.
+        // With one message of a usual size that is less than a second.
         let batch = (second / 2).clamp(1, MAX_BATCH);
         Self {
             file,
-            room,
+            pool,
             path,
             gathered: Vec::new(),
             due: None,
@@ -82,8 +85,8 @@ impl Recording {
         }
     }
 
-    /// Does what can be done now: notes a write that is done, and starts the
-    /// next one when it is time.
+    /// Makes progress without waiting: takes the result of a finished write, and starts the next
+    /// one when it is due.
     fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Lost> {
         while self.poll_writer(cx).is_ready() && self.failure.is_none() && self.is_time(cx) {
             self.start_write();
@@ -94,12 +97,12 @@ impl Recording {
         }
     }
 
-    /// Ready when nothing is being written.
+    /// Ready if nothing is being written.
     fn poll_writer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Writer::Writing { bytes, done } = &mut self.writer {
             let bytes = *bytes as u64;
             let result = ready!(done.poll_unpin(cx)).unwrap_or_else(|_| {
-                Err(Failure::Cancelled {
+                Err(RecordingError::Cancelled {
                     path: Arc::clone(&self.path),
                 })
             });
@@ -108,7 +111,7 @@ impl Recording {
                 Ok(()) => {
                     self.kept += bytes;
                     if self.receipts == Receipts::Given {
-                        // Whoever asked may not be about to ask for events.
+                        // The polling task may not be about to poll for events.
                         cx.waker().wake_by_ref();
                     }
                 }
@@ -135,7 +138,7 @@ impl Recording {
         self.file.push(audio);
         let file = self.file.clone();
         let receipts = self.receipts;
-        let done = self.room.run(move || match receipts {
+        let done = self.pool.run(move || match receipts {
             Receipts::Given => file.seal(),
             Receipts::None => file.flush(),
         });
@@ -148,7 +151,7 @@ impl Recording {
         }
         let taken = self.taken + audio.len() as u64;
         if taken > self.limit {
-            self.failure = Some(Failure::Full {
+            self.failure = Some(RecordingError::Full {
                 path: Arc::clone(&self.path),
             });
             return;
@@ -165,7 +168,7 @@ impl Recording {
     }
 }
 
-impl Link for Recording {
+impl Link for RecordingLink {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         self.drive(cx)?;
         match self.writer {
@@ -179,7 +182,7 @@ impl Link for Recording {
     fn start_send(&mut self, message: Upward) {
         match message {
             Upward::Binary(audio) => self.take(&audio),
-            // A WAV file has no place for words.
+            // A WAV file cannot store these.
             Upward::Text(_) | Upward::Control(_) => {}
         }
     }
@@ -214,14 +217,14 @@ impl Link for Recording {
             let sealed = Sealed { bytes: self.taken };
             let path = Arc::clone(&self.path);
             let failure = self.failure.take();
-            let (file, room) = (self.file.clone(), self.room);
-            // This pushes what is gathered, and leaves the task below the only
-            // owner of the file, whatever becomes of this future.
+            let (file, pool) = (self.file.clone(), self.pool);
+            // The drop pushes what is gathered. The task below becomes the only owner of the file,
+            // even if this future is dropped.
             drop(self);
-            let written = room
+            let written = pool
                 .run(move || file.seal())
                 .await
-                .unwrap_or(Err(Failure::Cancelled { path }));
+                .unwrap_or(Err(RecordingError::Cancelled { path }));
             match failure.map_or(written, Err) {
                 Ok(()) => Ok(sealed),
                 Err(failure) => Err(failure.lost()),
@@ -231,9 +234,9 @@ impl Link for Recording {
     }
 }
 
-/// A recording that was not sealed leaves its audio to the file's last owner, who writes it where
-/// waiting for the disk keeps nobody: this may be a worker thread.
-impl Drop for Recording {
+/// A recording that was not sealed leaves its audio to the last owner of the file, which writes it
+/// in a thread that may block. This may be a worker thread.
+impl Drop for RecordingLink {
     fn drop(&mut self) {
         if !self.gathered.is_empty() {
             self.file.push(std::mem::take(&mut self.gathered));

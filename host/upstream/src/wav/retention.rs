@@ -1,7 +1,7 @@
-//! Retention: the oldest recordings are deleted once they are too old, or too many.
+//! Retention: deletes the oldest recordings once they are too old or too many.
 //!
-//! A sweep runs when the gateway starts, when its configuration was read again, and every five
-//! minutes. It runs on a thread of the folder's own disk, so that nobody waits for it.
+//! A sweep runs when the gateway starts, after each reload of the configuration, and every five
+//! minutes. It runs in the pool of the folder's own disk, so it delays nothing else.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,44 +12,44 @@ use tokio::task::JoinHandle;
 
 use self::sweep::{Swept, sweep};
 use super::Recordings;
-use base::blocking::Room;
+use base::blocking::BlockingPool;
 use base::metrics;
 
 mod sweep;
 
-/// Time between two sweeps of a folder. It is walked through each time, which costs something where
+/// Time between two sweeps of a folder. A sweep walks through the whole folder, which takes time if
 /// there are many recordings.
 const INTERVAL: Duration = Duration::from_mins(5);
 
-/// What is kept of finished recordings.
+/// Limits on finished recordings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Bounds {
-    /// How old they may become, from their last audio on. `None`: as old as they like.
+pub struct RetentionLimits {
+    /// Maximum age, from the last audio on. `None` is unlimited.
     pub age: Option<Duration>,
-    /// Bytes that all recordings may have, live ones included. `None`: as many as there is room for.
+    /// Maximum size of all recordings in bytes, live ones included. `None` is unlimited.
     pub total: Option<u64>,
 }
 
-impl Bounds {
-    /// Whether recordings stay until somebody else deletes them.
+impl RetentionLimits {
+    /// Whether there is no limit.
     #[must_use]
     pub fn keep_all(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A folder whose recordings do not stay for ever.
+/// Folder with limits on its recordings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Kept {
-    /// The upstream that its deletions are counted for.
+struct SweptFolder {
+    /// Upstream in the metrics of its deletions.
     upstream: String,
     folder: PathBuf,
-    bounds: Bounds,
+    bounds: RetentionLimits,
 }
 
-/// The task that has folders swept. It ends with this handle.
+/// Handle of the retention task. Dropping it ends the task.
 #[derive(Debug)]
-pub struct Retention(watch::Sender<Vec<Kept>>);
+pub struct Retention(watch::Sender<Vec<SweptFolder>>);
 
 impl Retention {
     /// Starts the task, for the folders of these recordings in a data folder.
@@ -63,7 +63,7 @@ impl Retention {
         Self(told)
     }
 
-    /// Goes on with the folders of others, beginning with a sweep.
+    /// Replaces the folders, and sweeps them at once.
     pub fn replace<'a>(
         &self,
         recordings: impl Iterator<Item = (&'a str, &'a Recordings)>,
@@ -73,16 +73,16 @@ impl Retention {
     }
 }
 
-/// Several upstreams may record in one folder, with the same bounds: it is swept once.
+/// Folders to sweep. Several upstreams may share one, with the same limits, and it is swept once.
 fn kept<'a>(
     recordings: impl Iterator<Item = (&'a str, &'a Recordings)>,
     data_dir: &Path,
-) -> Vec<Kept> {
-    let mut folders: Vec<Kept> = Vec::new();
+) -> Vec<SweptFolder> {
+    let mut folders: Vec<SweptFolder> = Vec::new();
     for (name, recordings) in recordings {
         let folder = data_dir.join(&recordings.folder);
         if !recordings.bounds.keep_all() && folders.iter().all(|known| known.folder != folder) {
-            folders.push(Kept {
+            folders.push(SweptFolder {
                 upstream: name.to_owned(),
                 folder,
                 bounds: recordings.bounds,
@@ -92,8 +92,8 @@ fn kept<'a>(
     folders
 }
 
-async fn keep(mut hears: watch::Receiver<Vec<Kept>>) {
-    // A disk that hangs keeps its own sweep, and nobody else's.
+async fn keep(mut hears: watch::Receiver<Vec<SweptFolder>>) {
+    // A disk that hangs delays only its own sweep.
     let mut running: HashMap<PathBuf, JoinHandle<()>> = HashMap::new();
     loop {
         running.retain(|_, sweep| !sweep.is_finished());
@@ -102,7 +102,7 @@ async fn keep(mut hears: watch::Receiver<Vec<Kept>>) {
                 continue;
             }
             let work = kept.clone();
-            let sweep = Room::of_recordings(&kept.folder).run(move || work.sweep());
+            let sweep = BlockingPool::of_recordings(&kept.folder).run(move || work.sweep());
             running.insert(kept.folder.clone(), sweep);
         }
         tokio::select! {
@@ -114,8 +114,8 @@ async fn keep(mut hears: watch::Receiver<Vec<Kept>>) {
     }
 }
 
-impl Kept {
-    /// Deletes what is over the bounds, and says so. Blocks.
+impl SweptFolder {
+    /// Deletes the recordings that exceed the limits, and logs it. Blocks.
     fn sweep(&self) {
         let Self {
             upstream,
@@ -136,7 +136,7 @@ impl Kept {
         if let Some(error) = first_failure {
             tracing::warn!(
                 upstream, %folder, files, bytes, failures, kept_files, kept_bytes, error,
-                "retention could not delete all recordings that it was to"
+                "retention could not delete all recordings over the limits"
             );
         } else if files > 0 {
             tracing::info!(

@@ -1,29 +1,27 @@
-//! A recording's file, shared by the link and by the threads that wait for its disk.
+//! File of a recording, shared by the link and the threads that wait for its disk.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::failure::Failure;
+use super::failure::RecordingError;
 use super::format::Format;
 use super::track::Track;
 
-/// The file, and the audio that is on its way there.
+/// File of a recording, and the audio that waits to be written to it.
 ///
-/// There are two locks. `track` is held while the disk is waited for, so only threads of the disk's
-/// room take it. `pending` is held for a copy in memory at the most, so that the link may take it
-/// too, whatever the disk does.
+/// There are two locks. `track` is held while a thread waits for the disk, so only threads of the
+/// disk's pool take it. `pending` is held only for a copy in memory, so the link may take it too.
 ///
-/// Audio goes through `pending` instead of being handed to the task that writes
-/// it: whoever holds the file last writes what is left, so that a task that
-/// never got to run loses nothing, and the order is kept.
-pub(super) struct Shared {
+/// Audio is put into `pending`, and not given to the task that writes it, because the last owner of
+/// the file writes what is left. So a task that never ran loses nothing, and the order is kept.
+pub(super) struct SharedTrack {
     path: Arc<Path>,
     format: Format,
     pending: Mutex<Vec<u8>>,
     track: Mutex<Track>,
 }
 
-impl Shared {
+impl SharedTrack {
     pub(super) fn new(track: Track) -> Self {
         Self {
             path: Arc::clone(track.path()),
@@ -41,7 +39,7 @@ impl Shared {
         self.format
     }
 
-    /// Adds audio to what is written next.
+    /// Adds audio to the next write.
     pub(super) fn push(&self, audio: Vec<u8>) {
         let mut pending = lock(&self.pending);
         if pending.is_empty() {
@@ -51,33 +49,33 @@ impl Shared {
         }
     }
 
-    /// Writes what was pushed. Blocks.
+    /// Writes the pending audio. Blocks.
     ///
     /// # Errors
     /// As [`Track::write`].
-    pub(super) fn flush(&self) -> Result<(), Failure> {
+    pub(super) fn flush(&self) -> Result<(), RecordingError> {
         self.write(&mut lock(&self.track))
     }
 
-    /// Writes what was pushed, and waits until the disk has it. Blocks.
+    /// Writes the pending audio, and waits until the disk has it. Blocks.
     ///
     /// # Errors
     /// As [`Track::seal`].
-    pub(super) fn seal(&self) -> Result<(), Failure> {
+    pub(super) fn seal(&self) -> Result<(), RecordingError> {
         let mut track = lock(&self.track);
         self.write(&mut track)?;
         track.seal()
     }
 
-    /// What is pending is taken by whoever may write: it is written in its order.
-    fn write(&self, track: &mut Track) -> Result<(), Failure> {
+    /// Writes the pending audio. Any owner may do so, and the order is kept.
+    fn write(&self, track: &mut Track) -> Result<(), RecordingError> {
         let audio = std::mem::take(&mut *lock(&self.pending));
         track.write(&audio)
     }
 }
 
-/// Writes what is left, as well as it can.
-impl Drop for Shared {
+/// Writes the remaining audio, as far as possible.
+impl Drop for SharedTrack {
     fn drop(&mut self) {
         if lock(&self.pending).is_empty() {
             return;
@@ -91,8 +89,7 @@ impl Drop for Shared {
     }
 }
 
-/// Audio and a file keep their invariants at every step, so that a panic
-/// elsewhere does not make them less fit to be written.
+/// Audio and file are consistent after every step, so a panic elsewhere does not matter.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! One WAV file that is whole after every write.
+//! WAV file that is valid after every write.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -6,40 +6,44 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::failure::Failure;
+use super::failure::RecordingError;
 use super::format::{Format, HEADER};
-use super::live::Live;
+use super::live::LiveRecording;
 
-/// How often a file is tried for. Its folders may vanish between the steps of
-/// making it, as the last recording in them was empty or has become too old.
+/// Maximum number of attempts to create a file. Its folders may vanish between the steps, because
+/// the last recording in them was empty or too old.
 pub(super) const ATTEMPTS: u32 = 100;
 
-/// The file, and how far it is written.
+/// File, and the position up to which it is written.
 #[derive(Debug)]
 pub(super) struct Track {
     file: File,
     path: Arc<Path>,
     format: Format,
     written: u64,
-    failure: Option<Failure>,
-    /// Whether the disk has the file's name too.
+    failure: Option<RecordingError>,
+    /// Whether the disk has the name of the file too.
     named: bool,
-    /// The folder that all others are in, which is never made or removed.
+    /// Folder of all recordings, which is never created or removed.
     root: PathBuf,
-    /// Let go of last: until then nobody removes the file for its age.
-    _live: Live,
+    /// Dropped last: until then retention does not remove the file.
+    _live: LiveRecording,
 }
 
 impl Track {
-    /// Creates the file, which is somewhere below `root`, readable by its owner and group, with the
-    /// header of an empty recording. Blocks.
+    /// Creates the file somewhere below `root`, readable by its owner and group, with the header of
+    /// an empty recording. Blocks.
     ///
     /// # Errors
-    /// [`Failure::Disk`].
-    pub(super) fn create(root: &Path, path: PathBuf, format: Format) -> Result<Self, Failure> {
+    /// [`RecordingError::Disk`].
+    pub(super) fn create(
+        root: &Path,
+        path: PathBuf,
+        format: Format,
+    ) -> Result<Self, RecordingError> {
         let path: Arc<Path> = path.into();
-        let live = Live::of(&path);
-        let file = create_file(root, &path).map_err(|cause| Failure::disk(&path, cause))?;
+        let live = LiveRecording::of(&path);
+        let file = create_file(root, &path).map_err(|cause| RecordingError::disk(&path, cause))?;
         let track = Self {
             file,
             path,
@@ -52,7 +56,7 @@ impl Track {
         };
         track
             .write_header()
-            .map_err(|cause| Failure::disk(&track.path, cause))?;
+            .map_err(|cause| RecordingError::disk(&track.path, cause))?;
         Ok(track)
     }
 
@@ -64,13 +68,12 @@ impl Track {
         self.format
     }
 
-    /// Adds audio to the file: samples first, then the header that counts
-    /// them. Blocks.
+    /// Appends audio to the file: samples first, then the header that counts them. Blocks.
     ///
     /// # Errors
-    /// The first failure, for ever after. What reached the disk by then is
-    /// counted and stays; the rest is gone.
-    pub(super) fn write(&mut self, audio: &[u8]) -> Result<(), Failure> {
+    /// The first failure; every later call returns it too. Audio that reached the disk by then is
+    /// counted and stays.
+    pub(super) fn write(&mut self, audio: &[u8]) -> Result<(), RecordingError> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
@@ -78,33 +81,33 @@ impl Track {
             return Ok(());
         }
         let samples = self.write_samples(audio);
-        // After a failure too: the header takes no new space, and some of the
-        // samples may be there.
+        // Also after a failure, because the header needs no new space and some of the samples may
+        // be there.
         let header = self.write_header();
         samples.and(header).map_err(|cause| {
-            let failure = Failure::disk(&self.path, cause);
+            let failure = RecordingError::disk(&self.path, cause);
             self.failure = Some(failure.clone());
             failure
         })
     }
 
-    /// Waits until the disk has everything up to here. Blocks.
+    /// Waits until the disk has everything. Blocks.
     ///
     /// # Errors
-    /// [`Failure::Disk`].
-    pub(super) fn seal(&mut self) -> Result<(), Failure> {
+    /// [`RecordingError::Disk`].
+    pub(super) fn seal(&mut self) -> Result<(), RecordingError> {
         if self.written == 0 {
             return Ok(());
         }
         self.sync()
-            .map_err(|cause| Failure::disk(&self.path, cause))
+            .map_err(|cause| RecordingError::disk(&self.path, cause))
     }
 
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
         if !self.named {
-            // A file whose name is lost with the power is lost, and so is one
-            // whose folder is.
+            // The folders too: after a loss of power a file without its name, or without its
+            // folder, is lost.
             for folder in folders(&self.root, &self.path).chain([&*self.root]) {
                 File::open(folder)?.sync_all()?;
             }
@@ -126,19 +129,19 @@ impl Track {
             }
         }
         if self.written % 2 == 1 {
-            // RIFF pads a chunk of odd length. The next samples overwrite it.
+            // RIFF pads a chunk of odd length. The next samples overwrite the pad byte.
             self.file.write_all_at(&[0], HEADER as u64 + self.written)?;
         }
         Ok(())
     }
 
-    /// One write, so that no reader and no kill sees half a header.
+    /// Writes the header at once, so that readers and kills never see half of it.
     fn write_header(&self) -> io::Result<()> {
         self.file.write_all_at(&self.format.header(self.written), 0)
     }
 }
 
-/// Removes a file without audio.
+/// Removes the file if it has no audio.
 impl Drop for Track {
     fn drop(&mut self) {
         if self.written > 0 {
@@ -151,24 +154,24 @@ impl Drop for Track {
     }
 }
 
-/// The folders that a file is in below `root`, the innermost first.
+/// Folders of a file below `root`, the innermost first.
 fn folders<'a>(root: &'a Path, path: &'a Path) -> impl DoubleEndedIterator<Item = &'a Path> {
     let folders = path.ancestors().skip(1);
     let folders: Vec<_> = folders.take_while(|folder| *folder != root).collect();
     folders.into_iter()
 }
 
-/// Removes the folders below `root` that a file was in, as far as nothing else is in them. Blocks.
+/// Removes the empty folders of a file below `root`. Blocks.
 pub(super) fn remove_folders(root: &Path, path: &Path) {
     for folder in folders(root, path) {
-        // Refused, as it should be, while other recordings are in it.
+        // Fails, as it should, while other recordings are in the folder.
         if fs::remove_dir(folder).is_err() {
             return;
         }
     }
 }
 
-/// Creates a file that did not exist, in folders that may.
+/// Creates a file that must not exist, in folders that may.
 fn create_file(root: &Path, path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o640);
@@ -185,7 +188,7 @@ fn create_file(root: &Path, path: &Path) -> io::Result<File> {
 fn create_folder(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o750).create(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // A symlink could lead the recordings out of the configured folder.
+            // A symlink could lead recordings out of the configured folder.
             if fs::symlink_metadata(folder)?.is_dir() {
                 Ok(())
             } else {

@@ -34,7 +34,7 @@ pub(super) struct BackendSocket {
     our_close: OurClose,
 }
 
-/// What ended the backend's side of the connection.
+/// Event that ended the backend's side of the connection.
 #[derive(Debug)]
 enum BackendEnd {
     /// Its Close, which is echoed (section 5.5.1).
@@ -109,7 +109,7 @@ impl BackendSocket {
         }
     }
 
-    /// Writes what is queued.
+    /// Writes the queue.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.answer_ping();
         ready!(self.writer.poll_flush(cx))?;
@@ -136,8 +136,9 @@ impl BackendSocket {
         }
     }
 
-    /// Answers what the backend ended its side with, and lets it end the connection. One that did
-    /// not end its side is dropped: its transport broke, or it is not there any more.
+    /// Answers the event that ended the backend's side, and lets it end the connection. A
+    /// connection whose side did not end is dropped, because its transport failed or the backend is
+    /// gone.
     pub(super) fn part(mut self) {
         if self.end.is_some() {
             self.close(0, "");

@@ -17,13 +17,13 @@ mod health;
 
 pub(super) use health::Failed;
 
-/// When an address is not tried any more, and for how long.
+/// Settings of the circuit breaker of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rest {
     /// Number of failures in a row after which the address rests; 0 is never. Each connection that
     /// cannot be made is a failure. All bad answers to one client together are one failure.
     pub after: usize,
-    /// How long the address rests.
+    /// Duration of a rest.
     pub lasts: Duration,
 }
 
@@ -132,7 +132,7 @@ impl Attempt<'_> {
             let Address { host, port, .. } = &*self.address;
             tracing::warn!(
                 upstream = &*self.backends.upstream, backend = format!("{host}:{port}"), lasts = ?rest.lasts,
-                "a backend keeps failing, and is left alone"
+                "a backend keeps failing; its address gets no streams for a while"
             );
             metrics::upstream_rests(&self.backends.upstream);
         }
@@ -153,7 +153,7 @@ impl Drop for ActiveSession {
     }
 }
 
-// Nothing here is half changed, so poisoning carries no news.
+// Nothing here is half changed, so poisoning does not matter.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -208,7 +208,7 @@ mod tests {
         let mut ports: Vec<_> = sessions.iter().map(|(port, _)| *port).collect();
         ports.sort_unstable();
         assert_eq!(ports, [1, 1, 2, 2, 3, 3]);
-        // Those of the second end: it is the least busy now.
+        // Sessions of the second address end: it is the least busy now.
         let left: Vec<_> = sessions
             .into_iter()
             .filter(|(port, _)| *port != 2)
@@ -224,7 +224,7 @@ mod tests {
         tokio::time::advance(REST.lasts).await;
         let probe = attempt(&backends, first(&backends)).expect("its rest is over");
         assert!(!fail(&backends), "one is enough");
-        // Nobody waited for it.
+        // The probe is abandoned.
         drop(probe);
         assert!(fail(&backends), "the next one");
         assert!(!fail(&backends), "it rests again");

@@ -1,5 +1,4 @@
-//! The way to a backend: an address of those that there are, a connection, TLS, the upgrade, and
-//! the handshake.
+//! Dialing of a backend: choice of an address, connection, TLS, upgrade and handshake.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,15 +10,15 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tokio::io::split;
 use tokio::net::TcpStream;
 
-use self::failure::{Failure, Fault};
+use self::failure::{Culprit, DialError};
 use super::backend_socket::BackendSocket;
 use super::backends::{ActiveSession, Address, Backends, Failed};
-use super::hold::Held;
-use super::link::Relay;
-use super::opening::Opening;
-use super::pool::Pool;
+use super::hold::HeldStream;
+use super::link::BackendLink;
+use super::opening::PendingHandshake;
+use super::pool::ConnectionPool;
 use super::tee::{self, Tee};
-use super::transport::Transport;
+use super::transport::BackendTransport;
 use super::{OnLoss, Promise, WebSocket, request, resolve};
 use crate::link::{Link, Lost, OpenError, Receipts, StreamInfo, Upstream};
 use crate::wav::Wav;
@@ -40,14 +39,14 @@ pub struct Dialer {
     pub(super) name: Arc<str>,
     pub(super) backend: Arc<WebSocket>,
     backends: Arc<Backends>,
-    pool: Arc<Pool>,
+    pool: Arc<ConnectionPool>,
     pub(super) data_dir: Arc<Path>,
 }
 
-/// A backend that has answered an upgrade with 101.
+/// Connection to a backend that has answered the upgrade with 101.
 struct Upgraded {
-    transport: Transport,
-    /// What came behind its answer.
+    transport: BackendTransport,
+    /// Bytes that came behind the answer.
     received: BytesMut,
     session: ActiveSession,
 }
@@ -70,7 +69,7 @@ impl Upstream for Dialer {
 }
 
 impl Dialer {
-    /// Dials the upstream of that name.
+    /// Dialer of the upstream of this name.
     #[must_use]
     pub fn new(name: &str, backend: WebSocket, data_dir: &Path) -> Self {
         let mut addresses = backend.addresses.clone();
@@ -81,7 +80,7 @@ impl Dialer {
         Self {
             name: name.into(),
             backends: Backends::of(name, addresses),
-            pool: Pool::new(backend.warm_connections),
+            pool: ConnectionPool::new(backend.warm_connections),
             backend: Arc::new(backend),
             data_dir: data_dir.into(),
         }
@@ -91,14 +90,13 @@ impl Dialer {
         let Some(recordings) = &self.backend.tee else {
             return self.relay(stream, Absent::Refuses).await;
         };
-        // First the recording: it is to be complete even if the backend is not
-        // there.
+        // The recording is opened first, so that it is complete even if the backend is unavailable.
         let wav = Wav::new(self.data_dir.join(&recordings.folder))
             .laid_out(&recordings.layout)
             .watched(&self.name, self.backend.min_free);
         let recording = match wav.open(stream.clone()).await {
             Ok(recording) => Some(recording),
-            // The backend is fine, and nobody was promised a recording.
+            // The backend is available, and the client was promised no recording.
             Err(OpenError::Unavailable { public, detail })
                 if self.backend.receipts != Promise::Recorded
                     || stream.receipts == Receipts::None =>
@@ -120,15 +118,19 @@ impl Dialer {
     async fn relay(&self, stream: StreamInfo, absent: Absent) -> Result<Box<dyn Link>, OpenError> {
         match &self.backend.on_loss {
             OnLoss::Hold(hold) if stream.greeting.is_some() => {
-                let held = Held::open(self.clone(), hold, stream, absent).await?;
+                let held = HeldStream::open(self.clone(), hold, stream, absent).await?;
                 Ok(Box::new(held))
             }
             OnLoss::Hold(_) | OnLoss::Fail => Ok(Box::new(self.dial(&stream, 0).await?)),
         }
     }
 
-    /// A new connection, for a stream from this byte of its audio on.
-    pub(super) async fn dial(&self, stream: &StreamInfo, from: u64) -> Result<Relay, OpenError> {
+    /// Opens a new connection, for a stream from this byte of its audio on.
+    pub(super) async fn dial(
+        &self,
+        stream: &StreamInfo,
+        from: u64,
+    ) -> Result<BackendLink, OpenError> {
         let backend = &*self.backend;
         let target = backend
             .url
@@ -147,14 +149,14 @@ impl Dialer {
         let writer = FrameWriter::to_server(write);
         let socket = BackendSocket::new(reader, writer, backend.max_buffer);
         let Some(greeting) = &stream.greeting else {
-            return Ok(Relay::plain(socket, backend, session));
+            return Ok(BackendLink::plain(socket, backend, session));
         };
-        let mut opening = Opening::begin(socket, greeting, backend);
+        let mut opening = PendingHandshake::begin(socket, greeting, backend);
         if let Err(error) = opening.answered(backend.replies).await {
             opening.socket.part();
             return Err(error);
         }
-        Ok(Relay::ingest(
+        Ok(BackendLink::ingest(
             opening,
             backend,
             stream.receipts,
@@ -163,7 +165,7 @@ impl Dialer {
         ))
     }
 
-    /// Upgrades a connection to the first address that takes it.
+    /// Upgrades a connection to the first address that accepts it.
     async fn upgrade(&self, target: &str, stream: &StreamInfo) -> Result<Upgraded, OpenError> {
         let rest = self.backend.rest;
         let mut why = None;
@@ -180,19 +182,19 @@ impl Dialer {
                         session: attempt.succeeded(),
                     });
                 }
-                Err(Failure {
+                Err(DialError {
                     public,
                     fault,
                     detail,
                 }) => {
                     match fault {
-                        Fault::Stream => {
+                        Culprit::Stream => {
                             drop(attempt.succeeded());
                             return Err(OpenError::unavailable(REFUSED, detail));
                         }
-                        Fault::Address => attempt.failed(Failed::Unreached, rest),
-                        Fault::Answer => attempt.failed(Failed::Answer, rest),
-                        Fault::Gateway => drop(attempt),
+                        Culprit::Address => attempt.failed(Failed::Unreached, rest),
+                        Culprit::Answer => attempt.failed(Failed::Answer, rest),
+                        Culprit::Gateway => drop(attempt),
                     }
                     tracing::debug!(
                         upstream = &*self.name,
@@ -205,7 +207,7 @@ impl Dialer {
             }
         }
         Err(why.unwrap_or_else(|| {
-            let detail = anyhow!("it keeps failing, and is left alone for {:?}", rest.lasts);
+            let detail = anyhow!("it keeps failing, and gets no streams for {:?}", rest.lasts);
             OpenError::unavailable(UNREACHABLE, self.at(detail))
         }))
     }
@@ -215,45 +217,45 @@ impl Dialer {
         address: &Address,
         target: &str,
         stream: &StreamInfo,
-    ) -> Result<(Transport, BytesMut), Failure> {
+    ) -> Result<(BackendTransport, BytesMut), DialError> {
         let at = |detail: anyhow::Error| {
             let Address { host, port, .. } = address;
             detail.context(format!("the backend {host}:{port}"))
         };
-        let request = || request::Request::new(&self.backend, target, stream);
+        let request = || request::UpgradeRequest::new(&self.backend, target, stream);
         if let Some(mut transport) = self.pool.take(address)
             && let Ok(received) = self.bounded(request().upgrade(&mut transport)).await
         {
             return Ok((transport, received));
         }
-        // One that waited too long may be dead all the same, and says nothing
-        // about its backend.
+        // An idle connection that waited too long may be dead, which says nothing about its
+        // backend.
         let connecting = self.bounded(self.connect(address));
-        let mut transport = connecting.await.map_err(|error| Failure {
+        let mut transport = connecting.await.map_err(|error| DialError {
             public: UNREACHABLE,
-            fault: Fault::of_connecting(&error),
+            fault: Culprit::of_connecting(&error),
             detail: at(error),
         })?;
         let received = self.bounded(request().upgrade(&mut transport)).await;
-        let received = received.map_err(|error| Failure {
+        let received = received.map_err(|error| DialError {
             public: REFUSED,
-            fault: Fault::of_asking(&error),
+            fault: Culprit::of_asking(&error),
             detail: at(error),
         })?;
         Ok((transport, received))
     }
 
-    async fn connect(&self, address: &Address) -> anyhow::Result<Transport> {
+    async fn connect(&self, address: &Address) -> anyhow::Result<BackendTransport> {
         let Address { host, port, .. } = address;
         let found = resolve::lookup(host, *port).await;
         let found = found.context("its name is not known")?;
         let tcp = TcpStream::connect(&*found).await?;
-        // Audio waits for nobody's acknowledgement.
+        // Audio must not wait for acknowledgements.
         tcp.set_nodelay(true)?;
         match &self.backend.trust {
-            // Whoever listens there has to be who the URL says.
+            // The server must prove the name in the URL.
             Some(trust) => trust.secure(tcp, self.backend.url.host_and_port().0).await,
-            None => Ok(Transport::plain(tcp)),
+            None => Ok(BackendTransport::plain(tcp)),
         }
     }
 
@@ -266,7 +268,7 @@ impl Dialer {
         in_time.with_context(|| format!("it took longer than {limit:?}"))?
     }
 
-    /// Makes the connections that the next streams will need.
+    /// Opens the idle connections that the next streams will use.
     fn warm_up(&self, address: &Arc<Address>) {
         while let Some(coming) = self.pool.lacks(address) {
             let (dialer, address) = (self.clone(), Arc::clone(address));
@@ -278,17 +280,17 @@ impl Dialer {
         }
     }
 
-    /// Names the backend to the operator, without what may tell of a client.
+    /// Names the backend for the operator, without anything that identifies a client.
     fn at(&self, detail: anyhow::Error) -> anyhow::Error {
         detail.context(format!("the backend {}", self.backend.url.authority()))
     }
 }
 
-/// What a backend that is not there means for a stream that is about to be held.
+/// Effect of an unavailable backend on a stream that would be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Absent {
     /// The stream is refused.
     Refuses,
-    /// It begins all the same, because it is recorded.
+    /// The stream begins nevertheless, because it is recorded.
     IsWaitedFor,
 }

@@ -7,23 +7,25 @@ use anyhow::anyhow;
 use futures_util::future::{BoxFuture, FutureExt, poll_fn};
 use tokio::time::Instant;
 
+use super::acknowledgements::Acknowledgements;
 use super::backend_socket::BackendSocket;
 use super::backends::ActiveSession;
 use super::marks::Marks;
-use super::opening::Opening;
-use super::receipts::Receipts;
-use super::reply::{self, Replies};
+use super::opening::PendingHandshake;
+use super::reply::Replies;
 use super::silence::{Quiet, Silence};
 use super::{Hold, OnLoss, Promise, Replay, WebSocket};
-use crate::link::{Control, Downward, Ending, Link, Lost, Sealed, Upward};
-use wire::frame::{Message, PeerClose};
+use crate::link::{Control, Downward, Ending, Link, Lost, Receipts, Sealed, Upward};
+
+mod messages;
 
 const PAUSE: &[u8] = br#"{"type":"pause"}"#;
 const RESUME: &[u8] = br#"{"type":"resume"}"#;
 const FINALIZE: &[u8] = br#"{"type":"finalize"}"#;
 const NORMAL: u16 = 1000;
 
-pub(super) struct Relay {
+/// Link to a backend over one connection.
+pub(super) struct BackendLink {
     socket: BackendSocket,
     /// Messages for the client that came before the answer to the handshake.
     early: VecDeque<Downward>,
@@ -31,7 +33,7 @@ pub(super) struct Relay {
     phase: Phase,
     taken: u64,
     silence: Silence,
-    receipts: Receipts,
+    receipts: Acknowledgements,
     /// Set if the stream is held and the backend confirms nothing.
     marks: Option<Marks>,
     _session: ActiveSession,
@@ -60,7 +62,7 @@ enum Phase {
     Broken,
 }
 
-impl Relay {
+impl BackendLink {
     pub(super) fn plain(
         socket: BackendSocket,
         backend: &WebSocket,
@@ -73,21 +75,21 @@ impl Relay {
             phase: Phase::Running,
             taken: 0,
             silence: Silence::new(backend.silence_timeout),
-            receipts: Receipts::new(Promise::None, crate::link::Receipts::None, 0),
+            receipts: Acknowledgements::new(Promise::None, Receipts::None, 0),
             marks: None,
             _session: session,
         }
     }
 
-    /// A stream that goes on at this byte of its audio.
+    /// Relay of a stream that begins or continues at this byte of its audio.
     pub(super) fn ingest(
-        opening: Opening,
+        opening: PendingHandshake,
         backend: &WebSocket,
-        receipts: crate::link::Receipts,
+        receipts: Receipts,
         from: u64,
         session: ActiveSession,
     ) -> Self {
-        let Opening { socket, early, .. } = opening;
+        let PendingHandshake { socket, early, .. } = opening;
         let marked = match &backend.on_loss {
             OnLoss::Fail => false,
             OnLoss::Hold(Hold { replay, .. }) => *replay != Replay::Confirmed,
@@ -95,32 +97,19 @@ impl Relay {
         Self {
             early,
             taken: from,
-            receipts: Receipts::new(backend.receipts, receipts, from),
+            receipts: Acknowledgements::new(backend.receipts, receipts, from),
             dialect: Dialect::Ingest(backend.replies),
             marks: marked.then(|| Marks::from(from)),
             ..Self::plain(socket, backend, session)
         }
     }
 
-    /// Tells a backend that came back where the audio that follows belongs: at
-    /// `from`, of which it may have had `overlap` bytes already, and may have
-    /// missed `gap` bytes before.
-    pub(super) fn goes_on(&mut self, from: u64, overlap: u64, gap: u64, paused: bool) {
-        let told = format!(
-            r#"{{"type":"replay","from_bytes":{from},"overlap_bytes":{overlap},"gap_bytes":{gap}}}"#
-        );
-        self.socket.writer.text(told.as_bytes());
-        if paused {
-            self.socket.writer.text(PAUSE);
-        }
-    }
-
-    /// Where the stream is: bytes of its audio that were taken.
+    /// Number of bytes of audio that were taken.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// How much of that the backend is known to have.
+    /// Number of those bytes that the backend is known to have.
     pub(super) fn reached(&self) -> u64 {
         match &self.marks {
             Some(marks) => marks.reached(),
@@ -128,7 +117,7 @@ impl Relay {
         }
     }
 
-    /// Gives the connection up. A backend that closed it, or broke the protocol, is answered.
+    /// Ends the connection. A backend that closed it or broke the protocol gets an answer.
     pub(super) fn part(self) {
         self.socket.part();
     }
@@ -142,92 +131,6 @@ impl Relay {
         Poll::Ready(Ok(()))
     }
 
-    /// The next message for the client; `None` where it was for the host.
-    fn hear(&mut self, message: Message) -> Result<Option<Downward>, Lost> {
-        Ok(match message {
-            Message::Text(text) => {
-                if self.phase == Phase::Completing && reply::is_finalized(&text) {
-                    self.phase = Phase::Complete;
-                    return Ok(None);
-                }
-                if self.receipts.are_confirmed()
-                    && let Some(bytes) = reply::confirmed(&text)
-                {
-                    self.receipts.confirmed(bytes, self.taken);
-                    return Ok(None);
-                }
-                Some(Downward::Text(text))
-            }
-            Message::Binary(payload) => Some(Downward::Binary(payload)),
-            // The socket answers them.
-            Message::Ping(_) => None,
-            Message::Pong(payload) => {
-                if let Some(marks) = &mut self.marks {
-                    marks.answered(&payload);
-                }
-                None
-            }
-            Message::Close(close) => {
-                let close = close.unwrap_or_else(|| PeerClose {
-                    code: NORMAL,
-                    reason: String::new(),
-                });
-                let was = std::mem::replace(&mut self.phase, Phase::Closed);
-                if was == Phase::Completing && close.code == NORMAL {
-                    return self.ended_well().map(|()| None);
-                }
-                Some(Downward::Close(close))
-            }
-        })
-    }
-
-    /// The backend was asked for the end, and closed as if all was well. One
-    /// that confirms things has to have confirmed this.
-    fn ended_well(&self) -> Result<(), Lost> {
-        let has_all = self.receipts.are_confirmed() && self.receipts.kept() == self.taken;
-        if self.dialect == Dialect::Ingest(Replies::None) || has_all {
-            return Ok(());
-        }
-        Err(lost(anyhow!(
-            "it closed with {NORMAL} and did not say that it has everything"
-        )))
-    }
-
-    /// Asks the backend to complete the stream.
-    fn ask_to_complete(&mut self) {
-        self.phase = Phase::Completing;
-        self.socket.writer.text(FINALIZE);
-        if self.dialect == Dialect::Ingest(Replies::None) {
-            self.socket.close(NORMAL, "finalize");
-        }
-    }
-
-    /// Completes a stream whose client does not wait, and has nobody to tell
-    /// what the backend still says.
-    async fn complete(&mut self) -> Result<(), Lost> {
-        poll_fn(|cx| {
-            loop {
-                match self.poll_event(cx)? {
-                    Poll::Pending => return self.poll_complete(cx),
-                    Poll::Ready(
-                        Downward::Text(_)
-                        | Downward::Binary(_)
-                        | Downward::Kept(_)
-                        | Downward::Upstream(_),
-                    ) => {}
-                    Poll::Ready(Downward::Close(close)) => {
-                        return Poll::Ready(Err(lost(anyhow!(
-                            "it closed with {} \"{}\" before the stream was complete",
-                            close.code,
-                            close.reason
-                        ))));
-                    }
-                }
-            }
-        })
-        .await
-    }
-
     async fn close(mut self, code: u16, reason: &str) -> Result<(), Lost> {
         self.socket.close(code, reason);
         poll_fn(|cx| self.socket.poll_flush(cx))
@@ -238,7 +141,7 @@ impl Relay {
     }
 }
 
-impl Link for Relay {
+impl Link for BackendLink {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         if !self.socket.has_room() {
             if let Poll::Ready(Err(lost)) = self.write(cx) {
@@ -278,7 +181,7 @@ impl Link for Relay {
         Some(self.socket.writer.last_progress())
     }
 
-    fn receipts(&self) -> crate::link::Receipts {
+    fn receipts(&self) -> Receipts {
         self.receipts.given()
     }
 
@@ -307,7 +210,7 @@ impl Link for Relay {
                 Poll::Pending => {
                     return match self.silence.poll(cx, self.socket.reader.last_received()) {
                         Poll::Ready(Quiet::TooLong) => Poll::Ready(Err(lost(anyhow!(
-                            "nothing came from it for {:?}, and no answer to a ping",
+                            "it sent nothing for {:?}, and did not answer a ping",
                             self.silence.limit()
                         )))),
                         Poll::Ready(Quiet::Suspicious) => {
@@ -328,7 +231,7 @@ impl Link for Relay {
             self.ask_to_complete();
         }
         if let Poll::Ready(Err(lost)) = self.write(cx) {
-            // What it said before it went is worth more than how it went.
+            // A confirmation that came before the failure counts.
             return match self.phase {
                 Phase::Complete | Phase::Closed => Poll::Ready(Ok(())),
                 _ => Poll::Ready(Err(lost)),
@@ -350,8 +253,8 @@ impl Link for Relay {
                         self.part();
                         return Err(error);
                     }
-                    // It has said that it has everything: how its connection
-                    // ends is of no more interest.
+                    // The backend has confirmed everything. A failure of its connection does not
+                    // matter any more.
                     if let Err(error) = self.close(NORMAL, "finalized").await {
                         tracing::debug!(?error, "the backend was gone before the Close");
                     }

@@ -1,21 +1,21 @@
-//! How far a backend has read that confirms nothing.
+//! Progress of a backend that confirms nothing.
 //!
-//! Its WebSocket library answers a Ping with its payload, and only after it has
-//! read everything that was sent before (RFC 6455, sections 5.5.2 and 5.5.3). So
-//! a Ping that has a place of the stream in it marks that place: once the Pong
-//! is back, all audio before it has reached the backend's process. What that
-//! makes of it is another matter, which only a confirmation can tell.
+//! A WebSocket library answers a Ping with its payload, and only after it has read everything that
+//! was sent before (RFC 6455, sections 5.5.2 and 5.5.3). So a Ping with a position of the stream as
+//! its payload marks that position. When its Pong arrives, all audio before it has reached the
+//! backend's process. Only a confirmation could tell whether that process has handled it.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-/// A new mark is worth a Ping after so much audio, or so much time.
+/// Amount of audio, and time, after which a new mark is sent.
 const BYTES: u64 = 64 * 1024;
 const TIME: Duration = Duration::from_secs(1);
 
-/// See the module. At most one mark is under way.
+/// Marks of one connection, by which it is known how far the backend has read. At most one Ping is
+/// unanswered.
 pub(super) struct Marks {
     reached: u64,
     asked: u64,
@@ -23,7 +23,7 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Of a connection that goes on at this place.
+    /// Marks of a connection that continues at this position.
     pub(super) fn from(place: u64) -> Self {
         Self {
             reached: place,
@@ -32,12 +32,12 @@ impl Marks {
         }
     }
 
-    /// How far the backend has read.
+    /// Position up to which the backend has read.
     pub(super) fn reached(&self) -> u64 {
         self.reached
     }
 
-    /// The payload of the Ping that is due at `place`, if one is.
+    /// Payload of the Ping that is due at `place`, if one is.
     pub(super) fn due(&mut self, place: u64) -> Option<[u8; 8]> {
         let is_back = self.reached == self.asked;
         let is_worth_it = place - self.asked >= BYTES || self.at.elapsed() >= TIME;
@@ -49,7 +49,7 @@ impl Marks {
         Some(place.to_be_bytes())
     }
 
-    /// A Pong came. One that answers no mark of ours says nothing.
+    /// Handles a Pong. A Pong that answers no mark is ignored.
     pub(super) fn answered(&mut self, payload: &Bytes) {
         if payload[..] == self.asked.to_be_bytes() {
             self.reached = self.asked;

@@ -1,5 +1,4 @@
-//! From a new connection to a stream: the client's handshake, and the backend's
-//! answer to it.
+//! Handshake on a new connection to a backend: the client's message, and the backend's answer.
 
 use std::collections::VecDeque;
 use std::task::Poll;
@@ -16,11 +15,11 @@ use crate::link::{Downward, OpenError, Refusal};
 use session::handshake::ACK;
 use wire::frame::{Message, PeerClose};
 
-/// How long a backend that refused a handshake in a message may take to close.
+/// Time that a backend may take to close after it refused a handshake in a message.
 const REFUSAL_CLOSE: Duration = Duration::from_secs(1);
 
 /// Connection whose handshake was sent, and may not have been answered yet.
-pub(super) struct Opening {
+pub(super) struct PendingHandshake {
     pub(super) socket: BackendSocket,
     /// Messages that the backend sent before it answered. The client gets them after its
     /// ack.
@@ -29,8 +28,8 @@ pub(super) struct Opening {
     max_early: usize,
 }
 
-impl Opening {
-    /// Passes the client's handshake on.
+impl PendingHandshake {
+    /// Sends the client's handshake.
     pub(super) fn begin(mut socket: BackendSocket, greeting: &Bytes, backend: &WebSocket) -> Self {
         socket.writer.text(&introduced(greeting, backend));
         Self {
@@ -41,10 +40,10 @@ impl Opening {
         }
     }
 
-    /// Waits until the backend has answered the handshake, where it does.
+    /// Waits until the backend has answered the handshake, if it answers handshakes.
     ///
     /// # Errors
-    /// Where it does not take the stream.
+    /// If the backend refuses the stream or fails.
     pub(super) async fn answered(&mut self, replies: Replies) -> Result<(), OpenError> {
         if replies == Replies::None {
             return Ok(());
@@ -72,8 +71,7 @@ impl Opening {
         };
         std::future::poll_fn(|cx| {
             let next = self.socket.poll_next(cx);
-            // The answers to its pings as well. What it said before it went is worth more than
-            // how it went.
+            // Writes the answers to pings too. A message that came before a failure counts.
             if let Poll::Ready(Err(error)) = self.socket.poll_flush(cx)
                 && next.is_pending()
             {
@@ -85,10 +83,10 @@ impl Opening {
     }
 
     fn keep(&mut self, bytes: usize, message: Downward) -> Result<(), OpenError> {
-        // Empty messages are not free either.
+        // Empty messages need memory too.
         self.early_bytes += bytes.max(1);
         if self.early_bytes > self.max_early {
-            let detail = anyhow!("it said too much before it answered the handshake");
+            let detail = anyhow!("it sent too much before it answered the handshake");
             return Err(OpenError::unavailable(
                 "the upstream does not take streams",
                 detail,
@@ -98,9 +96,8 @@ impl Opening {
         Ok(())
     }
 
-    /// The backend refused in a message. What code it closes with is worth a
-    /// moment.
-    async fn refused(&mut self, refused: reply::Refused) -> OpenError {
+    /// Refusal by a message. Waits a moment for the Close, because its code matters.
+    async fn refused(&mut self, refused: reply::RefusedHandshake) -> OpenError {
         let closing = async {
             loop {
                 match self.next().await {
@@ -127,7 +124,7 @@ impl Opening {
     }
 }
 
-/// The backend refused with its Close alone.
+/// Refusal by a Close without a message.
 fn closed(close: Option<PeerClose>) -> OpenError {
     let close = close.unwrap_or_else(|| PeerClose {
         code: 0,
@@ -146,9 +143,8 @@ fn closed(close: Option<PeerClose>) -> OpenError {
     })
 }
 
-/// The client's handshake, as its backend gets it: as the client sent it, but
-/// for the features, which are between each two neighbours. The host asks the
-/// backend for what it needs itself.
+/// Handshake for the backend: the client's, except for `features`, which are between the client and
+/// the gateway. The gateway asks the backend for what it needs itself.
 fn introduced(greeting: &Bytes, backend: &WebSocket) -> Bytes {
     const FEATURES: &str = "features";
     let Ok(mut fields) = serde_json::from_slice::<Map<String, Value>>(greeting) else {

@@ -13,13 +13,13 @@ use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
 use super::backends::Address;
-use super::transport::Transport;
+use super::transport::BackendTransport;
 
 /// Maximum age of an idle connection. Servers do not wait forever for the first byte.
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// Idle connections to each address of a backend.
-pub(super) struct Pool {
+pub(super) struct ConnectionPool {
     size: usize,
     idle: Mutex<HashMap<(String, u16), IdleConnections>>,
 }
@@ -27,18 +27,18 @@ pub(super) struct Pool {
 /// Idle connections to one address.
 #[derive(Default)]
 struct IdleConnections {
-    ready: Vec<(Instant, Transport)>,
+    ready: Vec<(Instant, BackendTransport)>,
     /// Number of connections that are being made.
     coming: usize,
 }
 
 /// Connection that is being made for the pool.
 pub(super) struct Coming {
-    pool: Arc<Pool>,
+    pool: Arc<ConnectionPool>,
     key: (String, u16),
 }
 
-impl Pool {
+impl ConnectionPool {
     /// Pool with this many connections to each address.
     pub(super) fn new(size: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -48,7 +48,7 @@ impl Pool {
     }
 
     /// Takes a connection that seems alive.
-    pub(super) fn take(&self, address: &Address) -> Option<Transport> {
+    pub(super) fn take(&self, address: &Address) -> Option<BackendTransport> {
         let mut idle = self.lock();
         let connections = idle.get_mut(&key(address))?;
         while let Some((since, mut transport)) = connections.ready.pop() {
@@ -84,7 +84,7 @@ impl Pool {
         })
     }
 
-    // Nothing here is half changed, so poisoning carries no news.
+    // Nothing here is half changed, so poisoning does not matter.
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, u16), IdleConnections>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,7 +92,7 @@ impl Pool {
 
 impl Coming {
     /// Adds the connection to the pool.
-    pub(super) fn arrived(self, transport: Transport) {
+    pub(super) fn arrived(self, transport: BackendTransport) {
         if let Some(connections) = self.pool.lock().get_mut(&self.key) {
             connections.ready.push((Instant::now(), transport));
         }
@@ -124,18 +124,18 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let backends = Backends::of("pool", vec![("127.0.0.1".to_owned(), port)]);
         let address = backends.in_order().next().unwrap();
-        let pool = Pool::new(2);
+        let pool = ConnectionPool::new(2);
         let connect = async || {
             let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             (stream, listener.accept().await.unwrap().0)
         };
         let lacks = || pool.lacks(&address).expect("it has not enough");
         let (alive, server) = connect().await;
-        lacks().arrived(Transport::plain(alive));
+        lacks().arrived(BackendTransport::plain(alive));
         let (dead, gone) = connect().await;
         drop(gone);
         dead.readable().await.unwrap();
-        lacks().arrived(Transport::plain(dead));
+        lacks().arrived(BackendTransport::plain(dead));
         assert!(pool.lacks(&address).is_none());
         // The one that came last is taken first.
         let mut taken = pool.take(&address).expect("one is alive");

@@ -1,52 +1,53 @@
-//! What a backend says that is meant for the host.
+//! Messages of a backend that are meant for the gateway.
 
 use serde::Deserialize;
 
 /// Whether a backend answers the handshake and the end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replies {
-    /// It answers the handshake with a `handshake-ack`, or any message whose
-    /// `status` is `ready`, and `finalize` with a status `finalized`.
+    /// It answers the handshake with `handshake-ack`, or any message with the `status` `ready`, and
+    /// answers `finalize` with the status `finalized`.
     Expected,
-    /// It answers neither. It is ready once its connection is open, and has
-    /// taken everything once it answers the host's Close.
+    /// It answers neither. It is ready once its connection is open, and has taken everything once
+    /// it answers the gateway's Close.
     None,
 }
 
-/// How a backend answered the handshake.
+/// Answer of a backend to the handshake.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// It takes the stream.
+    /// The backend takes the stream.
     Ready,
-    /// It does not.
-    Refused(Box<Refused>),
-    /// This is no answer.
+    /// The backend refuses the stream.
+    Refused(Box<RefusedHandshake>),
+    /// The message is no answer.
     Other,
 }
 
-/// The words of a refusal.
+/// Refusal in a message of the backend.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Refused {
-    /// A short machine-readable word.
+pub struct RefusedHandshake {
+    /// Short machine-readable code.
     pub code: Option<String>,
-    /// A sentence for the client.
+    /// Sentence for the client.
     pub message: Option<String>,
-    /// What it is about to close with.
+    /// Close code that the backend is about to use.
     pub close_code: Option<u16>,
     /// Whether the same client may try again.
     pub retryable: bool,
 }
 
+/// Members that tell what a message is.
 #[derive(Deserialize)]
-struct Head {
+struct ReplyHead {
     r#type: Option<String>,
     status: Option<String>,
     ok: Option<bool>,
     bytes: Option<u64>,
 }
 
-impl Head {
+impl ReplyHead {
     fn of(text: &[u8]) -> Option<Self> {
         serde_json::from_slice(text).ok()
     }
@@ -61,14 +62,14 @@ impl Head {
 }
 
 impl Reply {
-    /// Reads a message that came before the backend was ready.
+    /// Parses a message that came before the backend was ready.
     #[must_use]
     pub fn of(text: &[u8]) -> Self {
-        let Some(head) = Head::of(text) else {
+        let Some(head) = ReplyHead::of(text) else {
             return Self::Other;
         };
         if head.is("error") || head.says("error") || head.ok == Some(false) {
-            // What has the wrong type in it is a refusal without words.
+            // A refusal with members of the wrong type counts, without them.
             return Self::Refused(serde_json::from_slice(text).unwrap_or_default());
         }
         if head.is("handshake-ack") || head.says("ready") {
@@ -78,17 +79,17 @@ impl Reply {
     }
 }
 
-/// How many bytes a message confirms, if it is a confirmation.
+/// Number of bytes that a message confirms, if it is a confirmation.
 #[must_use]
 pub fn confirmed(text: &[u8]) -> Option<u64> {
-    let head = Head::of(text)?;
+    let head = ReplyHead::of(text)?;
     head.bytes.filter(|_| head.is("ack"))
 }
 
-/// Whether a message confirms that the backend has taken everything.
+/// Whether a message confirms the end of the stream.
 #[must_use]
 pub(crate) fn is_finalized(text: &[u8]) -> bool {
-    Head::of(text).is_some_and(|head| head.says("finalized"))
+    ReplyHead::of(text).is_some_and(|head| head.says("finalized"))
 }
 
 #[cfg(test)]
@@ -111,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_one_in_any_of_its_shapes_and_keeps_its_words() {
-        let refused = Refused {
+        let refused = RefusedHandshake {
             code: Some("quota".to_owned()),
             message: Some("too much".to_owned()),
             close_code: Some(4100),

@@ -1,8 +1,8 @@
-//! The upgrade request to a backend, and its answer.
+//! Upgrade request to a backend, and its answer.
 //!
-//! The request is made anew: nothing of the client's own request is in it but
-//! what the configuration names. So a client cannot claim an identity with
-//! headers of its own, and none of its credentials leaks to the backend.
+//! The request is new. Only the parts of the client's own request that the configuration names are
+//! in it. So a client cannot claim an identity with its own headers, and its credentials do not
+//! leak to the backend.
 
 use anyhow::{Context as _, bail, ensure};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -13,33 +13,33 @@ use tokio_tungstenite::tungstenite::handshake::client::{Response, generate_key};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse as _;
 
-use super::transport::Transport;
-use super::{Token, WebSocket, header_word};
+use super::transport::BackendTransport;
+use super::{TokenForwarding, WebSocket, header_word};
 use crate::link::StreamInfo;
 use session::facts::{Credentials, Facts};
 use wire::headers;
 
-/// Bytes of the longest answer to an upgrade.
+/// Maximum length of an answer to an upgrade, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
-/// Interim answers (`100 Continue`, `103 Early Hints`) that a backend may send before its answer.
+/// Maximum number of interim answers (`100 Continue`, `103 Early Hints`) before the answer.
 const MAX_INTERIM: usize = 8;
-/// What every header of the host's own begins with.
+/// Prefix of the gateway's own headers.
 const OURS: &str = "x-sluice-";
-/// What an attribute may have that a header cannot carry as it is.
+/// Characters of an attribute that are percent-encoded in a header.
 const NOT_IN_HEADERS: &AsciiSet = &CONTROLS.add(b'%');
 
-/// A backend that answered an upgrade with something else.
+/// Error: a backend answered an upgrade with another status.
 #[derive(Debug, thiserror::Error)]
 #[error("it answered HTTP {0}")]
 pub(super) struct Answered(pub(super) StatusCode);
 
-/// An upgrade request.
-pub(super) struct Request {
+/// Upgrade request.
+pub(super) struct UpgradeRequest {
     key: String,
     head: Vec<u8>,
 }
 
-impl Request {
+impl UpgradeRequest {
     pub(super) fn new(backend: &WebSocket, target: &str, stream: &StreamInfo) -> Self {
         let key = generate_key();
         let mut head = format!(
@@ -58,11 +58,14 @@ impl Request {
         Self { key, head }
     }
 
-    /// Sends the request and reads the answer. Gives what came behind it.
+    /// Sends the request and reads the answer. Returns the bytes behind it.
     ///
     /// # Errors
-    /// Where the answer is no valid 101 (RFC 6455, section 4.1).
-    pub(super) async fn upgrade(self, transport: &mut Transport) -> anyhow::Result<BytesMut> {
+    /// If the answer is no valid 101 (RFC 6455, section 4.1).
+    pub(super) async fn upgrade(
+        self,
+        transport: &mut BackendTransport,
+    ) -> anyhow::Result<BytesMut> {
         transport.write_all(&self.head).await?;
         transport.flush().await?;
         let mut received = BytesMut::new();
@@ -131,7 +134,7 @@ fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// Who the client is, and what else the configuration names.
+/// Headers about the client, as the configuration names them.
 fn chosen(backend: &WebSocket, stream: &StreamInfo) -> HeaderMap {
     let facts = &stream.facts;
     let mut headers = HeaderMap::new();
@@ -143,7 +146,7 @@ fn chosen(backend: &WebSocket, stream: &StreamInfo) -> HeaderMap {
         }
     }
     trace(facts, &mut headers);
-    if backend.token == Token::Forwarded
+    if backend.token == TokenForwarding::Forwarded
         && let Some(token) = facts.token()
         && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}"))
     {
@@ -169,8 +172,8 @@ fn chosen(backend: &WebSocket, stream: &StreamInfo) -> HeaderMap {
     headers
 }
 
-/// The client's place in a trace goes on to the backend, if it is one
-/// (W3C Trace Context, section 3.2). The host adds no span of its own.
+/// Forwards the client's trace context if it is valid (W3C Trace Context, section 3.2). The gateway
+/// adds no span.
 fn trace(facts: &Facts, headers: &mut HeaderMap) {
     let header = |name| facts.header(name, Credentials::Withheld);
     let Some(parent) = header("traceparent").filter(|parent| is_traceparent(parent)) else {
@@ -204,18 +207,17 @@ fn is_traceparent(value: &str) -> bool {
         && lowercase_hex(flags, 2)
 }
 
-/// An attribute as a header can carry it: what is not printable ASCII is
-/// percent-encoded, as are spaces at its ends, and the percent sign with them, so
-/// that all of these can be told apart.
+/// Value of a header for an attribute. Everything but printable ASCII is percent-encoded, as are
+/// spaces at the ends. The percent sign is encoded too, so that all values stay distinct.
 fn encoded(value: &str) -> HeaderValue {
     let encoded = utf8_percent_encode(value, NOT_IN_HEADERS).to_string();
-    // White space at its ends is no part of a header's value (RFC 9110, section 5.5).
+    // White space at the ends is not part of a header's value (RFC 9110, section 5.5).
     let inner = encoded.trim_start_matches(' ');
     let before = "%20".repeat(encoded.len() - inner.len());
     let value = inner.trim_end_matches(' ');
     let after = "%20".repeat(inner.len() - value.len());
     let encoded = format!("{before}{value}{after}");
-    // Nothing but printable ASCII is left.
+    // Only printable ASCII is left.
     HeaderValue::try_from(encoded).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 

@@ -1,8 +1,8 @@
-//! Resolving the names of backends.
+//! Name resolution of backends.
 //!
-//! The system's resolver blocks, for half a minute where no name server answers. Each name is
-//! looked up once at a time, in threads that do nothing else, and everybody who waits for it gets
-//! the same answer. So however many streams wait, another name, a disk or a reload has its thread.
+//! The system's resolver blocks, for half a minute if no name server answers. Each name is looked
+//! up once at a time, in threads that do nothing else, and all waiting streams share the answer. So
+//! waiting streams never take the threads of other names, disks or reloads.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,15 +16,15 @@ use base::blocking::NAMES;
 
 type Found = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
 
-/// Names that are being looked up.
+/// Lookups that are running.
 static PENDING: LazyLock<Mutex<HashMap<String, Lookup>>> = LazyLock::new(Mutex::default);
 
 type Lookup = Shared<BoxFuture<'static, Found>>;
 
-/// The addresses of a host. May take as long as the system's resolver does.
+/// Looks up the addresses of a host. It can take as long as the system's resolver does.
 ///
 /// # Errors
-/// What the resolver says.
+/// The resolver's error.
 pub(super) async fn lookup(host: &str, port: u16) -> Found {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok([SocketAddr::new(ip, port)].into());
@@ -56,11 +56,11 @@ async fn lookup_with(host: &str, resolve: fn(&str) -> io::Result<Vec<SocketAddr>
     looking.await
 }
 
-/// Looks a name up, whether or not anybody waits for it to the end.
+/// Starts a lookup, which runs to its end even if nothing waits for it.
 fn start(host: String, resolve: fn(&str) -> io::Result<Vec<SocketAddr>>) -> Lookup {
     let resolving = NAMES.run(move || {
         let found = resolve(&host);
-        // Whoever comes from now on asks again.
+        // Later callers start a new lookup.
         let mut pending = PENDING.lock().unwrap_or_else(PoisonError::into_inner);
         pending.remove(&host);
         found

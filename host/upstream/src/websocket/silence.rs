@@ -1,5 +1,4 @@
-//! Notices when a backend vanished without a word: a machine that lost its
-//! power sends no FIN.
+//! Detection of a dead backend: a machine that lost its power sends no FIN.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// See the module.
+/// Dead-peer detection: asks a silent backend with a ping, and gives up without an answer.
 pub(super) struct Silence {
     limit: Duration,
     asked: Option<Instant>,
@@ -15,9 +14,9 @@ pub(super) struct Silence {
 }
 
 pub(super) enum Quiet {
-    /// It should be asked whether it is there.
+    /// The backend is silent and should be pinged.
     Suspicious,
-    /// It is not.
+    /// The backend did not answer the ping.
     TooLong,
 }
 
@@ -30,7 +29,7 @@ impl Silence {
         }
     }
 
-    /// What is taken for too long.
+    /// Time without any bytes after which a backend counts as dead.
     pub(super) fn limit(&self) -> Duration {
         self.limit
     }
@@ -40,8 +39,8 @@ impl Silence {
             ready!(self.alarm.as_mut().poll(cx));
             let now = Instant::now();
             let third = self.limit / 3;
-            // While its client does not read, the backend is not read either,
-            // so that silence counts from the question.
+            // While its client does not read, the backend is not read either. So the time counts
+            // from the ping.
             match self.asked.filter(|asked| *asked > last_received) {
                 Some(asked) if now >= asked + third * 2 => return Poll::Ready(Quiet::TooLong),
                 Some(asked) => self.alarm.as_mut().reset(asked + third * 2),
@@ -50,8 +49,7 @@ impl Silence {
                     self.alarm.as_mut().reset(now + third * 2);
                     return Poll::Ready(Quiet::Suspicious);
                 }
-                // An alarm that is moved only when it rings costs nothing for
-                // a backend that speaks.
+                // The timer is moved only when it fires, so an active backend costs nothing.
                 None => self.alarm.as_mut().reset(last_received + third),
             }
         }

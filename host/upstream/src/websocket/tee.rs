@@ -1,10 +1,10 @@
-//! A stream that is relayed and recorded.
+//! Tee: a stream that is relayed and recorded.
 //!
-//! Both halves get every message, and the slower of them holds the client back. A half that fails
-//! for good is given up, counted and logged, and the stream goes on with the other one. It ends
-//! where the configuration says that a lost backend ends it, or where the client was promised that
-//! what is acknowledged is recorded. A stream that was recorded and not delivered never ends as if
-//! all was well: its client gets 4006, which says so.
+//! Both halves get every message, and the slower one provides the backpressure. If one half fails
+//! for good, the gateway counts and logs it, and continues with the other one. The stream ends
+//! instead if the configuration says so for a lost backend, or if the client was promised that
+//! acknowledged audio is recorded. A stream that was recorded and not delivered ends with 4006,
+//! never as a success.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -21,34 +21,34 @@ use base::metrics::{self, TeeHalf};
 #[cfg(test)]
 mod tests;
 
-/// See the module.
+/// Link of a stream that is relayed and recorded.
 pub(super) struct Tee {
     upstream: Arc<str>,
-    /// `None` once it was given up.
+    /// `None` after the recording failed.
     recording: Option<Box<dyn Link>>,
     without_recording: WithoutHalf,
-    /// `None` once it was given up.
+    /// `None` after the relay failed.
     relay: Option<Box<dyn Link>>,
     without_relay: WithoutHalf,
-    /// Whose word counts for what is safe.
+    /// Promise of an ack, which decides whose acks count.
     promise: Promise,
-    /// What the client believes of its backend.
+    /// State of the backend that the client was last told.
     believed: Presence,
-    /// Bytes of BINARY payload that were taken.
+    /// Number of bytes of BINARY payload that were taken.
     taken: u64,
 }
 
-/// What becomes of a stream that has lost one half.
+/// Effect of a failed half on the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WithoutHalf {
-    /// It ends.
+    /// The stream ends.
     Ends,
-    /// It goes on with the other half.
+    /// The stream continues with the other half.
     GoesOn,
 }
 
 impl Tee {
-    /// A recording that could not be opened is `None`.
+    /// `recording` is `None` if it could not be opened.
     pub(super) fn new(
         upstream: &Arc<str>,
         recording: Option<Box<dyn Link>>,
@@ -76,7 +76,7 @@ impl Tee {
         }
     }
 
-    /// What a half answers; what it would answer without trouble, once it was given up.
+    /// Polls a half. A failed half returns the value that does not hold up the other.
     fn ask<T>(
         &mut self,
         half: TeeHalf,
@@ -96,7 +96,7 @@ impl Tee {
         }
     }
 
-    /// A half will not take anything any more. Somebody has to have the stream.
+    /// Ends a half that failed. Fails if no half is left, or the stream must end.
     fn give_up(&mut self, half: TeeHalf, lost: Lost) -> Result<(), Lost> {
         let (without, link, other) = match half {
             TeeHalf::Recording => (self.without_recording, &mut self.recording, &self.relay),
@@ -111,19 +111,19 @@ impl Tee {
     }
 }
 
-/// Says and counts that a stream goes on, or ended, with one half alone.
+/// Logs and counts that one half of a stream failed.
 pub(super) fn gave_up(upstream: &str, half: TeeHalf, lost: &Lost) {
     let detail = format!("{:#}", lost.detail);
     match half {
         TeeHalf::Recording => tracing::warn!(
             upstream,
             detail,
-            "the recording is given up; the stream is only relayed"
+            "the recording failed; the stream is only relayed"
         ),
         TeeHalf::Backend => tracing::warn!(
             upstream,
             detail,
-            "the backend is given up; the stream is recorded, and not delivered"
+            "the backend failed; the stream is recorded, and not delivered"
         ),
     }
     metrics::tee_given_up(upstream, half);
@@ -220,7 +220,7 @@ impl Link for Tee {
             let sealing = |half: Option<Box<dyn Link>>| {
                 OptionFuture::from(half.map(|half| half.seal(ending.clone())))
             };
-            // At once: the time that both have is one.
+            // Both run at the same time, because they share one time limit.
             let (recorded, relayed) = tokio::join!(sealing(self.recording), sealing(self.relay));
             let sealed = Sealed { bytes: self.taken };
             let is_recorded = matches!(recorded, Some(Ok(_)));
@@ -240,7 +240,7 @@ impl Link for Tee {
             match ending {
                 Ending::Complete if !is_relayed => Err(Lost::new(
                     "the stream was recorded, but not delivered to the upstream",
-                    anyhow!("its backend was given up before it had everything"),
+                    anyhow!("its backend failed before it had everything"),
                 )),
                 Ending::Complete | Ending::Cut(_) => Ok(sealed),
             }

@@ -1,8 +1,7 @@
-//! The address of a backend, with places that a connection's facts fill.
+//! URL template of a backend, with placeholders for facts about a connection.
 //!
-//! What a client wrote can fill a segment of the path or a part of the query,
-//! and never more: it is percent-encoded, and a segment that would climb or
-//! vanish (`..`, `.` or nothing) is refused. It cannot fill the host.
+//! A client's value can fill a segment of the path or a part of the query, and nothing more. It is
+//! percent-encoded, and a segment of `..`, `.` or nothing is refused. The host has no placeholders.
 
 use axum::http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,32 +9,32 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::fact::{Fact, FactError};
 use session::facts::Facts;
 
-/// All but the unreserved characters of RFC 3986, section 2.3.
+/// Encoded characters: all except the unreserved ones of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// `ws://` or `wss://`, a host, and a path and query with places in braces.
+/// URL template: `ws://` or `wss://`, a host, and a path and query with placeholders in braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
-    scheme: Scheme,
+    scheme: UrlScheme,
     authority: String,
     host: String,
     port: u16,
-    /// Each behind a slash.
+    /// Segments of the path, each behind a slash.
     segments: Vec<Vec<Piece>>,
-    /// Behind a question mark, where there is one.
+    /// Query behind the question mark, if there is one.
     query: Option<Vec<Piece>>,
 }
 
-/// With TLS or without.
+/// Scheme of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// Without.
+pub enum UrlScheme {
+    /// Without TLS.
     Ws,
-    /// With.
+    /// With TLS.
     Wss,
 }
 
@@ -45,49 +44,49 @@ enum Piece {
     Place(Fact),
 }
 
-/// Why a text is no template.
+/// Reason why a text is no template.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// Neither `ws://` nor `wss://`.
+    /// The scheme is neither `ws://` nor `wss://`.
     #[error("it begins with neither ws:// nor wss://")]
     Scheme,
-    /// No host, or one with a user, a password or a place in it.
+    /// There is no host, or a user, password or placeholder in it.
     #[error("it has no plain host and port")]
     Host,
-    /// A brace that is not closed, or not opened.
+    /// A brace has no pair.
     #[error("its braces do not match")]
     Braces,
-    /// A place that nothing fills.
-    #[error("nothing is called {{{0}}}")]
+    /// A placeholder is unknown.
+    #[error("there is no placeholder {{{0}}}")]
     Unknown(String),
-    /// A place for what must stay with the host.
+    /// A placeholder names a credential.
     #[error("{{{0}}} would put a secret into a URL")]
     Secret(String),
-    /// Characters that a URL does not have.
+    /// The URL has invalid characters.
     #[error("it is not a URL")]
     Url,
 }
 
-/// Why a stream has no address.
+/// Reason why a stream has no URL.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpandError {
-    /// No policy left the attribute.
-    #[error("no policy left the attribute {0}, which the URL of the upstream needs")]
+    /// No policy set the attribute.
+    #[error("no policy set the attribute {0}, which the URL of the upstream needs")]
     Missing(String),
-    /// See the module.
+    /// A segment of the path would be `..`, `.` or empty.
     #[error("a segment of the upstream's path would be \"{0}\"")]
     Segment(String),
 }
 
 impl Template {
-    /// Reads a template.
+    /// Parses a template.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// If the template is invalid.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let (scheme, rest) = match text.split_once("://") {
-            Some(("ws", rest)) => (Scheme::Ws, rest),
-            Some(("wss", rest)) => (Scheme::Wss, rest),
+            Some(("ws", rest)) => (UrlScheme::Ws, rest),
+            Some(("wss", rest)) => (UrlScheme::Wss, rest),
             _ => return Err(TemplateError::Scheme),
         };
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -111,25 +110,25 @@ impl Template {
         Ok(template)
     }
 
-    /// With TLS or without.
+    /// Scheme of the URL.
     #[must_use]
-    pub fn scheme(&self) -> Scheme {
+    pub fn scheme(&self) -> UrlScheme {
         self.scheme
     }
 
-    /// The host and port as they are written.
+    /// Host and port as written.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// What to connect to.
+    /// Host and port to connect to.
     #[must_use]
     pub fn host_and_port(&self) -> (&str, u16) {
         (&self.host, self.port)
     }
 
-    /// Everything that fills a place.
+    /// All facts that fill placeholders.
     pub fn facts(&self) -> impl Iterator<Item = &Fact> {
         let pieces = self.segments.iter().chain(&self.query).flatten();
         pieces.filter_map(|piece| match piece {
@@ -138,10 +137,10 @@ impl Template {
         })
     }
 
-    /// The path and query for one connection.
+    /// Path and query for one connection.
     ///
     /// # Errors
-    /// Where it has none.
+    /// If a value is missing or cannot be a segment.
     pub(crate) fn expand(&self, facts: &Facts) -> Result<String, ExpandError> {
         self.expand_with(|fact| match (fact.value(facts), fact) {
             (Some(value), _) => Ok(value),
@@ -185,7 +184,7 @@ impl Template {
         Ok(address)
     }
 
-    /// With something harmless in its places, it must be a URL.
+    /// Checks that the template is a URL when harmless values fill its placeholders.
     fn check_literals(&self) -> Result<(), TemplateError> {
         let example = self
             .expand_with(|_| Ok("x".to_owned()))
@@ -202,7 +201,7 @@ impl Template {
     }
 }
 
-fn host_and_port(authority: &str, scheme: Scheme) -> Result<(String, u16), TemplateError> {
+fn host_and_port(authority: &str, scheme: UrlScheme) -> Result<(String, u16), TemplateError> {
     if authority.contains(['@', '{', '}']) {
         return Err(TemplateError::Host);
     }
@@ -212,12 +211,12 @@ fn host_and_port(authority: &str, scheme: Scheme) -> Result<(String, u16), Templ
     }
     let port = match (parsed.port_u16(), scheme) {
         (Some(port), _) => port,
-        // Something behind the host is no port.
+        // The text behind the host is no port.
         (None, _) if parsed.host().len() != authority.len() => return Err(TemplateError::Host),
-        (None, Scheme::Ws) => 80,
-        (None, Scheme::Wss) => 443,
+        (None, UrlScheme::Ws) => 80,
+        (None, UrlScheme::Wss) => 443,
     };
-    // An IPv6 address is in brackets in a URL, and nowhere else.
+    // An IPv6 address has brackets only in a URL.
     let host = parsed.host().trim_start_matches('[').trim_end_matches(']');
     Ok((host.to_owned(), port))
 }

@@ -1,4 +1,4 @@
-//! The byte stream to a backend, with TLS or without.
+//! Byte stream to a backend, with or without TLS.
 
 use std::fmt;
 use std::io;
@@ -14,24 +14,24 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use base::tls::client::Roots;
 
-/// What is read from.
-pub(super) type Reading = ReadHalf<Transport>;
-/// What is written to.
-pub(super) type Writing = WriteHalf<Transport>;
+/// Read half of a transport.
+pub(super) type Reading = ReadHalf<BackendTransport>;
+/// Write half of a transport.
+pub(super) type Writing = WriteHalf<BackendTransport>;
 
-/// A connection to a backend.
-pub(super) enum Transport {
+/// Connection to a backend.
+pub(super) enum BackendTransport {
     Plain(TcpStream),
     Secured(Box<TlsStream<TcpStream>>),
 }
 
-impl Transport {
+impl BackendTransport {
     pub(super) fn plain(tcp: TcpStream) -> Self {
         Self::Plain(tcp)
     }
 }
 
-/// Whose word is taken for who a backend is.
+/// TLS settings for backends: which certificate authorities are trusted.
 #[derive(Clone)]
 pub struct Trust(TlsConnector);
 
@@ -39,16 +39,20 @@ impl Trust {
     /// Trusts these authorities.
     ///
     /// # Errors
-    /// Where the cryptography is not there.
+    /// If the cryptography library lacks an algorithm.
     pub fn new(authorities: Roots) -> anyhow::Result<Self> {
         authorities.connector().map(Self)
     }
 
-    /// Proves that the backend is who it is called.
-    pub(super) async fn secure(&self, tcp: TcpStream, host: &str) -> anyhow::Result<Transport> {
+    /// Performs the TLS handshake, in which the backend proves its name.
+    pub(super) async fn secure(
+        &self,
+        tcp: TcpStream,
+        host: &str,
+    ) -> anyhow::Result<BackendTransport> {
         let name = ServerName::try_from(host.to_owned())?;
         let stream = self.0.connect(name, tcp).await.context("TLS")?;
-        Ok(Transport::Secured(Box::new(stream)))
+        Ok(BackendTransport::Secured(Box::new(stream)))
     }
 }
 
@@ -58,7 +62,7 @@ impl fmt::Debug for Trust {
     }
 }
 
-impl AsyncRead for Transport {
+impl AsyncRead for BackendTransport {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -71,7 +75,7 @@ impl AsyncRead for Transport {
     }
 }
 
-impl AsyncWrite for Transport {
+impl AsyncWrite for BackendTransport {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,6 +1,6 @@
 //! Masking (RFC 6455, section 5.3).
 
-/// Eight bytes at a time, which the compiler widens further.
+/// Applies a mask, eight bytes at a time. The compiler vectorises the loop.
 pub(super) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);

@@ -1,4 +1,4 @@
-//! From bytes to messages, within bounds.
+//! Reader of frames, which assembles messages within limits.
 
 use std::io::{self, Cursor};
 use std::task::{Context, Poll, ready};
@@ -14,25 +14,24 @@ use super::mask::apply_mask;
 use super::{Message, PeerClose, ReadError, Violation};
 use crate::scratch;
 
-/// Payload bytes of a control frame (RFC 6455, section 5.5).
+/// Maximum payload of a control frame, in bytes (RFC 6455, section 5.5).
 const MAX_CONTROL: u64 = 125;
-/// The longest payload that a frame can have: the top bit is always 0 (section 5.2).
+/// Maximum payload of any frame, in bytes: the top bit of a length is always 0 (section 5.2).
 const MAX_LENGTH: u64 = u64::MAX >> 1;
 
-/// Whose frames are read. A client masks its frames, and a server must not
-/// (RFC 6455, section 5.1).
+/// Sender of the frames. A client masks its frames, and a server must not (RFC 6455, section 5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Peer {
+enum FrameSender {
     Client,
     Server,
 }
 
-/// Assembles a peer's frames into messages.
+/// Reader that assembles a peer's frames into messages.
 pub struct FrameReader<R> {
     io: R,
-    peer: Peer,
+    peer: FrameSender,
     max_message: usize,
-    /// Bytes received and not yet understood.
+    /// Bytes that were received and not parsed yet.
     received: BytesMut,
     partial: Option<Partial>,
     last_received: Instant,
@@ -43,24 +42,23 @@ pub struct FrameReader<R> {
 struct Partial {
     kind: Data,
     payload: BytesMut,
-    /// How much of a text is known to be UTF-8.
+    /// Number of bytes of a text message that are known to be UTF-8.
     valid: usize,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    /// Reads a client's frames, whose messages have `max_message` bytes at the
-    /// most. `received` came behind its request.
+    /// Reader of a client's frames. `max_message` is the maximum size of a message, in bytes, and
+    /// `received` is what came behind the client's request.
     pub fn of_client(io: R, max_message: usize, received: BytesMut) -> Self {
-        Self::of(Peer::Client, io, max_message, received)
+        Self::of(FrameSender::Client, io, max_message, received)
     }
 
-    /// Reads a server's frames, of which `received` came with its answer to
-    /// the upgrade.
+    /// Reader of a server's frames. `received` is what came behind its answer to the upgrade.
     pub fn of_server(io: R, max_message: usize, received: BytesMut) -> Self {
-        Self::of(Peer::Server, io, max_message, received)
+        Self::of(FrameSender::Server, io, max_message, received)
     }
 
-    fn of(peer: Peer, io: R, max_message: usize, received: BytesMut) -> Self {
+    fn of(peer: FrameSender, io: R, max_message: usize, received: BytesMut) -> Self {
         Self {
             io,
             peer,
@@ -73,35 +71,34 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// When anything was received last.
+    /// Time of the last received bytes.
     pub fn last_received(&self) -> Instant {
         self.last_received
     }
 
-    /// Since when a message is begun and not ended.
+    /// Time when the incomplete message began, if there is one.
     pub fn unfinished_since(&self) -> Option<Instant> {
         self.unfinished_since
     }
 
-    /// Bytes received from the transport.
+    /// Number of bytes received from the transport.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Bytes of frames and fragments that are no whole message yet.
+    /// Number of bytes of frames and fragments that are no complete message yet.
     pub fn buffered(&self) -> usize {
         let partial = self.partial.as_ref();
         self.received.len() + partial.map_or(0, |partial| partial.payload.len())
     }
 
-    /// Moves the clocks on input past a time in which the host itself did not
-    /// read.
+    /// Advances the clocks of the input by a time in which the gateway did not read.
     pub fn resume(&mut self, held: Duration) {
         self.last_received += held;
         self.unfinished_since = self.unfinished_since.map(|since| since + held);
     }
 
-    /// The next message. Nothing is lost when a poll is not repeated.
+    /// Next message. Cancel-safe: dropping a poll loses nothing.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, ReadError>> {
         loop {
             if let Some(message) = self.parse()? {
@@ -115,7 +112,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// Reads and throws away. `0` is the end of the transport.
+    /// Reads and discards bytes. `0` is the end of the transport.
     pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.received = BytesMut::new();
         self.partial = None;
@@ -133,19 +130,19 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     fn note_progress(&mut self) {
         if self.received.is_empty() {
-            // Gives the memory back: an idle connection holds none.
+            // Frees the buffer: an idle connection holds none.
             self.received = BytesMut::new();
         }
         if self.received.is_empty() && self.partial.is_none() {
             self.unfinished_since = None;
         } else {
-            // What there is of it came with the last read; to ask the clock for each frame costs as
-            // much as to parse it.
+            // The message began with the last read. Asking the clock for each frame would cost as
+            // much as parsing it.
             self.unfinished_since.get_or_insert(self.last_received);
         }
     }
 
-    /// Takes frames from what was received, until a message is whole.
+    /// Parses received frames until a message is complete.
     fn parse(&mut self) -> Result<Option<Message>, Violation> {
         while let Some((header, header_len, length)) = self.header()? {
             let Ok(length) = usize::try_from(length) else {
@@ -160,9 +157,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 apply_mask(&mut payload, mask);
             }
             if let Some(message) = self.accept(&header, payload)? {
-                // A message that is done restarts the clock of the next. A
-                // control frame inside of a message does not: whoever pings
-                // could leave a message unfinished for ever.
+                // A complete message restarts the clock of the next one. A control frame inside of
+                // a message does not: a client could otherwise keep a message incomplete for ever
+                // by pinging.
                 if self.partial.is_none() {
                     self.unfinished_since = None;
                 }
@@ -172,8 +169,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(None)
     }
 
-    /// A complete header, checked against everything that can be known before
-    /// the payload is there, so that no refused frame is ever buffered.
+    /// A complete header. It is checked against everything that is known before the payload
+    /// arrives, so that no refused frame is ever buffered.
     fn header(&self) -> Result<Option<(FrameHeader, usize, u64)>, Violation> {
         let mut cursor = Cursor::new(&self.received[..]);
         let parsed =
@@ -185,15 +182,15 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             return Err(Violation::Protocol("reserved bit is set"));
         }
         match (self.peer, header.mask) {
-            (Peer::Client, None) => return Err(Violation::Protocol("frame is not masked")),
-            (Peer::Server, Some(_)) => return Err(Violation::Protocol("frame is masked")),
-            (Peer::Client, Some(_)) | (Peer::Server, None) => {}
+            (FrameSender::Client, None) => return Err(Violation::Protocol("frame is not masked")),
+            (FrameSender::Server, Some(_)) => return Err(Violation::Protocol("frame is masked")),
+            (FrameSender::Client, Some(_)) | (FrameSender::Server, None) => {}
         }
         if length > MAX_LENGTH {
             return Err(Violation::Protocol("length has its top bit set"));
         }
-        // Section 5.2. Two ways to write one frame are a way past whoever looks
-        // at frames on the way.
+        // Section 5.2 demands the shortest form. A second form of the same frame could pass by
+        // filters on the way.
         let header_len = header.len(length);
         if cursor.position() != header_len as u64 {
             return Err(Violation::Protocol("length is not in its shortest form"));
@@ -279,8 +276,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 }
 
 impl Partial {
-    /// A character may be split across fragments, but not left unfinished at
-    /// the end of the message.
+    /// Checks that a text is UTF-8. Fragments may split a character; the end of the message may
+    /// not.
     fn check_utf8(&mut self, last: bool) -> Result<(), Violation> {
         match std::str::from_utf8(&self.payload[self.valid..]) {
             Ok(_) => self.valid = self.payload.len(),
@@ -291,7 +288,7 @@ impl Partial {
     }
 }
 
-/// The body of a Close: nothing, or a code and a reason (section 5.5.1).
+/// Body of a Close: empty, or a code and a reason (section 5.5.1).
 fn close(body: &[u8]) -> Result<Option<PeerClose>, Violation> {
     let Some((code, reason)) = body.split_first_chunk::<2>() else {
         return if body.is_empty() {

@@ -1,4 +1,4 @@
-//! From messages to bytes, without tearing a frame.
+//! Writer of frames.
 
 use std::cell::RefCell;
 use std::io;
@@ -14,30 +14,29 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 
 use super::mask::apply_mask;
 
-/// Bytes of the longest header (section 5.2).
+/// Maximum length of a header, in bytes (section 5.2).
 const MAX_HEADER: usize = 14;
 
-/// Bytes of the largest buffer that is kept for the next queue.
+/// Maximum size, in bytes, of a buffer that is kept for the next queue.
 const MAX_SPARE: usize = 64 * 1024;
 
 thread_local! {
-    /// The buffer of the last queue that was written out. The next queue of any connection of the
-    /// thread begins with it, so that it need not grow, and a connection with nothing to say holds
-    /// no buffer at all.
+    /// Buffer of the last queue that was written. The next queue of any connection on this thread
+    /// starts with it, so it need not grow, and a connection without output holds no buffer.
     static SPARE: RefCell<BytesMut> = RefCell::default();
 }
 
-/// Whether what is written is masked.
+/// Whether frames are masked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Masking {
     None,
-    /// With a key for each frame that a sender of payload cannot foresee
+    /// Masked with a random key for each frame, which the sender of the payload cannot predict
     /// (section 10.3).
     Random,
 }
 
-/// Queues whole frames and writes them out. A write that is interrupted goes
-/// on where it was, so that no frame is ever torn.
+/// Queue of complete frames, and their writer. An interrupted write continues where it was, so no
+/// frame is ever torn.
 pub struct FrameWriter<W> {
     io: W,
     masking: Masking,
@@ -46,12 +45,12 @@ pub struct FrameWriter<W> {
 }
 
 impl<W: AsyncWrite + Unpin> FrameWriter<W> {
-    /// Writes to a client.
+    /// Writer to a client.
     pub fn new(io: W) -> Self {
         Self::with(Masking::None, io)
     }
 
-    /// Writes to a server.
+    /// Writer to a server.
     pub fn to_server(io: W) -> Self {
         Self::with(Masking::Random, io)
     }
@@ -65,12 +64,12 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
     }
 
-    /// Bytes that wait to be written.
+    /// Number of bytes that wait to be written.
     pub fn queued(&self) -> usize {
         self.queued.len()
     }
 
-    /// When the transport took anything last, or when the queue began.
+    /// Time when the transport last accepted bytes, or when the queue began.
     pub fn last_progress(&self) -> Instant {
         self.last_progress
     }
@@ -95,7 +94,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         self.push(OpCode::Control(Control::Pong), &[payload]);
     }
 
-    /// Queues a Close. Towards a client, only the close stage calls this.
+    /// Queues a Close. For a client, only the close stage calls this.
     pub fn close(&mut self, code: u16, reason: &str) {
         self.push(
             OpCode::Control(Control::Close),
@@ -103,7 +102,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         );
     }
 
-    /// Queues a Close without a body, as the answer to one.
+    /// Queues a Close without a body, which answers one without a body.
     pub fn close_without_code(&mut self) {
         self.push(OpCode::Control(Control::Close), &[]);
     }
@@ -124,7 +123,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             ..FrameHeader::default()
         };
         self.queued.reserve(length + MAX_HEADER);
-        // Writing to a buffer that grows has no way to fail.
+        // Writing to a growing buffer cannot fail.
         let _ = header.format(length as u64, &mut (&mut self.queued).writer());
         let payload = self.queued.len();
         for part in parts {
@@ -135,7 +134,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
     }
 
-    /// Writes until nothing is queued.
+    /// Writes until the queue is empty.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.queued.is_empty() {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.queued))?;
@@ -160,12 +159,12 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
     }
 
-    /// Throws away what is queued: the transport takes nothing any more.
+    /// Discards the queue, because the transport accepts no more.
     pub fn discard(&mut self) {
         self.give_back();
     }
 
-    /// Shuts down the write side, so that the peer sees the end.
+    /// Shuts down the write side, so that the peer sees the end of the stream.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }

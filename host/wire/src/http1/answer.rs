@@ -1,31 +1,31 @@
-//! The answers to requests that are no upgrade.
+//! Answers to requests that are no upgrade.
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 
-/// An answer in words.
+/// Answer with a text body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
-    /// The status.
+    /// Status code.
     pub status: StatusCode,
-    /// What is wrong, in a sentence: the body.
+    /// Body: a sentence that says what is wrong with the request.
     pub message: &'static str,
-    /// What the status asks for beyond that, by name and value.
+    /// Headers that the status requires, by name and value.
     pub headers: &'static [(&'static str, &'static str)],
 }
 
-/// Whether the connection takes another request.
+/// Whether the connection accepts another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Persistence {
     /// It does.
     KeepAlive,
-    /// The answer is the last.
+    /// It does not: the answer is the last.
     Close,
 }
 
 impl Answer {
-    /// 400.
+    /// Answer with status 400.
     #[must_use]
     pub const fn bad_request(message: &'static str) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl Answer {
         }
     }
 
-    /// The answer to a request of this method, as it is written.
+    /// Bytes of the answer to a request with this method.
     #[must_use]
     pub fn bytes(&self, method: &str, persistence: Persistence) -> Vec<u8> {
         let Self {
@@ -50,14 +50,14 @@ impl Answer {
              content-length: {length}\r\n",
             status.as_str()
         );
-        // RFC 9110, section 6.6.1. No clock is so wrong that it has no date.
+        // RFC 9110, section 6.6.1, requires a date. A time that has no such form is left out.
         if let Ok(date) = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now()) {
             text += &format!("date: {date}\r\n");
         }
         for (name, value) in *headers {
             text += &format!("{name}: {value}\r\n");
         }
-        // Whoever sends Upgrade names it here as well (RFC 9110, section 7.8).
+        // An answer with Upgrade names it in Connection as well (RFC 9110, section 7.8).
         let upgrades = headers.iter().any(|(name, _)| *name == "upgrade");
         text += match (upgrades, persistence) {
             (true, Persistence::KeepAlive) => "connection: Upgrade\r\n",

@@ -1,4 +1,4 @@
-//! One request's head: what it asks for, and its fields.
+//! Head of a request: method, target and fields.
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderName, Uri, header};
@@ -6,41 +6,42 @@ use axum::http::{HeaderName, Uri, header};
 use super::Answer;
 use crate::headers;
 
-/// A parsed head. It borrows from what was received.
+/// Parsed head of a request. It borrows the received bytes.
 #[derive(Debug)]
 pub struct Head<'a> {
-    /// The method.
+    /// Method.
     pub method: &'a str,
-    /// The target.
+    /// Target of the request.
     pub uri: Uri,
-    /// The second digit of the version: 0 or 1.
+    /// Minor version of HTTP/1: 0 or 1.
     pub minor_version: u8,
-    /// Bytes from the request line to the empty line.
+    /// Size in bytes, from the request line to the empty line.
     pub size: usize,
     fields: Vec<httparse::Header<'a>>,
 }
 
-/// What comes behind a head (RFC 9112, section 6.3).
+/// Whether a body follows the head (RFC 9112, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
-    /// Nothing.
+    /// No body follows.
     None,
-    /// A body.
+    /// A body follows.
     Some,
 }
 
-/// How a head breaks RFC 9112.
+/// Violation of RFC 9112 by a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadError {
-    /// Section 2.1.
+    /// Invalid syntax (section 2.1).
     Malformed,
-    /// Section 3.2.
+    /// Missing or repeated `Host` (section 3.2).
     HostCount,
-    /// Section 3.2.
+    /// Invalid `Host` (section 3.2).
     Host,
-    /// Section 6.3.
+    /// Invalid length of the body (section 6.3).
     Length,
-    /// Section 6.3: whoever reads one of them and whoever reads the other see two requests.
+    /// `Content-Length` and `Transfer-Encoding` together (section 6.3). Two readers could see two
+    /// different requests.
     TwoLengths,
 }
 
@@ -59,12 +60,12 @@ impl From<HeadError> for Answer {
 }
 
 impl<'a> Head<'a> {
-    /// Parses a whole head, its empty line included.
+    /// Parses a complete head, with its empty line.
     ///
     /// # Errors
     /// [`HeadError::Malformed`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, HeadError> {
-        // No head has more fields than lines.
+        // A head has at most one field a line.
         let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
         let mut fields = vec![httparse::EMPTY_HEADER; lines];
         let mut request = httparse::Request::new(&mut fields);
@@ -87,10 +88,10 @@ impl<'a> Head<'a> {
         })
     }
 
-    /// Whether these bytes can still become a head.
+    /// Whether these bytes can be the beginning of a head.
     #[must_use]
     pub(crate) fn may_begin_with(bytes: &[u8]) -> bool {
-        /// Bytes of the longest method that anybody uses, and some.
+        /// Maximum length of a method, in bytes. It exceeds all methods in use.
         const MAX_METHOD: usize = 32;
         if let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let line = httparse::Request::new(&mut []).parse(&bytes[..=end]);
@@ -100,33 +101,33 @@ impl<'a> Head<'a> {
         method.len() <= MAX_METHOD && method.iter().all(|byte| byte.is_ascii_graphic())
     }
 
-    /// All fields, in the order in which they came.
+    /// All fields, in the order of the request.
     pub fn fields(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + '_ {
         self.fields.iter().map(|field| (field.name, field.value))
     }
 
-    /// The values of all fields of that name.
+    /// Values of all fields of this name.
     pub fn values(&self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
         self.fields()
             .filter(move |(field, _)| field.eq_ignore_ascii_case(name.as_str()))
             .map(|(_, value)| value)
     }
 
-    /// The elements of a field that is a list (RFC 9110, section 5.6.1), from all of its lines.
+    /// Elements of a list field, over all of its lines (RFC 9110, section 5.6.1).
     pub fn list(&self, name: &HeaderName) -> impl Iterator<Item = &'a str> {
         headers::elements(self.values(name))
     }
 
-    /// Whether a list has a token, in any case.
+    /// Whether a list field has a token. Upper and lower case are the same.
     #[must_use]
     pub fn lists(&self, name: &HeaderName, token: &str) -> bool {
         headers::has_token(self.values(name), token)
     }
 
-    /// The host and port that the request is for. Empty only before HTTP/1.1.
+    /// Host and port of the request. Empty only in HTTP/1.0.
     ///
     /// # Errors
-    /// Where a `Host` is missing, double or invalid (RFC 9112, section 3.2).
+    /// If `Host` is missing, repeated or invalid (RFC 9112, section 3.2).
     pub fn host(&self) -> Result<&str, HeadError> {
         let mut hosts = self.values(&header::HOST);
         let host = match (hosts.next(), hosts.next()) {
@@ -134,14 +135,14 @@ impl<'a> Head<'a> {
             (None, _) if self.minor_version == 0 => "",
             _ => return Err(HeadError::HostCount),
         };
-        // That of the target replaces it (section 3.2.2).
+        // The target's host takes precedence (section 3.2.2).
         Ok(self.uri.authority().map_or(host, Authority::as_str))
     }
 
-    /// Whether a body follows.
+    /// Whether a body follows the head.
     ///
     /// # Errors
-    /// Where two readers could disagree about its length.
+    /// If two readers could disagree about its length.
     pub fn body(&self) -> Result<Body, HeadError> {
         let is_coded = self.values(&header::TRANSFER_ENCODING).next().is_some();
         let mut lengths = self.values(&header::CONTENT_LENGTH);
@@ -162,7 +163,7 @@ impl<'a> Head<'a> {
         })
     }
 
-    /// Whether the client would send another request behind this one.
+    /// Whether the client may send another request on this connection.
     #[must_use]
     pub fn keeps_alive(&self) -> bool {
         self.minor_version == 1 && !self.lists(&header::CONNECTION, "close")

@@ -1,4 +1,4 @@
-//! The requests of one connection, one after the other.
+//! Requests of one connection, in order.
 
 use std::io;
 use std::time::Duration;
@@ -11,23 +11,23 @@ use tokio::time::timeout;
 use super::{Answer, Head, HeadError, MAX_HEAD};
 use crate::scratch;
 
-/// How long the last answer's client may go on sending, and how many bytes, before the connection
-/// is let go of: input that nobody reads would destroy the answer.
+/// Time after the last answer in which the gateway reads and discards input. Closing a socket with
+/// unread input would destroy the answer.
 const LINGER: Duration = Duration::from_secs(2);
 const MAX_DISCARD: usize = 16 * 1024 * 1024;
 
-/// A connection, and what came on it that is no whole request yet.
+/// Connection, with the received bytes that are no complete request yet.
 pub struct Requests<I> {
     io: I,
     received: BytesMut,
 }
 
-/// Why there is no next request.
+/// Reason why there is no next request.
 #[derive(Debug)]
 pub enum RequestError {
-    /// The client is to be told this.
+    /// Invalid request, and the answer to it.
     Bad(Answer),
-    /// The transport broke.
+    /// Failed transport.
     Io(io::Error),
 }
 
@@ -37,7 +37,7 @@ impl From<io::Error> for RequestError {
     }
 }
 
-/// A head that has no end in [`MAX_HEAD`] bytes.
+/// Answer to a head without an end within [`MAX_HEAD`] bytes.
 const TOO_LARGE: RequestError = RequestError::Bad(Answer {
     status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     message: "the request's head is larger than 64 KiB",
@@ -45,7 +45,7 @@ const TOO_LARGE: RequestError = RequestError::Bad(Answer {
 });
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Requests<I> {
-    /// Nothing has been received yet.
+    /// Wraps a connection from which nothing was read.
     pub fn new(io: I) -> Self {
         Self {
             io,
@@ -53,7 +53,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Requests<I> {
         }
     }
 
-    /// The next whole head; `None` where the client's side has ended.
+    /// Next complete head; `None` at the end of the client's side.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -62,7 +62,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Requests<I> {
         let mut first_line = FirstLine::Open;
         loop {
             if searched == 0 {
-                // RFC 9112, section 2.2.
+                // Empty lines before a request are skipped (RFC 9112, section 2.2).
                 let empty = self
                     .received
                     .iter()
@@ -86,7 +86,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Requests<I> {
                     first_line = FirstLine::Seen;
                 }
             }
-            // The end may have begun.
+            // The empty line may have begun in these bytes.
             searched = self.received.len().saturating_sub(2);
             if scratch::read(&mut self.io, &mut self.received).await? == 0 {
                 return Ok(None);
@@ -97,16 +97,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Requests<I> {
     /// Writes an answer.
     ///
     /// # Errors
-    /// Where the transport broke.
+    /// If the transport failed.
     pub async fn answer(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.io.write_all(bytes).await?;
         self.io.flush().await
     }
 
-    /// Writes the last answer, and stays until the client has had its chance to read it.
+    /// Writes the last answer, and gives the client time to read it.
     ///
     /// # Errors
-    /// Where the transport broke.
+    /// If the transport failed.
     pub async fn answer_last(&mut self, bytes: &[u8]) -> io::Result<()> {
         let staying = async {
             self.answer(bytes).await?;
@@ -119,27 +119,27 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Requests<I> {
                     read => discarded += read,
                 }
             }
-            // It is held all the same, without reading, until the time is up.
+            // The connection is held without reading until the time is over.
             std::future::pending().await
         };
         timeout(LINGER, staying).await.unwrap_or(Ok(()))
     }
 
-    /// The transport, and what came behind the last request.
+    /// The transport, and the bytes behind the last request.
     pub fn into_parts(self) -> (I, BytesMut) {
-        // A copy: the rest would keep alive what the heads were read into.
+        // A copy, because the rest would keep the buffer of the heads alive.
         (self.io, BytesMut::from(&self.received[..]))
     }
 }
 
-/// Whether the request line has been looked at.
+/// Whether the request line was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FirstLine {
     Open,
     Seen,
 }
 
-/// Where the empty line ends that ends a head, searched from there.
+/// End of the empty line that ends a head, searched from a position.
 fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {

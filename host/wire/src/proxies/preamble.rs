@@ -1,4 +1,5 @@
-//! The PROXY protocol: what a proxy says of its client before the client's first byte.
+//! The PROXY protocol: a header in which a proxy reports the client's address, before the client's
+//! first byte.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,11 +10,11 @@ use tokio::net::TcpStream;
 
 use super::canonical;
 
-/// What version 2 begins with, and how many bytes its fixed part has.
+/// Signature and length, in bytes, of the fixed part of version 2.
 const SIGNATURE: &[u8] = v2::PROTOCOL_PREFIX;
 const FIXED: usize = 16;
-/// Bytes of the longest header of version 1, and of the longest of version 2 that is taken: it may
-/// carry more than addresses, which is skipped.
+/// Maximum lengths, in bytes, of a header of version 1 and of version 2. Version 2 may carry more
+/// than addresses, which is skipped.
 const MAX_V1: usize = 107;
 const MAX_V2: usize = 4096;
 
@@ -22,23 +23,23 @@ const MAX_V2: usize = 4096;
 pub enum Preamble {
     /// They do not.
     None,
-    /// They do, and only trusted proxies connect.
+    /// They do: only trusted proxies connect.
     Expected,
 }
 
-/// Why a connection on a listener that expects a header is closed.
+/// Reason to close a connection on a listener that expects a header.
 #[derive(Debug, thiserror::Error)]
 pub enum PreambleError {
     /// The peer is not a trusted proxy.
     #[error("the peer is not in trusted_proxies")]
     Untrusted,
-    /// It begins with something else.
+    /// The connection begins with something else.
     #[error("it does not begin with a PROXY protocol header")]
     Malformed,
-    /// The header is longer than is taken.
+    /// The header is too long.
     #[error("its PROXY protocol header is longer than {MAX_V2} bytes")]
     TooLong,
-    /// The header did not come in time.
+    /// The header did not arrive in time.
     #[error("its PROXY protocol header did not come in time")]
     Late,
     /// The connection ended before the end of the header.
@@ -50,7 +51,7 @@ impl PreambleError {
     /// Every word of [`PreambleError::word`].
     pub const WORDS: [&str; 5] = ["untrusted", "malformed", "too-long", "late", "ended"];
 
-    /// Its word in metrics.
+    /// Label of the error in metrics.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
@@ -69,11 +70,11 @@ impl From<io::Error> for PreambleError {
     }
 }
 
-/// Reads a header and not a byte more. Gives the client's address; `None` where the proxy speaks for
-/// itself, as for a health check, or does not know.
+/// Reads a header and not a byte more. Returns the client's address, or `None` if the proxy speaks
+/// for itself, as in a health check, or does not know the address.
 ///
 /// # Errors
-/// [`PreambleError`], where there is no header.
+/// [`PreambleError`] if there is no valid header.
 pub async fn read(stream: &mut TcpStream) -> Result<Option<SocketAddr>, PreambleError> {
     let mut header = vec![0; SIGNATURE.len()];
     stream.read_exact(&mut header).await?;
@@ -104,7 +105,7 @@ async fn read_binary<R: AsyncRead + Unpin>(
     Ok(())
 }
 
-/// Reads up to the end of the line. What comes behind it is the client's, and stays unread.
+/// Reads up to the end of the line. The bytes behind it are the client's, and stay unread.
 async fn read_line(stream: &mut TcpStream, line: &mut Vec<u8>) -> Result<(), PreambleError> {
     let mut next = [0; MAX_V1];
     while line.len() < MAX_V1 {
@@ -112,7 +113,7 @@ async fn read_line(stream: &mut TcpStream, line: &mut Vec<u8>) -> Result<(), Pre
         let peeked = stream.peek(&mut next[..left]).await?;
         let end = next[..peeked].iter().position(|byte| *byte == b'\n');
         let take = end.map_or(peeked, |end| end + 1);
-        // Where nothing was there, this fails as it should.
+        // If no byte was there, this read fails as it should.
         stream.read_exact(&mut next[..take.max(1)]).await?;
         line.extend_from_slice(&next[..take]);
         if end.is_some() {
@@ -149,7 +150,7 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpListener;
 
-    /// What a listener makes of a connection that begins like this, and what it then finds unread.
+    /// Result of reading the header of such a connection, and the unread bytes behind it.
     async fn read_in_parts(
         parts: &[&[u8]],
     ) -> (Result<Option<SocketAddr>, PreambleError>, Vec<u8>) {

@@ -1,4 +1,4 @@
-//! The traits that a policy implements, joined to the generated ones.
+//! Implementation of the generated traits for the traits of a policy.
 
 use super::{Decision, Lifecycle, OnClose, OnConnect, OnFrames, OnHandshake};
 use crate::bindings::{lifecycle, on_close, on_connect, on_frames, on_handshake};
@@ -43,8 +43,8 @@ impl<P: Lifecycle> lifecycle::exports::sluice::policy::lifecycle::Guest for P {
     }
 }
 
-/// What the log is told is told here, so that making a refusal has no effect
-/// of its own and a native test can make one.
+/// Converts a decision. The detail of a refusal is logged here, so that making a refusal has no
+/// effect and a native test can do it.
 fn answer(decision: Decision) -> types::Decision {
     match decision {
         Ok(()) => types::Decision::Accept,

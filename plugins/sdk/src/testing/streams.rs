@@ -1,10 +1,10 @@
-//! What policies of a stream are asked about, written down by a test.
+//! Windows and ends of streams, for tests.
 
 use std::collections::BTreeMap;
 
 use crate::{Ending, Frame, Kind, Window};
 
-/// What a client sent in a window of time:
+/// Messages of a client in a window of time:
 ///
 /// ```
 /// use sluice_policy::testing::Sent;
@@ -15,22 +15,22 @@ use crate::{Ending, Frame, Kind, Window};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Which window of the stream it is, from 0.
+    /// Number of the window in the stream, from 0.
     pub index: u64,
-    /// How long it lasted, in milliseconds.
+    /// Duration of the window, in milliseconds.
     pub length_ms: u32,
-    /// For how much of that the gateway did not read from the client.
+    /// Part of the window in which the gateway did not read from the client, in milliseconds.
     pub held_ms: u32,
-    /// Whether the client had said that it pauses when the window ended.
+    /// Whether the client was paused at the end of the window.
     pub paused: bool,
-    /// The messages, the oldest first. All of them are counted.
+    /// Messages, the oldest first. All of them are counted.
     pub frames: Vec<Frame>,
-    /// The payloads that the gateway kept, by their place in `frames`.
+    /// Payloads that the gateway kept, by index in `frames`.
     pub payloads: BTreeMap<u32, Vec<u8>>,
 }
 
 impl Sent {
-    /// A window in which so many bytes came, in one BINARY message.
+    /// Window with this many bytes, in one BINARY message.
     pub fn audio(length_ms: u32, bytes: u32) -> Self {
         Self {
             length_ms,
@@ -43,7 +43,7 @@ impl Sent {
         }
     }
 
-    /// A window in which nothing came.
+    /// Window without messages.
     pub fn nothing(length_ms: u32) -> Self {
         Self {
             length_ms,
@@ -51,33 +51,33 @@ impl Sent {
         }
     }
 
-    /// As a policy sees it.
+    /// The window, as a policy sees it.
     pub fn window(&self) -> Window<'_> {
         Window::new(self)
     }
 }
 
-/// How a connection ended: `Ended { streamed: false, ..Ended::default() }`.
+/// End of a connection: `Ended { streamed: false, ..Ended::default() }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// The word of the error frame, or what else ended it.
+    /// Code of the error message, or another cause.
     pub cause: String,
-    /// The close code that the client was sent.
+    /// Close code that was sent to the client.
     pub close_code: u16,
-    /// Who ended it: `client`, `gateway` or `transport`.
+    /// Side that ended it: `client`, `gateway` or `transport`.
     pub closed_by: String,
-    /// Whether it got as far as to stream.
+    /// Whether the client streamed.
     pub streamed: bool,
-    /// How long it lasted, in milliseconds.
+    /// Duration of the connection, in milliseconds.
     pub lasted_ms: u64,
-    /// Bytes of BINARY payload that came from the client.
+    /// Number of bytes of BINARY payload from the client.
     pub received_bytes: u64,
-    /// Bytes of payload from the upstream that the client was sent.
+    /// Number of bytes of payload that were sent from the upstream to the client.
     pub sent_bytes: u64,
 }
 
 impl Default for Ended {
-    /// The client finalized a stream of one second.
+    /// A finalized stream of one second.
     fn default() -> Self {
         Self {
             cause: "finalized".to_owned(),
@@ -92,7 +92,7 @@ impl Default for Ended {
 }
 
 impl Ended {
-    /// As a policy is told of it.
+    /// The end, as a policy sees it.
     pub fn ending(&self) -> Ending<'_> {
         Ending::new(self)
     }

@@ -1,5 +1,4 @@
-//! What a mock remembers. The calls of the contract have no argument that it
-//! could be handed in, so each thread has one.
+//! State of a mock. The functions of the contract have no argument for it, so each thread has one.
 
 #![allow(
     clippy::panic,
@@ -18,7 +17,7 @@ use crate::{Holder, Rejection, TokenError};
 /// Monday, 5 January 2026, 12:00 UTC.
 const NOON: u64 = 1_767_614_400_000;
 
-/// See the module.
+/// State of a mock.
 pub(crate) struct World {
     pub policy: String,
     pub config: BTreeMap<String, String>,
@@ -29,14 +28,14 @@ pub(crate) struct World {
     pub path: String,
     pub params: BTreeMap<String, String>,
     pub query: BTreeMap<String, String>,
-    /// By name in lower case.
+    /// Headers by name in lower case.
     pub headers: BTreeMap<String, String>,
     pub remote_addr: String,
-    /// In the order in which they were left.
+    /// Attributes, in the order in which they were set.
     attributes: Vec<(String, String)>,
-    /// What verifying comes to, by key set.
+    /// Result of verifying the client's token, by key set.
     pub tokens: BTreeMap<String, Result<Value, TokenError>>,
-    /// By key.
+    /// Holders by key.
     pub holders: BTreeMap<String, Holder>,
     pub evicted: Vec<Evicted>,
     counters: BTreeMap<String, Counter>,
@@ -46,7 +45,7 @@ pub(crate) struct World {
 
 struct Counter {
     value: i64,
-    /// By [`World::passed_ms`].
+    /// End of its life, compared with [`World::passed_ms`].
     ends: u64,
 }
 
@@ -54,7 +53,7 @@ thread_local! {
     static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
 }
 
-/// Looks at this thread's world, or changes it.
+/// Reads or changes the state of this thread's mock.
 pub(crate) fn with<T>(look: impl FnOnce(&mut World) -> T) -> T {
     WORLD.with_borrow_mut(|world| match world {
         Some(world) => look(world),
@@ -72,11 +71,11 @@ pub(super) fn begin(policy: &str) {
 }
 
 pub(super) fn end() {
-    // A thread that is ending may have dropped it.
+    // The thread may be ending, and have dropped the state.
     let _ = WORLD.try_with(|world| world.take());
 }
 
-/// The claims that a test writes down.
+/// Claims from a test.
 pub(super) fn claims(json: &str) -> Value {
     match serde_json::from_str(json) {
         Ok(claims @ Value::Object(_)) => claims,

@@ -1,8 +1,7 @@
-//! The gateway with upstreams that fail on demand. It exists only here: the
-//! binary `sluice` cannot be configured to fail.
+//! Gateway with upstreams that fail on demand. The binary `sluice` cannot be configured to fail.
 //!
-//! An upstream whose name says so, `fault-WHEN-HOW`, fails when and how its
-//! name says, and does all else as the upstream that was configured.
+//! An upstream with a name `fault-WHEN-HOW` fails when and how its name says, and otherwise behaves
+//! as the upstream that is configured.
 
 #![forbid(unsafe_code)]
 

@@ -12,35 +12,35 @@ use upstream::{
     Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upstreams, Upward,
 };
 
-/// When it fails.
+/// Moment of the fault.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum When {
-    /// As it is opened.
+    /// While it is opened.
     Open,
-    /// As it is asked whether it can take a message, after the first.
+    /// In a check whether it can take a message, after the first.
     Ready,
-    /// As it is given its first message.
+    /// With its first message.
     Message,
-    /// As it is asked for a message, after its first.
+    /// In a poll for a message, after its first.
     Event,
-    /// As it is sealed.
+    /// While it is sealed.
     Seal,
 }
 
-/// How it fails.
+/// Kind of fault.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
     Panic,
     Error,
     /// It never answers.
     Never,
-    /// When nobody may be waiting for it any more.
+    /// It fails when nothing may wait for it any more.
     Late,
-    /// It keeps the thread until there is a file [`UNBLOCK`] in the data folder.
+    /// It blocks the thread until a file [`UNBLOCK`] is in the data folder.
     Block,
 }
 
-/// The file that ends [`How::Block`].
+/// Name of the file that ends [`How::Block`].
 const UNBLOCK: &str = "unblock";
 
 #[derive(Clone, Copy)]
@@ -90,7 +90,7 @@ impl Fault {
     }
 }
 
-/// What is configured, with faults where names ask for them.
+/// Configured upstreams, with faults if their names ask for them.
 pub fn build(config: &Config) -> Upstreams {
     let built = upstreams::build(config).into_iter();
     let unblock: Arc<Path> = config.data_dir.join(UNBLOCK).into();

@@ -1,4 +1,4 @@
-//! One WebSocket client, over a socket of its own.
+//! WebSocket client of the load generator.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -7,49 +7,49 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::frames::{self, Control, Data, OpCode};
 
-/// Bytes of an answer's head at the most.
+/// Maximum length of an answer's head, in bytes.
 const MAX_HEAD: usize = 8 * 1024;
-/// Addresses that clients of a loopback server come from: there are 28,232
-/// ephemeral ports for each, and one that was just used rests for a minute.
+/// Number of loopback addresses of clients. Each has 28,232 ephemeral ports, and a used one rests
+/// for a minute.
 const SOURCES: usize = 32;
 
-/// Why a client could not go on.
+/// Error of a client.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Of the machine or the transport.
+    /// The machine or the transport failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// The answer to the upgrade was not 101.
     #[error("the upgrade was answered \"{0}\"")]
     NotUpgraded(String),
-    /// The other side is no WebSocket server.
+    /// The server violated the protocol.
     #[error("{0}")]
     Protocol(&'static str),
 }
 
-/// What a server sends.
+/// Message of a server.
 #[derive(Debug)]
 pub enum Incoming {
     /// TEXT.
     Text(String),
     /// BINARY.
     Binary,
-    /// Ping, with what the Pong has to carry.
+    /// Ping, with the payload for the Pong.
     Ping(Vec<u8>),
     /// Pong.
     Pong,
-    /// Close, with its code (1005 where it has none) and reason.
+    /// Close, with its code (1005 without one) and reason.
     Close(u16, String),
 }
 
-/// An upgraded connection.
+/// Upgraded connection.
 pub struct Client {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
 impl Client {
-    /// Connects and upgrades. `number` chooses the address to come from.
+    /// Connects and upgrades. `number` selects the source address.
     pub async fn connect(
         server: SocketAddr,
         path: &str,
@@ -115,7 +115,7 @@ impl Client {
         Ok(self.stream.write_all(frames).await?)
     }
 
-    /// The next message. Nothing is lost when the future is dropped.
+    /// Next message. Cancel-safe.
     pub async fn next(&mut self) -> Result<Incoming, ClientError> {
         loop {
             if let Some((header, head, length)) =

@@ -1,5 +1,4 @@
-//! A gateway of this run's own: the release binary with a configuration in a
-//! temporary folder.
+//! Gateway of this run: the release binary with a configuration in a temporary folder.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -13,14 +12,14 @@ use tempfile::TempDir;
 
 use crate::token::{AUDIENCE, ISSUER};
 
-/// What a stream goes through, as in the gateway's own bench.
+/// Policies of a stream, as in the gateway's own benchmark.
 const POLICIES: &str = include_str!("../../../../host/sluice/benches/policies.toml");
 
-/// A policy that does what it is told to.
+/// Policy with a configurable behaviour.
 const GUEST: &str = include_str!("../../../guests/connect.wat");
 
-/// What attackers have their policies do, each on a route of its own. The first does no harm: it shows what so many visits
-/// cost by themselves.
+/// Behaviours of the policies of attackers, each on its own route. The first one is harmless, and
+/// shows the cost of the visits alone.
 pub const HOSTILE: [(&str, &str); 4] = [
     (
         "refuse",
@@ -28,26 +27,26 @@ pub const HOSTILE: [(&str, &str); 4] = [
     ),
     ("loop", "(loop (br 0)) (unreachable)"),
     ("trap", "(unreachable)"),
-    // 12 MiB, touched and let go.
+    // 12 MiB, written and freed.
     (
         "memory",
         "(drop (memory.grow (i32.const 192))) (memory.fill (i32.const 0) (i32.const 1) (i32.const 12582912)) (unreachable)",
     ),
 ];
 
-/// How long it may take until it listens: it compiles its policies first.
+/// Time limit for the start, which compiles the policies.
 const START: Duration = Duration::from_mins(5);
 
-/// How often the log is looked at for that.
+/// Interval of looking at the log for the start.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// The folder of a gateway: its configuration, and its data.
+/// Folder of a gateway, with its configuration and data.
 pub struct Home {
     folder: TempDir,
     program: PathBuf,
 }
 
-/// A running gateway. Killed when dropped.
+/// Running gateway. Dropping it kills the process.
 pub struct Gateway {
     child: Child,
     address: SocketAddr,

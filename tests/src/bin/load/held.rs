@@ -1,4 +1,4 @@
-//! What a gateway holds, as its own metrics tell.
+//! What a gateway holds, from its metrics.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// What it holds at a point in time.
+/// What a gateway holds at one moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Held {
     claims: f64,
@@ -17,7 +17,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Asks its admin listener.
+    /// Reads the metrics of its admin listener.
     pub async fn by(admin: SocketAddr) -> anyhow::Result<Self> {
         let mut stream = TcpStream::connect(admin)
             .await

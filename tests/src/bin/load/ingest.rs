@@ -1,4 +1,4 @@
-//! A client of `ingest.v1`, as the deployed Mac app behaves.
+//! Client of `ingest.v1`, which behaves as the deployed Mac app.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use crate::client::{Client, ClientError, Incoming};
 use crate::frames::{Control, Data, OpCode, frame};
 use crate::target::Target;
 
-/// How often the app pings.
+/// Interval of the app's pings.
 const PING: Duration = Duration::from_secs(30);
-/// What the app says first.
+/// Handshake of the app.
 pub const HANDSHAKE: &str = r#"{"type":"handshake","source":"mic","sample_rate":16000,"channels":1,"codec":"pcm_s16le","device_id":"load-1","language":"en","ai_mode":"standard","client":"macclient","version":"1.0.0"}"#;
 
-/// Why a stream did not end well.
+/// Error of a stream.
 #[derive(Debug)]
 pub enum Failed {
-    /// The server closed it.
+    /// The server closed the stream.
     Closed {
         /// The close code.
         code: u16,
         /// The close reason.
         reason: String,
     },
-    /// The transport or the protocol broke.
+    /// The transport or the protocol failed.
     Broken(ClientError),
 }
 
@@ -35,7 +35,7 @@ impl From<ClientError> for Failed {
 }
 
 impl Failed {
-    /// What happened, in words under which it can be counted.
+    /// Text under which the error is counted.
     pub fn kind(&self) -> String {
         match self {
             Self::Closed { code, reason } => format!("closed {code} \"{reason}\""),
@@ -44,7 +44,7 @@ impl Failed {
     }
 }
 
-/// The messages that all streams send, built once.
+/// Messages of all streams, built once.
 pub struct Script {
     handshake: Vec<u8>,
     ping: Vec<u8>,
@@ -54,7 +54,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// With `size` bytes of audio in each frame.
+    /// Script with `size` bytes of audio in each frame.
     pub fn new(size: usize) -> Self {
         let text = |json: &str| frame(OpCode::Data(Data::Text), json.as_bytes());
         Self {
@@ -66,34 +66,33 @@ impl Script {
         }
     }
 
-    /// Bytes of audio in a frame.
+    /// Number of bytes of audio in a frame.
     pub fn size(&self) -> usize {
         self.size
     }
 }
 
-/// When a stream sends.
+/// Schedule of a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// The first frame.
+    /// Time of the first frame.
     pub first: Instant,
-    /// Between two frames.
+    /// Interval between frames.
     pub every: Duration,
-    /// How many.
+    /// Number of frames.
     pub frames: u64,
 }
 
-/// What a stream sent.
+/// Frames that a stream has sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sent {
-    /// Frames of audio.
+    /// Number of frames of audio.
     pub frames: u64,
-    /// The most that a frame was behind its time: how far this generator, or
-    /// a server that does not read, fell back.
+    /// Maximum delay of a frame, caused by this generator or by a server that does not read.
     pub late: Duration,
 }
 
-/// A stream that has its ack.
+/// Stream after its ack.
 pub struct Stream {
     client: Client,
 }
@@ -149,7 +148,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Says nothing, and answers what it is asked, for ever.
+    /// Stays silent and answers pings until it is dropped.
     pub async fn hold(&mut self) -> Failed {
         loop {
             if let Err(failed) = self.message().await {

@@ -1,12 +1,11 @@
-//! What the machine gives: descriptors and cores.
+//! Descriptors and cores of the machine.
 
 use std::thread::available_parallelism;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-/// Raises the soft limit of open files to the hard one. A gateway that is
-/// started here inherits it.
+/// Raises the soft limit of open files to the hard one. A gateway that is started here inherits it.
 pub fn raise_descriptor_limit() -> rustix::io::Result<()> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(
@@ -18,8 +17,7 @@ pub fn raise_descriptor_limit() -> rustix::io::Result<()> {
     )
 }
 
-/// Keeps this thread, and what it starts from now on, on one core. On a
-/// machine that has not got that core, leaves it where it is.
+/// Pins this thread, and the processes that it starts, to one core, if the machine has it.
 pub fn pin(core: usize) {
     let cores = available_parallelism().map_or(1, usize::from);
     let mut set = CpuSet::new();

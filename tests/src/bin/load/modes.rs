@@ -1,4 +1,4 @@
-//! What can be done to a target.
+//! Modes of the load generator.
 
 pub mod attack;
 pub mod churn;

@@ -1,4 +1,4 @@
-//! What processes use, from `/proc`.
+//! Resource usage of processes, from `/proc`.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-/// What processes use at a point in time, together.
+/// Total resource usage of processes at one moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
     /// User and system time since their start.

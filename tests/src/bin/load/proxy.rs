@@ -1,5 +1,4 @@
-//! What stands between a client and a backend: nothing, this gateway, or a proxy
-//! of somebody else's.
+//! Proxy between a client and a backend: none, this gateway, or another proxy.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,13 +12,13 @@ use tempfile::TempDir;
 use crate::gateway::{Gateway, Home};
 use crate::process::Usage;
 
-/// How long a proxy may take until it listens.
+/// Time limit for a proxy to listen.
 const START: Duration = Duration::from_secs(10);
 
-/// Who relays.
+/// Kind of proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Nobody: the client speaks to the backend.
+    /// None: the client connects to the backend.
     Direct,
     /// This gateway, with three policies at admission.
     Sluice,
@@ -44,9 +43,9 @@ impl Kind {
     }
 }
 
-/// One of them, running.
+/// Running proxy.
 pub struct Proxy {
-    /// Where it listens.
+    /// Address of its listener.
     pub address: SocketAddr,
     held: Held,
 }

@@ -51,7 +51,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Nobody comes back to a stream that gives no receipts, or that does not wait.
+    /// Warns of options of resuming on a route whose streams give no acks or do not wait.
     fn check_resume(&mut self, title: &str, route: &Route, config: &Config) {
         if !waits_longer(&route.limits) {
             return;
@@ -83,7 +83,7 @@ impl Reader<'_> {
         let kept = ("frames_kept", metering.frames != usual.frames);
         let sees = |policy: &str| route.on_frames.iter().any(|named| named == policy);
         let (differ, why, help) = if route.on_frames.is_empty() {
-            let why = "no policy of the route is asked about frames";
+            let why = "the route has no `on_frames` policy";
             let help = "leave it out, or name a policy in `on_frames`";
             (vec![window, kept, payload], why, help)
         } else if any_is_granted(&config.policies, sees, Grant::Payload) {
@@ -103,7 +103,7 @@ impl Reader<'_> {
             let written = self.written.get(title);
             let mut keys = ["ping_interval", "idle_timeout"].into_iter();
             if let Some(place) = keys.find_map(|key| written?.get(key)).cloned() {
-                let message = "a client that sends nothing is given up before the first ping: \
+                let message = "a silent client is disconnected before the first ping: \
                                `ping_interval` is not under `idle_timeout`";
                 let help = "ping at least twice within `idle_timeout`";
                 self.warning(&place, message, help);
@@ -121,7 +121,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A rate limit's options, where there is no limit.
+    /// Warns of options of a rate limit that does not exist.
     pub(in crate::read) fn check_rate(&mut self, title: &str, per: Duration, key: &[KeyPart]) {
         let why = "without `rate_attempts` there is no limit";
         let help = "leave it out, or write `rate_attempts` too";
@@ -133,8 +133,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A policy that may take longer than the route gives all of them together is never given up by
-    /// its own deadline.
+    /// Warns of a policy with a longer time limit than that of the route for all of them, because
+    /// its own never applies.
     fn check_patience(&mut self, name: &str, route: &Route, config: &Config) {
         let admission = route.limits.admission_timeout;
         for policy in route.on_connect.iter().chain(&route.on_handshake) {
@@ -159,7 +159,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether streams are to wait for their clients, and for another time than the default.
+/// Whether streams wait for their clients, and longer than by default.
 fn waits_longer(limits: &Limits) -> bool {
     limits.resume_grace.is_some() && limits.resume_grace != Limits::default().resume_grace
 }

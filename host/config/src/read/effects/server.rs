@@ -41,7 +41,7 @@ impl Reader<'_> {
         });
         if !knows_clients {
             let why =
-                "no route has a policy that verifies tokens, so that nobody knows who a client is";
+                "no route has a policy that verifies tokens, so users and tenants are unknown";
             let help = "leave it out, or name a policy that is granted `jwt`";
             for (key, bound) in [
                 ("max_connections_per_user", shares.per_user),

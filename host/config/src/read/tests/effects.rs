@@ -43,11 +43,11 @@ fn sections_that_nobody_names_are_told_of() {
         ),
         (
             "[policies.next]\ncomponent = \"builtin:sample-rate\"",
-            "policy `next` is never asked",
+            "policy `next` is never called",
         ),
         (
             "[policies.next]\ncomponent = \"builtin:sample-rate\"\nshadow = true",
-            "policy `next` is never asked",
+            "policy `next` is never called",
         ),
         (
             "[upstreams.old]\nkind = \"echo\"",
@@ -71,8 +71,14 @@ fn options_that_others_make_meaningless_are_told_of() {
         "frames_payload = \"1KiB\"",
         "`frames_payload` has no effect",
     );
-    in_route("ping_interval = \"90s\"", "given up before the first ping");
-    in_route("idle_timeout = \"10s\"", "given up before the first ping");
+    in_route(
+        "ping_interval = \"90s\"",
+        "disconnected before the first ping",
+    );
+    in_route(
+        "idle_timeout = \"10s\"",
+        "disconnected before the first ping",
+    );
     let plain = |line: &str| {
         let plain = format!("handshake = \"none\"\n{line}");
         let text = broken("on_handshake = [\"rate\"]", &plain);
@@ -319,7 +325,7 @@ fn options_of_the_server_and_of_backends_that_others_make_meaningless_are_told_o
     let text = GOOD.replace("builtin:sample-rate", &registry);
     warned(
         &format!("registry_realms = [\"sso.example.net\"]\n{text}"),
-        "`registry_realms` has no effect: there are no credentials",
+        "`registry_realms` has no effect: there are no `registry_credentials`",
     );
 }
 

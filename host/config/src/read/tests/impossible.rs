@@ -105,8 +105,8 @@ fn paths_that_nobody_can_mean_are_refused() {
         ("/ws/{id}x}", "is not a path"),
         ("/ws/{a}{b}", "is not a path"),
         ("/ws/{id}/{id}", "two parameters called `id`"),
-        ("/ws/../{meeting_id}", "nobody could ask for the path"),
-        ("/ws/%2E/{meeting_id}", "nobody could ask for the path"),
+        ("/ws/../{meeting_id}", "no client can request the path"),
+        ("/ws/%2E/{meeting_id}", "no client can request the path"),
     ] {
         mistake("/ws/{meeting_id}", path, message, "help:");
     }
@@ -172,7 +172,7 @@ fn every_name_in_every_list_of_a_route_leads_somewhere() {
             "no client has \"param.meeting\" on this route",
         ),
         ("header.a b", "no client has \"header.a b\" on this route"),
-        ("cookie.a", "\"cookie.a\" does not tell clients apart"),
+        ("cookie.a", "\"cookie.a\" does not distinguish clients"),
     ] {
         in_route(
             &format!("rate_attempts = 1\nrate_key = [\"{key}\"]"),
@@ -192,11 +192,11 @@ fn listeners_that_cannot_be_had_together_are_refused() {
         ),
         (
             "listen = \"0.0.0.0:8080\"\nadmin_listen = \"127.0.0.1:8080\"",
-            "`admin_listen` cannot be had beside `listen`, 0.0.0.0:8080",
+            "`admin_listen` conflicts with `listen`, 0.0.0.0:8080",
         ),
         (
             "listen = \"[::1]:8080\"\nadmin_listen = \"[::1]:8080\"",
-            "`admin_listen` cannot be had beside `listen`, [::1]:8080",
+            "`admin_listen` conflicts with `listen`, [::1]:8080",
         ),
     ] {
         let report = report(&format!("{GOOD}\n[server]\n{server}\n"));
@@ -278,7 +278,7 @@ fn policies_that_could_never_work_are_refused() {
 fn routes_that_could_never_work_are_refused() {
     in_route(
         "handshake = \"none\"",
-        "its `on_handshake` policies would never be asked",
+        "its `on_handshake` policies would never be called",
         "move the policies to `on_connect`",
     );
     in_route(
@@ -404,8 +404,8 @@ fn a_backend_that_could_never_be_spoken_to_is_refused() {
     );
     backend(
         "url = \"wss://h/x\"\nca_file = \"none.pem\"",
-        "nobody vouches for the backend",
-        "give `ca_file`",
+        "the backend's certificate cannot be verified",
+        "write `ca_file`",
     );
 }
 
@@ -418,7 +418,7 @@ fn a_stream_is_held_only_where_it_is_said_what_becomes_of_its_audio() {
     }
     backend(
         "on_loss = \"hold\"",
-        "nobody knows what a backend has that confirms nothing",
+        "`replay` is missing, and this backend does not confirm what it has",
         "`replay = \"at-least-once\"`",
     );
     backend(
@@ -440,7 +440,7 @@ fn a_stream_is_held_only_where_it_is_said_what_becomes_of_its_audio() {
     );
     backend(
         "receipts = \"recorded\"",
-        "`receipts` promises a recording, and there is none",
+        "`receipts` promises a recording, but nothing is recorded",
         "write `tee = \"wav\"` as well",
     );
     for option in ["folder", "path", "keep_for", "keep_total"] {
@@ -469,14 +469,14 @@ fn folders_of_recordings_that_cannot_be_are_refused() {
         for (path, message, help) in [
             (
                 "{tennant}/{date}",
-                "`path` has a mistake: nothing is called {tennant}",
+                "`path` has a mistake: there is no placeholder {tennant}",
                 "did you mean {tenant}? there are {tenant}, {user}, {date}, {meeting}, {route}, \
                  {source}, {session}, {param.NAME} of the route's path, {query.NAME} and \
                  {POLICY.NAME}, which a policy left",
             ),
             (
                 "{meeting_id}",
-                "nothing is called {meeting_id}",
+                "there is no placeholder {meeting_id}",
                 "did you mean {meeting}?",
             ),
             (
@@ -496,7 +496,7 @@ fn folders_of_recordings_that_cannot_be_are_refused() {
             ),
             (
                 "{tenant}-{user}",
-                "has more in it than one placeholder",
+                "has other text beside its placeholder",
                 "a folder of its own",
             ),
             (
@@ -664,7 +664,7 @@ fn clients_are_not_told_apart_by_what_is_never_looked_at() {
             "upstream = \"sink\"",
             &format!("upstream = \"sink\"\nrate_attempts = 5\nrate_key = [\"{part}\"]"),
             &format!("\"{part}\" is a credential"),
-            "that is no secret",
+            "that is not a credential",
         );
     }
 }

@@ -5,7 +5,7 @@ use jsonwebtoken::Algorithm;
 use super::*;
 use keys::settings::KeySource;
 
-/// Whether it is a key is for whoever loads it.
+/// PEM that only the loader would check further.
 const PEM: &str = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
 
 const LONG: &str = "0123456789abcdef0123456789abcdef";
@@ -95,7 +95,7 @@ fn a_shared_secret_comes_from_anywhere_without_what_is_around_it() {
             .finish()
             .unwrap()
             .render(base::diagnostics::Look::Plain);
-        let said = warnings.contains("white space or a byte order mark around the secret");
+        let said = warnings.contains("the secret has white space or a byte order mark around it");
         assert_eq!(said, is_warned, "{lines}: {warnings}");
         assert!(!warnings.contains(LONG), "{warnings}");
         let set = config.key_sets.remove("main").unwrap();
@@ -227,7 +227,7 @@ fn keys_come_from_one_place() {
     );
     mistake(
         "generate = false",
-        "`generate = false` says nothing",
+        "`generate = false` does not say where the key comes from",
         "leave it out, and set one of",
     );
     mistake(

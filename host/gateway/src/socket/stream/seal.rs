@@ -13,6 +13,7 @@ use crate::socket::message::HostMessage;
 use crate::watchdog::watched;
 use base::permits::Charge;
 use base::text;
+use session::handshake::duration_of;
 use upstream::{Ending, Link, Lost, Sealed};
 
 /// Waits for the upstream to make safe what it has, within bounds: a disk that
@@ -74,16 +75,11 @@ async fn outlast(sealing: JoinHandle<Result<Sealed, Lost>>) {
 
 /// What a client is told that finalized a stream of so many bytes.
 pub(super) fn confirmation(bytes: u64, speaks: ClientProtocol) -> Vec<u8> {
-    HostMessage::finalized(bytes, duration(bytes, speaks)).to_json()
-}
-
-/// How long so many bytes of audio last; 0 if that is not known.
-fn duration(bytes: u64, speaks: ClientProtocol) -> Duration {
-    let ClientProtocol::IngestV1 { bytes_per_second } = speaks else {
-        return Duration::ZERO;
+    let duration = match speaks {
+        ClientProtocol::IngestV1 { bytes_per_second } => duration_of(bytes, bytes_per_second),
+        ClientProtocol::Plain => Duration::ZERO,
     };
-    let millis = (u128::from(bytes) * 1000).checked_div(u128::from(bytes_per_second));
-    Duration::from_millis(millis.unwrap_or_default().try_into().unwrap_or(u64::MAX))
+    HostMessage::finalized(bytes, duration).to_json()
 }
 
 /// A stream that could not be sealed did not end well, whatever its client

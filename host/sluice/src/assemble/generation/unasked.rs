@@ -1,4 +1,4 @@
-//! Hooks of policies that are asked elsewhere, and that no list of a route names.
+//! Hooks of used policies that no list of a route names.
 
 use base::diagnostics::Diagnostics;
 use config::{Config, Route};
@@ -25,8 +25,7 @@ fn listed(route: &Route, hook: Hook) -> &[String] {
     }
 }
 
-/// Reports them as warnings. A policy that is asked nowhere was reported when the configuration was
-/// read.
+/// Reports them as warnings. A policy without any use was reported when the configuration was read.
 pub(super) fn report(config: &Config, policies: &Policies, diagnostics: &mut Diagnostics) {
     for (name, settings) in &config.policies {
         let Some(policy) = policies.get(name).and_then(Option::as_ref) else {

@@ -1,4 +1,4 @@
-//! Events of the file system, for the names that matter.
+//! File system events for the watched names.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -11,23 +11,23 @@ use tokio::sync::Notify;
 
 use super::places::Places;
 
-/// How often the folders are gone through before they are taken as they are, where somebody
-/// changes them all the while. The change itself has an event.
+/// Maximum number of passes over the folders, if they keep changing meanwhile. The changes
+/// themselves have events.
 const MOST_ROUNDS: usize = 5;
 
 /// Whether every change has an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Coverage {
-    /// It has, where the file system tells of changes at all.
+    /// Every change has one, if the file system reports changes at all.
     Events,
-    /// It has not: there is no watcher, or it does not take all folders.
+    /// Some have none: there is no watcher, or it cannot watch all folders.
     Gaps {
-        /// The first reason.
+        /// First reason.
         why: String,
     },
 }
 
-/// Watches the places of some files.
+/// Watcher of the places of some files.
 pub(super) struct Events {
     make: Make,
     watcher: Option<RecommendedWatcher>,
@@ -36,10 +36,10 @@ pub(super) struct Events {
     changed: Arc<Notify>,
 }
 
-/// Makes a watcher: the machine's own, except in tests.
+/// Constructor of a watcher: the system's own, except in tests.
 pub(super) type Make = fn(Handler) -> notify::Result<RecommendedWatcher>;
 
-/// What an event is given to, on the watcher's own thread.
+/// Handler of events, on the watcher's thread.
 pub(super) struct Handler {
     names: Arc<ArcSwap<BTreeSet<PathBuf>>>,
     changed: Arc<Notify>,
@@ -48,7 +48,7 @@ pub(super) struct Handler {
 impl notify::EventHandler for Handler {
     fn handle_event(&mut self, event: notify::Result<notify::Event>) {
         let names = self.names.load();
-        // An error may be an event that was lost.
+        // An error may be a lost event.
         if event.is_ok_and(|event| !matters(&event, &names)) {
             return;
         }
@@ -56,20 +56,20 @@ impl notify::EventHandler for Handler {
     }
 }
 
-/// Whether a name that matters may lead to something else now.
+/// Whether an event may change the target of a watched name.
 fn matters(event: &notify::Event, names: &BTreeSet<PathBuf>) -> bool {
     event.need_rescan()
         || event.paths.is_empty()
         || !only_looks(event.kind) && event.paths.iter().any(|path| names.contains(path))
 }
 
-/// Whether nothing can have changed. Reading the files again is an event too.
+/// Whether an event cannot be a change. Reading the files causes events too.
 fn only_looks(kind: EventKind) -> bool {
     matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
 impl Events {
-    /// Nothing is watched yet. `changed` is told of every event that matters.
+    /// Watcher of nothing yet. `changed` is notified of every relevant event.
     pub(super) fn new(make: Make, changed: Arc<Notify>) -> Self {
         Self {
             make,
@@ -80,16 +80,16 @@ impl Events {
         }
     }
 
-    /// Watches the places of these files as they are now, and nothing else. A folder that was
-    /// watched before is watched afresh: it may be another one of the same name. What changes
-    /// meanwhile may have no event, so the files are to be looked at after this. Blocks as files do.
+    /// Watches the current places of these files, and nothing else. A folder that was watched
+    /// before is watched anew, because it may be another one of the same name. A change during this
+    /// call may have no event, so the files must be checked after it. Blocks.
     pub(super) fn arm(&mut self, files: &BTreeSet<PathBuf>) -> Coverage {
         let mut watcher = match self.watcher.take().map_or_else(|| self.make(), Ok) {
             Ok(watcher) => watcher,
             Err(error) => return gap(&error),
         };
         for folder in std::mem::take(&mut self.watched) {
-            // It may be gone, and then it is not watched either.
+            // The folder may be gone, and then it is not watched.
             drop(watcher.unwatch(&folder));
         }
         let mut coverage = Coverage::Events;
@@ -104,7 +104,7 @@ impl Events {
                 }
                 match watcher.watch(&folder, RecursiveMode::NonRecursive) {
                     Ok(()) => added = self.watched.insert(folder),
-                    // Gone again already: the folder above it has an event.
+                    // The folder is gone again. The folder above it has an event.
                     Err(_) if !folder.is_dir() => added = true,
                     Err(error) => coverage = gap(&error),
                 }

@@ -1,32 +1,32 @@
-//! Where a change of a file shows: at every name on the way to it.
+//! Names on the paths to files, where a change of a file shows.
 //!
-//! A file is replaced more often than it is written to. What is replaced may be the file, a
-//! folder above it, or a link anywhere on the way: Kubernetes swaps `..data`, a deployment swaps
-//! `current`, git-sync swaps a link to a work tree. So the way is gone through name by name, links
-//! followed, and every folder in which one of these names stands is watched for that name.
+//! Files are more often replaced than written. The file may be replaced, or a folder above it, or a
+//! link anywhere on its path: Kubernetes swaps `..data`, a deployment swaps `current`, git-sync
+//! swaps a link to a work tree. So each path is resolved name by name, with links followed, and
+//! each folder that contains one of these names is watched for that name.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-/// Links that are followed on the way to one file, as many as Linux follows (path_resolution(7)).
+/// Maximum number of links on the path to one file, as in Linux (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// The names on the way to some files.
+/// Names on the paths to some files.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Places {
-    /// The names, each in its folder. No folder in these paths is a link.
+    /// Names with their folders. No folder in these paths is a link.
     pub(super) names: BTreeSet<PathBuf>,
-    /// The folders that they stand in, as far as they are there.
+    /// Folders of these names, as far as they exist.
     pub(super) folders: BTreeSet<PathBuf>,
 }
 
 impl Places {
-    /// The places of all these files, as they are now. Blocks as files do.
+    /// Current places of all these files. Blocks.
     pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Self {
         let mut places = Self::default();
         for file in files {
-            // It fails without a current folder, and then no relative path leads anywhere.
+            // It fails without a current folder. Relative paths then lead nowhere.
             if let Ok(file) = std::path::absolute(file) {
                 places.add(&file);
             }
@@ -36,13 +36,13 @@ impl Places {
 
     fn add(&mut self, file: &Path) {
         let mut here = PathBuf::from("/");
-        let mut ahead: VecDeque<Step> = steps(file).collect();
+        let mut ahead: VecDeque<PathStep> = steps(file).collect();
         let mut links = 0;
         while let Some(step) = ahead.pop_front() {
             match step {
-                Step::Root => here = PathBuf::from("/"),
-                Step::Up => drop(here.pop()),
-                Step::Into(name) => {
+                PathStep::Root => here = PathBuf::from("/"),
+                PathStep::Up => drop(here.pop()),
+                PathStep::Into(name) => {
                     if here.is_dir() {
                         self.folders.insert(here.clone());
                     }
@@ -65,17 +65,17 @@ impl Places {
     }
 }
 
-enum Step {
+enum PathStep {
     Root,
     Up,
     Into(OsString),
 }
 
-fn steps(path: &Path) -> impl Iterator<Item = Step> {
+fn steps(path: &Path) -> impl Iterator<Item = PathStep> {
     path.components().filter_map(|component| match component {
-        Component::RootDir => Some(Step::Root),
-        Component::ParentDir => Some(Step::Up),
-        Component::Normal(name) => Some(Step::Into(name.to_owned())),
+        Component::RootDir => Some(PathStep::Root),
+        Component::ParentDir => Some(PathStep::Up),
+        Component::Normal(name) => Some(PathStep::Into(name.to_owned())),
         Component::CurDir | Component::Prefix(_) => None,
     })
 }

@@ -19,7 +19,7 @@ fn folder_of(layout: &Layout, tenant: Option<&str>, meeting: &str) -> String {
             .set_attribute("auth", "tenant_id", tenant.into());
         left.unwrap();
     }
-    // Whoever verifies no token has no say.
+    // A policy that verifies no token does not count.
     let others = stream
         .facts
         .set_attribute("other", "tenant_id", "forged".into());

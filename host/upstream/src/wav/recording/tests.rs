@@ -10,7 +10,7 @@ use super::*;
 use crate::testing::{audio, cut, handshake, send};
 
 struct Bench {
-    recording: Box<Recording>,
+    recording: Box<RecordingLink>,
     path: PathBuf,
     folder: tempfile::TempDir,
 }
@@ -20,10 +20,10 @@ fn bench(codec: &str, sample_rate: u32, channels: u16) -> Bench {
     let path = folder.path().join("m1/a.wav");
     let format = Format::of(&handshake(codec, sample_rate, channels)).expect("format");
     let track = Track::create(folder.path(), path.clone(), format).expect("track");
-    let room = Room::of_recordings(folder.path());
-    let file = Kept::new(room, Shared::new(track));
+    let pool = BlockingPool::of_recordings(folder.path());
+    let file = Kept::new(pool, SharedTrack::new(track));
     Bench {
-        recording: Box::new(Recording::new(file, room, Receipts::None)),
+        recording: Box::new(RecordingLink::new(file, pool, Receipts::None)),
         path,
         folder,
     }
@@ -175,7 +175,7 @@ async fn a_silent_stream_holds_no_buffer_and_no_timer() {
     assert!(bench.recording.due.is_none());
 }
 
-/// A runtime whose disk answers nobody until it is released.
+/// Runtime whose disk does not answer until it is released.
 struct Stalled {
     runtime: Runtime,
     release: mpsc::Sender<()>,
@@ -234,7 +234,7 @@ fn a_slow_disk_holds_the_client_back_before_a_second_is_in_memory() {
     });
 }
 
-/// How far the process got when it went down.
+/// State of the process when it went down.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Down {
     WriteQueued,

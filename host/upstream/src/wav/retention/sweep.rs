@@ -1,4 +1,4 @@
-//! One walk through a folder of recordings, and the deletion of what is over its bounds.
+//! One sweep of a folder of recordings.
 
 use std::collections::BinaryHeap;
 use std::path::{Path, PathBuf};
@@ -7,31 +7,31 @@ use std::{fs, io};
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::Bounds;
+use super::RetentionLimits;
 use crate::wav::live;
 use crate::wav::name::is_recording;
 use crate::wav::track::remove_folders;
 
-/// Folders within folders that are looked at: more than a layout can have.
+/// Maximum depth of nested folders. It exceeds that of any layout.
 const MAX_DEPTH: usize = 32;
-/// Recordings that one walk remembers, so that its memory is bounded. Where there are more to
-/// delete, it walks again.
+/// Maximum number of recordings that one walk remembers, which bounds its memory. If more must be
+/// deleted, another walk follows.
 const REMEMBERED: usize = 10_000;
 
-/// What became of a folder.
+/// Result of a sweep.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Swept {
-    /// Recordings that were deleted.
+    /// Number of deleted recordings.
     pub(super) files: u64,
-    /// Bytes that these had.
+    /// Bytes of the deleted recordings.
     pub(super) bytes: u64,
-    /// Files and folders that could not be looked at or deleted.
+    /// Number of files and folders that could not be read or deleted.
     pub(super) failures: u64,
-    /// Recordings that are left, live ones included.
+    /// Number of recordings that are left, live ones included.
     pub(super) kept_files: u64,
-    /// Bytes that these have.
+    /// Bytes of the recordings that are left.
     pub(super) kept_bytes: u64,
-    /// Why the first of the failures failed.
+    /// Error of the first failure.
     pub(super) first_failure: Option<String>,
 }
 
@@ -42,47 +42,47 @@ impl Swept {
     }
 }
 
-/// A finished recording. The oldest is the least.
+/// Finished recording. The oldest is the smallest in the order.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Finished {
-    /// When audio was last added to it.
+struct FinishedRecording {
+    /// Time when audio was last added to it.
     written: SystemTime,
     path: PathBuf,
     bytes: u64,
 }
 
-/// Deletes finished recordings below `folder`, the oldest first, until none is over the bounds.
+/// Deletes finished recordings below `folder`, the oldest first, until none exceeds the limits.
 /// Blocks.
 ///
-/// Links are neither followed nor deleted, and what is not named like a recording stays.
-pub(super) fn sweep(folder: &Path, bounds: &Bounds, now: SystemTime) -> Swept {
+/// Links are neither followed nor deleted. Files with other names than recordings stay.
+pub(super) fn sweep(folder: &Path, bounds: &RetentionLimits, now: SystemTime) -> Swept {
     sweep_by(REMEMBERED, folder, bounds, now)
 }
 
-fn sweep_by(at_once: usize, folder: &Path, bounds: &Bounds, now: SystemTime) -> Swept {
+fn sweep_by(at_once: usize, folder: &Path, bounds: &RetentionLimits, now: SystemTime) -> Swept {
     let mut swept = Swept::default();
     loop {
         let before = swept.files;
         let oldest = walk(at_once, folder, &mut swept);
         let is_part = oldest.len() == at_once;
         delete(oldest, folder, bounds, now, &mut swept);
-        // Where nothing could be deleted, another walk would find the same.
+        // If nothing could be deleted, another walk would find the same files.
         if !is_part || swept.files == before {
             return swept;
         }
     }
 }
 
-/// Counts what is there, and finds the oldest finished recordings, the oldest first.
-fn walk(at_once: usize, folder: &Path, swept: &mut Swept) -> Vec<Finished> {
+/// Counts the recordings, and returns the oldest finished ones, the oldest first.
+fn walk(at_once: usize, folder: &Path, swept: &mut Swept) -> Vec<FinishedRecording> {
     (swept.kept_files, swept.kept_bytes) = (0, 0);
-    // The newest is on top, and goes when there are too many.
+    // The newest is on top, and is removed when there are too many.
     let mut oldest = BinaryHeap::new();
     for entry in WalkDir::new(folder).max_depth(MAX_DEPTH) {
         let recording = match entry.map_err(Into::into).and_then(recording) {
             Ok(Some(recording)) => recording,
             Ok(None) => continue,
-            // It has vanished meanwhile.
+            // The folder has vanished in the meantime.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
                 swept.failed(error.to_string());
@@ -102,13 +102,13 @@ fn walk(at_once: usize, folder: &Path, swept: &mut Swept) -> Vec<Finished> {
     oldest.into_sorted_vec()
 }
 
-fn recording(entry: DirEntry) -> io::Result<Option<Finished>> {
+fn recording(entry: DirEntry) -> io::Result<Option<FinishedRecording>> {
     let is_named_so = entry.file_name().to_str().is_some_and(is_recording);
     if !is_named_so || !entry.file_type().is_file() {
         return Ok(None);
     }
     let metadata = entry.metadata()?;
-    Ok(Some(Finished {
+    Ok(Some(FinishedRecording {
         written: metadata.modified()?,
         bytes: metadata.len(),
         path: entry.into_path(),
@@ -116,13 +116,13 @@ fn recording(entry: DirEntry) -> io::Result<Option<Finished>> {
 }
 
 fn delete(
-    oldest: Vec<Finished>,
+    oldest: Vec<FinishedRecording>,
     folder: &Path,
-    bounds: &Bounds,
+    bounds: &RetentionLimits,
     now: SystemTime,
     swept: &mut Swept,
 ) {
-    for Finished {
+    for FinishedRecording {
         written,
         path,
         bytes,

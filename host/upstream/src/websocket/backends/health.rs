@@ -1,63 +1,63 @@
-//! How an address is: whether it is in use, rests, or is being found out about.
+//! Health of an address: a circuit breaker with the states closed, open and half-open.
 //!
-//! Everybody is refused while an address rests, so that must never be one client's doing. What a
-//! backend answers can depend on what the client asked for: a bad answer counts once for each
-//! client, until a stream succeeds. Nobody's request has a part in a connection that cannot be
-//! made: each one counts.
+//! While an address rests, every client is refused, so a single client must never cause that. An
+//! answer of the backend can depend on the client's request. So bad answers count once for each
+//! client, until a stream succeeds. A connection that cannot be made depends on no request, so each
+//! one counts.
 
 use tokio::time::Instant;
 
 use super::Rest;
 use session::registry::Client;
 
-/// How an address is.
+/// State of the circuit breaker of an address.
 pub(super) enum Health {
-    /// In use.
+    /// Closed: the address is in use.
     Well(Failures),
-    /// Left alone.
+    /// Open: the address is not tried until then.
     Rests { until: Instant },
-    /// The rest is over, and one stream after the other finds out how it is.
-    Probed(Probes),
+    /// Half-open: the rest is over, and one stream at a time probes the address.
+    Probed(HalfOpen),
 }
 
-/// How an address failed.
+/// Kind of failure of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Failed {
-    /// It could not be reached, or said nothing in time.
+    /// The address could not be reached, or did not answer in time.
     Unreached,
-    /// It answered with an error, or with no valid answer.
+    /// The address answered with an error or an invalid answer.
     Answer,
 }
 
-/// Failures in a row.
+/// Consecutive failures.
 #[derive(Default)]
 pub(super) struct Failures {
     unreached: usize,
-    /// The clients that had a bad answer.
+    /// Clients that had a bad answer.
     answered: Vec<Client>,
 }
 
-/// How finding out goes.
-pub(super) struct Probes {
-    /// A probe is under way; others are not made.
+/// Probes of an address after its rest.
+pub(super) struct HalfOpen {
+    /// Whether a probe is running. No other one starts meanwhile.
     under_way: bool,
-    /// The clients whose probes had a bad answer, and when each may probe again.
+    /// Clients whose probes had a bad answer, and the time when each may probe again.
     answered: Vec<(Client, Instant)>,
 }
 
-/// Whether an attempt finds out how an address is after its rest.
+/// Whether an attempt probes an address after its rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Probe {
     Yes,
     No,
 }
 
-/// What became of an address that failed.
+/// State of an address after a failure.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Now {
-    /// It may be tried again.
+    /// The address may be tried again.
     InUse,
-    /// Its rest begins.
+    /// The rest of the address begins.
     Rests,
 }
 
@@ -66,12 +66,12 @@ impl Health {
         Self::Well(Failures::default())
     }
 
-    /// Asks whether this client's stream may try the address now.
+    /// Whether a stream of this client may try the address now.
     pub(super) fn enter(&mut self, client: Client) -> Option<Probe> {
         match self {
             Self::Well(_) => Some(Probe::No),
             Self::Rests { until } if Instant::now() >= *until => {
-                *self = Self::Probed(Probes {
+                *self = Self::Probed(HalfOpen {
                     under_way: true,
                     answered: Vec::new(),
                 });
@@ -85,7 +85,7 @@ impl Health {
         }
     }
 
-    /// Takes note of an attempt that failed.
+    /// Records a failed attempt.
     pub(super) fn failed(
         &mut self,
         probe: Probe,
@@ -102,7 +102,7 @@ impl Health {
                     Failed::Answer => probes.count(client, Instant::now() + lasts),
                 }
             }
-            // An attempt that began before the rest did.
+            // The attempt began before the rest.
             Self::Probed(_) | Self::Rests { .. } => return Now::InUse,
         };
         if after == 0 {
@@ -115,7 +115,7 @@ impl Health {
         Now::InUse
     }
 
-    /// Makes a probe again that nobody waited for.
+    /// Allows another probe after one was abandoned.
     pub(super) fn abandoned(&mut self) {
         if let Self::Probed(probes) = self {
             probes.under_way = false;
@@ -124,7 +124,7 @@ impl Health {
 }
 
 impl Failures {
-    /// How many there are with this one.
+    /// Number of failures, including this one.
     fn count(&mut self, client: Client, how: Failed) -> usize {
         match how {
             Failed::Unreached => self.unreached += 1,
@@ -135,14 +135,14 @@ impl Failures {
     }
 }
 
-impl Probes {
+impl HalfOpen {
     fn may_be_for(&self, client: Client) -> bool {
         let now = Instant::now();
         let mut answered = self.answered.iter();
         answered.all(|(other, until)| *other != client || now >= *until)
     }
 
-    /// How many clients had a bad answer with this one.
+    /// Number of clients with a bad answer, including this one.
     fn count(&mut self, client: Client, until: Instant) -> usize {
         self.answered.retain(|(other, _)| *other != client);
         self.answered.push((client, until));
@@ -184,7 +184,7 @@ mod tests {
         for _ in 0..20 {
             assert_eq!(fail(&mut health, 1, Failed::Answer), Some(Now::InUse));
         }
-        // It counted once.
+        // The failures of one client counted once.
         for client in 2..5 {
             assert_eq!(fail(&mut health, client, Failed::Answer), Some(Now::InUse));
         }
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(probe, Some(Probe::Yes));
         assert_eq!(health.enter(Client::numbered(3)), None);
         health.abandoned();
-        // With nobody else about, the same one may after a while, and counts once all the same.
+        // The same client may probe again after a while if no other does, and counts once.
         for _ in 0..10 {
             tokio::time::advance(REST.lasts).await;
             assert_eq!(fail(&mut health, 1, Failed::Answer), Some(Now::InUse));

@@ -1,4 +1,4 @@
-//! Why an address did not take a stream, and whose failure that is.
+//! Reasons why an address did not take a stream, and who caused each.
 
 use std::io;
 use std::sync::Arc;
@@ -8,30 +8,29 @@ use tokio::time::error::Elapsed;
 
 use crate::websocket::request::Answered;
 
-/// Why an address did not take a stream.
+/// Reason why an address did not take a stream.
 #[derive(Debug)]
-pub(super) struct Failure {
-    /// A short sentence for the client.
+pub(super) struct DialError {
+    /// Short sentence for the client.
     pub(super) public: &'static str,
-    pub(super) fault: Fault,
+    pub(super) fault: Culprit,
     pub(super) detail: anyhow::Error,
 }
 
-/// Whose failure it is. Only an address that failed itself may be left alone for it.
+/// Cause of a failure. Only failures that the address itself caused count towards its rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// The address is not there, or does not work.
+pub(super) enum Culprit {
+    /// The address is unreachable or does not work.
     Address,
-    /// The backend does not work, or not for what this client asked: its answer was an error, or
-    /// not valid.
+    /// The answer was an error or invalid. The cause may be the backend, or this client's request.
     Answer,
-    /// The backend works, and does not want this stream: it answered 4xx.
+    /// The backend works, and refused this stream with 4xx.
     Stream,
-    /// The gateway or its machine has run out of something, which says nothing about the address.
+    /// The gateway or its machine lacks a resource, which says nothing about the address.
     Gateway,
 }
 
-/// What this machine says when it has run out of descriptors, memory or local ports.
+/// Errors of a machine that lacks descriptors, memory or local ports.
 const OWN: [Errno; 5] = [
     Errno::MFILE,
     Errno::NFILE,
@@ -40,8 +39,8 @@ const OWN: [Errno; 5] = [
     Errno::ADDRNOTAVAIL,
 ];
 
-impl Fault {
-    /// Whose an error is that came while an address was asked to upgrade.
+impl Culprit {
+    /// Cause of an error during an upgrade.
     pub(super) fn of_asking(error: &anyhow::Error) -> Self {
         match error.downcast_ref() {
             Some(Answered(status)) if status.is_client_error() => return Self::Stream,
@@ -49,13 +48,13 @@ impl Fault {
             None => {}
         }
         match Self::of_connecting(error) {
-            // Silence is no answer. To hang up is one.
+            // A timeout is no answer. Hanging up is one.
             Self::Address if !error.is::<Elapsed>() => Self::Answer,
             fault => fault,
         }
     }
 
-    /// Whose an error is that came while an address was dialled.
+    /// Cause of an error during a connection attempt.
     pub(super) fn of_connecting(error: &anyhow::Error) -> Self {
         let is_own = error.chain().any(|cause| {
             let shared = cause.downcast_ref::<Arc<io::Error>>().map(|error| &**error);
@@ -83,10 +82,18 @@ mod tests {
     fn what_this_machine_has_run_out_of_is_no_failure_of_an_address() {
         for own in OWN {
             let connecting = anyhow::Error::new(errno(own)).context("the backend b:1");
-            assert_eq!(Fault::of_connecting(&connecting), Fault::Gateway, "{own}");
-            // A name's lookup has its error for all who wait for it.
+            assert_eq!(
+                Culprit::of_connecting(&connecting),
+                Culprit::Gateway,
+                "{own}"
+            );
+            // A failed lookup has one error, which all waiting streams share.
             let resolving = anyhow::Error::new(Arc::new(errno(own))).context("its name is unknown");
-            assert_eq!(Fault::of_connecting(&resolving), Fault::Gateway, "{own}");
+            assert_eq!(
+                Culprit::of_connecting(&resolving),
+                Culprit::Gateway,
+                "{own}"
+            );
         }
         for its in [
             Errno::CONNREFUSED,
@@ -96,33 +103,37 @@ mod tests {
             Errno::TIMEDOUT,
         ] {
             let connecting = anyhow::Error::new(errno(its)).context("the backend b:1");
-            assert_eq!(Fault::of_connecting(&connecting), Fault::Address, "{its}");
+            assert_eq!(
+                Culprit::of_connecting(&connecting),
+                Culprit::Address,
+                "{its}"
+            );
         }
         assert_eq!(
-            Fault::of_connecting(&anyhow!("it took longer than 3s")),
-            Fault::Address
+            Culprit::of_connecting(&anyhow!("it took longer than 3s")),
+            Culprit::Address
         );
     }
 
     #[test]
     fn what_a_backend_answers_may_be_due_to_what_its_client_asked_for() {
         for (status, fault) in [
-            (StatusCode::NOT_FOUND, Fault::Stream),
-            (StatusCode::INTERNAL_SERVER_ERROR, Fault::Answer),
-            (StatusCode::BAD_GATEWAY, Fault::Answer),
-            (StatusCode::OK, Fault::Answer),
+            (StatusCode::NOT_FOUND, Culprit::Stream),
+            (StatusCode::INTERNAL_SERVER_ERROR, Culprit::Answer),
+            (StatusCode::BAD_GATEWAY, Culprit::Answer),
+            (StatusCode::OK, Culprit::Answer),
         ] {
             let answered = anyhow::Error::new(Answered(status)).context("the backend b:1");
-            assert_eq!(Fault::of_asking(&answered), fault, "{status}");
+            assert_eq!(Culprit::of_asking(&answered), fault, "{status}");
         }
         for broken in [
             anyhow!("it hung up instead of an answer"),
             errno(Errno::CONNRESET).into(),
         ] {
-            assert_eq!(Fault::of_asking(&broken), Fault::Answer, "{broken}");
+            assert_eq!(Culprit::of_asking(&broken), Culprit::Answer, "{broken}");
         }
         let own = errno(Errno::NOBUFS).into();
-        assert_eq!(Fault::of_asking(&own), Fault::Gateway);
+        assert_eq!(Culprit::of_asking(&own), Culprit::Gateway);
     }
 
     #[tokio::test(start_paused = true)]
@@ -132,6 +143,6 @@ mod tests {
         let silent = silent
             .context("it took longer than 3s")
             .expect_err("silence");
-        assert_eq!(Fault::of_asking(&silent), Fault::Address);
+        assert_eq!(Culprit::of_asking(&silent), Culprit::Address);
     }
 }

@@ -11,8 +11,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 
-use super::spill::{Done, Spill};
+use self::segment::{Segment, Storage};
+use super::spill::Spill;
 use crate::link::{Control, Upward};
+
+mod segment;
+mod spilling;
 
 /// Bytes after which a segment takes no more messages.
 const SEGMENT: usize = 32 * 1024;
@@ -36,7 +40,7 @@ pub(super) struct ReplayBuffer {
     taken: u64,
     /// Whether the client had paused at the position where the buffer begins.
     paused: bool,
-    /// Bytes of segments that are in memory, and how many may be.
+    /// Bytes of segments that are in memory.
     memory: usize,
     max_memory: usize,
     spill: Option<Spill>,
@@ -47,36 +51,12 @@ pub(super) struct ReplayBuffer {
 /// Read position of the next message.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cursor {
-    /// The index of the segment.
+    /// Index of the segment.
     segment: usize,
-    /// The byte in it.
+    /// Offset in the segment, in bytes.
     at: usize,
     /// Position in the stream.
     position: u64,
-}
-
-/// Consecutive messages that are stored together.
-struct Segment {
-    storage: Storage,
-    /// Length in bytes.
-    length: usize,
-    /// Positions where its audio begins and ends.
-    begin: u64,
-    end: u64,
-    /// Whether text or control messages follow its last audio. Nobody can know whether those
-    /// arrived.
-    has_trailing_messages: bool,
-    /// Whether the client had paused where it ends.
-    paused: bool,
-}
-
-/// Where the bytes of a segment are stored.
-enum Storage {
-    /// In memory, and may grow.
-    Open(Vec<u8>),
-    Memory(Bytes),
-    /// In the file, from this byte on.
-    File(u64),
 }
 
 impl ReplayBuffer {
@@ -159,7 +139,7 @@ impl ReplayBuffer {
         };
         bytes.reserve(HEADER + payload.len());
         bytes.put_u8(kind);
-        // No message is longer than its route allows, which fits.
+        // The route's limit on messages is below 4 GiB.
         bytes.put_u32_le(u32::try_from(payload.len()).unwrap_or(u32::MAX));
         bytes.put_slice(payload);
         segment.length = bytes.len();
@@ -184,8 +164,8 @@ impl ReplayBuffer {
 
     /// Next message; `None` at the end. Pending while it is read back from the file.
     ///
-    /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
+    /// If the file cannot be read.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Upward>>> {
         loop {
             let Some(segment) = self.segments.get(self.cursor.segment) else {
@@ -270,16 +250,6 @@ impl ReplayBuffer {
         }
     }
 
-    /// Frees the file's space if no segment is in it any more.
-    fn clear_file(&mut self) {
-        if let Some(spill) = &mut self.spill
-            && !spill.is_empty()
-            && self.segments.iter().all(|segment| !segment.is_in_file())
-        {
-            spill.clear();
-        }
-    }
-
     /// Starts to read again at a position that was not discarded.
     pub(super) fn rewind(&mut self, to: u64) {
         let begin = self
@@ -295,103 +265,8 @@ impl ReplayBuffer {
         self.from = to;
     }
 
-    /// Moves segments into the file while there are too many in memory.
-    pub(super) fn poll_spill(&mut self, cx: &mut Context<'_>) {
-        loop {
-            let Some(spill) = &mut self.spill else { return };
-            match spill.poll(cx) {
-                Poll::Pending => return,
-                Poll::Ready(Some(Done::Written { number, at })) => self.spilled(number, at),
-                Poll::Ready(Some(Done::Read { number, bytes })) => {
-                    self.loaded = Some((number, bytes));
-                }
-                Poll::Ready(Some(Done::Failed(error))) => {
-                    // What is in the file can still be read; more does not go in.
-                    tracing::warn!(%error, "held audio cannot be written to a file");
-                    return;
-                }
-                Poll::Ready(None) => {
-                    self.clear_file();
-                    if self.memory < self.max_memory / 2 || !self.start_to_spill() {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// The newest is needed last.
-    fn start_to_spill(&mut self) -> bool {
-        let in_memory = |segment: &Segment| matches!(segment.storage, Storage::Memory(_));
-        if !self.segments.iter().any(in_memory)
-            && let Some(last) = self.segments.back_mut()
-        {
-            last.shut();
-        }
-        let Some(spill) = &mut self.spill else {
-            return false;
-        };
-        let Some(index) = self.segments.iter().rposition(in_memory) else {
-            return false;
-        };
-        match &self.segments[index].storage {
-            Storage::Memory(bytes) => spill.write(self.first + index as u64, bytes.clone()),
-            Storage::Open(_) | Storage::File(_) => false,
-        }
-    }
-
-    fn spilled(&mut self, number: u64, at: u64) {
-        let Some(index) = number.checked_sub(self.first) else {
-            return;
-        };
-        let index = usize::try_from(index).unwrap_or(usize::MAX);
-        if let Some(segment) = self.segments.get_mut(index) {
-            segment.storage = Storage::File(at);
-            self.memory -= segment.length;
-        }
-    }
-
-    fn poll_load(
-        &mut self,
-        cx: &mut Context<'_>,
-        number: u64,
-        at: u64,
-        length: usize,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            let Some(spill) = &mut self.spill else {
-                return Poll::Ready(Err(io::ErrorKind::NotFound.into()));
-            };
-            match ready!(spill.poll(cx)) {
-                Some(Done::Read { number, bytes }) => {
-                    self.loaded = Some((number, bytes));
-                    return Poll::Ready(Ok(()));
-                }
-                Some(Done::Written { number, at }) => self.spilled(number, at),
-                Some(Done::Failed(error)) => return Poll::Ready(Err(error)),
-                None => spill.read(number, at, length)?,
-            }
-        }
-    }
-
     fn is_paused(&self) -> bool {
         self.segments.back().map_or(self.paused, |last| last.paused)
-    }
-}
-
-impl Segment {
-    fn is_open(&self) -> bool {
-        matches!(self.storage, Storage::Open(_))
-    }
-
-    fn is_in_file(&self) -> bool {
-        matches!(self.storage, Storage::File(_))
-    }
-
-    fn shut(&mut self) {
-        if let Storage::Open(bytes) = &mut self.storage {
-            self.storage = Storage::Memory(std::mem::take(bytes).into());
-        }
     }
 }
 

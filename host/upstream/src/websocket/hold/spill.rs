@@ -14,36 +14,36 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::task::JoinHandle;
 
-use super::room::{Lease, Room};
+use super::quota::{FileQuota, Lease};
 use crate::space::{self, Watermark};
 use base::blocking::{HELD, Kept};
 
 /// Temporary file of bounded size, created when it is first needed.
 pub(super) struct Spill {
     folder: Arc<Path>,
-    bounds: Bounds,
+    bounds: SpillLimits,
     file: Option<Kept<Leased>>,
-    /// What the file takes of the room that all files have.
+    /// Share of the upstream's quota.
     lease: Arc<Lease>,
-    room: Arc<Room>,
-    /// Where the next segment goes.
+    quota: Arc<FileQuota>,
+    /// Offset of the next segment.
     end: u64,
     work: Work,
 }
 
-/// How large files may become, in bytes.
+/// Limits on the size of files, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    /// This one.
+pub(super) struct SpillLimits {
+    /// Limit on this file.
     pub(super) file: u64,
-    /// All files of the room together.
+    /// Limit on all files of the quota.
     pub(super) all: u64,
-    /// What their disk keeps free.
+    /// Free space that their disk must keep.
     pub(super) min_free: Watermark,
 }
 
-/// A file, and its part of the room: it is given back once the file is closed, and the disk has
-/// its space again.
+/// File with its share of the quota. The share is returned after the file is closed and its space
+/// is free again.
 struct Leased {
     file: File,
     _lease: Arc<Lease>,
@@ -74,13 +74,13 @@ pub(super) enum Done {
 
 impl Spill {
     /// File in a folder, within these bounds. Nothing is created yet.
-    pub(super) fn new(folder: Arc<Path>, bounds: Bounds, room: Arc<Room>) -> Self {
+    pub(super) fn new(folder: Arc<Path>, bounds: SpillLimits, quota: Arc<FileQuota>) -> Self {
         Self {
             folder,
             bounds,
             file: None,
-            lease: room.lease(),
-            room,
+            lease: quota.lease(),
+            quota,
             end: 0,
             work: Work::None,
         }
@@ -100,11 +100,11 @@ impl Spill {
                         }
                     }
                     Err(error) => {
-                        // A full disk stays full for a while, so the buffer goes on without more
+                        // A full disk stays full for a while, so the buffer continues without more
                         // space in the file.
                         self.bounds.file = 0;
                         if self.file.is_none() {
-                            self.lease = self.room.lease();
+                            self.lease = self.quota.lease();
                         }
                         Done::Failed(error)
                     }
@@ -124,7 +124,7 @@ impl Spill {
         Poll::Ready(Some(done))
     }
 
-    /// Starts to write a segment, if there is room for it.
+    /// Starts to write a segment, if there is quota for it.
     pub(super) fn write(&mut self, number: u64, bytes: Bytes) -> bool {
         let at = self.end;
         let end = at + bytes.len() as u64;
@@ -161,10 +161,10 @@ impl Spill {
         true
     }
 
-    /// Starts to read a segment back.
+    /// Starts to read a segment.
     ///
     /// # Errors
-    /// Where there is no file.
+    /// If there is no file.
     pub(super) fn read(&mut self, number: u64, at: u64, length: usize) -> io::Result<()> {
         let Some(file) = self.file.clone() else {
             return Err(io::ErrorKind::NotFound.into());
@@ -183,12 +183,12 @@ impl Spill {
         self.end == 0
     }
 
-    /// Nothing that is in the file is needed any more: its space is given back.
+    /// Frees the space of the file, because nothing in it is needed any more.
     pub(super) fn clear(&mut self) {
         if self.end > 0 && matches!(self.work, Work::None) {
             self.end = 0;
             self.file = None;
-            self.lease = self.room.lease();
+            self.lease = self.quota.lease();
         }
     }
 }

@@ -23,7 +23,7 @@ fn backend() -> WebSocket {
         tenant: "auth.tenant_id".to_owned(),
         attributes: vec!["auth.e_mail".to_owned()],
         forward_headers: vec![header::USER_AGENT],
-        token: Token::Withheld,
+        token: TokenForwarding::Withheld,
         replies: Replies::Expected,
         receipts: Promise::None,
         trust: None,
@@ -39,7 +39,7 @@ fn backend() -> WebSocket {
 fn head(backend: &WebSocket, facts: Facts) -> String {
     let mut stream = stream_info("m1");
     stream.facts = facts.into();
-    String::from_utf8(Request::new(backend, "/in", &stream).head).unwrap()
+    String::from_utf8(UpgradeRequest::new(backend, "/in", &stream).head).unwrap()
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn spaces_at_the_ends_of_an_attribute_arrive() {
 
 /// Whether the answer to an upgrade is a valid one.
 fn is_accepted(headers: &[(&str, &str)]) -> bool {
-    let request = Request::new(&backend(), "/in", &stream_info("m1"));
+    let request = UpgradeRequest::new(&backend(), "/in", &stream_info("m1"));
     let accept = derive_accept_key(request.key.as_bytes());
     let mut response = Response::new(None);
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -155,7 +155,7 @@ fn an_answer_to_an_upgrade_may_list_more_than_it_has_to() {
 #[test]
 fn the_token_goes_on_only_where_that_is_configured() {
     let mut backend = backend();
-    backend.token = Token::Forwarded;
+    backend.token = TokenForwarding::Forwarded;
     let head = head(&backend, facts("/x?token=%0Aa.b.c", &[]));
     assert!(head.contains("authorization: Bearer a.b.c\r\n"), "{head}");
 }

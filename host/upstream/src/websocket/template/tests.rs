@@ -71,10 +71,10 @@ fn the_facts_of_a_connection_fill_it_and_an_identity_must_be_there() {
 #[test]
 fn host_and_port_are_what_is_dialled() {
     for (url, scheme, host, port) in [
-        ("ws://h", Scheme::Ws, "h", 80),
-        ("wss://h.example/x", Scheme::Wss, "h.example", 443),
-        ("ws://127.0.0.1:9000?x=1", Scheme::Ws, "127.0.0.1", 9000),
-        ("wss://[::1]:9/x", Scheme::Wss, "::1", 9),
+        ("ws://h", UrlScheme::Ws, "h", 80),
+        ("wss://h.example/x", UrlScheme::Wss, "h.example", 443),
+        ("ws://127.0.0.1:9000?x=1", UrlScheme::Ws, "127.0.0.1", 9000),
+        ("wss://[::1]:9/x", UrlScheme::Wss, "::1", 9),
     ] {
         let template = Template::parse(url).unwrap();
         assert_eq!(template.scheme(), scheme);

@@ -1,7 +1,7 @@
 use super::*;
 use tokio::io::AsyncReadExt as _;
 
-/// Each head that comes of these pieces, and how it ended.
+/// Each head in these pieces, and how it ended.
 async fn heads(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, Option<RequestError>, Vec<u8>) {
     let mut heads = Vec::new();
     // Pieces that arrive one after the other: a duplex whose writer waits for its reader.

@@ -1,4 +1,4 @@
-//! What a stream notices of policies that mean harm, for other clients.
+//! Delay of messages while the policies of other clients are hostile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::gateway::HOSTILE;
 use crate::report::{Rows, as_float};
 use crate::target::Target;
 
-/// How often each neighbour sends a message and waits for it to come back.
+/// Interval in which each neighbour sends a message and waits for its echo.
 const PACE: Duration = Duration::from_millis(20);
 
-/// Measures neighbours in peace, and again in each kind of attack. Peace and
-/// attack alternate, so that other load on the machine affects both.
+/// Measures the neighbours in peace and during each attack. Peace and attack alternate, so that
+/// other load on the machine affects both.
 pub async fn run(target: Target, args: &AttackArgs) -> anyhow::Result<Rows> {
     let mut rows = Rows::default();
     let time = Duration::from_secs(args.seconds.into());
@@ -82,12 +82,12 @@ async fn neighbours(
     Ok(all)
 }
 
-/// Comes back as soon as it is sent away.
+/// Reconnects as soon as it is refused.
 async fn attack(target: Arc<Target>, kind: &str, number: usize) {
     loop {
         let path = format!("/attack/{kind}");
         if let Ok(mut client) = Client::connect(target.address, &path, None, number).await {
-            // The refusal, however it comes.
+            // The refusal, in any form.
             drop(client.count(1).await);
         }
     }

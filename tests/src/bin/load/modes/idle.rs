@@ -1,4 +1,4 @@
-//! Admitted connections that say nothing.
+//! Admitted connections without traffic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::process::Usage;
 use crate::report::{Failures, Rows, kib};
 use crate::target::Target;
 
-/// Memory counts as settled when it has not changed for this long.
+/// Time without a change after which memory counts as settled.
 const STEADY: Duration = Duration::from_secs(2);
-/// And if it changes all the time, it is taken as it is after this.
+/// Maximum time to wait for that.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Opens connections up to each number, and compares.
@@ -57,11 +57,11 @@ pub async fn run(target: Target, args: &IdleArgs) -> anyhow::Result<Rows> {
 
 async fn hold(mut stream: Stream, ended: mpsc::UnboundedSender<String>) {
     let failed = stream.hold().await;
-    // Nobody listens any more once the report is written.
+    // The connections are not needed after the report.
     let _ = ended.send(failed.kind());
 }
 
-/// What the target uses when it has come to rest.
+/// Usage of the target after it has settled.
 async fn steady(target: &Target) -> anyhow::Result<Usage> {
     let began = Instant::now();
     let mut last = target.usage()?;

@@ -1,5 +1,5 @@
-//! What relaying costs, beside other proxies: the same clients, the same
-//! backend, one after the other.
+//! Cost of relaying, compared with other proxies: the same clients and the same backend, one proxy
+//! after the other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,14 +18,14 @@ use crate::proxy::{Kind, Proxy};
 use crate::report::{Latencies, Rows, as_float, as_float_signed};
 use crate::{machine, token};
 
-/// Between the last connection and the first measurement.
+/// Pause between the last connection and the first measurement.
 const BREATH: Duration = Duration::from_millis(500);
-/// How long memory may take to settle.
+/// Maximum time for memory to settle.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Messages of a saturated connection in one write.
+/// Number of messages of a saturated connection in one write.
 const IN_FLIGHT: usize = 16;
 
-/// What was measured of one of them.
+/// Measurements of one proxy.
 struct Measured {
     /// Microseconds of CPU for a frame there and back: of streams in real time,
     /// and saturated.

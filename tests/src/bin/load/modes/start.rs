@@ -1,5 +1,5 @@
-//! How long a gateway takes from its start until it listens: when everything
-//! is to be compiled, and when an earlier start has done that.
+//! Time of a gateway from its start until it listens: when it must compile everything, and when an
+//! earlier start has compiled it.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::gateway::Home;
 use crate::report::{Latencies, Rows};
 use crate::token;
 
-/// Starts it once in an empty folder, and then again and again in the same.
+/// Starts it once in an empty folder, and then repeatedly in the same folder.
 pub async fn run(cli: &Cli, args: &StartArgs) -> anyhow::Result<Rows> {
     let more = match &args.more {
         Some(file) => std::fs::read_to_string(file).context("--more cannot be read")?,

@@ -14,7 +14,7 @@ use crate::process::Usage;
 use crate::report::{Failures, Latencies, Rows, kib, micros_each, share};
 use crate::target::Target;
 
-/// Between the last admission and the first frame.
+/// Pause between the last admission and the first frame.
 const BREATH: Duration = Duration::from_millis(500);
 
 /// Admits all streams, lets them send, finalizes them.
@@ -43,8 +43,8 @@ pub async fn run(target: Target, args: &StreamArgs) -> anyhow::Result<Rows> {
     }
     sleep_until(start).await;
     let (quiet, own_quiet) = (target.usage()?, Usage::own()?);
-    // The streams send their last frames within the last interval: up to here
-    // all of them send, and nobody finalizes.
+    // The streams send their last frames within the last interval. Until here all of them send, and
+    // none finalizes.
     let window = every * u32::try_from(frames.saturating_sub(1))?;
     sleep_until(start + window).await;
     let busy = target.usage()?;

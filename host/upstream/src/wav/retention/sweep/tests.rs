@@ -5,7 +5,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::wav::live::Live;
+use crate::wav::live::LiveRecording;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -15,7 +15,7 @@ fn name(test: &str, number: u32) -> String {
     format!("2026-11-22T20-57-33Z-mic-{test}{number:010}.wav")
 }
 
-/// A file of 100 bytes that was written so many hours ago.
+/// File of 100 bytes that was written this many hours ago.
 fn file(path: &Path, now: SystemTime, hours: u32) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, [0; 100]).unwrap();
@@ -44,15 +44,15 @@ fn recordings(test: &str, count: u32) -> (TempDir, Vec<PathBuf>, SystemTime) {
     (root, paths, now)
 }
 
-fn older_than(hours: u32) -> Bounds {
-    Bounds {
+fn older_than(hours: u32) -> RetentionLimits {
+    RetentionLimits {
         age: Some(hours * HOUR),
         total: None,
     }
 }
 
-fn more_than(bytes: u64) -> Bounds {
-    Bounds {
+fn more_than(bytes: u64) -> RetentionLimits {
+    RetentionLimits {
         age: None,
         total: Some(bytes),
     }
@@ -92,20 +92,20 @@ fn the_oldest_go_until_the_others_are_few_enough() {
 #[test]
 fn either_bound_is_enough() {
     let (root, paths, now) = recordings("a3", 4);
-    let both = Bounds {
+    let both = RetentionLimits {
         age: Some(3 * HOUR),
         total: Some(200),
     };
     sweep(root.path(), &both, now);
     assert_eq!(there(&paths), [true, true, false, false]);
-    let nothing = sweep(root.path(), &Bounds::default(), now);
+    let nothing = sweep(root.path(), &RetentionLimits::default(), now);
     assert_eq!((nothing.files, nothing.kept_files), (0, 2));
 }
 
 #[test]
 fn what_is_live_is_counted_and_stays() {
     let (root, paths, now) = recordings("a4", 3);
-    let live = Live::of(&paths[2]);
+    let live = LiveRecording::of(&paths[2]);
     let swept = sweep(root.path(), &more_than(200), now);
     assert_eq!(there(&paths), [true, false, true]);
     assert_eq!((swept.kept_files, swept.kept_bytes), (2, 200));

@@ -2,12 +2,13 @@ use std::future::poll_fn;
 
 use super::*;
 use crate::space::Watermark;
-use crate::websocket::hold::room::Room;
-use crate::websocket::hold::spill::Bounds;
+use crate::websocket::hold::quota::FileQuota;
+use crate::websocket::hold::spill::Done;
+use crate::websocket::hold::spill::SpillLimits;
 
 /// A file of so many bytes, beside others that do not matter.
-fn bounds(file: u64) -> Bounds {
-    Bounds {
+fn bounds(file: u64) -> SpillLimits {
+    SpillLimits {
         file,
         all: u64::MAX,
         min_free: Watermark::default(),
@@ -20,7 +21,7 @@ fn replay_buffer(memory: usize, file: u64) -> (ReplayBuffer, tempfile::TempDir) 
     let spill = Spill::new(
         folder.path().join("held").into(),
         bounds(file),
-        Room::of("test"),
+        FileQuota::of("test"),
     );
     (ReplayBuffer::new(memory, Some(spill)), folder)
 }
@@ -192,11 +193,11 @@ async fn a_buffer_that_is_full_has_no_room_until_something_is_forgotten() {
 async fn files_of_all_buffers_have_one_bound_and_what_is_forgotten_makes_room_for_another() {
     let folder = tempfile::tempdir().unwrap();
     let replay_buffer = || {
-        let bounds = Bounds {
+        let bounds = SpillLimits {
             all: 8 * SEGMENT as u64,
             ..bounds(u64::MAX)
         };
-        let spill = Spill::new(folder.path().into(), bounds, Room::of("all buffers"));
+        let spill = Spill::new(folder.path().into(), bounds, FileQuota::of("all buffers"));
         ReplayBuffer::new(2 * SEGMENT, Some(spill))
     };
     let (mut one, mut other) = (replay_buffer(), replay_buffer());
@@ -216,13 +217,13 @@ async fn files_of_all_buffers_have_one_bound_and_what_is_forgotten_makes_room_fo
     one.forget(one.taken());
     spill(&mut one).await;
     // The file is closed in the background.
-    while Room::of("all buffers").taken() > 0 {
+    while FileQuota::of("all buffers").taken() > 0 {
         tokio::task::yield_now().await;
     }
     spill(&mut other).await;
     assert!(fill(&mut other).await > 0, "there is room again");
     drop(other);
-    while Room::of("all buffers").taken() > 0 {
+    while FileQuota::of("all buffers").taken() > 0 {
         tokio::task::yield_now().await;
     }
     assert_eq!(fill(&mut one).await, 9);
@@ -231,11 +232,11 @@ async fn files_of_all_buffers_have_one_bound_and_what_is_forgotten_makes_room_fo
 #[tokio::test]
 async fn a_disk_that_is_to_keep_what_is_free_leaves_the_memory() {
     let folder = tempfile::tempdir().unwrap();
-    let bounds = Bounds {
+    let bounds = SpillLimits {
         min_free: Watermark(u64::MAX),
         ..bounds(1 << 20)
     };
-    let spill_to = Spill::new(folder.path().into(), bounds, Room::of("kept free"));
+    let spill_to = Spill::new(folder.path().into(), bounds, FileQuota::of("kept free"));
     let mut buffer = ReplayBuffer::new(2 * SEGMENT, Some(spill_to));
     while buffer.has_room() {
         buffer.push(&audio(1, SEGMENT));
@@ -250,7 +251,7 @@ async fn a_folder_that_cannot_be_written_leaves_the_memory() {
     let spill_to = Spill::new(
         folder.path().join("held").into(),
         bounds(1 << 20),
-        Room::of("no folder"),
+        FileQuota::of("no folder"),
     );
     let mut buffer = ReplayBuffer::new(2 * SEGMENT, Some(spill_to));
     let mut pushed = 0;
@@ -260,7 +261,7 @@ async fn a_folder_that_cannot_be_written_leaves_the_memory() {
         spill(&mut buffer).await;
     }
     assert_eq!(rest(&mut buffer).await.len(), pushed);
-    assert_eq!(Room::of("no folder").taken(), 0, "nothing was written");
+    assert_eq!(FileQuota::of("no folder").taken(), 0, "nothing was written");
 }
 
 /// Against a list of everything that was pushed.

@@ -1,8 +1,8 @@
-//! The room in files that all held streams of an upstream have together.
+//! Quota of file space that all held streams of an upstream share.
 //!
-//! One stream's file is bounded by `hold_file`. When a backend is away, all of its streams are held
-//! at once, so what they have in files together is bounded as well, by `hold_files`. It is counted
-//! across reloads: streams that a former configuration holds still have their files.
+//! `hold_file` limits the file of one stream. If a backend is away, all of its streams are held at
+//! once, so `hold_files` limits all of their files together. The quota survives reloads, because
+//! streams of an earlier configuration still have their files.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,46 +10,46 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use base::metrics;
 
-/// The rooms that are in use, by the names of their upstreams.
-static KNOWN: LazyLock<Mutex<HashMap<String, Weak<Room>>>> = LazyLock::new(Mutex::default);
+/// Quotas in use, by the names of their upstreams.
+static KNOWN: LazyLock<Mutex<HashMap<String, Weak<FileQuota>>>> = LazyLock::new(Mutex::default);
 
-/// How much of it is taken, in bytes.
-pub(super) struct Room {
+/// Quota of one upstream, with the number of bytes in use.
+pub(super) struct FileQuota {
     upstream: String,
     taken: AtomicU64,
 }
 
-/// What one file takes of a room. It is given back when this is dropped.
+/// Share of one file. Dropping it returns the share.
 pub(super) struct Lease {
-    room: Arc<Room>,
+    quota: Arc<FileQuota>,
     bytes: AtomicU64,
 }
 
-impl Room {
-    /// That of an upstream.
+impl FileQuota {
+    /// Quota of an upstream.
     pub(super) fn of(upstream: &str) -> Arc<Self> {
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, room| room.strong_count() > 0);
-        if let Some(room) = known.get(upstream).and_then(Weak::upgrade) {
-            return room;
+        known.retain(|_, quota| quota.strong_count() > 0);
+        if let Some(quota) = known.get(upstream).and_then(Weak::upgrade) {
+            return quota;
         }
-        let room = Arc::new(Self {
+        let quota = Arc::new(Self {
             upstream: upstream.to_owned(),
             taken: AtomicU64::new(0),
         });
-        known.insert(upstream.to_owned(), Arc::downgrade(&room));
-        room
+        known.insert(upstream.to_owned(), Arc::downgrade(&quota));
+        quota
     }
 
-    /// For a file that is empty yet.
+    /// Share of an empty file.
     pub(super) fn lease(self: &Arc<Self>) -> Arc<Lease> {
         Arc::new(Lease {
-            room: Arc::clone(self),
+            quota: Arc::clone(self),
             bytes: AtomicU64::new(0),
         })
     }
 
-    /// Bytes that are taken.
+    /// Number of bytes in use.
     #[cfg(test)]
     pub(super) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
@@ -62,10 +62,10 @@ impl Room {
 }
 
 impl Lease {
-    /// Takes more, where all files of the room then have `max` bytes at the most.
+    /// Adds bytes to the share. Fails if all files of the quota would exceed `max` bytes.
     pub(super) fn grow(&self, bytes: u64, max: u64) -> bool {
         let more = |taken: u64| taken.checked_add(bytes).filter(|taken| *taken <= max);
-        let taken = &self.room.taken;
+        let taken = &self.quota.taken;
         if taken
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .is_err()
@@ -73,7 +73,7 @@ impl Lease {
             return false;
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        metrics::held_in_files(&self.room.upstream, as_float(bytes));
+        metrics::held_in_files(&self.quota.upstream, as_float(bytes));
         true
     }
 }
@@ -82,12 +82,12 @@ impl Drop for Lease {
     fn drop(&mut self) {
         match *self.bytes.get_mut() {
             0 => {}
-            bytes => self.room.give_back(bytes),
+            bytes => self.quota.give_back(bytes),
         }
     }
 }
 
-/// Exact up to 2^53.
+/// The number as a float, exact up to 2^53.
 #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
 fn as_float(bytes: u64) -> f64 {
     bytes as f64
@@ -99,7 +99,10 @@ mod tests {
 
     #[test]
     fn all_files_of_an_upstream_have_one_bound_and_what_ends_gives_its_part_back() {
-        let (one, other) = (Room::of("bound").lease(), Room::of("bound").lease());
+        let (one, other) = (
+            FileQuota::of("bound").lease(),
+            FileQuota::of("bound").lease(),
+        );
         assert!(one.grow(60, 100));
         assert!(!other.grow(41, 100), "there are 40 left");
         assert!(other.grow(40, 100));
@@ -108,19 +111,19 @@ mod tests {
         drop(other);
         assert!(one.grow(40, 100));
         assert!(
-            Room::of("another").lease().grow(100, 100),
-            "it has its own room"
+            FileQuota::of("another").lease().grow(100, 100),
+            "it has its own quota"
         );
-        // A reload has made the bound smaller.
+        // A reload has lowered the limit.
         assert!(!one.grow(1, 50));
     }
 
     #[test]
     fn what_is_taken_outlives_whoever_asked_first() {
-        let lease = Room::of("outlives").lease();
+        let lease = FileQuota::of("outlives").lease();
         assert!(lease.grow(100, 100));
-        assert!(!Room::of("outlives").lease().grow(1, 100));
+        assert!(!FileQuota::of("outlives").lease().grow(1, 100));
         drop(lease);
-        assert!(Room::of("outlives").lease().grow(100, 100));
+        assert!(FileQuota::of("outlives").lease().grow(100, 100));
     }
 }

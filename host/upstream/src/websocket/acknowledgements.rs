@@ -1,4 +1,4 @@
-//! How much of a stream is safe, and when the client is told.
+//! Acknowledgements: how much of a stream is safe, and when the client is told.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,34 +7,35 @@ use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
 use super::Promise;
+use crate::link::Receipts;
 
 impl Promise {
-    /// Whether a client that wants it so is told what the backend has.
-    pub(super) fn given(self, wanted: crate::link::Receipts) -> crate::link::Receipts {
+    /// Whether a client that asks for acks gets them.
+    pub(super) fn given(self, wanted: Receipts) -> Receipts {
         match self {
-            Self::None | Self::Recorded => crate::link::Receipts::None,
+            Self::None | Self::Recorded => Receipts::None,
             Self::Sent | Self::Confirmed => wanted,
         }
     }
 }
 
-/// Bytes that become safe before the client is told of them at once.
+/// Number of newly safe bytes after which the client is told at once.
 const AT_ONCE: u64 = 64 * 1024;
-/// When it is told of fewer.
+/// Time after which the client is told of fewer.
 const AT_LAST: Duration = Duration::from_millis(500);
 
-/// What a backend has, and what its client knows of that.
-pub(super) struct Receipts {
+/// Bytes that are safe with the backend, and bytes that the client was told of.
+pub(super) struct Acknowledgements {
     promise: Promise,
-    wanted: crate::link::Receipts,
+    wanted: Receipts,
     kept: u64,
     told: u64,
     due: Option<Pin<Box<Sleep>>>,
 }
 
-impl Receipts {
-    /// Of a connection that goes on where so many bytes are safe.
-    pub(super) fn new(promise: Promise, wanted: crate::link::Receipts, from: u64) -> Self {
+impl Acknowledgements {
+    /// Acknowledgements of a connection that begins with this many safe bytes.
+    pub(super) fn new(promise: Promise, wanted: Receipts, from: u64) -> Self {
         Self {
             promise,
             wanted,
@@ -44,36 +45,36 @@ impl Receipts {
         }
     }
 
-    /// Whether the client is told anything.
-    pub(super) fn given(&self) -> crate::link::Receipts {
+    /// Whether the client gets acks.
+    pub(super) fn given(&self) -> Receipts {
         self.promise.given(self.wanted)
     }
 
-    /// How much is safe.
+    /// Number of safe bytes.
     pub(super) fn kept(&self) -> u64 {
         self.kept
     }
 
-    /// Whether the backend confirms.
+    /// Whether the backend confirms bytes.
     pub(super) fn are_confirmed(&self) -> bool {
         self.promise == Promise::Confirmed
     }
 
-    /// Everything that was taken has been handed to the kernel.
+    /// Records that the kernel accepted everything up to `taken`.
     pub(super) fn sent(&mut self, cx: &mut Context<'_>, taken: u64) {
         if self.promise == Promise::Sent && taken > self.kept {
             self.keep(taken);
             let is_due = |due: &mut Pin<Box<Sleep>>| due.as_mut().poll(cx).is_ready();
             let overdue = self.due.as_mut().is_some_and(is_due);
-            // Events were asked for before this became safe.
+            // The task polled for events before this became safe.
             if overdue || (self.due.is_some() && self.kept - self.told >= AT_ONCE) {
                 cx.waker().wake_by_ref();
             }
         }
     }
 
-    /// The backend has confirmed `bytes`, of `taken`: more than it was given is
-    /// nothing that it could have.
+    /// Records that the backend has confirmed `bytes`. At most `taken` of them count, because more
+    /// was not sent.
     pub(super) fn confirmed(&mut self, bytes: u64, taken: u64) {
         let bytes = bytes.min(taken);
         if bytes > self.kept {
@@ -83,12 +84,12 @@ impl Receipts {
 
     fn keep(&mut self, bytes: u64) {
         self.kept = bytes;
-        if self.given() == crate::link::Receipts::Given {
+        if self.given() == Receipts::Given {
             self.due.get_or_insert_with(|| Box::pin(sleep(AT_LAST)));
         }
     }
 
-    /// What the client is to be told now.
+    /// Number of bytes of the ack that is due now.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<u64> {
         let Some(due) = &mut self.due else {
             return Poll::Pending;

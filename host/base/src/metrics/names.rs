@@ -1,0 +1,42 @@
+//! Names of the metrics in Prometheus.
+
+#![allow(missing_docs, reason = "each name is described in the table ALL")]
+
+pub const ACCEPTED: &str = "sluice_connections_accepted_total";
+pub const LIVE: &str = "sluice_connections_live";
+pub const ACCEPT_WAITS: &str = "sluice_accept_waits_total";
+pub const PUSHED_OUT: &str = "sluice_connections_pushed_out_total";
+pub const HTTP_REFUSED: &str = "sluice_http_refused_total";
+pub(crate) const CLOSES: &str = "sluice_closes_total";
+pub const DELIVERIES: &str = "sluice_close_deliveries_total";
+pub const DECISIONS: &str = "sluice_policy_decisions_total";
+pub const POLICY_SECONDS: &str = "sluice_policy_seconds";
+pub const QUARANTINES: &str = "sluice_policy_quarantines_total";
+pub const SHADOWS: &str = "sluice_shadow_decisions_total";
+pub const UNRECORDED: &str = "sluice_decisions_unrecorded_total";
+pub const RECEIVED: &str = "sluice_received_bytes_total";
+pub const SENT: &str = "sluice_sent_bytes_total";
+pub const UNKNOWN: &str = "sluice_unknown_messages_total";
+pub const MEMORY_HELD: &str = "sluice_memory_held_bytes";
+pub const MEMORY_REFUSED: &str = "sluice_memory_refused_total";
+pub const CLAIMS: &str = "sluice_claims";
+pub const TASKS: &str = "sluice_tasks";
+pub const INSTANCES: &str = "sluice_policy_instances";
+pub const GENERATION: &str = "sluice_generation";
+pub const UPSTREAM_LOST: &str = "sluice_upstream_lost_total";
+pub const UPSTREAM_RESTORED: &str = "sluice_upstream_restored_total";
+pub const UPSTREAM_RESTS: &str = "sluice_upstream_rests_total";
+pub const TEE_GIVEN_UP: &str = "sluice_tee_given_up_total";
+pub const UPSTREAM_HELD: &str = "sluice_upstream_held_bytes";
+pub(crate) const DISK_FREE: &str = "sluice_disk_free_bytes";
+pub const REMOVED: &str = "sluice_recordings_removed_total";
+pub const REMOVED_BYTES: &str = "sluice_recordings_removed_bytes_total";
+pub const REMOVAL_FAILURES: &str = "sluice_recordings_removal_failures_total";
+pub const RELOADS: &str = "sluice_reloads_total";
+pub const TLS_FAILURES: &str = "sluice_tls_failures_total";
+pub const PROXY_FAILURES: &str = "sluice_proxy_header_failures_total";
+pub const LOG_LINES_DROPPED: &str = "sluice_log_lines_dropped_total";
+pub const STALLS: &str = "sluice_worker_stalls_total";
+pub const LONGEST_STALL: &str = "sluice_worker_stall_seconds";
+pub const DROPPED: &str = "sluice_connections_dropped_total";
+pub const PANICS: &str = "sluice_panics_total";

@@ -1,0 +1,268 @@
+//! Table of all metrics: name, type, labels and help text.
+
+use super::names::*;
+
+/// Type of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricType {
+    /// Value that only grows.
+    Counter,
+    /// Value that goes up and down.
+    Gauge,
+    /// Samples, counted in buckets.
+    Histogram,
+}
+
+/// Description of a metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Name in Prometheus.
+    pub name: &'static str,
+    /// Type of the metric.
+    pub kind: MetricType,
+    /// Names of its labels.
+    pub labels: &'static [&'static str],
+    /// Help text.
+    pub help: &'static str,
+}
+
+const fn metric(
+    name: &'static str,
+    kind: MetricType,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind,
+        labels,
+        help,
+    }
+}
+
+/// Every metric.
+pub const ALL: [Metric; 38] = [
+    metric(
+        ACCEPTED,
+        MetricType::Counter,
+        &[],
+        "Upgrades that were answered 101",
+    ),
+    metric(
+        LIVE,
+        MetricType::Gauge,
+        &[],
+        "Connections between their 101 and the end of their socket",
+    ),
+    metric(
+        ACCEPT_WAITS,
+        MetricType::Counter,
+        &[],
+        "Times that accepting waited because all `max_connections` and `max_refusals` were in use",
+    ),
+    metric(
+        PUSHED_OUT,
+        MetricType::Counter,
+        &[],
+        "Connections closed before their upgrade to make room: their address had too many such",
+    ),
+    metric(
+        HTTP_REFUSED,
+        MetricType::Counter,
+        &["status"],
+        "Requests that were answered 400, 405, 426 or 431, and not 101",
+    ),
+    metric(
+        TLS_FAILURES,
+        MetricType::Counter,
+        &["reason"],
+        "TLS handshakes that failed: late, ended, not-tls, incompatible, certificate-rejected, alert or other",
+    ),
+    metric(
+        PROXY_FAILURES,
+        MetricType::Counter,
+        &["reason"],
+        "Connections closed for want of a PROXY header: untrusted, malformed, too-long, late or ended",
+    ),
+    metric(
+        CLOSES,
+        MetricType::Counter,
+        &["cause", "code", "closed_by"],
+        "Connections that ended",
+    ),
+    metric(
+        DELIVERIES,
+        MetricType::Counter,
+        &["delivery"],
+        "What became of the Close: confirmed, sent, not-read or failed",
+    ),
+    metric(
+        DECISIONS,
+        MetricType::Counter,
+        &["policy", "outcome"],
+        "Policy calls: accept, reject, client-fault, abandoned, trap, busy, quarantined or limit-*",
+    ),
+    metric(
+        POLICY_SECONDS,
+        MetricType::Histogram,
+        &["policy"],
+        "How long a policy call took, its wait for a slot included",
+    ),
+    metric(
+        QUARANTINES,
+        MetricType::Counter,
+        &["policy"],
+        "Times that a policy was put in quarantine",
+    ),
+    metric(
+        SHADOWS,
+        MetricType::Counter,
+        &["policy", "result"],
+        "What shadows said beside who decided: agree, differ, failed or skipped",
+    ),
+    metric(
+        UNRECORDED,
+        MetricType::Counter,
+        &["reason"],
+        "Decisions that were made and not recorded: queue-full, source-quota, disk or writer-gone",
+    ),
+    metric(
+        RECEIVED,
+        MetricType::Counter,
+        &[],
+        "Bytes of BINARY payload that ended connections had received",
+    ),
+    metric(
+        SENT,
+        MetricType::Counter,
+        &[],
+        "Bytes of payload from upstreams that ended connections had been sent",
+    ),
+    metric(
+        UNKNOWN,
+        MetricType::Counter,
+        &[],
+        "Client messages of an unknown type",
+    ),
+    metric(
+        UPSTREAM_LOST,
+        MetricType::Counter,
+        &["upstream"],
+        "Connections to a backend that were lost and whose streams were held",
+    ),
+    metric(
+        UPSTREAM_RESTORED,
+        MetricType::Counter,
+        &["upstream"],
+        "Held streams that went on at their backend",
+    ),
+    metric(
+        UPSTREAM_RESTS,
+        MetricType::Counter,
+        &["upstream"],
+        "Times that an address of a backend was left alone because it kept failing",
+    ),
+    metric(
+        TEE_GIVEN_UP,
+        MetricType::Counter,
+        &["upstream", "half"],
+        "Streams with `tee` that lost a half: recording (only relayed) or backend (only recorded)",
+    ),
+    metric(
+        UPSTREAM_HELD,
+        MetricType::Gauge,
+        &["upstream"],
+        "Bytes that held streams of a backend have in files",
+    ),
+    metric(
+        DISK_FREE,
+        MetricType::Gauge,
+        &["upstream"],
+        "Bytes that were free for an upstream's recordings when the latest one was to begin",
+    ),
+    metric(
+        REMOVED,
+        MetricType::Counter,
+        &["upstream"],
+        "Recordings that `keep_for` or `keep_total` had deleted",
+    ),
+    metric(
+        REMOVED_BYTES,
+        MetricType::Counter,
+        &["upstream"],
+        "Bytes of recordings that `keep_for` or `keep_total` had deleted",
+    ),
+    metric(
+        REMOVAL_FAILURES,
+        MetricType::Counter,
+        &["upstream"],
+        "Times that a recording could not be looked at or deleted, for `keep_for` or `keep_total`",
+    ),
+    metric(
+        CLAIMS,
+        MetricType::Gauge,
+        &[],
+        "Keys that are exclusively claimed",
+    ),
+    metric(TASKS, MetricType::Gauge, &[], "Tasks of the runtime"),
+    metric(
+        MEMORY_HELD,
+        MetricType::Gauge,
+        &[],
+        "Bytes that connections make the gateway hold, in steps of 16 KiB each",
+    ),
+    metric(
+        MEMORY_REFUSED,
+        MetricType::Counter,
+        &["reason"],
+        "Connections and parked streams ended because they would hold more: full (all of them) or share (of one holder)",
+    ),
+    metric(
+        INSTANCES,
+        MetricType::Gauge,
+        &[],
+        "WebAssembly modules that are instantiated for policies",
+    ),
+    metric(
+        GENERATION,
+        MetricType::Gauge,
+        &[],
+        "The number of the configuration that newcomers are served with",
+    ),
+    metric(
+        RELOADS,
+        MetricType::Counter,
+        &["result"],
+        "Times that the configuration was read again: swapped or refused",
+    ),
+    metric(
+        LOG_LINES_DROPPED,
+        MetricType::Counter,
+        &["reason"],
+        "Log lines that were not written: sampled, queue-full or error",
+    ),
+    metric(
+        STALLS,
+        MetricType::Counter,
+        &[],
+        "Times that a worker thread was stuck in one step of a task for half a second: each is a bug",
+    ),
+    metric(
+        LONGEST_STALL,
+        MetricType::Gauge,
+        &[],
+        "Longest time that a worker thread was stuck in one step of a task",
+    ),
+    metric(
+        DROPPED,
+        MetricType::Counter,
+        &[],
+        "Connections that were dropped without being closed: each is a bug",
+    ),
+    metric(
+        PANICS,
+        MetricType::Counter,
+        &[],
+        "Panics that were survived: each is a bug",
+    ),
+];

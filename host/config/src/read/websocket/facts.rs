@@ -1,0 +1,112 @@
+//! Checks of the facts that a backend gets: whether they exist, and whether they can be trusted.
+
+use std::collections::BTreeMap;
+
+use super::super::references::unknown_attribute;
+use super::super::{Reader, Spanned};
+use super::{TENANT, USER};
+use crate::settings::Route;
+use base::diagnostics::Place;
+use policy::settings::{Policy, identifies};
+use upstream::fact::Fact;
+use upstream::settings::Upstream;
+use upstream::wav::layout;
+
+impl Reader<'_> {
+    /// Checks that every route to an upstream provides the facts in its URL and in the names of its
+    /// folders.
+    pub(in crate::read) fn check_backend(
+        &mut self,
+        name: &str,
+        upstream: &Upstream,
+        place: &Place,
+        policies: &BTreeMap<String, Policy>,
+        routes: &BTreeMap<String, Route>,
+    ) {
+        let mut facts: Vec<&Fact> = Vec::new();
+        let mut attributes = Vec::new();
+        let spanned = |value: &String| Spanned {
+            value: value.clone(),
+            place: place.clone(),
+        };
+        if let Upstream::WebSocket(backend) = upstream {
+            facts.extend(backend.url.facts());
+            attributes.extend(backend.attributes.iter().map(spanned));
+        }
+        let places = upstream.recordings().into_iter();
+        let places = places.flat_map(|recordings| recordings.layout.places());
+        facts.extend(places.filter_map(|place| match place {
+            layout::FolderName::Fact(fact) => Some(fact),
+            _ => None,
+        }));
+        let mut parameters = Vec::new();
+        for fact in facts {
+            match fact {
+                Fact::Param(param) => parameters.push(spanned(param)),
+                Fact::Attribute(attribute) => attributes.push(spanned(attribute)),
+                Fact::Query(_) => {}
+            }
+        }
+        for attribute in &attributes {
+            self.check_left(&format!("[upstreams.{name}]"), attribute, policies);
+        }
+        self.check_upstream(name, &parameters, &attributes, routes);
+    }
+
+    /// Checks that the client's identity comes from policies that verify tokens.
+    pub(in crate::read) fn check_identity(
+        &mut self,
+        name: &str,
+        upstream: &Upstream,
+        place: &Place,
+        policies: &BTreeMap<String, Policy>,
+        routes: &BTreeMap<String, Route>,
+    ) {
+        let Upstream::WebSocket(backend) = upstream else {
+            return;
+        };
+        for (option, attribute, default) in [
+            ("user", &backend.user, USER),
+            ("tenant", &backend.tenant, TENANT),
+        ] {
+            let owner = attribute.split('.').next().unwrap_or_default();
+            let asks = |route: &&Route| {
+                let mut asked = route.on_connect.iter().chain(&route.on_handshake);
+                route.upstream == name && asked.any(|policy| policy == owner)
+            };
+            let asked = routes.values().any(|route| asks(&route));
+            let leads_here = routes.values().any(|route| route.upstream == name);
+            // If no route uses the policies of the default, there is no identity to report, which
+            // is usual.
+            if !asked && leads_here && attribute != default {
+                let message = format!(
+                    "[upstreams.{name}] never tells the `{option}`: no route to it asks a policy \
+                     \"{owner}\", which would leave `{attribute}`"
+                );
+                let help = format!(
+                    "name an attribute in `{option}` that a policy of the route leaves: \"{default}\""
+                );
+                self.error(place, message, help).label("never there");
+            } else if let Some(known) = unknown_attribute(attribute, policies) {
+                let message = format!(
+                    "[upstreams.{name}] never tells the `{option}`: \"{owner}\" leaves no \
+                     `{attribute}`"
+                );
+                self.error(place, message, format!("it leaves: {known}"))
+                    .label("never there");
+            }
+            if asked && !identifies(policies, owner) {
+                let message = format!(
+                    "[upstreams.{name}] would tell who a client is by `{attribute}`, \
+                     and policy \"{owner}\" does not verify tokens"
+                );
+                let help = format!(
+                    "name an attribute of a policy that is granted `jwt` in `{option}`, \
+                     or grant it to \"{owner}\" and to whatever is tried out in its place; \
+                     what proves nothing may go into `attributes`"
+                );
+                self.error(place, message, help).label("may be forged");
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! One session: its facts, user, expiry and claims.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::table::Claim;
+use super::{Mark, Registry, unix_ms};
+use crate::facts::Facts;
+use base::rejection::Rejection;
+
+/// One connection, as policies and other connections see it.
+#[derive(Debug)]
+pub struct Session {
+    /// Facts about the connection.
+    pub facts: Arc<Facts>,
+    held: Mutex<Holdings>,
+    notice: OnceLock<Rejection>,
+    noticed: CancellationToken,
+    /// User that a policy has verified.
+    user: OnceLock<Box<str>>,
+    /// Session that began the stream which this one resumes.
+    resumes: OnceLock<Arc<str>>,
+    pub(super) ended: CancellationToken,
+    /// Expiry in seconds since 1970; `u64::MAX` if there is none.
+    expires_at: AtomicU64,
+    /// Original of a shadow. The claims of a shadow have no effect on others.
+    pub(super) shadow_of: Option<Original>,
+}
+
+/// Session that another one is a shadow of.
+#[derive(Debug)]
+pub(super) struct Original {
+    pub(super) session: Arc<Session>,
+    /// Claims that the original made after the shadow's position, with their earlier holders. The
+    /// shadow must not see them.
+    pub(super) since: Vec<(String, Option<Claim>)>,
+}
+
+/// Claims of one session.
+#[derive(Debug, Default)]
+pub(super) struct Holdings {
+    /// Keys with their fencing tokens, in the order of the claims.
+    pub(super) claims: Vec<(String, u64)>,
+    /// Claims of evicted sessions, by key, the holder last. These sessions may still be sealing.
+    pub(super) evicted: Vec<(String, Claim)>,
+    /// Set at the release, after which nothing can be claimed. A call that outlives its connection
+    /// must not leave a claim behind.
+    pub(super) released: bool,
+}
+
+impl Holdings {
+    /// Keys that were claimed after `mark`, with their earlier holders.
+    fn since(&self, mark: Mark) -> Vec<(String, Option<Claim>)> {
+        let claimed = self.claims.get(mark.0..).unwrap_or_default();
+        let displaced = |key: &String| {
+            let mut evicted = self.evicted.iter().rev();
+            evicted
+                .find(|(of, _)| of == key)
+                .map(|(_, claim)| claim.clone())
+        };
+        claimed
+            .iter()
+            .map(|(key, _)| (key.clone(), displaced(key)))
+            .collect()
+    }
+}
+
+impl Session {
+    fn new(facts: Arc<Facts>, shadow_of: Option<Original>) -> Self {
+        Self {
+            facts,
+            held: Mutex::default(),
+            notice: OnceLock::new(),
+            noticed: CancellationToken::new(),
+            user: OnceLock::new(),
+            resumes: OnceLock::new(),
+            ended: CancellationToken::new(),
+            expires_at: AtomicU64::new(u64::MAX),
+            shadow_of,
+        }
+    }
+
+    /// Shadow of `real` as it was at `mark` with these attributes. Nothing that a shadow does
+    /// affects others.
+    #[must_use]
+    pub fn shadow(real: &Arc<Self>, attributes: Vec<(String, String)>, mark: Mark) -> Arc<Self> {
+        let facts = real.facts.with_attributes(attributes);
+        let original = Original {
+            session: Arc::clone(real),
+            since: real.lock().since(mark),
+        };
+        let shadow = Self::new(Arc::new(facts), Some(original));
+        if let Some(user) = real.user() {
+            shadow.identify(user);
+        }
+        Arc::new(shadow)
+    }
+
+    /// Sets the user, once a policy has verified it.
+    pub fn identify(&self, user: &str) {
+        // The first policy that knows the user counts.
+        let _ = self.user.set(user.into());
+    }
+
+    /// User that a policy has verified.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.user.get().map(|user| &**user)
+    }
+
+    /// Waits until another connection evicts this one.
+    pub async fn evicted(&self) -> Rejection {
+        loop {
+            self.noticed.cancelled().await;
+            // The notice is set before the token is cancelled.
+            if let Some(notice) = self.notice.get() {
+                return notice.clone();
+            }
+        }
+    }
+
+    /// Whether another connection has evicted this one.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        self.notice.get().is_some()
+    }
+
+    /// Waits until every session that this one evicted has ended.
+    pub async fn evicted_have_ended(&self) {
+        let evicted = std::mem::take(&mut self.lock().evicted);
+        for (_, claim) in evicted {
+            claim.session.ended.cancelled().await;
+        }
+    }
+
+    /// Sets the expiry of this connection's admission, in seconds since 1970. The earliest counts.
+    pub fn expires(&self, at: u64) {
+        self.expires_at.fetch_min(at, Ordering::Relaxed);
+    }
+
+    /// Time until the admission of this connection expires.
+    #[must_use]
+    pub fn expires_in(&self) -> Option<Duration> {
+        let at = self.expires_at.load(Ordering::Relaxed);
+        (at != u64::MAX)
+            .then(|| Duration::from_millis(at.saturating_mul(1000).saturating_sub(unix_ms())))
+    }
+
+    /// Records that this session came back for the stream of another session.
+    pub fn resumes(&self, session_id: &Arc<str>) {
+        // A session resumes at most one stream.
+        let _ = self.resumes.set(Arc::clone(session_id));
+    }
+
+    /// Whether both sessions belong to the same stream, which one of them began or both came back
+    /// for.
+    pub(super) fn returns_to(&self, other: &Self) -> bool {
+        let stream = other.resumes.get().unwrap_or(&other.facts.session_id);
+        self.resumes.get() == Some(stream)
+    }
+
+    /// Ends the connection with this notice.
+    pub(super) fn tell(&self, notice: Rejection) {
+        // The first notice stays, because the connection ends only once.
+        let _ = self.notice.set(notice);
+        self.noticed.cancel();
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Holdings> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Owner of a session. Dropping it releases everything that the session holds.
+pub struct SessionGuard {
+    session: Arc<Session>,
+    registry: Registry,
+}
+
+impl SessionGuard {
+    /// Starts a session.
+    #[must_use]
+    pub fn new(facts: Facts, registry: Registry) -> Self {
+        let session = Arc::new(Session::new(Arc::new(facts), None));
+        Self { session, registry }
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+}
+
+impl Drop for SessionGuard {
+    fn drop(&mut self) {
+        self.registry.release(&self.session);
+    }
+}
+
+impl fmt::Debug for SessionGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SessionGuard")
+            .field(&self.session.facts.session_id)
+            .finish()
+    }
+}

@@ -1,0 +1,121 @@
+//! Table of all claims.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::session::Original;
+use super::{ClaimError, Holder, MAX_CLAIMS, MAX_KEY_BYTES, Session, unix_ms};
+
+/// Claims of all sessions, by key.
+#[derive(Debug, Default)]
+pub(super) struct ClaimTable {
+    /// Claims on each key. The last one holds the key. The sessions of those before it were evicted
+    /// and have not ended. If the holder ends first, the key returns to the one before, so that
+    /// nobody takes it while an evicted session is still sealing. No list is empty.
+    pub(super) by_key: HashMap<String, Vec<Claim>>,
+    /// Next fencing token. It grows with every claim, so a later claim on a key has the larger
+    /// number, and a write on behalf of an older one can be detected.
+    next_fence: u64,
+}
+
+/// Claim of a session on a key.
+#[derive(Debug, Clone)]
+pub(super) struct Claim {
+    pub(super) session: Arc<Session>,
+    fence: u64,
+    since_ms: u64,
+}
+
+impl ClaimTable {
+    pub(super) fn all(&self, key: &str) -> impl DoubleEndedIterator<Item = &Claim> {
+        self.by_key.get(key).into_iter().flatten()
+    }
+
+    pub(super) fn holder(&self, key: &str) -> Option<&Claim> {
+        self.all(key).next_back()
+    }
+
+    /// Result of a claim of `shadow`, if its original made it. The session that `evicts` names is
+    /// no obstacle.
+    pub(super) fn look(
+        &self,
+        shadow: &Session,
+        Original { session, since }: &Original,
+        key: &str,
+        evicts: Option<&str>,
+    ) -> Result<(), ClaimError> {
+        if key.len() > MAX_KEY_BYTES {
+            return Err(ClaimError::TooLarge);
+        }
+        let mut held = shadow.lock();
+        if held.claims.iter().any(|(has, _)| has == key) {
+            return Ok(());
+        }
+        if held.claims.len() >= MAX_CLAIMS {
+            return Err(ClaimError::TooMany);
+        }
+        let holder = match since.iter().find(|(claimed, _)| claimed == key) {
+            Some((_, displaced)) => displaced.as_ref(),
+            None => self.holder(key),
+        };
+        let in_the_way = holder.filter(|claim| {
+            !Arc::ptr_eq(&claim.session, session)
+                && !session.returns_to(&claim.session)
+                && evicts != Some(&*claim.session.facts.session_id)
+        });
+        if let Some(claim) = in_the_way {
+            return Err(ClaimError::Held(claim.holder()));
+        }
+        held.claims.push((key.to_owned(), u64::MAX));
+        Ok(())
+    }
+
+    /// Puts `session` in front of the key's earlier holders.
+    pub(super) fn insert(&mut self, session: &Arc<Session>, key: &str) -> Result<(), ClaimError> {
+        if key.len() > MAX_KEY_BYTES {
+            return Err(ClaimError::TooLarge);
+        }
+        let mut held = session.lock();
+        if held.released {
+            return Err(ClaimError::Ended);
+        }
+        if held.claims.len() >= MAX_CLAIMS {
+            return Err(ClaimError::TooMany);
+        }
+        let fence = self.next_fence;
+        self.next_fence += 1;
+        held.claims.push((key.to_owned(), fence));
+        drop(held);
+        let session = Arc::clone(session);
+        let since_ms = unix_ms();
+        self.by_key.entry(key.to_owned()).or_default().push(Claim {
+            session,
+            fence,
+            since_ms,
+        });
+        Ok(())
+    }
+
+    /// Removes these claims. Other claims on the same keys stay.
+    pub(super) fn remove(&mut self, keys: &[(String, u64)]) {
+        for (key, fence) in keys {
+            let Some(claims) = self.by_key.get_mut(key) else {
+                continue;
+            };
+            claims.retain(|claim| claim.fence != *fence);
+            if claims.is_empty() {
+                self.by_key.remove(key);
+            }
+        }
+    }
+}
+
+impl Claim {
+    pub(super) fn holder(&self) -> Holder {
+        Holder {
+            session_id: self.session.facts.session_id.to_string(),
+            since_ms: self.since_ms,
+            attributes: self.session.facts.attributes(),
+        }
+    }
+}
