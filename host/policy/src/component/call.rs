@@ -194,6 +194,7 @@ fn ended(state: &mut State, error: &wasmtime::Error, question: &Question) -> Cal
                 excess,
                 sent: question.sent(),
             }),
+            // What the client made of the call says nothing about the policy.
             usage: Some(Usage {
                 memory: 0,
                 fuel: None,
@@ -203,7 +204,7 @@ fn ended(state: &mut State, error: &wasmtime::Error, question: &Question) -> Cal
     }
 }
 
-/// How a call failed that is about no client.
+/// How a call failed that is about no connection.
 fn failure(state: &mut State, error: &wasmtime::Error) -> Failure {
     blame(state, error).map_or_else(
         |failure| failure,
