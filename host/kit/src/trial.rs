@@ -63,7 +63,7 @@ impl Trial {
         let verdict = match policy.try_out().await {
             Err(failure) => Verdict::Failed(failure),
             Ok(Err(complaint)) => Verdict::ConfigError(complaint),
-            Ok(Ok(())) => match without_a_hook(case, &policy) {
+            Ok(Ok(_)) => match without_a_hook(case, &policy) {
                 Some(why) => Verdict::NotAsked(why),
                 None => ask(&policy, &scene, &mut calls).await,
             },

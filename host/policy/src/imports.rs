@@ -22,6 +22,7 @@ use keys::{Claims, TokenError};
 use session::facts::{AttributeError, Credentials, MAX_ATTRIBUTES};
 use session::registry::{ClaimError, Holder, MAX_CLAIMS, Session};
 
+mod references;
 mod streams;
 
 /// Bytes of one log line that a guest writes.

@@ -29,6 +29,7 @@ pub mod chain;
 pub mod client;
 pub mod ending;
 mod question;
+pub mod references;
 pub mod settings;
 pub mod window;
 

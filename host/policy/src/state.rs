@@ -11,6 +11,7 @@ use wasmtime::component::ResourceTable;
 
 use super::client::Excess;
 use super::ending::Ending;
+use super::references::References;
 use super::window::Window;
 use super::world::World;
 use crate::question::Limit;
@@ -50,6 +51,8 @@ pub struct State {
     pub keys_unavailable: bool,
     /// Until when the tokens that were verified are taken: the earliest counts.
     pub accepted_until: Option<u64>,
+    /// What the policy declares. There only while it validates its configuration.
+    pub references: Option<References>,
     /// Bytes of the client's input that the guest has seen.
     seen: Cell<usize>,
     memory: usize,
@@ -85,6 +88,7 @@ impl State {
             started: Instant::now(),
             keys_unavailable: false,
             accepted_until: None,
+            references: None,
             seen: Cell::new(subject.given),
             subject,
             memory: 0,

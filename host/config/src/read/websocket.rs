@@ -8,10 +8,9 @@ use axum::http::{HeaderName, header};
 
 use super::quantity::Zero;
 use super::recordings::OF_RECORDINGS;
-use super::references::unknown_attribute;
 use super::section::Section;
 use super::{Reader, Spanned};
-use crate::settings::Route;
+use crate::settings::{Route, UpstreamAttribute};
 use base::credentials;
 use base::diagnostics::Place;
 use base::tls::client::{Authorities, Roots};
@@ -371,15 +370,15 @@ impl Reader<'_> {
     }
 
     /// What fills the places of a backend's address, or names the folders of recordings, must be
-    /// there on every route that leads to it.
+    /// there on every route that leads to it. Tells the attributes among that: whether somebody
+    /// leaves them, the policies say when they are loaded.
     pub(super) fn check_backend(
         &mut self,
         name: &str,
         upstream: &Upstream,
         place: &Place,
-        policies: &BTreeMap<String, Policy>,
         routes: &BTreeMap<String, Route>,
-    ) {
+    ) -> Vec<UpstreamAttribute> {
         let mut facts: Vec<&Fact> = Vec::new();
         let mut attributes = Vec::new();
         let spanned = |value: &String| Spanned {
@@ -404,14 +403,19 @@ impl Reader<'_> {
                 Fact::Query(_) => {}
             }
         }
-        for attribute in &attributes {
-            self.check_left(&format!("[upstreams.{name}]"), attribute, policies);
-        }
         self.check_upstream(name, &parameters, &attributes, routes);
+        let attributes = attributes.into_iter();
+        let needed = attributes.map(|attribute| UpstreamAttribute {
+            upstream: name.to_owned(),
+            name: attribute.value,
+            identity: None,
+            place: attribute.place,
+        });
+        needed.collect()
     }
 
     /// Who a client is comes from policies that verify tokens, and from no
-    /// other.
+    /// other. Tells the attributes that this is about.
     pub(super) fn check_identity(
         &mut self,
         name: &str,
@@ -419,9 +423,10 @@ impl Reader<'_> {
         place: &Place,
         policies: &BTreeMap<String, Policy>,
         routes: &BTreeMap<String, Route>,
-    ) {
+    ) -> Vec<UpstreamAttribute> {
+        let mut told = Vec::new();
         let Upstream::WebSocket(backend) = upstream else {
-            return;
+            return told;
         };
         for (option, attribute, default) in [
             ("user", &backend.user, USER),
@@ -444,13 +449,13 @@ impl Reader<'_> {
                     "name an attribute in `{option}` that a policy of the route leaves: \"{default}\""
                 );
                 self.error(place, message, help).label("never there");
-            } else if let Some(known) = unknown_attribute(attribute, policies) {
-                let message = format!(
-                    "[upstreams.{name}] never tells the `{option}`: \"{owner}\" leaves no \
-                     `{attribute}`"
-                );
-                self.error(place, message, format!("it leaves: {known}"))
-                    .label("never there");
+            } else if attribute != default {
+                told.push(UpstreamAttribute {
+                    upstream: name.to_owned(),
+                    name: attribute.clone(),
+                    identity: Some(option),
+                    place: place.clone(),
+                });
             }
             if asked && !identifies(policies, owner) {
                 let message = format!(
@@ -465,5 +470,6 @@ impl Reader<'_> {
                 self.error(place, message, help).label("may be forged");
             }
         }
+        told
     }
 }

@@ -9,6 +9,7 @@ use wasmtime::{Store, UpdateDeadline};
 use super::super::bindings::sluice::policy::types as wit;
 use super::super::client::Excess;
 use super::super::engine::Engine;
+use super::super::references::{ReferenceError, References};
 use super::super::state::{LimitReached, MAX_HANDLES, State, Subject};
 use super::super::world::World;
 use super::Hooks;
@@ -38,8 +39,9 @@ pub(super) enum Asked {
 }
 
 impl Call {
-    /// Starts an instance for each hook, and has the configuration looked at.
-    pub(super) async fn try_out(self) -> Result<Result<(), String>, Ended> {
+    /// Starts an instance for each hook, and has the configuration looked at. Tells what the policy
+    /// declared on that occasion.
+    pub(super) async fn try_out(self) -> Result<Result<References, String>, Ended> {
         let Hooks {
             connect,
             handshake,
@@ -60,18 +62,21 @@ impl Call {
         }
         start!(connect, handshake, frames, close);
         let Some(pre) = lifecycle else {
-            return Ok(Ok(()));
+            return Ok(Ok(References::default()));
         };
         let mut store = store();
         let validated = async {
             let policy = pre.instantiate_async(&mut store).await?;
+            store.data_mut().references = Some(References::default());
             policy
                 .sluice_policy_lifecycle()
                 .call_validate_config(&mut store)
                 .await
         };
         let validated = validated.await;
-        validated.map_err(|error| ended(store.data_mut(), &error))
+        let validated = validated.map_err(|error| ended(store.data_mut(), &error))?;
+        let declared = store.into_data().references.unwrap_or_default();
+        Ok(validated.map(|()| declared))
     }
 
     /// The decision, what the store held in the end, and the fuel that it used.
@@ -161,6 +166,10 @@ fn ended(state: &mut State, error: &wasmtime::Error) -> Ended {
     }
     if let Some(LimitReached(limit)) = error.downcast_ref() {
         return Failure::Limit(*limit).into();
+    }
+    // The sentence alone: where in its code a policy declared too much helps nobody.
+    if let Some(error) = error.downcast_ref::<ReferenceError>() {
+        return Failure::Trap(error.to_string()).into();
     }
     let described = format!("{error:#}");
     // The runtime keeps the types of these errors to itself.

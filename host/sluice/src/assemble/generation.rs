@@ -30,6 +30,7 @@ use upstream::Upstreams;
 use upstream::space::Watermark;
 use upstream::wav::Wav;
 
+mod references;
 mod unasked;
 
 /// Builds generations, out of what outlives them.
@@ -134,6 +135,7 @@ impl Builder {
         for (name, route) in &config.routes {
             add_route(&mut routes, name, route, &stock, diagnostics);
         }
+        references::report(config, &references::declared(&policies), diagnostics);
         unasked::report(config, &policies, diagnostics);
         let generation = Generation {
             number,
