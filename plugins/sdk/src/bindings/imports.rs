@@ -2332,13 +2332,13 @@ pub mod sluice {
                 }
             }
         }
-        /// What the policy's options refer to. A policy calls these functions while
-        /// its `validate-config` runs, so that the gateway can check that each thing is
-        /// there before it serves. Outside of `validate-config` they do nothing.
+        /// What the policy's options refer to. A policy declares it while its
+        /// `validate-config` runs. The gateway checks that each thing is there, before
+        /// it serves. Outside of `validate-config` these functions do nothing.
         ///
-        /// `pointer` says which option of the policy's own configuration refers to it:
-        /// a JSON pointer (RFC 6901) to the value, such as `/key_set` or `/key/0`. The
-        /// gateway shows that place of the file to the operator.
+        /// `pointer` is the option of the policy's own configuration: a JSON pointer
+        /// (RFC 6901) to its value, such as `/key_set` or `/key/0`. The gateway shows
+        /// that place of the file to the operator.
         ///
         /// A policy may make 256 of these calls, each with 1024 bytes of text in all.
         /// A policy that goes beyond this does not load.
@@ -2438,10 +2438,10 @@ pub mod sluice {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// This policy may leave an attribute, by its short name: `tenant_id`.
-            /// After one such call it leaves no attributes but those that it declares,
-            /// so that the gateway reports a reference to any other. The gateway checks
-            /// no reference to attributes of a policy that declares none.
+            /// This policy may leave an attribute of this short name: `tenant_id`. A
+            /// policy that declares one must declare all: the gateway refuses a
+            /// configuration that refers to another. A policy that declares none may
+            /// leave any.
             #[allow(async_fn_in_trait)]
             pub fn leaves(name: &str) -> () {
                 unsafe {
