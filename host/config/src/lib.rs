@@ -8,4 +8,5 @@ mod read;
 mod settings;
 
 pub use read::names::FACTS;
-pub use settings::{Config, OnChange, Route, Server};
+pub use read::references::Reference;
+pub use settings::{Config, Declared, OnChange, Route, Server, UpstreamAttribute};

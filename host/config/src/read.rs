@@ -12,7 +12,7 @@ use std::sync::Arc;
 use toml_span::Span;
 use toml_span::value::{Value, ValueInner};
 
-use crate::settings::Config;
+use crate::settings::{Config, Declared};
 use base::diagnostics::{Diagnostic, Diagnostics, Place, Source};
 use base::files::{self, Content};
 use names::Names;
@@ -31,7 +31,7 @@ mod policy_limits;
 mod proxies;
 mod quantity;
 mod recordings;
-mod references;
+pub(crate) mod references;
 mod route;
 mod section;
 mod server;
@@ -40,6 +40,7 @@ mod syntax;
 mod tests;
 mod trial;
 mod upstream;
+mod upstream_routes;
 mod websocket;
 
 /// Text of a configuration, and what its values refer to.
@@ -140,19 +141,20 @@ impl<'a> Reader<'a> {
         };
         let declared_key_sets: BTreeSet<String> = key_sets.keys().cloned().collect();
         let key_sets = self.each(key_sets, Self::key_set);
-        let (policies, references) = self.policies(policies);
+        let policies = self.each(policies, Self::policy);
         let places: BTreeMap<String, Place> = upstreams
             .iter()
             .map(|(name, section)| (name.clone(), section.place.clone()))
             .collect();
         let upstreams = self.each(upstreams, Self::upstream);
         let mut routes = self.routes(routes, &names);
-        self.check_references(&references, &declared_key_sets, &policies, &routes);
         self.check_trials(&names.policies, &policies, &routes);
+        let mut told = Vec::new();
         for (name, upstream) in &upstreams {
-            self.check_backend(name, upstream, &places[name], &policies, &routes);
-            self.check_handshakes(name, upstream, &places[name], &routes);
-            self.check_identity(name, upstream, &places[name], &policies, &routes);
+            let place = &places[name];
+            told.extend(self.check_backend(name, upstream, place, &routes));
+            self.check_handshakes(name, upstream, place, &routes);
+            told.extend(self.check_identity(name, upstream, place, &policies, &routes));
         }
         self.check_folders(&upstreams, &places);
         for route in routes.values_mut() {
@@ -175,6 +177,11 @@ impl<'a> Reader<'a> {
             policies,
             upstreams,
             routes,
+            declared: Declared {
+                key_sets: declared_key_sets,
+                policies: names.policies,
+            },
+            upstream_attributes: told,
             files: std::mem::take(&mut self.files),
         };
         // A configuration with mistakes gets no warnings about options without effect.

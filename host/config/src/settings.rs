@@ -1,6 +1,6 @@
 //! Settings of the gateway, in the types of the crates that use them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,9 +47,35 @@ pub struct Config {
     pub upstreams: BTreeMap<String, Upstream>,
     /// Routes by name.
     pub routes: BTreeMap<String, Route>,
+    /// Every name that the file declares.
+    pub declared: Declared,
+    /// Attributes that upstreams are told.
+    pub upstream_attributes: Vec<UpstreamAttribute>,
     /// All files that the configuration was made from, with those that are missing. A change of one
     /// may change the configuration. Holds the content of files that were read.
     pub files: BTreeMap<PathBuf, Option<Content>>,
+}
+
+/// Names of sections, those with mistakes included, which are in no other part of the configuration.
+#[derive(Debug, Default)]
+pub struct Declared {
+    /// Of `[key_sets.NAME]`.
+    pub key_sets: BTreeSet<String>,
+    /// Of `[policies.NAME]`.
+    pub policies: BTreeSet<String>,
+}
+
+/// An attribute that an upstream is told, or that is in its address or in the names of its folders.
+#[derive(Debug)]
+pub struct UpstreamAttribute {
+    /// The upstream's name.
+    pub upstream: String,
+    /// The attribute's full name: `auth.tenant_id`.
+    pub name: String,
+    /// The option that tells a backend who a client is by it: `user` or `tenant`.
+    pub identity: Option<&'static str>,
+    /// Where the upstream stands in the file.
+    pub place: Place,
 }
 
 /// `[server]`

@@ -59,7 +59,7 @@ impl Trial {
         let result = match policy.try_out().await {
             Err(failure) => TrialResult::Asked(Verdict::Failed(failure)),
             Ok(Err(complaint)) => TrialResult::ConfigError(complaint),
-            Ok(Ok(())) => match without_a_hook(case, &policy) {
+            Ok(Ok(_)) => match without_a_hook(case, &policy) {
                 Some(why) => TrialResult::NotAsked(why),
                 None => TrialResult::Asked(ask(&policy, &scene, &mut calls).await),
             },

@@ -16,6 +16,7 @@ use super::call_queue::CallQueue;
 use super::engine::Engine;
 use super::pace::Pace;
 use super::record::notes::Notes;
+use super::references::References;
 use super::state::{Settings, State};
 use super::world::World;
 use crate::policy::Policy;
@@ -79,6 +80,7 @@ pub struct ComponentPolicy {
     hooks: Arc<Hooks>,
     breaker: Arc<Breaker>,
     pace: Pace,
+    references: References,
 }
 
 impl ComponentPolicy {
@@ -105,7 +107,20 @@ impl ComponentPolicy {
             hooks: Arc::new(hooks),
             breaker: Arc::new(breaker),
             pace,
+            references: References::default(),
         }
+    }
+
+    /// The policy, which declared these references when it was tried out.
+    #[must_use]
+    pub(crate) fn declaring(self, references: References) -> Self {
+        Self { references, ..self }
+    }
+
+    /// What its options refer to.
+    #[must_use]
+    pub fn references(&self) -> &References {
+        &self.references
     }
 
     /// Counts the failures of `before` as its own, if nothing about it has
@@ -136,11 +151,12 @@ impl ComponentPolicy {
 
     /// Starts an instance for each hook, and asks whether the configuration is
     /// usable, if there is a hook for that. So what cannot even start, or has a
-    /// hook of the wrong type, is no surprise for the first caller.
+    /// hook of the wrong type, is no surprise for the first caller. What its options refer to is
+    /// what the policy declared while it was asked.
     ///
     /// # Errors
     /// How the policy broke; in the inner result, what it does not like.
-    pub async fn try_out(&self) -> Result<Result<(), String>, Failure> {
+    pub async fn try_out(&self) -> Result<Result<References, String>, Failure> {
         // Nobody waits in a call's time for this, and the first call of all
         // pays for what later ones find ready.
         let limit = self.settings.limits.timeout.max(Duration::from_secs(2));

@@ -18,6 +18,7 @@ use session::registry::Session;
 mod connection;
 mod jwt;
 mod log;
+mod references;
 mod sessions;
 mod streams;
 

@@ -27,7 +27,7 @@ macro_rules! interface {
 }
 
 /// All of them.
-pub(crate) const INTERFACES: [Interface; 11] = [
+pub(crate) const INTERFACES: [Interface; 12] = [
     // `types` has no functions; importing it costs nothing and grants nothing.
     interface!(types, None),
     interface!(connection, None),
@@ -40,6 +40,7 @@ pub(crate) const INTERFACES: [Interface; 11] = [
     interface!(frames, None),
     interface!(payload, Some(Grant::Payload)),
     interface!(endings, None),
+    interface!(references, None),
 ];
 
 type Own = wasmtime::component::HasSelf<State>;

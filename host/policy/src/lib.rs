@@ -29,6 +29,7 @@ pub mod chain;
 pub mod client;
 mod policy;
 mod question;
+pub mod references;
 pub mod settings;
 mod verdict;
 pub mod window;

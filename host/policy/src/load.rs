@@ -80,9 +80,9 @@ pub async fn policy(
     };
     let built = link(name, policy, &compiled, parts, diagnostics)?;
     match built.try_out().await {
-        Ok(Ok(())) => {
+        Ok(Ok(references)) => {
             unused::report(name, policy, &compiled.imports, diagnostics);
-            Some(built)
+            Some(built.declaring(references))
         }
         Ok(Err(complaint)) => {
             diagnostics.error(

@@ -43,6 +43,9 @@ pub struct Policy {
     pub config_place: Place,
     /// Where the keys in `config` stand.
     pub config_places: BTreeMap<String, Place>,
+    /// Where the values in `config` stand, those in lists and tables included, by JSON pointer.
+    /// A table stands where its key does.
+    pub value_places: BTreeMap<String, Place>,
 }
 
 impl Policy {
@@ -53,6 +56,22 @@ impl Policy {
         let trial = self.trial.as_ref();
         let stands_for = trial.and_then(|trial| trial.stands_for.as_deref());
         stands_for.unwrap_or(name)
+    }
+
+    /// Where the value at a JSON pointer into `config` stands. A policy chooses the pointer: where
+    /// it leads nowhere, as much of it counts as leads somewhere.
+    #[must_use]
+    pub fn place_of(&self, pointer: &str) -> &Place {
+        let mut pointer = pointer;
+        loop {
+            if let Some(place) = self.value_places.get(pointer) {
+                return place;
+            }
+            match pointer.rsplit_once('/') {
+                Some((before, _)) => pointer = before,
+                None => return &self.config_place,
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 
 use super::client::Excess;
+use super::references::References;
 use super::world::World;
 use crate::question::Question;
 use crate::settings::{Grant, PolicyLimits, Quarantine};
@@ -49,6 +50,8 @@ pub struct State {
     pub keys_unavailable: bool,
     /// Until when the tokens that were verified are taken: the earliest counts.
     pub accepted_until: Option<u64>,
+    /// What the policy declares. There only while it validates its configuration.
+    pub references: Option<References>,
     /// Bytes of the client's input that the guest has seen.
     seen: Cell<usize>,
     memory: usize,
@@ -76,6 +79,7 @@ impl State {
             started: Instant::now(),
             keys_unavailable: false,
             accepted_until: None,
+            references: None,
             seen: Cell::new(given),
             asked,
             memory: 0,

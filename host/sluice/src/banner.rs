@@ -1,12 +1,10 @@
 //! What `sluice serve` prints when it starts with a generated key: where it
-//! listens, a token, and a line to copy. This is the one place where a token
-//! is ever printed.
+//! listens, and with the built-in configuration a token and a line to copy. This
+//! is the one place where the gateway ever prints a token.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-
-pub(crate) mod invitation;
 
 /// The spoken sample in the source tree, for the first stream.
 pub(crate) const SAMPLE: &str = "tests/speech/sample.wav";
@@ -69,8 +67,8 @@ impl Banner<'_> {
     }
 }
 
-/// What is printed where no line can be made that is known to work: how a token
-/// is made is in `mint`, word by word.
+/// What is printed with a configuration file: which tokens it accepts, only its
+/// policies know. `mint` is the command that makes a token, word by word.
 #[must_use]
 pub(crate) fn without_a_line(listen: &[SocketAddr], mint: &[String]) -> String {
     let mint: Vec<_> = mint.iter().map(|word| shell_word(word)).collect();
@@ -78,7 +76,7 @@ pub(crate) fn without_a_line(listen: &[SocketAddr], mint: &[String]) -> String {
         "
   Sluice {version} listens on {listen}
 
-  No route here lets in a token that could be made without knowing more. This makes one
+  The policies of this configuration decide which tokens they accept. This command makes one
   (`--help` says what can be in it):
 
 {mint}

@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +13,6 @@ use crate::admin;
 use crate::assemble::generation::prepare_folders;
 use crate::assemble::upstreams;
 use crate::assemble::{Assembled, assemble};
-use crate::banner::invitation::{self, Invitation};
-use crate::banner::{self, Banner};
 use crate::cli::{CheckArgs, ServeArgs};
 use crate::listen;
 use crate::lock::DataLock;
@@ -23,7 +20,6 @@ use crate::logs::patience::print_within;
 use crate::reload::files::SeenFiles;
 use crate::reload::{ConfigSource, Reloader, Trigger, watch};
 use crate::series;
-use crate::token;
 use base::diagnostics::Look;
 use base::diagnostics::{Mistakes, Warnings};
 use base::metrics;
@@ -32,11 +28,11 @@ use config::{Config, OnChange};
 use gateway::server;
 use gateway::server::Listener;
 use gateway::watchdog;
-use keys::settings::KeySource;
 use policy::recorder::Recorder;
 use upstream::Upstreams;
 use wire::proxies::preamble::Preamble;
 
+mod greet;
 mod signals;
 mod stop;
 
@@ -45,9 +41,6 @@ use stop::Signals;
 /// Time limit for printing the banner, or the reason why the gateway does not run. Standard error
 /// may be a pipe that nothing reads.
 const PRINTING: Duration = Duration::from_secs(2);
-
-/// Validity of the token in the banner.
-const BANNER_TOKEN: Duration = Duration::from_hours(12);
 
 /// Runs the gateway until it is told to stop. `upstreams` builds its upstreams, so that a test can
 /// use one that fails.
@@ -78,7 +71,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         addresses,
     } = Listeners::bind(&config.server)?;
     watchdog::start().context("the watchdog's thread could not be started")?;
-    greet(&config, &source, &assembled, &addresses)?;
+    greet::greet(&config, &source, &assembled, &addresses)?;
     for (address, (_, preamble)) in addresses.iter().zip(&clients) {
         let proxies_only = *preamble == Preamble::Expected;
         tracing::info!(%address, proxies_only, version = env!("CARGO_PKG_VERSION"), "listening");
@@ -230,73 +223,4 @@ pub fn report(error: &anyhow::Error) {
     });
     // A closed or unread standard error cannot be reported.
     drop(printed);
-}
-
-/// For development with a generated key: prints a command that streams, or, if no token is known to
-/// work, the command that makes one.
-fn greet(
-    config: &Config,
-    source: &ConfigSource,
-    assembled: &Assembled,
-    listen: &[SocketAddr],
-) -> anyhow::Result<()> {
-    let generated = || {
-        let sets = config.key_sets.iter();
-        sets.filter(|(_, set)| matches!(set.source, KeySource::Generate))
-            .map(|(name, _)| name.as_str())
-    };
-    let named = generated().find(|name| invitation::is_asked_for(config, name));
-    let Some(named) = named.or_else(|| generated().next()) else {
-        return Ok(());
-    };
-    let invitation = generated().find_map(|name| Invitation::find(config, name));
-    let minted = invitation.as_ref().and_then(|invitation| {
-        let keys = assembled.key_sets.get(invitation.key_set)?;
-        Some(token::mint(keys, &invitation.bearer, BANNER_TOKEN))
-    });
-    let minted = minted.transpose()?;
-    let program = std::env::args()
-        .next()
-        .unwrap_or_else(|| "sluice".to_owned());
-    let scheme = match config.server.tls {
-        Some(_) => "wss",
-        None => "ws",
-    };
-    let banner = match (&invitation, &minted) {
-        (Some(invitation), Some(token)) => Banner {
-            listen,
-            scheme,
-            path: &invitation.path,
-            program: &program,
-            token,
-            valid_for: "12 h",
-            recordings: invitation.recordings.as_deref().unwrap_or("none"),
-        }
-        .render(),
-        _ => banner::without_a_line(listen, &token_command(&program, source, named)),
-    };
-    let printed = print_within(PRINTING, move || {
-        let mut out = std::io::stdout();
-        out.write_all(banner.as_bytes())?;
-        out.flush()
-    });
-    if let Err(error) = printed {
-        // Clients can be served without the banner.
-        tracing::warn!(%error, "the banner was not printed");
-    }
-    Ok(())
-}
-
-/// Words of the command that makes a token with a key set of this configuration.
-fn token_command(program: &str, source: &ConfigSource, key_set: &str) -> Vec<String> {
-    let mut words = vec![program.to_owned(), "token".to_owned()];
-    let mut option = |name: &str, path: &Option<PathBuf>| {
-        if let Some(path) = path {
-            words.extend([name.to_owned(), path.display().to_string()]);
-        }
-    };
-    option("--config", &source.file);
-    option("--data-dir", &source.data_dir);
-    words.extend(["--key-set".to_owned(), key_set.to_owned()]);
-    words
 }

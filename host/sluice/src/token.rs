@@ -195,6 +195,8 @@ mod tests {
             policies: BTreeMap::new(),
             upstreams: BTreeMap::new(),
             routes: BTreeMap::new(),
+            declared: config::Declared::default(),
+            upstream_attributes: Vec::new(),
             files: BTreeMap::new(),
         }
     }

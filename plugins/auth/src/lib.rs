@@ -10,7 +10,9 @@
 mod rule;
 
 use rule::Rule;
-use sluice_policy::{Config, ConfigError, Connection, Decision, Lifecycle, OnConnect, Rejection};
+use sluice_policy::{
+    Config, ConfigError, Connection, Decision, Lifecycle, OnConnect, Rejection, references,
+};
 
 /// The claims that become attributes, under their own names.
 const ATTRIBUTES: [&str; 3] = ["email", "user_id", "tenant_id"];
@@ -41,7 +43,10 @@ impl OnConnect for Auth {
 
 impl Lifecycle for Auth {
     fn validate_config() -> Result<(), ConfigError> {
-        Rule::from_config(&Config::host()).map(drop)
+        let rule = Rule::from_config(&Config::host())?;
+        rule.declare();
+        ATTRIBUTES.iter().copied().for_each(references::leaves);
+        Ok(())
     }
 }
 
@@ -114,6 +119,24 @@ mod tests {
         let elsewhere = "auth failed: claim meeting_id does not match the path";
         assert_eq!(decide(&mock), Err(Rejection::auth_failed(elsewhere)));
         assert_eq!(mock.connection().attribute("auth.user_id"), None);
+    }
+
+    #[test]
+    fn the_gateway_is_told_what_the_options_refer_to_and_what_is_left() {
+        let mock = mock();
+        mock.config("path_claims", r#"{"meeting_id":"meeting","a/b":"tenant"}"#);
+        assert_eq!(Auth::validate_config(), Ok(()));
+        assert_eq!(
+            mock.references(),
+            [
+                "key_set /key_set main",
+                "param /path_claims/a~1b tenant",
+                "param /path_claims/meeting_id meeting",
+                "leaves email",
+                "leaves user_id",
+                "leaves tenant_id",
+            ]
+        );
     }
 
     #[test]

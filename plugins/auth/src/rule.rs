@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use sluice_policy::{Config, ConfigError, Decision, Rejection};
+use sluice_policy::{Config, ConfigError, Decision, Rejection, pointer, references};
 
 const KEY_SET: &str = "name the key set that tokens are verified against, such as \"main\"";
 const REQUIRED: &str =
@@ -47,6 +47,15 @@ impl Rule {
             required,
             path,
         })
+    }
+
+    /// Tells the gateway what must be there for this rule.
+    pub fn declare(&self) {
+        references::key_set("/key_set", &self.key_set);
+        for (claim, param) in &self.path {
+            let option = format!("/path_claims{}", pointer(claim));
+            references::param(&option, param);
+        }
     }
 
     /// `claim` and `param` look up a claim of the verified token and a

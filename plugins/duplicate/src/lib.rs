@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod declare;
 mod fact;
 mod rule;
 
@@ -29,7 +30,10 @@ impl OnConnect for Duplicate {
 
 impl Lifecycle for Duplicate {
     fn validate_config() -> Result<(), ConfigError> {
-        Rule::from_config(&Config::host()).map(drop)
+        let config = Config::host();
+        let rule = Rule::from_config(&config)?;
+        declare::references(&config)?;
+        declare::no_effect(&rule, &config)
     }
 }
 

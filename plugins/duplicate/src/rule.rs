@@ -2,12 +2,15 @@ use sluice_policy::{Config, ConfigError, Decision, Holder, Rejection, quoted};
 
 use crate::fact::Fact;
 
-const KEY: &str = "list what makes two connections the same: `route`, `path`, `param.<name>`, `query.<name>`, \
+pub const KEY: &str = "list what makes two connections the same: `route`, `path`, `param.<name>`, `query.<name>`, \
                    `header.<name>`, or an attribute of an earlier policy by its full name, such as `auth.tenant_id`";
 const MODE: &str =
     "write \"reject\" to refuse the newcomer or \"takeover\" to send the holder away";
-const SAME_USER: &str = "write \"reject\" to refuse a user's second connection or \"takeover\" to let it replace the first";
-const USER: &str = "name the attribute that tells users apart, such as \"auth.user_id\"";
+pub const SAME_USER: &str = "write \"reject\" to refuse a user's second connection or \"takeover\" to let it replace the first";
+pub const USER: &str = "name the attribute that tells users apart, such as \"auth.user_id\"";
+
+/// The attribute that tells users apart.
+pub const DEFAULT_USER: &str = "auth.user_id";
 
 /// How often a newcomer that is overtaken by another tries again. Each round
 /// somebody got in, so more rounds would only prolong a fight between clients.
@@ -26,13 +29,13 @@ pub trait Lease {
 #[derive(Debug)]
 pub struct Rule {
     key: Vec<Fact>,
-    mode: Mode,
-    same_user: Mode,
+    pub mode: Mode,
+    pub same_user: Mode,
     pub user: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+pub enum Mode {
     Reject,
     Takeover,
 }
@@ -46,7 +49,7 @@ impl Rule {
         };
         let user = config
             .get("user", USER)?
-            .unwrap_or_else(|| "auth.user_id".to_owned());
+            .unwrap_or_else(|| DEFAULT_USER.to_owned());
         if !matches!(Fact::parse(&user), Some(Fact::Attribute(_))) {
             return Err(ConfigError::new("user", &quoted(&user), USER));
         }

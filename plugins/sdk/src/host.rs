@@ -130,6 +130,30 @@ pub mod config {
     }
 }
 
+pub mod references {
+    use super::world;
+
+    pub fn key_set(pointer: &str, name: &str) {
+        world::with(|world| world.declare("key_set", &[pointer, name]));
+    }
+
+    pub fn param(pointer: &str, name: &str) {
+        world::with(|world| world.declare("param", &[pointer, name]));
+    }
+
+    pub fn attribute(pointer: &str, name: &str) {
+        world::with(|world| world.declare("attribute", &[pointer, name]));
+    }
+
+    pub fn leaves(name: &str) {
+        world::with(|world| world.declare("leaves", &[name]));
+    }
+
+    pub fn no_effect(pointer: &str, why: &str, help: &str) {
+        world::with(|world| world.declare("no_effect", &[pointer, why, help]));
+    }
+}
+
 pub mod log {
     use super::world;
 

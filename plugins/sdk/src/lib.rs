@@ -38,6 +38,9 @@
 //! sluice_policy::export!(Tenants: on_connect, lifecycle);
 //! ```
 //!
+//! An option may name something else in the gateway's configuration, such as a key set or an
+//! attribute of another policy. [`references`] lets the gateway check that it is there.
+//!
 //! The crate is a `cdylib`, built for `wasm32-unknown-unknown` and encoded as a component. That
 //! target has no files, no network and no environment. `println!` prints nothing there, and
 //! `Instant::now()` panics. Use [`log`] and [`clock`] instead.
@@ -90,6 +93,7 @@ mod hooks;
 mod host;
 mod json;
 pub mod log;
+pub mod references;
 mod rejection;
 mod sessions;
 #[cfg(not(target_family = "wasm"))]

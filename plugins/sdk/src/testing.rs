@@ -193,6 +193,12 @@ impl Mock {
         world::with(|world| world.log.clone())
     }
 
+    /// What the policy declared with [`references`](crate::references), each with the name of the
+    /// function before it: `key_set /key_set main`.
+    pub fn references(&self) -> Vec<String> {
+        world::with(|world| world.references.clone())
+    }
+
     fn set<T>(&self, change: impl FnOnce(&mut world::World) -> T) -> &Self {
         world::with(change);
         self

@@ -96,38 +96,16 @@ fn with_generated_keys() -> Config {
         .set("key_sets.alone", "generate", json!(true))
 }
 
-#[test]
-fn the_line_of_the_banner_is_let_in_by_a_configuration_that_asks_for_more() {
-    let paths = json!(["/{tenant}/meetings/{meeting_id}"]);
-    let claims = json!(["user_id", "email", "meeting_id"]);
-    let mut config = with_generated_keys()
-        .set("routes.ingest", "paths", paths)
-        .set("policies.auth.config", "required_claims", claims)
-        // First by name, and not one that streams are for.
-        .set("routes.a", "paths", json!(["/a/{meeting_id}"]))
-        .set("routes.a", "handshake", json!("none"))
-        .set("routes.a", "upstream", json!("mirror"))
-        .to_string();
-    config +=
-        "[policies.auth.config.path_claims]\ntenant_id = \"tenant\"\nmeeting_id = \"meeting_id\"\n";
-    let (_folder, gateway) = serve(&config);
-    let done = run_the_line(&gateway);
-    assert_eq!(done.status, Some(0), "{done:?}");
-}
-
-#[test]
-fn where_no_line_is_known_to_work_the_banner_says_how_a_token_is_made() {
-    let config = with_generated_keys().set(
-        "policies.auth.config",
-        "required_claims",
-        json!(["licence"]),
-    );
+/// What a token that the banner's command makes comes to, on a configuration of one's own.
+fn with_the_token_of_the_banner(config: &Config) -> Done {
     let (_folder, gateway) = serve(&config.to_string());
     let command = gateway.output().find("how a token is made", |line| {
         line.contains(" token --config ").then(|| line.to_owned())
     });
     let command = command.expect("the gateway runs");
-    assert!(!gateway.output().text().contains("sample.wav"));
+    let printed = gateway.output().text();
+    assert!(!printed.contains("sample.wav"), "{printed}");
+    assert!(!printed.contains("eyJ"), "{printed}");
     let mut shell = Command::new("sh");
     shell
         .args(["-c", &command])
@@ -135,7 +113,21 @@ fn where_no_line_is_known_to_work_the_banner_says_how_a_token_is_made() {
         .stderr(std::process::Stdio::piped());
     let done = run(&mut shell);
     assert_eq!(done.status, Some(0), "{command}: {done:?}");
-    let refused = stream(&gateway, "/ws/ingest/meetings/m1", done.stdout.trim(), &[]);
+    stream(
+        &gateway,
+        "/ws/ingest/meetings/m1",
+        done.stdout.trim(),
+        &["--fast"],
+    )
+}
+
+#[test]
+fn with_a_configuration_of_ones_own_the_banner_says_how_a_token_is_made() {
+    let done = with_the_token_of_the_banner(&with_generated_keys());
+    assert_eq!(done.status, Some(0), "{done:?}");
+    let asking = json!(["licence"]);
+    let config = with_generated_keys().set("policies.auth.config", "required_claims", asking);
+    let refused = with_the_token_of_the_banner(&config);
     assert!(
         refused.stderr.contains("missing claim licence"),
         "{refused:?}"

@@ -48,6 +48,7 @@ mod proxies;
 mod receipts;
 mod recordings;
 mod reference;
+mod references;
 mod registry;
 mod relay;
 mod relay_faults;

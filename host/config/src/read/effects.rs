@@ -5,8 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 use super::Reader;
 use crate::settings::{Config, Route};
 use base::diagnostics::Place;
@@ -38,15 +36,6 @@ impl Reader<'_> {
 
     /// Warns of sections and options that nothing in the file uses.
     pub(super) fn check_effects(&mut self, config: &Config, upstreams: &BTreeMap<String, Place>) {
-        for (name, set) in &config.key_sets {
-            let verifiers = config.policies.values();
-            let mut verifiers = verifiers.filter(|policy| policy.grants.contains(&Grant::Jwt));
-            if !verifiers.any(|policy| policy.config.values().any(|value| says(value, name))) {
-                let message = format!("no policy verifies tokens with the key set `{name}`");
-                let help = "name it in the section of a policy that is granted `jwt`, or remove it";
-                self.warning(&set.place, message, help).label("not used");
-            }
-        }
         let asked: BTreeSet<&str> = config.routes.values().flat_map(asked).collect();
         for (name, policy) in &config.policies {
             if asked.contains(policy.speaks_as(name)) {
@@ -119,17 +108,4 @@ fn any_is_granted(
     policies
         .iter()
         .any(|(name, policy)| policy.grants.contains(&grant) && names(policy.speaks_as(name)))
-}
-
-/// Whether a name is anywhere in the configuration of a policy. Only the policy knows the meaning
-/// of its keys.
-fn says(value: &Value, name: &str) -> bool {
-    match value {
-        Value::String(text) => text == name,
-        Value::Array(values) => values.iter().any(|value| says(value, name)),
-        Value::Object(values) => values
-            .iter()
-            .any(|(key, value)| key == name || says(value, name)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::section::Section;
 use super::{Reader, Spanned};
-use base::diagnostics::Place;
+use base::diagnostics::{Diagnostics, Place};
 
 /// Sections of one kind by name: `[policies.auth]`, `[policies.duplicate]`.
 pub(super) type Sections<'de> = BTreeMap<String, Section<'de>>;
@@ -62,23 +62,37 @@ impl Reader<'_> {
         section: &str,
         declared: &BTreeSet<String>,
     ) {
-        let name = &reference.value;
-        if declared.contains(name) {
-            return;
+        let Spanned { value: name, place } = reference;
+        if !declared.contains(name) {
+            report_missing(
+                name,
+                place,
+                (kind, section),
+                declared,
+                &mut self.diagnostics,
+            );
         }
-        let help = match nearest(name, declared.iter().map(String::as_str)) {
-            Some(near) => {
-                format!("did you mean \"{near}\"? If not, add a section [{section}.{name}]")
-            }
-            None => format!("add a section [{section}.{name}], or correct the name"),
-        };
-        self.error(
-            &reference.place,
-            format!("there is no {kind} called \"{name}\""),
-            help,
-        )
-        .label(format!("no [{section}.{name}]"));
     }
+}
+
+/// Reports a name that no section has. `kind` is what has such a name, and the first part of the
+/// section's title.
+pub(super) fn report_missing(
+    name: &str,
+    place: &Place,
+    (kind, section): (&str, &str),
+    declared: &BTreeSet<String>,
+    diagnostics: &mut Diagnostics,
+) {
+    let help = match nearest(name, declared.iter().map(String::as_str)) {
+        Some(near) => {
+            format!("did you mean \"{near}\"? If not, add a section [{section}.{name}]")
+        }
+        None => format!("add a section [{section}.{name}], or correct the name"),
+    };
+    diagnostics
+        .error(place, format!("there is no {kind} called \"{name}\""), help)
+        .label(format!("no [{section}.{name}]"));
 }
 
 /// Known word that is most similar to `word`.

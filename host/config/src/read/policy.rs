@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use toml_span::value::{Key, Value, ValueInner};
 
-use super::names::Sections;
 use super::quantity::Zero;
-use super::references::References;
 use super::section::Section;
 use super::{Reader, Spanned};
 use base::diagnostics::Place;
 use policy::OnFailure;
 use policy::settings::Quarantine;
-use policy::settings::{Component, Grant, Pin, Policy, Wasi};
+use policy::settings::{Grant, Pin, Policy, Wasi};
 
 const GRANTS: [(&str, Grant); 5] = [
     ("jwt", Grant::Jwt),
@@ -29,23 +27,7 @@ const ON_FAILURE: [(&str, OnFailure); 2] =
     [("closed", OnFailure::Closed), ("open", OnFailure::Open)];
 
 impl Reader<'_> {
-    /// Reads the policies, and the references in the configurations of built-in ones.
-    pub(super) fn policies(
-        &mut self,
-        sections: Sections<'_>,
-    ) -> (BTreeMap<String, Policy>, Vec<References>) {
-        let mut policies = BTreeMap::new();
-        let mut references = Vec::new();
-        for (name, section) in sections {
-            if let Some((policy, refers)) = self.policy(section) {
-                policies.insert(name, policy);
-                references.push(refers);
-            }
-        }
-        (policies, references)
-    }
-
-    fn policy(&mut self, mut section: Section<'_>) -> Option<(Policy, References)> {
+    pub(super) fn policy(&mut self, mut section: Section<'_>) -> Option<Policy> {
         let place = section.place.clone();
         let grants_place = section.place_of(self, "grants");
         let config_place = section.place_of(self, "config");
@@ -84,10 +66,13 @@ impl Reader<'_> {
         };
         self.check_quarantine(&after_place, &quarantine);
         let limits = self.policy_limits(&mut section);
-        let (config, config_places, references) =
-            self.policy_config(&mut section, component.as_ref());
+        let PolicyConfig {
+            json: config,
+            keys: config_places,
+            values: value_places,
+        } = self.policy_config(&mut section);
         section.finish(self);
-        let policy = Policy {
+        Some(Policy {
             component: component?,
             sha256,
             trial,
@@ -102,8 +87,8 @@ impl Reader<'_> {
             grants_place,
             config_place,
             config_places,
-        };
-        Some((policy, references))
+            value_places,
+        })
     }
 
     fn pin(&mut self, text: Spanned<String>) -> Option<Pin> {
@@ -118,50 +103,58 @@ impl Reader<'_> {
         None
     }
 
-    fn policy_config(
-        &mut self,
-        section: &mut Section<'_>,
-        component: Option<&Component>,
-    ) -> (
-        BTreeMap<String, serde_json::Value>,
-        BTreeMap<String, Place>,
-        References,
-    ) {
-        let policy = section.name.clone();
-        let mut references = References::new(policy);
+    fn policy_config(&mut self, section: &mut Section<'_>) -> PolicyConfig {
+        let mut read = PolicyConfig::default();
         let title = format!("[policies.{}.config]", section.name);
         let Some(config) = section.section(self, "config", "", &title) else {
-            return (BTreeMap::new(), BTreeMap::new(), references);
+            return read;
         };
-        let table = config.into_table();
-        if let Some(Component::Builtin(name)) = component {
-            references.collect(self, name, &table);
+        for (Key { name, span }, value) in config.into_table() {
+            let place = self.place(span);
+            let pointer = step("", &name);
+            let json = self.json(value, &place, &pointer, &mut read.values);
+            read.json.insert(name.to_string(), json);
+            read.keys.insert(name.into_owned(), place);
         }
-        let places = table
-            .keys()
-            .map(|Key { name, span }| (name.to_string(), self.place(*span)))
-            .collect();
-        let json = table
-            .into_iter()
-            .map(|(Key { name, .. }, value)| (name.into_owned(), self.json(value)))
-            .collect();
-        (json, places, references)
+        read
     }
 
-    fn json(&mut self, mut value: Value<'_>) -> serde_json::Value {
+    /// A value as JSON. Its place, and those of what is in it, go to `places`.
+    fn json(
+        &mut self,
+        mut value: Value<'_>,
+        key: &Place,
+        pointer: &str,
+        places: &mut BTreeMap<String, Place>,
+    ) -> serde_json::Value {
         let place = self.place(value.span);
-        match value.take() {
+        let value = value.take();
+        // A table reaches over many lines.
+        let shown = match value {
+            ValueInner::Table(_) => key,
+            _ => &place,
+        };
+        places.insert(pointer.to_owned(), shown.clone());
+        match value {
             ValueInner::String(text) => text.into_owned().into(),
             ValueInner::Integer(number) => number.into(),
             ValueInner::Float(number) => self.json_number(&place, number),
             ValueInner::Boolean(truth) => truth.into(),
             ValueInner::Array(entries) => {
-                entries.into_iter().map(|entry| self.json(entry)).collect()
+                let entries = entries.into_iter().enumerate();
+                let entries = entries.map(|(index, entry)| {
+                    let (place, pointer) =
+                        (self.place(entry.span), step(pointer, &index.to_string()));
+                    self.json(entry, &place, &pointer, places)
+                });
+                entries.collect()
             }
             ValueInner::Table(table) => {
-                let entries = table
-                    .into_iter()
-                    .map(|(key, value)| (key.name.into_owned(), self.json(value)));
+                let entries = table.into_iter().map(|(key, value)| {
+                    let (place, pointer) = (self.place(key.span), step(pointer, &key.name));
+                    let value = self.json(value, &place, &pointer, places);
+                    (key.name.into_owned(), value)
+                });
                 serde_json::Value::Object(entries.collect())
             }
         }
@@ -179,4 +172,20 @@ impl Reader<'_> {
             serde_json::Value::Number,
         )
     }
+}
+
+/// `[policies.NAME.config]`
+#[derive(Default)]
+struct PolicyConfig {
+    json: BTreeMap<String, serde_json::Value>,
+    /// Where the keys stand.
+    keys: BTreeMap<String, Place>,
+    /// Where the values stand, by JSON pointer.
+    values: BTreeMap<String, Place>,
+}
+
+/// A JSON pointer (RFC 6901), one step further.
+fn step(pointer: &str, to: &str) -> String {
+    let to = to.replace('~', "~0").replace('/', "~1");
+    format!("{pointer}/{to}")
 }

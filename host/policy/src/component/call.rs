@@ -10,6 +10,7 @@ use super::super::bindings::sluice::policy::types as wit;
 use super::super::client::{ClientFault, Excess};
 use super::super::convert;
 use super::super::engine::Engine;
+use super::super::references::{ReferenceError, References};
 use super::super::state::{LimitReached, MAX_HANDLES, State};
 use super::super::world::World;
 use super::{Hooks, Usage};
@@ -51,8 +52,9 @@ impl From<Failure> for Called {
 }
 
 impl Call {
-    /// Starts an instance for each hook, and has the configuration looked at.
-    pub(super) async fn try_out(self) -> Result<Result<(), String>, Failure> {
+    /// Starts an instance for each hook, and has the configuration looked at. Tells what the policy
+    /// declared on that occasion.
+    pub(super) async fn try_out(self) -> Result<Result<References, String>, Failure> {
         let Hooks {
             connect,
             handshake,
@@ -73,18 +75,21 @@ impl Call {
         }
         start!(connect, handshake, frames, close);
         let Some(pre) = lifecycle else {
-            return Ok(Ok(()));
+            return Ok(Ok(References::default()));
         };
         let mut store = store();
         let validated = async {
             let policy = pre.instantiate_async(&mut store).await?;
+            store.data_mut().references = Some(References::default());
             policy
                 .sluice_policy_lifecycle()
                 .call_validate_config(&mut store)
                 .await
         };
         let validated = validated.await;
-        validated.map_err(|error| failure(store.data_mut(), &error))
+        let validated = validated.map_err(|error| failure(store.data_mut(), &error))?;
+        let declared = store.into_data().references.unwrap_or_default();
+        Ok(validated.map(|()| declared))
     }
 
     /// Asks the hook of this question.
@@ -222,6 +227,10 @@ fn blame(state: &mut State, error: &wasmtime::Error) -> Result<Excess, Failure> 
     }
     if let Some(LimitReached(limit)) = error.downcast_ref() {
         return Err(Failure::Limit(*limit));
+    }
+    // The sentence alone: where in its code a policy declared too much helps nobody.
+    if let Some(error) = error.downcast_ref::<ReferenceError>() {
+        return Err(Failure::Trap(error.to_string()));
     }
     let described = format!("{error:#}");
     // The runtime keeps the types of these errors to itself.

@@ -16,6 +16,7 @@ use base::diagnostics::{Diagnostics, Place};
 use session::registry::Registry;
 use session::testing::start;
 
+mod references;
 mod wasi;
 
 /// A component whose `on-connect` runs `body`; `more` goes into its core
@@ -89,6 +90,7 @@ fn settings(file: PathBuf) -> settings::Policy {
         grants_place: Place::nowhere(),
         config_place: Place::nowhere(),
         config_places: [].into(),
+        value_places: [].into(),
     }
 }
 

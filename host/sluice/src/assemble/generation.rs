@@ -26,6 +26,7 @@ use upstream::Upstreams;
 use upstream::space::Watermark;
 use upstream::wav::Wav;
 
+mod references;
 mod routes;
 mod unasked;
 
@@ -122,6 +123,7 @@ impl Builder {
         for (name, route) in &config.routes {
             add_route(&mut routes, name, route, &stock, diagnostics);
         }
+        references::report(config, &references::declared(&policies), diagnostics);
         unasked::report(config, &policies, diagnostics);
         let generation = Generation {
             number,

@@ -47,7 +47,9 @@ impl OnClose for RateLimit {
 
 impl Lifecycle for RateLimit {
     fn validate_config() -> Result<(), ConfigError> {
-        Rule::from_config(&Config::host()).map(drop)
+        let rule = Rule::from_config(&Config::host())?;
+        rule.declare();
+        Ok(())
     }
 }
 
@@ -64,7 +66,7 @@ sluice_policy::export!(RateLimit: on_connect, on_close, lifecycle);
 #[cfg(test)]
 mod tests {
     use sluice_policy::testing::{Ended, Mock};
-    use sluice_policy::{Decision, OnClose as _, OnConnect as _};
+    use sluice_policy::{Decision, Lifecycle as _, OnClose as _, OnConnect as _};
 
     use super::RateLimit;
 
@@ -81,6 +83,17 @@ mod tests {
 
     fn code(decision: Decision) -> String {
         decision.unwrap_err().code().to_owned()
+    }
+
+    #[test]
+    fn the_gateway_is_told_what_callers_are_told_apart_by() {
+        let mock = mock("\"all\"");
+        mock.config("key", r#"["remote", "param.room", "auth.user_id"]"#);
+        assert_eq!(RateLimit::validate_config(), Ok(()));
+        assert_eq!(
+            mock.references(),
+            ["param /key/1 room", "attribute /key/2 auth.user_id"]
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use sluice_policy::{Config, ConfigError, Decision, Rejection, quoted};
+use sluice_policy::{Config, ConfigError, Decision, Rejection, quoted, references};
 
 const ATTEMPTS: &str = "write how many attempts are let in, such as 10";
 const PER: &str = "write the time in which they are counted, such as \"1m\"";
@@ -51,6 +51,18 @@ impl Rule {
             key,
             count,
         })
+    }
+
+    /// Tells the gateway what must be there for this rule.
+    pub fn declare(&self) {
+        for (index, name) in self.key.iter().enumerate() {
+            let option = format!("/key/{index}");
+            match name.split_once('.') {
+                None => {}
+                Some(("param", param)) => references::param(&option, param),
+                Some(_) => references::attribute(&option, name),
+            }
+        }
     }
 
     /// What a caller's attempts are counted under. Lengths keep the parts

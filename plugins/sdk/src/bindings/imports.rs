@@ -2332,6 +2332,185 @@ pub mod sluice {
                 }
             }
         }
+        /// What the policy's options refer to. A policy declares it while its
+        /// `validate-config` runs. The gateway checks that each thing is there, before
+        /// it serves. Outside of `validate-config` these functions do nothing.
+        ///
+        /// `pointer` is the option of the policy's own configuration: a JSON pointer
+        /// (RFC 6901) to its value, such as `/key_set` or `/key/0`. The gateway shows
+        /// that place of the file to the operator.
+        ///
+        /// A policy may make 256 of these calls, each with 1024 bytes of text in all.
+        /// A policy that goes beyond this does not load.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod references {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            #[allow(unused_unsafe, clippy::all)]
+            /// The option names a key set.
+            #[allow(async_fn_in_trait)]
+            pub fn key_set(pointer: &str, name: &str) -> () {
+                unsafe {
+                    let vec0 = pointer;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = name;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "sluice:policy/references@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "key-set"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8, _: usize);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1);
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The option names a parameter of the path. Each path of each route that
+            /// asks this policy must have it.
+            #[allow(async_fn_in_trait)]
+            pub fn param(pointer: &str, name: &str) -> () {
+                unsafe {
+                    let vec0 = pointer;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = name;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "sluice:policy/references@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "param"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8, _: usize);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1);
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The option names an attribute by its full name: `auth.tenant_id`. Each
+            /// route that asks this policy must ask the policy that leaves the
+            /// attribute earlier: before the first hook of this one.
+            #[allow(async_fn_in_trait)]
+            pub fn attribute(pointer: &str, name: &str) -> () {
+                unsafe {
+                    let vec0 = pointer;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = name;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "sluice:policy/references@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "attribute"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8, _: usize);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1);
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// This policy may leave an attribute of this short name: `tenant_id`. A
+            /// policy that declares one must declare all: the gateway refuses a
+            /// configuration that refers to another. A policy that declares none may
+            /// leave any.
+            #[allow(async_fn_in_trait)]
+            pub fn leaves(name: &str) -> () {
+                unsafe {
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "sluice:policy/references@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "leaves"]
+                        fn wit_import1(_: *mut u8, _: usize);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8, _: usize) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0.cast_mut(), len0);
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The option has no effect. `why` completes the sentence "`OPTION` has no
+            /// effect: ", and `help` says what to do. The gateway warns the operator.
+            #[allow(async_fn_in_trait)]
+            pub fn no_effect(pointer: &str, why: &str, help: &str) -> () {
+                unsafe {
+                    let vec0 = pointer;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = why;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let vec2 = help;
+                    let ptr2 = vec2.as_ptr().cast::<u8>();
+                    let len2 = vec2.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "sluice:policy/references@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "no-effect"]
+                        fn wit_import3(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr1.cast_mut(),
+                        len1,
+                        ptr2.cast_mut(),
+                        len2,
+                    );
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -2539,9 +2718,9 @@ mod _rt {
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2482] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb4\x12\x01A\x02\x01\
-A\x19\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2637] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xcf\x13\x01A\x02\x01\
+A\x1b\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
 ethod]facts.session-id\x01\x02\x04\0\x13[method]facts.route\x01\x02\x04\0\x12[me\
 thod]facts.path\x01\x02\x01ks\x01@\x02\x04self\x01\x04names\0\x03\x04\0\x13[meth\
 od]facts.param\x01\x04\x04\0\x13[method]facts.query\x01\x04\x04\0\x14[method]fac\
@@ -2591,9 +2770,13 @@ g\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x14[method]ending.cause\x01\x02\x
 ]ending.closed-by\x01\x02\x01@\x01\x04self\x01\0\x7f\x04\0\x17[method]ending.str\
 eamed\x01\x04\x01@\x01\x04self\x01\0w\x04\0\x18[method]ending.lasted-ms\x01\x05\x04\
 \0\x1d[method]ending.received-bytes\x01\x05\x04\0\x19[method]ending.sent-bytes\x01\
-\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x04\0\x1bsluice:policy/imports\
-@0.1.0\x04\0\x0b\x0d\x01\0\x07imports\x03\0\0\0G\x09producers\x01\x0cprocessed-b\
-y\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
+\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x08\x01@\x02\x07pointers\x04\
+names\x01\0\x04\0\x07key-set\x01\0\x04\0\x05param\x01\0\x04\0\x09attribute\x01\0\
+\x01@\x01\x04names\x01\0\x04\0\x06leaves\x01\x01\x01@\x03\x07pointers\x03whys\x04\
+helps\x01\0\x04\0\x09no-effect\x01\x02\x03\0\x1esluice:policy/references@0.1.0\x05\
+\x0e\x04\0\x1bsluice:policy/imports@0.1.0\x04\0\x0b\x0d\x01\0\x07imports\x03\0\0\
+\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bind\
+gen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

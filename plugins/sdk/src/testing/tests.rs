@@ -1,6 +1,6 @@
 use super::{Ended, Evicted, Mock, Sent};
 use crate::counters::{self, CounterError};
-use crate::{Config, Frame, Holder, Kind, Rejection, TokenError, clock, log};
+use crate::{Config, Frame, Holder, Kind, Rejection, TokenError, clock, log, references};
 
 #[test]
 fn a_connection_is_as_the_test_says() {
@@ -139,6 +139,26 @@ fn the_log_and_the_configuration_are_the_tests() {
     log::warn("c");
     log::error("d");
     assert_eq!(mock.log(), ["debug a", "info b", "warn c", "error d"]);
+}
+
+#[test]
+fn what_options_refer_to_is_declared_in_that_order() {
+    let mock = Mock::new("mine");
+    references::key_set("/key_set", "main");
+    references::param("/key/0", "meeting_id");
+    references::attribute("/key/1", "auth.user_id");
+    references::leaves("seen");
+    references::no_effect("/user", "nobody looks", "leave it out");
+    assert_eq!(
+        mock.references(),
+        [
+            "key_set /key_set main",
+            "param /key/0 meeting_id",
+            "attribute /key/1 auth.user_id",
+            "leaves seen",
+            "no_effect /user nobody looks leave it out",
+        ]
+    );
 }
 
 #[test]

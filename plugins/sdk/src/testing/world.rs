@@ -41,6 +41,7 @@ pub(crate) struct World {
     counters: BTreeMap<String, Counter>,
     pub max_counters: usize,
     pub log: Vec<String>,
+    pub references: Vec<String>,
 }
 
 struct Counter {
@@ -104,7 +105,12 @@ impl World {
             counters: BTreeMap::new(),
             max_counters: 10_000,
             log: Vec::new(),
+            references: Vec::new(),
         }
+    }
+
+    pub fn declare(&mut self, what: &str, texts: &[&str]) {
+        self.references.push(format!("{what} {}", texts.join(" ")));
     }
 
     pub fn attribute(&self, name: &str) -> Option<String> {

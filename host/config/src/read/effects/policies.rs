@@ -36,7 +36,7 @@ impl Reader<'_> {
             let help = format!("write at most {MAX_CALLS}");
             self.ineffective(&title, "max_calls", &why, &help);
         }
-        if let Component::Builtin(builtin) = &policy.component {
+        if let Component::Builtin(_) = &policy.component {
             let differ = [
                 (
                     "compile_memory",
@@ -47,9 +47,6 @@ impl Reader<'_> {
             let why = "it limits no built-in policy, which takes what it takes";
             for (key, _) in differ.iter().filter(|(_, differs)| *differs) {
                 self.ineffective(&title, key, why, "leave it out");
-            }
-            if builtin == "duplicate" {
-                self.check_duplicate(policy);
             }
         }
         let speaks_as = policy.speaks_as(name);
@@ -63,33 +60,6 @@ impl Reader<'_> {
             let help = "leave `payload` out of its `grants`, or name it in `on_frames`";
             self.warning(&policy.grants_place, message, help)
                 .label("no effect");
-        }
-    }
-
-    /// Who somebody is does not matter where everybody, or nobody, replaces the first connection.
-    fn check_duplicate(&mut self, policy: &Policy) {
-        let is = |key: &str, value: &str| policy.config.get(key).is_some_and(|is| is == value);
-        let takeover = is("mode", "takeover");
-        let mut useless = Vec::new();
-        if takeover && is("same_user", "reject") {
-            useless.push((
-                "same_user",
-                "`mode = \"takeover\"` lets everybody replace the first",
-            ));
-        }
-        if takeover || is("same_user", "reject") {
-            let differs = policy.config.contains_key("user") && !is("user", "auth.user_id");
-            let why = "nothing that is written here depends on who the user is";
-            useless.extend(differs.then_some(("user", why)));
-        }
-        for (key, why) in useless {
-            let place = policy
-                .config_places
-                .get(key)
-                .unwrap_or(&policy.config_place);
-            let message = format!("`{key}` has no effect: {why}");
-            let help = "leave it out, or write `mode = \"reject\"` and `same_user = \"takeover\"`";
-            self.warning(place, message, help).label("no effect");
         }
     }
 }

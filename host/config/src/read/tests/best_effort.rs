@@ -106,6 +106,47 @@ fn a_place_says_its_line() {
 }
 
 #[test]
+fn a_pointer_into_a_policys_configuration_is_a_place() {
+    let text = r#"
+[policies.mine]
+component = "builtin:auth"
+[policies.mine.config]
+limit = 3
+"a/b" = [
+  "one",
+  { of = "two" },
+]
+[policies.mine.config.rooms]
+first = "main"
+[upstreams.sink]
+kind = "discard"
+[routes.ingest]
+paths = ["/ws"]
+on_connect = ["mine"]
+upstream = "sink"
+"#;
+    let config = good(text);
+    let policy = &config.policies["mine"];
+    for (pointer, line) in [
+        ("/limit", 5),
+        ("/a~1b", 6),
+        ("/a~1b/0", 7),
+        ("/a~1b/1", 8),
+        ("/a~1b/1/of", 8),
+        ("/rooms", 10),
+        ("/rooms/first", 11),
+        // As far as it leads somewhere.
+        ("/rooms/second/part", 10),
+        ("/absent", 4),
+        ("", 4),
+        ("limit", 4),
+    ] {
+        let place = format!("{:?}", policy.place_of(pointer));
+        assert_eq!(place, format!("sluice.toml:{line}"), "{pointer}");
+    }
+}
+
+#[test]
 fn nothing_found_means_go() {
     assert!(Diagnostics::default().finish().is_ok());
     let (_, diagnostics) = load_broken(&broken("generate = true", ""));

@@ -38,10 +38,6 @@ fn a_configuration_in_which_everything_has_an_effect_has_no_warnings() {
 fn sections_that_nobody_names_are_told_of() {
     for (section, message) in [
         (
-            "[key_sets.old]\ngenerate = true",
-            "no policy verifies tokens with the key set `old`",
-        ),
-        (
             "[policies.next]\ncomponent = \"builtin:sample-rate\"",
             "policy `next` is never called",
         ),
@@ -227,37 +223,6 @@ fn options_of_a_policy_that_it_cannot_use_are_told_of() {
         &payload,
         "the grant `payload` of policy `auth` has no effect",
     );
-    let duplicate = |options: &str| {
-        let text = broken(
-            "on_connect = [\"auth\"]",
-            "on_connect = [\"auth\", \"one\"]",
-        );
-        let section = "[policies.one]\ncomponent = \"builtin:duplicate\"\ngrants = [\"sessions\"]";
-        format!("{text}\n{section}\nconfig = {{ key = [\"route\"], {options} }}\n")
-    };
-    for (options, message) in [
-        (
-            "mode = \"takeover\", same_user = \"reject\"",
-            "`same_user` has no effect",
-        ),
-        (
-            "mode = \"takeover\", user = \"auth.email\"",
-            "`user` has no effect",
-        ),
-        (
-            "same_user = \"reject\", user = \"auth.email\"",
-            "`user` has no effect",
-        ),
-    ] {
-        warned(&duplicate(options), message);
-    }
-    for options in [
-        "mode = \"takeover\"",
-        "mode = \"takeover\", same_user = \"takeover\"",
-        "user = \"auth.email\"",
-    ] {
-        assert_eq!(warnings(&duplicate(options)), "");
-    }
 }
 
 #[test]

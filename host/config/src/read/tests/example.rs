@@ -86,6 +86,8 @@ fn settings(config: &Config) -> Vec<String> {
         policies,
         upstreams,
         routes,
+        declared: _,
+        upstream_attributes: _,
         files: _,
     } = config;
     let Server {
@@ -143,6 +145,7 @@ fn settings(config: &Config) -> Vec<String> {
             grants_place: _,
             config_place: _,
             config_places: _,
+            value_places: _,
         } = policy;
         all.push(format!(
             "{name} {component:?} {grants:?} {wasi:?} {on_failure:?} {quarantine:?} {limits:?} {:?} {:?}",

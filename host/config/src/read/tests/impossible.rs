@@ -22,41 +22,6 @@ fn references_that_lead_nowhere_are_reported() {
         "no upstream called \"sinc\"",
         "did you mean \"sink\"?",
     );
-    mistake(
-        "key_set = \"main\"",
-        "key_set = \"mian\"",
-        "no key set called \"mian\"",
-        "did you mean \"main\"?",
-    );
-    mistake(
-        "key_set = \"main\"",
-        "key_set = \"main\", path_claims = { meeting = \"meeting\" }",
-        "[policies.auth] needs the path parameter `meeting`, and [routes.ingest] has a path without it",
-        "name a parameter that \"/ws/{meeting_id}\" has",
-    );
-}
-
-#[test]
-fn what_tells_connections_apart_must_be_there_when_it_is_asked_for() {
-    let with = |chain: &str, key: &str| {
-        let config = format!(
-            "[policies.twin]\ncomponent = \"builtin:duplicate\"\ngrants = [\"sessions\"]\nconfig = {{ key = [\"{key}\"] }}\n"
-        );
-        broken("on_connect = [\"auth\"]", &format!("on_connect = {chain}")) + &config
-    };
-    good(&with("[\"auth\", \"twin\"]", "auth.tenant_id"));
-    good(&with("[\"auth\", \"twin\"]", "param.meeting_id"));
-    good(&with("[\"twin\", \"auth\"]", "query.source"));
-    let parameter = report(&with("[\"auth\", \"twin\"]", "param.meeting"));
-    assert!(
-        parameter.contains("[policies.twin] needs the path parameter `meeting`"),
-        "{parameter}"
-    );
-    let attribute = report(&with("[\"twin\", \"auth\"]", "auth.tenant_id"));
-    assert!(
-        attribute.contains("put \"auth\" before \"twin\""),
-        "{attribute}"
-    );
 }
 
 #[test]
@@ -365,16 +330,6 @@ fn a_backend_that_could_never_be_spoken_to_is_refused() {
         "\"auth.user_id\"",
     );
     backend(
-        &and("tenant = \"auth.tenant\""),
-        "[upstreams.sink] never tells the `tenant`: \"auth\" leaves no `auth.tenant`",
-        "`auth.tenant_id`",
-    );
-    backend(
-        &and("attributes = [\"auth.mail\"]"),
-        "[upstreams.sink] needs `auth.mail`, which no policy leaves",
-        "`auth.email`",
-    );
-    backend(
         &and("attributes = [\"email\"]"),
         "\"email\" is not the name of an attribute",
         "\"auth.email\"",
@@ -519,11 +474,6 @@ fn folders_of_recordings_that_cannot_be_are_refused() {
                 "[upstreams.sink] needs the path parameter `room`, and [routes.ingest] has a path \
                  without it",
                 "put {room} into it",
-            ),
-            (
-                "{auth.tenant}",
-                "[upstreams.sink] needs `auth.tenant`",
-                "there are: `auth.email`",
             ),
             (
                 "{guard.x}",

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::references::unknown_attribute;
 use super::super::{Reader, Spanned};
 use super::{TENANT, USER};
-use crate::settings::Route;
+use crate::settings::{Route, UpstreamAttribute};
 use base::diagnostics::Place;
 use policy::settings::{Policy, identifies};
 use upstream::fact::Fact;
@@ -14,15 +13,15 @@ use upstream::wav::layout;
 
 impl Reader<'_> {
     /// Checks that every route to an upstream provides the facts in its URL and in the names of its
-    /// folders.
+    /// folders. Returns the attributes among them: the policies declare whether they leave these
+    /// when they are loaded.
     pub(in crate::read) fn check_backend(
         &mut self,
         name: &str,
         upstream: &Upstream,
         place: &Place,
-        policies: &BTreeMap<String, Policy>,
         routes: &BTreeMap<String, Route>,
-    ) {
+    ) -> Vec<UpstreamAttribute> {
         let mut facts: Vec<&Fact> = Vec::new();
         let mut attributes = Vec::new();
         let spanned = |value: &String| Spanned {
@@ -47,13 +46,19 @@ impl Reader<'_> {
                 Fact::Query(_) => {}
             }
         }
-        for attribute in &attributes {
-            self.check_left(&format!("[upstreams.{name}]"), attribute, policies);
-        }
         self.check_upstream(name, &parameters, &attributes, routes);
+        let attributes = attributes.into_iter();
+        let needed = attributes.map(|attribute| UpstreamAttribute {
+            upstream: name.to_owned(),
+            name: attribute.value,
+            identity: None,
+            place: attribute.place,
+        });
+        needed.collect()
     }
 
-    /// Checks that the client's identity comes from policies that verify tokens.
+    /// Checks that the client's identity comes from policies that verify tokens. Returns the
+    /// attributes that it is made of.
     pub(in crate::read) fn check_identity(
         &mut self,
         name: &str,
@@ -61,9 +66,10 @@ impl Reader<'_> {
         place: &Place,
         policies: &BTreeMap<String, Policy>,
         routes: &BTreeMap<String, Route>,
-    ) {
+    ) -> Vec<UpstreamAttribute> {
+        let mut identity = Vec::new();
         let Upstream::WebSocket(backend) = upstream else {
-            return;
+            return identity;
         };
         for (option, attribute, default) in [
             ("user", &backend.user, USER),
@@ -87,13 +93,13 @@ impl Reader<'_> {
                     "name an attribute in `{option}` that a policy of the route leaves: \"{default}\""
                 );
                 self.error(place, message, help).label("never there");
-            } else if let Some(known) = unknown_attribute(attribute, policies) {
-                let message = format!(
-                    "[upstreams.{name}] never tells the `{option}`: \"{owner}\" leaves no \
-                     `{attribute}`"
-                );
-                self.error(place, message, format!("it leaves: {known}"))
-                    .label("never there");
+            } else if attribute != default {
+                identity.push(UpstreamAttribute {
+                    upstream: name.to_owned(),
+                    name: attribute.clone(),
+                    identity: Some(option),
+                    place: place.clone(),
+                });
             }
             if asked && !identifies(policies, owner) {
                 let message = format!(
@@ -108,5 +114,6 @@ impl Reader<'_> {
                 self.error(place, message, help).label("may be forged");
             }
         }
+        identity
     }
 }

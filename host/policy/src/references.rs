@@ -1,0 +1,129 @@
+//! What a policy's options refer to, as the policy declares it while it validates its configuration.
+//!
+//! A policy knows what its options mean, and the gateway knows what its configuration has. So the
+//! policy declares, and whoever knows the whole configuration checks.
+
+/// Calls by which one policy may declare something.
+const MAX_CALLS: usize = 256;
+/// Bytes of all texts of one such call.
+const MAX_BYTES: usize = 1024;
+
+/// Everything that one policy declared.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct References {
+    /// What its options name.
+    pub named: Vec<Reference>,
+    /// Attributes that it may leave, by their short names. Empty: it did not say.
+    pub leaves: Vec<String>,
+    /// Options that have no effect.
+    pub ineffective: Vec<Ineffective>,
+    calls: usize,
+}
+
+/// A thing that an option names.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// What kind of thing it is.
+    pub kind: ReferenceKind,
+    /// JSON pointer to the option, in the policy's configuration.
+    pub pointer: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// The kinds of things that an option can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReferenceKind {
+    /// A key set.
+    KeySet,
+    /// A parameter of the path.
+    Param,
+    /// An attribute of an earlier policy, by its full name.
+    Attribute,
+}
+
+/// An option that has no effect.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ineffective {
+    /// JSON pointer to the option, in the policy's configuration.
+    pub pointer: String,
+    /// Why that is so.
+    pub why: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// Why a declaration was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReferenceError {
+    /// The policy declared too many things.
+    #[error("it declared more than {MAX_CALLS} references")]
+    TooMany,
+    /// The texts of one are too long.
+    #[error("it declared a reference with more than {MAX_BYTES} bytes of text")]
+    TooLong,
+}
+
+impl References {
+    pub(crate) fn refer(&mut self, reference: Reference) -> Result<(), ReferenceError> {
+        self.admit(&[&reference.pointer, &reference.name])?;
+        if !self.named.contains(&reference) {
+            self.named.push(reference);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn leave(&mut self, name: String) -> Result<(), ReferenceError> {
+        self.admit(&[&name])?;
+        if !self.leaves.contains(&name) {
+            self.leaves.push(name);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn have_no_effect(&mut self, option: Ineffective) -> Result<(), ReferenceError> {
+        self.admit(&[&option.pointer, &option.why, &option.help])?;
+        self.ineffective.push(option);
+        Ok(())
+    }
+
+    /// Counts a declaration with these texts, if there is room for it.
+    fn admit(&mut self, texts: &[&str]) -> Result<(), ReferenceError> {
+        if texts.iter().map(|text| text.len()).sum::<usize>() > MAX_BYTES {
+            return Err(ReferenceError::TooLong);
+        }
+        if self.calls >= MAX_CALLS {
+            return Err(ReferenceError::TooMany);
+        }
+        self.calls += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_declarations_are_taken_and_no_more() {
+        let mut references = References::default();
+        for _ in 0..MAX_CALLS {
+            assert_eq!(references.admit(&["/key_set", "main"]), Ok(()));
+        }
+        assert_eq!(
+            references.admit(&["/key_set", "main"]),
+            Err(ReferenceError::TooMany)
+        );
+    }
+
+    #[test]
+    fn the_texts_of_a_declaration_are_bounded_together() {
+        let mut references = References::default();
+        let half = "x".repeat(MAX_BYTES / 2);
+        assert_eq!(references.admit(&[&half, &half]), Ok(()));
+        assert_eq!(
+            references.admit(&[&half, &half, "x"]),
+            Err(ReferenceError::TooLong)
+        );
+    }
+}
