@@ -1,6 +1,6 @@
 //! Parked streams: streams whose clients have lost their connection and may resume.
 //!
-//! A stream that may be resumed has a [`Slot`], which outlives its connections. Only the stream's
+//! A stream that may be resumed has a `Slot`, which outlives its connections. Only the stream's
 //! client knows the resume token that leads to the slot. The connection that has the stream holds
 //! an [`Attachment`] to the slot. If the connection is lost, the stream is *parked* in the slot:
 //! its upstream stays open and its claims stay held, for the route's grace period. A connection

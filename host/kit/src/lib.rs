@@ -1,7 +1,7 @@
 //! `sluice policy`: the kit for whoever writes a policy.
 //!
 //! A project is made by [`new`], becomes a component by [`build`] and is shown
-//! to its author by [`inspect`]. [`test`], [`run`] and [`bench`] try it: the
+//! to its author by [`inspect`]. [`mod@test`], [`run`] and [`mod@bench`] try it: the
 //! real component in the real engine, in a world ([`scene`]) that a file of
 //! cases ([`fixture`]) describes; [`replay`] tries it on decisions that were
 //! recorded. Nothing here is on a connection's path.

@@ -2,7 +2,7 @@
 //! or with another configuration.
 //!
 //! The component runs in the real engine, within its limits. What it asks is
-//! answered out of the record ([`past`]), so that a decision which needed a
+//! answered out of the record (`replay::past`), so that a decision which needed a
 //! token, a clock or other connections can be made where there is none of
 //! them. Where the record has no answer there is no decision either: such a
 //! line is reported as undecided, and never taken for agreement.

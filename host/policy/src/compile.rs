@@ -38,7 +38,16 @@ pub enum Compiler {
     /// In this process, without limits: for trusted components.
     InProcess,
     /// In a process of their own.
-    Apart,
+    Apart(Priority),
+}
+
+/// Processor time that a process which compiles gets beside others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// As much as any other process: somebody waits for the result.
+    Usual,
+    /// What streams leave over.
+    BelowStreams,
 }
 
 /// Why a component is not compiled.
@@ -146,7 +155,7 @@ impl Compiler {
     ) -> Result<Code, CompileError> {
         match self {
             Self::InProcess => compiled(component, metered).map_err(CompileError::Invalid),
-            Self::Apart => process::apart(component, metered, limits),
+            Self::Apart(priority) => process::apart(component, metered, limits, priority),
         }
         .map(Code)
     }

@@ -75,7 +75,7 @@ pub enum CounterError {
     /// is not for this client.
     #[error("there is no room for another counter")]
     Full,
-    /// The key has more than [`MAX_KEY_BYTES`].
+    /// The key has more than `MAX_KEY_BYTES`.
     #[error("a counter's key is {MAX_KEY_BYTES} bytes at the most")]
     TooLarge,
 }

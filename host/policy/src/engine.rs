@@ -14,7 +14,7 @@ use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 use super::budget::TICK;
 use super::cache::{Cache, Digest};
 use super::call_threads::CallThreads;
-use super::compile::{self, CompileError, Compiler, Limits};
+use super::compile::{self, CompileError, Compiler, Limits, Priority};
 use super::swap::{self, Swap};
 
 /// Policy calls that may be under way at once. A call lasts microseconds when
@@ -128,8 +128,8 @@ impl Engine {
 
     /// The same, with components compiled by a process of their own.
     #[must_use]
-    pub fn compiling_apart(mut self) -> Self {
-        self.compiler = Compiler::Apart;
+    pub fn compiling_apart(mut self, priority: Priority) -> Self {
+        self.compiler = Compiler::Apart(priority);
         self
     }
 

@@ -13,7 +13,7 @@
 //! | writing to an output | lines of the guest's log, within its bounds: what a guest says before it crashes is there |
 //! | waiting for anything | it is there: nobody sleeps, and no call outlives its time by sleeping |
 //! | clocks | what `sluice:policy/clock` says, which every policy may ask |
-//! | randomness | the host's, [`MOST_RANDOM`] bytes at once: it tells nothing, and maps are seeded with it |
+//! | randomness | the host's, `MOST_RANDOM` bytes at once: it tells nothing, and maps are seeded with it |
 //! | exit | a trap |
 //!
 //! The policy's limits hold here as everywhere: what is handed over is hostcall

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
 use base::units;
-use policy::compile;
+use policy::compile::{self, Priority};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -105,16 +106,28 @@ pub struct CompileArgs {
     /// Whether the component is compiled for an engine that counts executed instructions.
     #[arg(long)]
     pub metered: bool,
+    /// Whether it gets only the processor time that streams leave over.
+    #[arg(long)]
+    pub below_streams: bool,
 }
 
 impl CompileArgs {
-    /// Limits of compiling.
-    #[must_use]
-    pub fn limits(&self) -> compile::Limits {
+    fn limits(&self) -> compile::Limits {
         compile::Limits {
             memory: usize::try_from(self.memory).unwrap_or(usize::MAX),
             time: Duration::from_millis(self.time_ms),
         }
+    }
+
+    /// Compiles the component on standard input.
+    #[must_use]
+    pub fn run(&self) -> ExitCode {
+        let priority = if self.below_streams {
+            Priority::BelowStreams
+        } else {
+            Priority::Usual
+        };
+        compile::run(self.limits(), self.metered, priority)
     }
 }
 

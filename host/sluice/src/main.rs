@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use policy::compile;
 use sluice::assemble::upstreams;
 use sluice::cli::{Cli, Command};
 use sluice::logs;
@@ -14,7 +13,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // Before any thread starts, because the limits of this process count threads.
     if let Command::CompileComponent(args) = &cli.command {
-        return compile::run(args.limits(), args.metered);
+        return args.run();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -40,7 +39,7 @@ fn main() -> ExitCode {
         Command::Stream(args) => {
             return ExitCode::from(runtime.block_on(client::run(&args)).exit_code());
         }
-        Command::CompileComponent(args) => return compile::run(args.limits(), args.metered),
+        Command::CompileComponent(args) => return args.run(),
         Command::Policy(command) => {
             let done = runtime.block_on(kit::command(&command));
             return done.unwrap_or_else(|error| failed(&error));

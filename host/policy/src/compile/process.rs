@@ -9,7 +9,7 @@ use std::thread;
 use rlimit::Resource;
 use rustix::process::Signal;
 
-use super::{CompileError, Limits, compiled};
+use super::{CompileError, Limits, Priority, compiled};
 use crate::fetch::MAX_COMPONENT_BYTES;
 use base::text;
 
@@ -31,6 +31,7 @@ pub(super) fn apart(
     component: &[u8],
     metered: bool,
     limits: Limits,
+    priority: Priority,
 ) -> Result<Vec<u8>, CompileError> {
     let mut command = Command::new(PROGRAM);
     command
@@ -38,6 +39,7 @@ pub(super) fn apart(
         .arg(format!("--memory={}", limits.memory))
         .arg(format!("--time-ms={}", limits.time.as_millis()))
         .args(metered.then_some("--metered"))
+        .args((priority == Priority::BelowStreams).then_some("--below-streams"))
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::piped())
@@ -99,8 +101,8 @@ fn judge(status: ExitStatus, complaint: String, limits: Limits) -> Result<(), Co
 
 /// The process that compiles: limits itself, reads a component, and writes its code.
 #[must_use]
-pub fn run(limits: Limits, metered: bool) -> ExitCode {
-    match limited(limits, metered) {
+pub fn run(limits: Limits, metered: bool, priority: Priority) -> ExitCode {
+    match limited(limits, metered, priority) {
         Ok(()) => ExitCode::SUCCESS,
         Err(complaint) => {
             // Whoever started it is gone if it cannot be told.
@@ -110,7 +112,7 @@ pub fn run(limits: Limits, metered: bool) -> ExitCode {
     }
 }
 
-fn limited(limits: Limits, metered: bool) -> Result<(), String> {
+fn limited(limits: Limits, metered: bool, priority: Priority) -> Result<(), String> {
     let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     let memory = limits.memory as u64;
     // What it can write to, which is what a compiler fills; that it reserves addresses costs nothing.
@@ -126,8 +128,10 @@ fn limited(limits: Limits, metered: bool) -> Result<(), String> {
     Resource::CORE
         .set(0, 0)
         .map_err(said("its core file cannot be limited"))?;
-    // Streams come first. Where that is refused they have to share.
-    let _ = rustix::process::nice(10);
+    if priority == Priority::BelowStreams {
+        // If the system refuses, streams have to share.
+        let _ = rustix::process::nice(10);
+    }
     thread::Builder::new()
         .spawn(move || {
             thread::sleep(limits.time * PATIENCE);

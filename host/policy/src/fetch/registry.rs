@@ -6,7 +6,7 @@
 //! token, and never behind a redirect, where a stranger may be. Only the registry's own origin may
 //! ask for them: the storage that it redirects to may not, whatever its 401 says (as in
 //! CVE-2020-15157). And the realm that it sends the gateway to for a token must be a relative
-//! ([`realm`](super::realm)).
+//! (`fetch::realm`).
 //!
 //! Two requests and, where the registry asks for it, one for a token. The
 //! crates that speak with registries read manifests, tokens and errors whole,

@@ -12,6 +12,7 @@ use base::diagnostics::Diagnostics;
 use config::Config;
 use gateway::routes::{Generation, Policies, Routes};
 use keys::KeySets;
+use policy::compile::Priority;
 use policy::component::ComponentPolicy;
 use policy::counters::Counters;
 use policy::engine::Engine;
@@ -59,7 +60,11 @@ impl Builder {
         let compiled = config.data_dir.join("components");
         Ok(Self {
             upstreams,
-            engine: Arc::new(Engine::new()?.compiling_apart().keeping_compiled(compiled)),
+            engine: Arc::new(
+                Engine::new()?
+                    .compiling_apart(Priority::BelowStreams)
+                    .keeping_compiled(compiled),
+            ),
             registry,
             counters: Arc::default(),
             shadows: ShadowPermits::default(),

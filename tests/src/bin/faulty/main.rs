@@ -10,7 +10,6 @@ mod upstream;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use policy::compile;
 use sluice::cli::{Cli, Command};
 use sluice::logs;
 use sluice::serve;
@@ -25,7 +24,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         // The gateway starts its own program for that, whichever it is.
-        Command::CompileComponent(args) => Ok(compile::run(args.limits(), args.metered)),
+        Command::CompileComponent(args) => Ok(args.run()),
         _ => anyhow::bail!("this gateway can only serve"),
     }
 }
