@@ -25,6 +25,15 @@ pub fn faulty() -> &'static Path {
     BINARY.get_or_init(|| built("faulty"))
 }
 
+/// Load generator of the benches.
+///
+/// # Panics
+/// As [`binary`].
+pub fn load() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| built("load"))
+}
+
 fn built(name: &str) -> PathBuf {
     // Tests are run from target/<profile>/deps.
     let test = std::env::current_exe().expect("a test knows where it is");

@@ -14,6 +14,7 @@ mod admin;
 mod admission;
 mod backend_closes;
 mod backends;
+mod benches;
 mod bindings;
 mod boundary;
 mod browser;

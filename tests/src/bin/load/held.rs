@@ -22,7 +22,7 @@ impl Held {
         let mut stream = TcpStream::connect(admin)
             .await
             .context("the gateway's admin listener cannot be reached")?;
-        let request = "GET /metrics HTTP/1.1\r\nHost: load\r\nConnection: close\r\n\r\n";
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
