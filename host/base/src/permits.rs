@@ -31,7 +31,7 @@ mod shares;
 pub use descriptors::{Capacity, ConfiguredCapacity, raise_descriptor_limit};
 pub use memory::{Charge, Memory, NoMemory};
 pub use openings::{Opening, PushedOut};
-pub use shares::{Holder, Share, Shares, Tally, fair_share, network};
+pub use shares::{Share, ShareHolder, Shares, Tally, fair_share, network};
 
 use openings::{Openings, Passage};
 
@@ -47,7 +47,7 @@ pub struct Permits {
     openings: Openings,
     upstreams: Arc<Semaphore>,
     shares: Shares,
-    holders: Tally<Holder>,
+    holders: Tally<ShareHolder>,
     /// Accounting of the memory that connections make the gateway hold.
     pub memory: Memory,
 }
@@ -141,21 +141,22 @@ impl Permits {
 
     /// Share of a connection with a place; `None` if its address has too many connections.
     #[must_use]
-    pub fn of_address(&self, address: IpAddr) -> Option<Share<Holder>> {
+    pub fn of_address(&self, address: IpAddr) -> Option<Share<ShareHolder>> {
         // Places of connections that can be pushed out count as free.
         let free = self.places.available_permits() + self.openings.yielding();
         let fair = fair_share(self.total, free);
         let most = self.shares.per_address.unwrap_or(usize::MAX).min(fair);
-        self.holders.take(Holder::Address(network(address)), most)
+        self.holders
+            .take(ShareHolder::Address(network(address)), most)
     }
 
     /// Share of a connection of this user or tenant; `None` if that has too many connections.
     #[must_use]
-    pub fn of(&self, holder: Holder) -> Option<Share<Holder>> {
+    pub fn of(&self, holder: ShareHolder) -> Option<Share<ShareHolder>> {
         let most = match &holder {
-            Holder::Address(_) => self.shares.per_address,
-            Holder::User(_) => self.shares.per_user,
-            Holder::Tenant(_) => self.shares.per_tenant,
+            ShareHolder::Address(_) => self.shares.per_address,
+            ShareHolder::User(_) => self.shares.per_user,
+            ShareHolder::Tenant(_) => self.shares.per_tenant,
         };
         self.holders.take(holder, most.unwrap_or(usize::MAX))
     }

@@ -36,7 +36,7 @@ mod input;
 pub mod notes;
 mod verdict;
 
-pub use calls::{Change, CounterError, Fault, Holder, HostAnswer, HostCall};
+pub use calls::{Change, CounterError, Fault, HostAnswer, HostCall, RecordedHolder};
 pub use input::{FrameKind, Input, RecordedEnding, RecordedWindow};
 pub use verdict::RecordedVerdict;
 

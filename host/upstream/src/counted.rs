@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::link::{Downward, Ending, Link, Lost, Receipts, Sealed, Upward};
+use crate::link::{Downward, Link, Lost, Receipts, Sealed, StreamEnd, Upward};
 
 /// Link with its descriptor permits, until it is sealed or dropped.
 pub struct Counted {
@@ -61,7 +61,7 @@ impl Link for Counted {
         self.link.poll_complete(cx)
     }
 
-    fn seal(self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+    fn seal(self: Box<Self>, ending: StreamEnd) -> BoxFuture<'static, Result<Sealed, Lost>> {
         let Self { link, descriptors } = *self;
         // Sealing begins at once, as for any other link. Only the rest runs in another task.
         let sealing = link.seal(ending);

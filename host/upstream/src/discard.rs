@@ -4,7 +4,9 @@ use std::task::{Context, Poll};
 
 use futures_util::future::{self, BoxFuture, FutureExt};
 
-use crate::link::{Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upward};
+use crate::link::{
+    Downward, Link, Lost, OpenError, Sealed, StreamEnd, StreamInfo, Upstream, Upward,
+};
 
 /// Counts and drops messages.
 #[derive(Debug, Default, Clone, Copy)]
@@ -43,7 +45,7 @@ impl Link for DiscardLink {
         Poll::Pending
     }
 
-    fn seal(self: Box<Self>, _: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+    fn seal(self: Box<Self>, _: StreamEnd) -> BoxFuture<'static, Result<Sealed, Lost>> {
         tracing::debug!(messages = self.messages, bytes = self.bytes, "discarded");
         future::ready(Ok(Sealed { bytes: self.bytes })).boxed()
     }
@@ -67,7 +69,7 @@ mod tests {
             poll_fn(|cx| link.poll_ready(cx)).await.expect("ready");
             link.start_send(Upward::Text(Bytes::from_static(b"{}")));
         }
-        let sealed = link.seal(Ending::Complete).await.expect("seal");
+        let sealed = link.seal(StreamEnd::Complete).await.expect("seal");
         assert_eq!(sealed, Sealed { bytes: 640_000 });
     }
 }

@@ -8,7 +8,9 @@ use std::task::{Context, Poll, Waker};
 
 use futures_util::future::{self, BoxFuture, FutureExt};
 
-use crate::link::{Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upward};
+use crate::link::{
+    Downward, Link, Lost, OpenError, Sealed, StreamEnd, StreamInfo, Upstream, Upward,
+};
 
 /// Maximum number of bytes that wait to be sent back; one more message may exceed it.
 const MAX_BYTES: usize = 64 * 1024;
@@ -73,7 +75,7 @@ impl Link for Mirror {
         Poll::Ready(Ok(message))
     }
 
-    fn seal(self: Box<Self>, _: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+    fn seal(self: Box<Self>, _: StreamEnd) -> BoxFuture<'static, Result<Sealed, Lost>> {
         future::ready(Ok(Sealed { bytes: self.taken })).boxed()
     }
 }

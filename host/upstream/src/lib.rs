@@ -21,6 +21,6 @@ mod testing;
 
 pub use counted::Counted;
 pub use link::{
-    Control, Downward, Ending, Link, Lost, OpenError, Presence, Receipts, Refusal, Sealed,
+    Control, Downward, Link, Lost, OpenError, Presence, Receipts, Refusal, Sealed, StreamEnd,
     StreamInfo, Upstream, Upstreams, Upward,
 };

@@ -106,7 +106,7 @@ pub trait Link: Send {
     ///
     /// # Errors
     /// [`Lost`] if some of what was taken could not be saved.
-    fn seal(self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>>;
+    fn seal(self: Box<Self>, ending: StreamEnd) -> BoxFuture<'static, Result<Sealed, Lost>>;
 }
 
 /// Information about a stream, for an upstream that opens it.
@@ -202,7 +202,7 @@ pub enum Presence {
 
 /// End of a stream, as far as an upstream must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
+pub enum StreamEnd {
     /// The client finalized the stream.
     Complete,
     /// The stream ended in another way, and no more data comes. Holds the close code and reason,

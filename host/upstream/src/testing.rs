@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 
-use crate::{Ending, Link, Lost, Receipts, StreamInfo, Upward};
+use crate::{Link, Lost, Receipts, StreamEnd, StreamInfo, Upward};
 use session::facts::Facts;
 use session::handshake::Handshake;
 use session::registry::Client;
@@ -85,8 +85,8 @@ pub(super) async fn send(link: &mut dyn Link, bytes: &[u8]) -> Result<(), Lost> 
 }
 
 /// The end of a stream whose client vanished.
-pub(super) fn cut() -> Ending {
-    Ending::Cut(PeerClose {
+pub(super) fn cut() -> StreamEnd {
+    StreamEnd::Cut(PeerClose {
         code: 1001,
         reason: "eof".to_owned(),
     })

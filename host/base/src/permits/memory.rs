@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Holder, fair_share};
+use super::{ShareHolder, fair_share};
 use crate::metrics;
 
 /// Bytes of one step of the accounting. What a connection holds below one step is not counted.
@@ -32,7 +32,7 @@ struct Ledger {
     /// Steps that are in use.
     all: usize,
     /// Steps of each holder that has any.
-    holders: HashMap<Holder, usize>,
+    holders: HashMap<ShareHolder, usize>,
 }
 
 /// Reason why a connection may not hold more memory.
@@ -62,7 +62,7 @@ impl NoMemory {
 #[derive(Debug, Default)]
 pub struct Charge {
     memory: Memory,
-    holders: Vec<Holder>,
+    holders: Vec<ShareHolder>,
     steps: usize,
 }
 
@@ -89,7 +89,7 @@ impl Memory {
 
     /// Charge for this holder, which begins at 0.
     #[must_use]
-    pub fn charge(&self, holder: Holder) -> Charge {
+    pub fn charge(&self, holder: ShareHolder) -> Charge {
         Charge {
             memory: self.clone(),
             holders: vec![holder],
@@ -110,7 +110,7 @@ impl Memory {
 }
 
 impl Ledger {
-    fn grow(&mut self, holders: &[Holder], steps: usize) -> Result<(), NoMemory> {
+    fn grow(&mut self, holders: &[ShareHolder], steps: usize) -> Result<(), NoMemory> {
         let free = self.total.saturating_sub(self.all);
         if steps > free {
             return Err(NoMemory::Full);
@@ -127,13 +127,13 @@ impl Ledger {
         Ok(())
     }
 
-    fn add(&mut self, holder: &Holder, steps: usize) {
+    fn add(&mut self, holder: &ShareHolder, steps: usize) {
         if steps > 0 {
             *self.holders.entry(holder.clone()).or_default() += steps;
         }
     }
 
-    fn shrink(&mut self, holders: &[Holder], steps: usize) {
+    fn shrink(&mut self, holders: &[ShareHolder], steps: usize) {
         self.all -= steps;
         for holder in holders {
             if let Some(has) = self.holders.get_mut(holder) {
@@ -158,7 +158,7 @@ impl Charge {
     }
 
     /// Adds a holder, and charges it for what is held now.
-    pub fn also(&mut self, holder: Holder) {
+    pub fn also(&mut self, holder: ShareHolder) {
         self.memory.lock().add(&holder, self.steps);
         self.holders.push(holder);
     }
@@ -199,16 +199,16 @@ impl Drop for Charge {
 mod tests {
     use super::*;
 
-    fn address(host: u8) -> Holder {
-        Holder::Address([192, 0, 2, host].into())
+    fn address(host: u8) -> ShareHolder {
+        ShareHolder::Address([192, 0, 2, host].into())
     }
 
-    fn user(name: &str) -> Holder {
-        Holder::User([("auth.user_id".to_owned(), name.to_owned())].into())
+    fn user(name: &str) -> ShareHolder {
+        ShareHolder::User([("auth.user_id".to_owned(), name.to_owned())].into())
     }
 
     /// Lets new connections of these holders hold a step each, as many as they may.
-    fn fill(memory: &Memory, holders: &[Holder]) -> (Vec<Charge>, NoMemory) {
+    fn fill(memory: &Memory, holders: &[ShareHolder]) -> (Vec<Charge>, NoMemory) {
         let mut charges = Vec::new();
         loop {
             let mut charge = memory.charge(holders[0].clone());

@@ -18,9 +18,9 @@ pub struct Shares {
     pub parked_per_client: Option<usize>,
 }
 
-/// Holder of connections or memory. Cheap to clone: several accounts of a connection name it.
+/// Holder of a share of connections or memory. Cheap to clone: several accounts of a connection name it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Holder {
+pub enum ShareHolder {
     /// Client address, as [`network`] returns it.
     Address(IpAddr),
     /// User, by the attributes that identify it.

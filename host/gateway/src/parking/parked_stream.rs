@@ -12,7 +12,7 @@ use super::stream::Over;
 use base::shutdown::Shutdown;
 use base::text;
 use session::registry::Session;
-use upstream::Ending;
+use upstream::StreamEnd;
 
 /// Maximum length of the detail about an upstream's end in the log, in bytes.
 const MAX_DETAIL: usize = 1024;
@@ -30,7 +30,7 @@ pub struct ParkLimits {
     /// Maximum size of the messages that are kept for the client, in bytes.
     pub max_said: usize,
     /// How the stream ends at the upstream if the client does not come back.
-    pub ending: Ending,
+    pub ending: StreamEnd,
     /// Time limit for sealing the upstream.
     pub sealing: Duration,
 }

@@ -13,13 +13,13 @@ use futures_util::poll;
 use super::*;
 use crate::parking::pace::{Pace, StreamLimit};
 use base::limits::Limits;
-use base::permits::{Holder, Memory};
+use base::permits::{Memory, ShareHolder};
 use base::shutdown::Shutdown;
 use session::handshake::Handshake;
 use session::registry::Registry;
 use session::registry::SessionGuard;
 use session::testing::start;
-use upstream::{Downward, Ending, Link, Lost, Sealed, Upward};
+use upstream::{Downward, Link, Lost, Sealed, StreamEnd, Upward};
 use wire::frame::PeerClose;
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -53,7 +53,7 @@ impl Link for Script {
         self.held
     }
 
-    fn seal(self: Box<Self>, _: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+    fn seal(self: Box<Self>, _: StreamEnd) -> BoxFuture<'static, Result<Sealed, Lost>> {
         std::future::ready(Ok(Sealed::default())).boxed()
     }
 }
@@ -103,7 +103,9 @@ impl Scene {
             held: self.held,
         });
         let pace = Pace::begin(&Limits::default(), None);
-        let charge = self.memory.charge(Holder::Address([192, 0, 2, 1].into()));
+        let charge = self
+            .memory
+            .charge(ShareHolder::Address([192, 0, 2, 1].into()));
         (attachment, Stream::begin(link, pace, charge), guard)
     }
 
@@ -121,7 +123,7 @@ impl Scene {
         parked_stream: ParkedStream,
         max_said: usize,
     ) -> impl Future<Output = ()> + use<> {
-        let ending = Ending::Cut(PeerClose {
+        let ending = StreamEnd::Cut(PeerClose {
             code: 1001,
             reason: "eof".to_owned(),
         });
@@ -340,7 +342,9 @@ async fn what_a_parked_stream_holds_is_charged_until_it_is_over_and_bounded() {
         let mut scene = Scene::with_room(1);
         scene.memory = Memory::new(KIB * KIB);
         scene.held = 300 * KIB;
-        let mut beside = scene.memory.charge(Holder::Address([192, 0, 2, 2].into()));
+        let mut beside = scene
+            .memory
+            .charge(ShareHolder::Address([192, 0, 2, 2].into()));
         beside.hold(others).expect("there is room");
         let (attachment, stream, guard) = scene.stream(vec![Ok(text(&"x".repeat(100 * KIB)))]);
         let token = attachment.token().to_owned();

@@ -19,7 +19,7 @@ use crate::parking::Returning;
 use crate::routes::{Gateway, Route};
 use base::limits::Limits;
 use base::metrics::Live;
-use base::permits::{ConnectionPermit, Holder, network};
+use base::permits::{ConnectionPermit, ShareHolder, network};
 use session::facts::{Facts, Headers};
 use session::handshake::HandshakeMode;
 use session::origin::Security;
@@ -205,7 +205,7 @@ impl Accepting {
         if verdict.is_err() {
             facts.forget_request();
         }
-        let address = Holder::Address(network(facts.remote.ip()));
+        let address = ShareHolder::Address(network(facts.remote.ip()));
         let charge = gateway.permits.memory.charge(address);
         let claims = SessionGuard::new(facts, gateway.registry.clone());
         let entry = verdict.and_then(|route| {

@@ -4,7 +4,7 @@ use super::accept::{Accepted, Entry};
 use super::cause::Cause;
 use super::connection::{Connection, Refused};
 use super::report::Report;
-use base::permits::Holder;
+use base::permits::ShareHolder;
 use policy::Question;
 use session::registry::Session;
 
@@ -60,7 +60,10 @@ async fn decide(connection: &mut Connection, entry: &Entry) -> Result<(), Cause>
 }
 
 /// The user and the tenant, as far as the policies that identify clients have named them.
-fn holders(session: &Session, identified_by: &[String]) -> impl Iterator<Item = Holder> + use<> {
+fn holders(
+    session: &Session,
+    identified_by: &[String],
+) -> impl Iterator<Item = ShareHolder> + use<> {
     let known = session.facts.attributes_of(identified_by);
     let named = |last: &str| -> Vec<_> {
         let is_named = |(name, _): &&(String, String)| name.split('.').nth(1) == Some(last);
@@ -70,8 +73,8 @@ fn holders(session: &Session, identified_by: &[String]) -> impl Iterator<Item = 
     // Users of two tenants may have one name.
     let whole = || tenant.iter().cloned().chain(user.iter().cloned()).collect();
     let holders = [
-        (!user.is_empty()).then(|| Holder::User(whole())),
-        (!tenant.is_empty()).then(|| Holder::Tenant(tenant.clone().into())),
+        (!user.is_empty()).then(|| ShareHolder::User(whole())),
+        (!tenant.is_empty()).then(|| ShareHolder::Tenant(tenant.clone().into())),
     ];
     holders.into_iter().flatten()
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::cause::Cause;
 use super::open_socket::{OpenSocket, Parts};
 use crate::routes::Gateway;
-use base::permits::{Holder, Share};
+use base::permits::{Share, ShareHolder};
 use policy::{Chain, ChainRefusal, Question};
 use session::facts::Facts;
 use session::registry::{Session, SessionGuard};
@@ -32,7 +32,7 @@ pub struct Connection {
     /// Place among the connections that the gateway serves. An overloaded gateway has none left.
     pub(super) place: Option<OwnedSemaphorePermit>,
     /// Shares of the gateway that its address, user and tenant have.
-    pub(super) shares: Vec<Share<Holder>>,
+    pub(super) shares: Vec<Share<ShareHolder>>,
     pub(super) budget: Budget,
     pub(super) socket: OpenSocket,
 }

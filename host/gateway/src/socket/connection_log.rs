@@ -36,7 +36,7 @@ pub struct ConnectionLog {
 
 /// How a connection ended, for the log.
 #[derive(Debug)]
-pub struct Ending<'a> {
+pub struct ConnectionEnd<'a> {
     /// Code of the error frame, or another name of the cause.
     pub cause: &'static str,
     /// The close code that was sent.
@@ -101,7 +101,7 @@ impl ConnectionLog {
     }
 
     /// Writes the line, and counts it in the metrics.
-    pub fn write(&self, ending: &Ending<'_>) {
+    pub fn write(&self, ending: &ConnectionEnd<'_>) {
         metrics::moved(self.bytes_up, self.bytes_down, self.unknown_messages);
         metrics::closed(
             ending.cause,

@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 
 use super::cause::Cause;
 use super::close_message::CloseMessage;
-use super::connection_log::{ConnectionLog, Ending};
+use super::connection_log::{ConnectionEnd, ConnectionLog};
 use super::linger::{self, Delivery, Heard, Last, Peer};
 use super::report::Report;
 use super::wire::Wire;
@@ -75,7 +75,7 @@ impl Parts {
             let told = report.send(ending(close_message, &self.log)).await;
             self.log.decided(told);
         }
-        self.log.write(&Ending {
+        self.log.write(&ConnectionEnd {
             cause: close_message.name,
             close_code: close_message.close_code(),
             closed_by: close_message.closed_by,

@@ -9,7 +9,7 @@ use crate::routes::{Gateway, Route};
 use crate::watchdog::watched;
 use base::limits::Limits;
 use session::handshake::{ACK, Handshake, RESUME};
-use upstream::{Ending, Link, Receipts};
+use upstream::{Link, Receipts, StreamEnd};
 use wire::frame::Violation;
 
 /// Takes the stream that the client wants to resume. A connection of another client, or one that
@@ -85,7 +85,7 @@ pub(super) fn park(
             let park_limits = ParkLimits {
                 grace,
                 max_said: socket.limits.max_outbound,
-                ending: Ending::Cut(close_message::for_upstream(cause)),
+                ending: StreamEnd::Cut(close_message::for_upstream(cause)),
                 sealing: socket.limits.write_timeout,
             };
             let running = parked.run(park_limits, socket.gateway.shutdown.clone());

@@ -38,7 +38,7 @@ pub enum HostCall {
         /// The key.
         key: String,
         /// Who has it.
-        answer: HostAnswer<(), Holder>,
+        answer: HostAnswer<(), RecordedHolder>,
     },
     /// `sessions.evict`
     #[serde(rename = "sessions.evict")]
@@ -48,7 +48,7 @@ pub enum HostCall {
         /// Who was to be evicted.
         holder: String,
         /// Who has it.
-        answer: HostAnswer<(), Holder>,
+        answer: HostAnswer<(), RecordedHolder>,
     },
     /// Any of `counters`
     #[serde(rename = "counters")]
@@ -91,7 +91,7 @@ pub enum Fault {
 
 /// The session that holds a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
+pub struct RecordedHolder {
     /// Its id.
     pub session_id: String,
     /// When it made the claim, in milliseconds since 1970.

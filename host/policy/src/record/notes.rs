@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::{Change, CounterError, Fault, Holder, HostAnswer, HostCall};
+use super::{Change, CounterError, Fault, HostAnswer, HostCall, RecordedHolder};
 use crate::bindings::sluice::policy::log::Level;
 use crate::counters;
 use crate::world::{Seen, World};
@@ -204,7 +204,7 @@ fn told(result: &Result<(), ClaimError>) -> usize {
     holder.attributes.iter().map(pair).sum()
 }
 
-impl From<&Result<(), ClaimError>> for HostAnswer<(), Holder> {
+impl From<&Result<(), ClaimError>> for HostAnswer<(), RecordedHolder> {
     fn from(result: &Result<(), ClaimError>) -> Self {
         match result {
             Ok(()) => Self::Ok(()),
@@ -216,7 +216,7 @@ impl From<&Result<(), ClaimError>> for HostAnswer<(), Holder> {
     }
 }
 
-impl From<&registry::Holder> for Holder {
+impl From<&registry::Holder> for RecordedHolder {
     fn from(holder: &registry::Holder) -> Self {
         Self {
             session_id: holder.session_id.clone(),

@@ -22,7 +22,7 @@ fn the_documented_line_is_read_and_written_as_it_stands() {
 
 #[test]
 fn every_kind_of_call_survives_its_line() {
-    let holder = Holder {
+    let holder = RecordedHolder {
         session_id: "s".into(),
         since_ms: 5,
         attributes: vec![("auth.user_id".into(), "u".into())],

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
-use upstream::Ending;
+use upstream::StreamEnd;
 
 use super::item::Blob;
 use super::output::Said;
@@ -75,7 +75,7 @@ pub enum Event {
     /// It is to take everything, and then to say so.
     Completing,
     Completed,
-    Sealing(Ending),
+    Sealing(StreamEnd),
     Sealed(u64),
     SealFailed,
     LinkDropped,
@@ -94,7 +94,7 @@ pub enum Gone {
     Emitted(Said),
     Closed,
     Lost,
-    Sealing(Ending),
+    Sealing(StreamEnd),
     Sealed(u64),
     SealFailed,
     Panicked,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::time::{Sleep, sleep};
 use upstream::{
-    Control, Downward, Ending, Link, Lost, OpenError, Presence, Receipts, Refusal, Sealed,
+    Control, Downward, Link, Lost, OpenError, Presence, Receipts, Refusal, Sealed, StreamEnd,
     StreamInfo, Upstream, Upward,
 };
 use wire::frame::PeerClose;
@@ -361,7 +361,7 @@ impl Link for ScriptedLink {
         }
     }
 
-    fn seal(mut self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+    fn seal(mut self: Box<Self>, ending: StreamEnd) -> BoxFuture<'static, Result<Sealed, Lost>> {
         self.here();
         self.world.set_link(self.me, world::Link::Sealing);
         self.record(Event::Sealing(ending.clone()), Gone::Sealing(ending));

@@ -64,7 +64,7 @@ async fn every_message_comes_back_as_it_was_and_in_order() {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(link.poll_event(&mut cx).is_pending());
     assert_eq!(
-        link.seal(Ending::Complete).await.expect("seal"),
+        link.seal(StreamEnd::Complete).await.expect("seal"),
         Sealed { bytes: 2 }
     );
 }

@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep};
 use super::failure::RecordingError;
 use super::format::MAX_DATA;
 use super::shared::SharedTrack;
-use crate::link::{Downward, Ending, Link, Lost, Receipts, Sealed, Upward};
+use crate::link::{Downward, Link, Lost, Receipts, Sealed, StreamEnd, Upward};
 use base::blocking::{BlockingPool, Kept};
 
 /// Maximum time that audio stays in memory.
@@ -211,7 +211,7 @@ impl Link for RecordingLink {
         Poll::Pending
     }
 
-    fn seal(mut self: Box<Self>, _: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+    fn seal(mut self: Box<Self>, _: StreamEnd) -> BoxFuture<'static, Result<Sealed, Lost>> {
         async move {
             poll_fn(|cx| self.poll_writer(cx)).await;
             let sealed = Sealed { bytes: self.taken };

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::track::ATTEMPTS;
 use super::*;
 use crate::testing::{audio, handshake, send, stream_info};
-use crate::{Ending, Sealed};
+use crate::{Sealed, StreamEnd};
 
 mod crash;
 
@@ -38,7 +38,7 @@ async fn a_stream_becomes_a_file_that_a_person_finds() {
     for message in sent.chunks(3200) {
         send(&mut *link, message).await.expect("send");
     }
-    let sealed = link.seal(Ending::Complete).await.expect("seal");
+    let sealed = link.seal(StreamEnd::Complete).await.expect("seal");
     assert_eq!(sealed, Sealed { bytes: 672_000 });
 
     let [file] = &files(&wav.folder)[..] else {
@@ -77,7 +77,7 @@ fn a_stream_without_audio_leaves_nothing() {
         let link = wav.open(stream_info("m1")).await.expect("open");
         assert_eq!(files(root.path()).len(), 1);
         assert_eq!(
-            link.seal(Ending::Complete).await.expect("seal"),
+            link.seal(StreamEnd::Complete).await.expect("seal"),
             Sealed { bytes: 0 }
         );
     });
@@ -122,10 +122,10 @@ fn folders_are_made_as_deep_as_they_go_and_removed_where_nothing_is_left_in_them
     runtime.block_on(async {
         let mut kept = wav.open(stream_info("m1")).await.expect("open");
         send(&mut *kept, &[1; 640]).await.expect("send");
-        kept.seal(Ending::Complete).await.expect("seal");
+        kept.seal(StreamEnd::Complete).await.expect("seal");
         let empty = wav.open(stream_info("m2")).await.expect("open");
         assert_eq!(std::fs::read_dir(below("m2")).expect("m2").count(), 1);
-        empty.seal(Ending::Complete).await.expect("seal");
+        empty.seal(StreamEnd::Complete).await.expect("seal");
     });
     // What lets go of the files has come to its end.
     drop(runtime);

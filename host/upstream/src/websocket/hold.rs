@@ -29,7 +29,7 @@ use super::dialer::Absent;
 use super::link::BackendLink;
 use super::{Dialer, Hold, Replay};
 use crate::link::{
-    Downward, Ending, Link, Lost, OpenError, Presence, Receipts, Sealed, StreamInfo, Upward,
+    Downward, Link, Lost, OpenError, Presence, Receipts, Sealed, StreamEnd, StreamInfo, Upward,
 };
 use wire::frame::PeerClose;
 
@@ -181,7 +181,7 @@ impl HeldStream {
 
     /// Ready once the backend has read everything that was taken. Its further messages are
     /// discarded, because the client is gone.
-    fn poll_drained(&mut self, cx: &mut Context<'_>, ending: &Ending) -> Poll<Result<(), Lost>> {
+    fn poll_drained(&mut self, cx: &mut Context<'_>, ending: &StreamEnd) -> Poll<Result<(), Lost>> {
         loop {
             match self.poll_heard(cx)? {
                 Poll::Ready(Downward::Close(PeerClose { code, reason })) => {
@@ -193,8 +193,8 @@ impl HeldStream {
             }
         }
         match ending {
-            Ending::Complete => self.poll_complete(cx),
-            Ending::Cut(_) => match &mut self.state {
+            StreamEnd::Complete => self.poll_complete(cx),
+            StreamEnd::Cut(_) => match &mut self.state {
                 BackendState::Up(relay) if self.buffer.is_read() => relay.poll_flush(cx),
                 BackendState::Up(_) | BackendState::Away(_) => Poll::Pending,
             },
@@ -281,7 +281,7 @@ impl Link for HeldStream {
         }
     }
 
-    fn seal(mut self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+    fn seal(mut self: Box<Self>, ending: StreamEnd) -> BoxFuture<'static, Result<Sealed, Lost>> {
         async move {
             let sealed = Sealed {
                 bytes: self.buffer.taken(),

@@ -15,7 +15,7 @@ use super::opening::PendingHandshake;
 use super::reply::Replies;
 use super::silence::{Quiet, Silence};
 use super::{Hold, OnLoss, Promise, Replay, WebSocket};
-use crate::link::{Control, Downward, Ending, Link, Lost, Receipts, Sealed, Upward};
+use crate::link::{Control, Downward, Link, Lost, Receipts, Sealed, StreamEnd, Upward};
 
 mod messages;
 
@@ -244,11 +244,11 @@ impl Link for BackendLink {
         }
     }
 
-    fn seal(mut self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+    fn seal(mut self: Box<Self>, ending: StreamEnd) -> BoxFuture<'static, Result<Sealed, Lost>> {
         async move {
             let sealed = Sealed { bytes: self.taken };
             match ending {
-                Ending::Complete => {
+                StreamEnd::Complete => {
                     if let Err(error) = self.complete().await {
                         self.part();
                         return Err(error);
@@ -259,7 +259,7 @@ impl Link for BackendLink {
                         tracing::debug!(?error, "the backend was gone before the Close");
                     }
                 }
-                Ending::Cut(close) => {
+                StreamEnd::Cut(close) => {
                     let gone = self.phase == Phase::Closed;
                     let closed = self.close(close.code, &close.reason).await;
                     if !gone {

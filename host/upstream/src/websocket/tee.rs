@@ -15,7 +15,7 @@ use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
 use tokio::time::Instant;
 
 use super::{OnLoss, Promise, WebSocket};
-use crate::link::{Downward, Ending, Link, Lost, Presence, Receipts, Sealed, Upward};
+use crate::link::{Downward, Link, Lost, Presence, Receipts, Sealed, StreamEnd, Upward};
 use base::metrics::{self, TeeHalf};
 
 #[cfg(test)]
@@ -215,7 +215,7 @@ impl Link for Tee {
         self.ask(TeeHalf::Recording, (), |link| link.poll_complete(cx))
     }
 
-    fn seal(self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+    fn seal(self: Box<Self>, ending: StreamEnd) -> BoxFuture<'static, Result<Sealed, Lost>> {
         async move {
             let sealing = |half: Option<Box<dyn Link>>| {
                 OptionFuture::from(half.map(|half| half.seal(ending.clone())))
@@ -238,11 +238,11 @@ impl Link for Tee {
                 gave_up(&self.upstream, TeeHalf::Backend, &lost);
             }
             match ending {
-                Ending::Complete if !is_relayed => Err(Lost::new(
+                StreamEnd::Complete if !is_relayed => Err(Lost::new(
                     "the stream was recorded, but not delivered to the upstream",
                     anyhow!("its backend failed before it had everything"),
                 )),
-                Ending::Complete | Ending::Cut(_) => Ok(sealed),
+                StreamEnd::Complete | StreamEnd::Cut(_) => Ok(sealed),
             }
         }
         .boxed()

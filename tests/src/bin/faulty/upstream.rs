@@ -9,7 +9,7 @@ use config::Config;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use sluice::assemble::upstreams;
 use upstream::{
-    Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upstreams, Upward,
+    Downward, Link, Lost, OpenError, Sealed, StreamEnd, StreamInfo, Upstream, Upstreams, Upward,
 };
 
 /// Moment of the fault.
@@ -182,7 +182,7 @@ impl Link for FaultyLink {
         self.real.poll_event(cx)
     }
 
-    fn seal(self: Box<Self>, ending: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+    fn seal(self: Box<Self>, ending: StreamEnd) -> BoxFuture<'static, Result<Sealed, Lost>> {
         async move {
             if self.fault.when == When::Seal {
                 if self.fault.how == How::Late {

@@ -14,7 +14,7 @@ use crate::watchdog::watched;
 use base::permits::Charge;
 use base::text;
 use session::handshake::duration_of;
-use upstream::{Ending, Link, Lost, Sealed};
+use upstream::{Link, Lost, Sealed, StreamEnd};
 
 /// Waits for the upstream to make safe what it has, within bounds: a disk that
 /// hangs must not hold the client's claims for ever. A failure is the cause
@@ -26,13 +26,13 @@ pub(super) async fn seal(
     limit: Duration,
 ) -> Result<Sealed, Cause> {
     let ending = match cause {
-        Cause::Finalized | Cause::ClientDone => Ending::Complete,
-        cause => Ending::Cut(close_message::for_upstream(cause)),
+        Cause::Finalized | Cause::ClientDone => StreamEnd::Complete,
+        cause => StreamEnd::Cut(close_message::for_upstream(cause)),
     };
     let limit = match ending {
         // A client that waits for the end waits for its upstream to come back.
-        Ending::Complete => limit + link.outage(),
-        Ending::Cut(_) => limit,
+        StreamEnd::Complete => limit + link.outage(),
+        StreamEnd::Cut(_) => limit,
     };
     // In a task of its own, so that giving up waiting does not give up sealing.
     let sealing = link.seal(ending);

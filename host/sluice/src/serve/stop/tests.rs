@@ -12,7 +12,7 @@ use config::Config;
 use gateway::routes::Routes;
 use gateway::routes::testing::{connect, gateway, generation, request, routes};
 use upstream::discard::Discard;
-use upstream::{Downward, Ending, Link, Lost, OpenError, Sealed, StreamInfo, Upstream, Upward};
+use upstream::{Downward, Link, Lost, OpenError, Sealed, StreamEnd, StreamInfo, Upstream, Upward};
 
 /// Takes its time to make safe what it has.
 struct Slow(Duration);
@@ -39,7 +39,7 @@ impl Link for Slow {
         Poll::Pending
     }
 
-    fn seal(self: Box<Self>, _: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+    fn seal(self: Box<Self>, _: StreamEnd) -> BoxFuture<'static, Result<Sealed, Lost>> {
         let Self(takes) = *self;
         async move {
             sleep(takes).await;

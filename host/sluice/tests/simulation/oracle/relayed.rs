@@ -6,7 +6,7 @@ use super::super::output::Said;
 use super::super::trace::{Event, Taken};
 use super::causes::{Cause, completion};
 use super::view::View;
-use upstream::Ending;
+use upstream::StreamEnd;
 
 /// `ended` is why the connection ended, where its client was told.
 pub fn check(view: &View<'_>, ended: Option<&Cause>, faults: &mut Vec<String>) {
@@ -252,7 +252,7 @@ fn check_seal(
     opened: bool,
     faults: &mut Vec<String>,
 ) {
-    let endings: Vec<Ending> = view
+    let endings: Vec<StreamEnd> = view
         .entries
         .iter()
         .filter_map(|(_, event)| match event {
@@ -266,14 +266,14 @@ fn check_seal(
         faults.push(format!("sealed {} times", endings.len()));
     }
     let complete = matches!(ended, Some(Cause::Finalized | Cause::Done));
-    if ended.is_some() && complete && endings != [Ending::Complete] {
+    if ended.is_some() && complete && endings != [StreamEnd::Complete] {
         faults.push(format!("a complete stream was sealed as {endings:?}"));
     }
     if ended.is_some() && complete {
         check_completion(view, faults);
     }
     let cut = matches!(ended, Some(Cause::Idle | Cause::Draining | Cause::Gone));
-    if cut && endings == [Ending::Complete] {
+    if cut && endings == [StreamEnd::Complete] {
         faults.push("a stream that was cut was sealed as complete".to_owned());
     }
     let bytes = taken.iter().map(|taken| match taken {

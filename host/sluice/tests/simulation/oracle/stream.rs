@@ -6,7 +6,7 @@ use super::super::schedule::OnClose;
 use super::super::trace::{Entry, Event, Gone, Taken};
 use super::causes::WRITE;
 use super::view::View;
-use upstream::Ending;
+use upstream::StreamEnd;
 
 pub fn check(report: &Report, faults: &mut Vec<String>) {
     for me in 0..report.schedule.connections.len() {
@@ -73,7 +73,7 @@ fn check_parking(view: &View<'_>, faults: &mut Vec<String>) {
                         began.at, entry.at
                     ));
                 }
-                if *ending == Ending::Complete {
+                if *ending == StreamEnd::Complete {
                     faults.push("a stream without its client was complete".to_owned());
                 }
             }
@@ -178,7 +178,7 @@ impl Good {
             Event::Sealed(_) => {
                 let sealed = self.sealing.unwrap_or(entry.at);
                 let view = stream.other(me);
-                let complete = Event::Sealing(Ending::Complete);
+                let complete = Event::Sealing(StreamEnd::Complete);
                 if view.first(|event| *event == complete).is_some() && entry.at <= sealed + WRITE {
                     self.remembered = Some(forgotten(&view));
                 } else {

@@ -114,7 +114,11 @@ async fn after_every_write_the_file_is_whole_and_a_prefix_of_what_was_sent() {
             );
         }
         assert!(writes > 2, "{codec}: only {writes} writes were seen");
-        let sealed = bench.recording.seal(Ending::Complete).await.expect("seal");
+        let sealed = bench
+            .recording
+            .seal(StreamEnd::Complete)
+            .await
+            .expect("seal");
         assert_eq!(sealed.bytes, 300_003);
         let file = std::fs::read(bench.path).expect("file");
         let start = HEADER;

@@ -44,7 +44,7 @@ impl Link for Half {
         Poll::Pending
     }
 
-    fn seal(self: Box<Self>, _: Ending) -> BoxFuture<'static, Result<Sealed, Lost>> {
+    fn seal(self: Box<Self>, _: StreamEnd) -> BoxFuture<'static, Result<Sealed, Lost>> {
         if self.broken {
             return ready(Err(lost())).boxed();
         }
@@ -132,7 +132,7 @@ async fn a_complete_stream_that_lost_one_half_says_what_is_true() {
                 // It shows while the stream runs.
                 let _ = std::future::poll_fn(|cx| tee.poll_ready(cx)).await;
             }
-            let sealed = tee.seal(Ending::Complete).await;
+            let sealed = tee.seal(StreamEnd::Complete).await;
             let sealed = sealed
                 .map(|sealed| sealed.bytes)
                 .map_err(|lost| lost.public);
@@ -151,5 +151,5 @@ async fn a_recording_that_was_promised_ends_the_stream_with_it() {
     tee.without_recording = WithoutHalf::Ends;
     let ready = std::future::poll_fn(|cx| tee.poll_ready(cx)).await;
     assert!(ready.is_err());
-    assert!(tee.seal(Ending::Complete).await.is_err());
+    assert!(tee.seal(StreamEnd::Complete).await.is_err());
 }
