@@ -12,7 +12,6 @@ use super::project::Project;
 use crate::arguments::SubjectArgs;
 use base::diagnostics::{Diagnostics, Mistakes};
 use config::Config;
-use policy::compile::Priority;
 use policy::component::ComponentPolicy;
 use policy::engine::Engine;
 use policy::fetch::Fetcher;
@@ -65,7 +64,7 @@ impl Subject {
         // Where the gateway keeps them too: what a case changes compiles nothing.
         let engine = Arc::new(
             engine
-                .compiling_apart(Priority::Usual)
+                .compiling_apart()
                 .keeping_compiled(config.data_dir.join("components")),
         );
         // The one that is being worked on is seldom the one that is pinned.
@@ -91,11 +90,7 @@ impl Subject {
     /// Where it does not compile there.
     pub async fn on(&self, engine: Engine) -> anyhow::Result<Self> {
         let folder = self.config.data_dir.join("components");
-        let engine = Arc::new(
-            engine
-                .compiling_apart(Priority::Usual)
-                .keeping_compiled(folder),
-        );
+        let engine = Arc::new(engine.compiling_apart().keeping_compiled(folder));
         Ok(Self {
             config: Arc::clone(&self.config),
             name: self.name.clone(),

@@ -38,7 +38,7 @@ pub enum Compiler {
     /// In this process, without limits: for trusted components.
     InProcess,
     /// In a process of their own.
-    Apart(Priority),
+    Apart,
 }
 
 /// Processor time that a process which compiles gets beside others.
@@ -152,10 +152,11 @@ impl Compiler {
         component: &[u8],
         metered: bool,
         limits: Limits,
+        priority: Priority,
     ) -> Result<Code, CompileError> {
         match self {
             Self::InProcess => compiled(component, metered).map_err(CompileError::Invalid),
-            Self::Apart(priority) => process::apart(component, metered, limits, priority),
+            Self::Apart => process::apart(component, metered, limits, priority),
         }
         .map(Code)
     }
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn what_is_no_component_is_told_in_the_engines_words() {
         let error = Compiler::InProcess
-            .compile(b"\0asm\x0d\0\x01\0\xff", false, LIMITS)
+            .compile(b"\0asm\x0d\0\x01\0\xff", false, LIMITS, Priority::Usual)
             .map(drop)
             .unwrap_err();
         assert!(matches!(error, CompileError::Invalid(_)), "{error}");

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{Thread, available_parallelism};
 
 use anyhow::Context as _;
@@ -44,6 +44,8 @@ pub struct Engine {
     wasm: wasmtime::Engine,
     cache: Option<Cache>,
     compiler: Compiler,
+    /// Whether streams run beside whatever is compiled.
+    serves: AtomicBool,
     slots: Arc<Semaphore>,
     running: Arc<AtomicUsize>,
     ticker: Thread,
@@ -100,6 +102,7 @@ impl Engine {
             wasm,
             cache: None,
             compiler: Compiler::InProcess,
+            serves: AtomicBool::new(false),
             slots: Arc::new(Semaphore::new(SLOTS as usize)),
             running,
             ticker,
@@ -128,9 +131,15 @@ impl Engine {
 
     /// The same, with components compiled by a process of their own.
     #[must_use]
-    pub fn compiling_apart(mut self, priority: Priority) -> Self {
-        self.compiler = Compiler::Apart(priority);
+    pub fn compiling_apart(mut self) -> Self {
+        self.compiler = Compiler::Apart;
         self
+    }
+
+    /// From now on the gateway serves: what is compiled gets only the processor time that streams
+    /// leave over.
+    pub fn streams_come_first(&self) {
+        self.serves.store(true, Ordering::Relaxed);
     }
 
     /// A component, compiled now or by an earlier start; here, where it is
@@ -157,7 +166,12 @@ impl Engine {
         } else {
             self.compiler
         };
-        let code = compiler.compile(bytes, self.metered, limits)?;
+        let priority = if self.serves.load(Ordering::Relaxed) {
+            Priority::BelowStreams
+        } else {
+            Priority::Usual
+        };
+        let code = compiler.compile(bytes, self.metered, limits, priority)?;
         let component = code.load(&self.wasm)?;
         if let Some(cache) = &self.cache {
             cache.store(digest, code.bytes());

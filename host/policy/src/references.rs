@@ -3,6 +3,8 @@
 //! A policy knows what its options mean, and the gateway knows what its configuration has. So the
 //! policy declares, and whoever knows the whole configuration checks.
 
+use base::text;
+
 /// Calls by which one policy may declare something.
 const MAX_CALLS: usize = 256;
 /// Bytes of all texts of one such call.
@@ -67,6 +69,11 @@ pub(crate) enum ReferenceError {
 impl References {
     pub(crate) fn refer(&mut self, reference: Reference) -> Result<(), ReferenceError> {
         self.admit(&[&reference.pointer, &reference.name])?;
+        let reference = Reference {
+            kind: reference.kind,
+            pointer: printable(&reference.pointer),
+            name: printable(&reference.name),
+        };
         if !self.named.contains(&reference) {
             self.named.push(reference);
         }
@@ -75,6 +82,7 @@ impl References {
 
     pub(crate) fn leave(&mut self, name: String) -> Result<(), ReferenceError> {
         self.admit(&[&name])?;
+        let name = printable(&name);
         if !self.leaves.contains(&name) {
             self.leaves.push(name);
         }
@@ -83,7 +91,11 @@ impl References {
 
     pub(crate) fn have_no_effect(&mut self, option: Ineffective) -> Result<(), ReferenceError> {
         self.admit(&[&option.pointer, &option.why, &option.help])?;
-        self.ineffective.push(option);
+        self.ineffective.push(Ineffective {
+            pointer: printable(&option.pointer),
+            why: printable(&option.why),
+            help: printable(&option.help),
+        });
         Ok(())
     }
 
@@ -100,9 +112,34 @@ impl References {
     }
 }
 
+/// A guest's text as a report may show it: without control characters, which terminals obey.
+fn printable(text: &str) -> String {
+    text::clean(text, MAX_BYTES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_no_part_of_a_declaration() {
+        let mut references = References::default();
+        let option = Ineffective {
+            pointer: "/a\u{1b}[2J".to_owned(),
+            why: "why\u{7}".to_owned(),
+            help: "help\r".to_owned(),
+        };
+        assert_eq!(references.have_no_effect(option), Ok(()));
+        assert_eq!(references.leave("name\u{9b}31m".to_owned()), Ok(()));
+        let named = Reference {
+            kind: ReferenceKind::KeySet,
+            pointer: "/key_set\u{0}".to_owned(),
+            name: "main\n".to_owned(),
+        };
+        assert_eq!(references.refer(named), Ok(()));
+        let shown = format!("{references:?}");
+        assert_eq!(shown.matches('\u{fffd}').count(), 6, "{shown}");
+    }
 
     #[test]
     fn so_many_declarations_are_taken_and_no_more() {

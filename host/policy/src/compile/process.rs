@@ -130,7 +130,7 @@ fn limited(limits: Limits, metered: bool, priority: Priority) -> Result<(), Stri
         .map_err(said("its core file cannot be limited"))?;
     if priority == Priority::BelowStreams {
         // If the system refuses, streams have to share.
-        let _ = rustix::process::nice(10);
+        let _ = rustix::process::nice(5);
     }
     thread::Builder::new()
         .spawn(move || {

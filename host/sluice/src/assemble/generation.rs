@@ -12,7 +12,6 @@ use base::diagnostics::Diagnostics;
 use config::Config;
 use gateway::routes::{Generation, Policies, Routes};
 use keys::KeySets;
-use policy::compile::Priority;
 use policy::component::ComponentPolicy;
 use policy::counters::Counters;
 use policy::engine::Engine;
@@ -60,11 +59,7 @@ impl Builder {
         let compiled = config.data_dir.join("components");
         Ok(Self {
             upstreams,
-            engine: Arc::new(
-                Engine::new()?
-                    .compiling_apart(Priority::BelowStreams)
-                    .keeping_compiled(compiled),
-            ),
+            engine: Arc::new(Engine::new()?.compiling_apart().keeping_compiled(compiled)),
             registry,
             counters: Arc::default(),
             shadows: ShadowPermits::default(),
@@ -94,6 +89,9 @@ impl Builder {
         before: Option<&Generation>,
         diagnostics: &mut Diagnostics,
     ) -> (Generation, Arc<KeySets>) {
+        if before.is_some() {
+            self.engine.streams_come_first();
+        }
         let key_sets = Arc::new(KeySets::build(
             &config.key_sets,
             &config.data_dir,
