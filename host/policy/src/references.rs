@@ -67,7 +67,7 @@ pub(crate) enum ReferenceError {
 }
 
 impl References {
-    pub(crate) fn refer(&mut self, reference: Reference) -> Result<(), ReferenceError> {
+    pub(crate) fn refer(&mut self, reference: &Reference) -> Result<(), ReferenceError> {
         self.admit(&[&reference.pointer, &reference.name])?;
         let reference = Reference {
             kind: reference.kind,
@@ -80,16 +80,16 @@ impl References {
         Ok(())
     }
 
-    pub(crate) fn leave(&mut self, name: String) -> Result<(), ReferenceError> {
-        self.admit(&[&name])?;
-        let name = printable(&name);
+    pub(crate) fn leave(&mut self, name: &str) -> Result<(), ReferenceError> {
+        self.admit(&[name])?;
+        let name = printable(name);
         if !self.leaves.contains(&name) {
             self.leaves.push(name);
         }
         Ok(())
     }
 
-    pub(crate) fn have_no_effect(&mut self, option: Ineffective) -> Result<(), ReferenceError> {
+    pub(crate) fn have_no_effect(&mut self, option: &Ineffective) -> Result<(), ReferenceError> {
         self.admit(&[&option.pointer, &option.why, &option.help])?;
         self.ineffective.push(Ineffective {
             pointer: printable(&option.pointer),
@@ -129,14 +129,14 @@ mod tests {
             why: "why\u{7}".to_owned(),
             help: "help\r".to_owned(),
         };
-        assert_eq!(references.have_no_effect(option), Ok(()));
-        assert_eq!(references.leave("name\u{9b}31m".to_owned()), Ok(()));
+        assert_eq!(references.have_no_effect(&option), Ok(()));
+        assert_eq!(references.leave("name\u{9b}31m"), Ok(()));
         let named = Reference {
             kind: ReferenceKind::KeySet,
             pointer: "/key_set\u{0}".to_owned(),
             name: "main\n".to_owned(),
         };
-        assert_eq!(references.refer(named), Ok(()));
+        assert_eq!(references.refer(&named), Ok(()));
         let shown = format!("{references:?}");
         assert_eq!(shown.matches('\u{fffd}').count(), 6, "{shown}");
     }

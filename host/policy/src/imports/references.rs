@@ -23,7 +23,7 @@ impl State {
         name: String,
     ) -> wasmtime::Result<()> {
         self.declare(|references| {
-            references.refer(Reference {
+            references.refer(&Reference {
                 kind,
                 pointer,
                 name,
@@ -46,11 +46,11 @@ impl wit::references::Host for State {
     }
 
     fn leaves(&mut self, name: String) -> wasmtime::Result<()> {
-        self.declare(|references| references.leave(name))
+        self.declare(|references| references.leave(&name))
     }
 
     fn no_effect(&mut self, pointer: String, why: String, help: String) -> wasmtime::Result<()> {
         let ineffective = Ineffective { pointer, why, help };
-        self.declare(|references| references.have_no_effect(ineffective))
+        self.declare(|references| references.have_no_effect(&ineffective))
     }
 }
