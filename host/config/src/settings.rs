@@ -12,6 +12,7 @@ use base::limits::{Limits, Metering};
 use base::permits::Shares;
 use base::tls::settings::Tls;
 use keys::settings::KeySet;
+use policy::Hook;
 use policy::fetch::credentials::Credentials;
 use policy::settings::{Decisions, Policy};
 use session::handshake::HandshakeMode;
@@ -212,4 +213,28 @@ pub struct Route {
     pub on_frames_place: Place,
     /// Place of `on_close`.
     pub on_close_place: Place,
+}
+
+impl Route {
+    /// Names of the policies that are called at a hook, in order.
+    #[must_use]
+    pub fn policies_at(&self, hook: Hook) -> &[String] {
+        match hook {
+            Hook::Connect => &self.on_connect,
+            Hook::Handshake => &self.on_handshake,
+            Hook::Frames => &self.on_frames,
+            Hook::Close => &self.on_close,
+        }
+    }
+
+    /// Names of the policies that are called before the stream, in order.
+    pub fn admission(&self) -> impl Iterator<Item = &String> {
+        self.on_connect.iter().chain(&self.on_handshake)
+    }
+
+    /// Names of the policies that are called at any hook, in order.
+    pub fn policies(&self) -> impl Iterator<Item = &str> {
+        let lists = Hook::ALL.into_iter().map(|hook| self.policies_at(hook));
+        lists.flatten().map(String::as_str)
+    }
 }

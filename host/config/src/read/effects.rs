@@ -36,7 +36,7 @@ impl Reader<'_> {
 
     /// Warns of sections and options that nothing in the file uses.
     pub(super) fn check_effects(&mut self, config: &Config, upstreams: &BTreeMap<String, Place>) {
-        let asked: BTreeSet<&str> = config.routes.values().flat_map(asked).collect();
+        let asked: BTreeSet<&str> = config.routes.values().flat_map(Route::policies).collect();
         for (name, policy) in &config.policies {
             if asked.contains(policy.speaks_as(name)) {
                 self.check_policy(name, policy, config);
@@ -83,20 +83,6 @@ impl Reader<'_> {
             self.ineffective("the file", realms, why, help);
         }
     }
-}
-
-/// Lists of a route that name policies.
-fn lists(route: &Route) -> [&[String]; 4] {
-    [
-        &route.on_connect,
-        &route.on_handshake,
-        &route.on_frames,
-        &route.on_close,
-    ]
-}
-
-fn asked(route: &Route) -> impl Iterator<Item = &str> {
-    lists(route).into_iter().flatten().map(String::as_str)
 }
 
 /// Whether one of these policies, or a candidate for one, has a grant.

@@ -129,7 +129,7 @@ impl Reader<'_> {
                 continue;
             }
             let nobody_knows = |route: &&Route| {
-                let mut asked = route.on_connect.iter().chain(&route.on_handshake);
+                let mut asked = route.admission();
                 !asked.any(|policy| identifies(&config.policies, policy))
             };
             let routes = config.routes.iter();

@@ -22,7 +22,7 @@ impl Reader<'_> {
     ) {
         let title = format!("[upstreams.{name}]");
         for (route_name, route) in routes.iter().filter(|(_, route)| route.upstream == name) {
-            let asked = route.on_connect.iter().chain(&route.on_handshake);
+            let asked = route.admission();
             let policies: Vec<&str> = asked.map(String::as_str).collect();
             for parameter in parameters {
                 refer(&title, parameter).check_parameter(route_name, route, &mut self.diagnostics);

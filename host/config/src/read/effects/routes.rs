@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{any_is_granted, asked};
+use super::any_is_granted;
 use crate::read::Reader;
 use crate::settings::{Config, Route};
 use base::limits::{Limits, Metering, TokenExpiry};
@@ -22,7 +22,7 @@ impl Reader<'_> {
         }
         self.check_metering(&title, route, config);
         self.check_deadlines(&title, &route.limits);
-        let mut policies = asked(route);
+        let mut policies = route.policies();
         let verifies = |policy: &str| policies.any(|asked| asked == policy);
         if route.limits.token_expiry != TokenExpiry::Close
             && !any_is_granted(&config.policies, verifies, Grant::Jwt)
@@ -137,7 +137,7 @@ impl Reader<'_> {
     /// its own never applies.
     fn check_patience(&mut self, name: &str, route: &Route, config: &Config) {
         let admission = route.limits.admission_timeout;
-        for policy in route.on_connect.iter().chain(&route.on_handshake) {
+        for policy in route.admission() {
             let Some(settings) = config.policies.get(policy) else {
                 continue;
             };

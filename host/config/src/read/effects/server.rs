@@ -36,7 +36,7 @@ impl Reader<'_> {
         }
         let mut routes = config.routes.values();
         let knows_clients = routes.any(|route| {
-            let mut asked = route.on_connect.iter().chain(&route.on_handshake);
+            let mut asked = route.admission();
             asked.any(|policy| identifies(&config.policies, policy))
         });
         if !knows_clients {

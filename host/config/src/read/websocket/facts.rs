@@ -77,7 +77,7 @@ impl Reader<'_> {
         ] {
             let owner = attribute.split('.').next().unwrap_or_default();
             let asks = |route: &&Route| {
-                let mut asked = route.on_connect.iter().chain(&route.on_handshake);
+                let mut asked = route.admission();
                 route.upstream == name && asked.any(|policy| policy == owner)
             };
             let asked = routes.values().any(|route| asks(&route));

@@ -70,31 +70,20 @@ pub(super) fn declared(policies: &Policies) -> Declared<'_> {
         .collect()
 }
 
-/// The names in a route's lists, in the order in which it asks them.
-fn order(route: &Route) -> impl Iterator<Item = &str> {
-    let lists = [
-        &route.on_connect,
-        &route.on_handshake,
-        &route.on_frames,
-        &route.on_close,
-    ];
-    lists.into_iter().flatten().map(String::as_str)
-}
-
 /// The routes that ask a policy, with the policies that each asks before it.
 fn asking<'a>(
     config: &'a Config,
     policy: &str,
 ) -> impl Iterator<Item = (&'a str, &'a Route, Vec<&'a str>)> {
     config.routes.iter().filter_map(move |(name, route)| {
-        let turn = order(route).position(|named| named == policy)?;
-        Some((name.as_str(), route, order(route).take(turn).collect()))
+        let turn = route.policies().position(|named| named == policy)?;
+        Some((name.as_str(), route, route.policies().take(turn).collect()))
     })
 }
 
 fn is_asked(config: &Config, policy: &str) -> bool {
     let mut routes = config.routes.values();
-    routes.any(|route| order(route).any(|named| named == policy))
+    routes.any(|route| route.policies().any(|named| named == policy))
 }
 
 /// Who leaves which attributes.

@@ -76,7 +76,7 @@ pub(super) fn add_route(
 
 /// Policies of a route that identify users.
 fn identified_by(route: &config::Route, stock: &Stock<'_>) -> Arc<[String]> {
-    let asked = route.on_connect.iter().chain(&route.on_handshake);
+    let asked = route.admission();
     asked
         .filter(|name| settings::identifies(&stock.config.policies, name))
         .cloned()

@@ -1,7 +1,7 @@
 //! Hooks of used policies that no list of a route names.
 
 use base::diagnostics::Diagnostics;
-use config::{Config, Route};
+use config::Config;
 use gateway::routes::Policies;
 use policy::Hook;
 
@@ -15,16 +15,6 @@ const fn option(hook: Hook) -> &'static str {
     }
 }
 
-/// The policies that a route asks at a hook.
-fn listed(route: &Route, hook: Hook) -> &[String] {
-    match hook {
-        Hook::Connect => &route.on_connect,
-        Hook::Handshake => &route.on_handshake,
-        Hook::Frames => &route.on_frames,
-        Hook::Close => &route.on_close,
-    }
-}
-
 /// Reports them as warnings. A policy without any use was reported when the configuration was read.
 pub(super) fn report(config: &Config, policies: &Policies, diagnostics: &mut Diagnostics) {
     for (name, settings) in &config.policies {
@@ -34,7 +24,12 @@ pub(super) fn report(config: &Config, policies: &Policies, diagnostics: &mut Dia
         let speaks_as = settings.speaks_as(name);
         let is_named = |hook: Hook| {
             let mut routes = config.routes.values();
-            routes.any(|route| listed(route, hook).iter().any(|named| named == speaks_as))
+            routes.any(|route| {
+                route
+                    .policies_at(hook)
+                    .iter()
+                    .any(|named| named == speaks_as)
+            })
         };
         if !Hook::ALL.into_iter().any(is_named) {
             continue;
