@@ -67,3 +67,16 @@ fn a_start_is_measured() {
 fn a_relay_is_measured() {
     report("relay --streams 2 --connections 2 --idle 1,2 --seconds 1");
 }
+
+#[test]
+fn admissions_are_measured_beside_the_floor_and_a_peer() {
+    let python = command::root().join("tests/.venv/bin/python");
+    let report = report(&format!(
+        "admission --clients 2 --cycles 16 --python {}",
+        python.display()
+    ));
+    assert_eq!(row(&report, "connections that went otherwise"), "0");
+    for server in ["floor", "Sluice", "FastAPI"] {
+        row(&report, &format!("{server}, 2 at once: an admission"));
+    }
+}

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -60,6 +61,16 @@ pub struct Cli {
     /// Clients that may be between their connect and their ack at once
     #[arg(long, global = true, value_name = "N", default_value_t = 64)]
     pub connecting: usize,
+
+    /// The Python of the peer in `admission`: it needs fastapi, uvicorn,
+    /// websockets and PyJWT
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "tests/.venv/bin/python"
+    )]
+    pub python: PathBuf,
 }
 
 /// What to do.
@@ -83,6 +94,17 @@ pub enum Mode {
     /// holds when all of them have gone is shown too, by its own metrics, where
     /// it was started here.
     Churn(ChurnArgs),
+    /// What an admission and a refusal cost, beside bare tokio without checks
+    /// (the floor) and an app of `FastAPI` with the same checks
+    ///
+    /// An admission is a connect, the handshake, its ack, finalize and the
+    /// Close. A refusal is for a token that has expired. The servers are
+    /// measured one after the other; what is not installed is left out.
+    Admission(AdmissionArgs),
+    /// The floor of `admission`: prints its address, and serves until it is
+    /// killed
+    #[command(hide = true)]
+    Floor,
     /// A saturated WebSocket echo: messages as fast as they come back
     ///
     /// Works with any echo server, directly or behind a proxy: give --target
@@ -157,6 +179,24 @@ pub struct ChurnArgs {
     /// Connections before the first measurement
     #[arg(long, value_name = "N", default_value_t = 2000)]
     pub warm_up: usize,
+}
+
+/// `load admission`
+#[derive(Debug, Args)]
+pub struct AdmissionArgs {
+    /// Clients at once; several numbers with commas are measured one after the
+    /// other
+    #[arg(
+        long,
+        value_name = "N,…",
+        value_delimiter = ',',
+        default_value = "1,16,256"
+    )]
+    pub clients: Vec<NonZeroUsize>,
+    /// Connections of each kind; fewer clients than 16 make as many fewer, as
+    /// each cycle waits for the pause before the Close
+    #[arg(long, value_name = "N", default_value_t = 4000)]
+    pub cycles: usize,
 }
 
 /// `load echo`
@@ -234,7 +274,14 @@ impl Mode {
     pub fn all() -> Vec<Self> {
         // The others move to a core of their own, and what starts later with them.
         [
-            "start", "stream", "idle", "churn", "echo", "attack", "relay",
+            "start",
+            "stream",
+            "idle",
+            "churn",
+            "admission",
+            "echo",
+            "attack",
+            "relay",
         ]
         .iter()
         .filter_map(|mode| Cli::parse_from(["load", mode]).mode)
@@ -253,6 +300,11 @@ impl Mode {
                 "churn: {} connections, {} at once",
                 args.cycles, args.workers
             ),
+            Self::Admission(args) => format!(
+                "admission: CPU of a connection, {} of each kind",
+                args.cycles
+            ),
+            Self::Floor => "floor".to_owned(),
             Self::Echo(args) => format!(
                 "echo: {} connections, {} messages of {} bytes in flight on each, {} s",
                 args.connections, args.in_flight, args.size, args.seconds

@@ -24,6 +24,19 @@ pub fn frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// A whole frame of a server.
+pub fn unmasked(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+    let header = FrameHeader {
+        opcode,
+        ..FrameHeader::default()
+    };
+    let mut frame = Vec::with_capacity(payload.len() + 10);
+    // Writing to a Vec has no way to fail.
+    let _ = header.format(payload.len() as u64, &mut frame);
+    frame.extend_from_slice(payload);
+    frame
+}
+
 /// The header of the frame that `received` begins with, the header's length
 /// and the payload's. `None` where that is not all there yet.
 pub fn header(received: &[u8]) -> Result<Option<(FrameHeader, usize, usize)>, &'static str> {

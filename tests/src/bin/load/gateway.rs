@@ -89,7 +89,10 @@ impl Home {
 
     /// Starts the gateway, and waits until it listens.
     pub async fn start(&self) -> anyhow::Result<Gateway> {
-        let log = self.folder.path().join("log");
+        // Not beside the configuration: that folder is watched, and each line would wake the watcher.
+        let logs = self.folder.path().join("logs");
+        fs::create_dir_all(&logs)?;
+        let log = logs.join("log");
         let started = Instant::now();
         let child = Command::new(&self.program)
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])

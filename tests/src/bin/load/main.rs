@@ -11,6 +11,7 @@ use clap::Parser as _;
 
 mod cli;
 mod client;
+mod floor;
 mod frames;
 mod gateway;
 mod held;
@@ -20,6 +21,7 @@ mod modes;
 mod process;
 mod proxy;
 mod report;
+mod server;
 mod target;
 mod token;
 
@@ -47,6 +49,8 @@ async fn run(cli: &Cli, mode: &Mode) -> anyhow::Result<()> {
         Mode::Stream(args) => modes::stream::run(prepare().await?, args).await?,
         Mode::Idle(args) => modes::idle::run(prepare().await?, args).await?,
         Mode::Churn(args) => modes::churn::run(prepare().await?, args).await?,
+        Mode::Admission(args) => modes::admission::run(cli, mode, args).await?,
+        Mode::Floor => return floor::serve().await,
         Mode::Echo(args) => modes::echo::run(prepare().await?, args).await?,
         Mode::Start(args) => modes::start::run(cli, args).await?,
         Mode::Attack(args) => modes::attack::run(prepare().await?, args).await?,

@@ -1,5 +1,6 @@
 //! Modes of the load generator.
 
+pub mod admission;
 pub mod attack;
 pub mod churn;
 pub mod echo;
@@ -9,3 +10,4 @@ pub mod start;
 pub mod stream;
 
 mod admit;
+mod cycles;

@@ -91,6 +91,18 @@ impl Target {
         })
     }
 
+    /// A server that runs already, in this process, whose tokens are signed with this secret.
+    pub fn running(address: SocketAddr, pid: u32, secret: String, path: &str) -> Self {
+        Self {
+            address,
+            secret,
+            connecting: 1,
+            path: Some(path.to_owned()),
+            pids: vec![pid],
+            gateway: None,
+        }
+    }
+
     /// The path for a meeting.
     pub fn path(&self, meeting: &str) -> String {
         let template = self.path.as_deref().unwrap_or(INGEST_PATH);
