@@ -1,4 +1,4 @@
-//! Mistakes in the configuration and warnings about it, collected and printed together.
+//! Mistakes in a file and warnings about it, collected and printed together.
 //!
 //! Several stages find mistakes. A policy that does not load and a folder that cannot be written
 //! are mistakes in the same file as a misspelt key. So the values in `Config` carry their
@@ -22,9 +22,9 @@ const WIDTH: usize = 100;
 /// Maximum length of a message, in bytes. A guest may have written it.
 const LONGEST: usize = 2000;
 
-/// Error: the configuration has mistakes. Its report is meant to be printed as it is.
+/// Error: a file has mistakes. Its report is meant to be printed as it is.
 #[derive(Debug, thiserror::Error)]
-#[error("the configuration has mistakes")]
+#[error("{} has mistakes", .0.subject)]
 pub struct Mistakes(pub Diagnostics);
 
 /// Severity of a finding.
@@ -99,10 +99,20 @@ impl miette::Diagnostic for Diagnostic {
     }
 }
 
-/// All mistakes and warnings found so far. A configuration with a mistake must not be served;
+/// All mistakes and warnings found so far. A file with a mistake must not be used;
 /// [`Diagnostics::finish`] tells whether there is one.
-#[derive(Debug, Default)]
-pub struct Diagnostics(Vec<Diagnostic>);
+#[derive(Debug)]
+pub struct Diagnostics {
+    found: Vec<Diagnostic>,
+    /// What the report calls the file: "the configuration".
+    subject: &'static str,
+}
+
+impl Default for Diagnostics {
+    fn default() -> Self {
+        Self::of("the configuration")
+    }
+}
 
 /// Warnings about a configuration without mistakes.
 #[derive(Debug)]
@@ -112,7 +122,7 @@ pub struct Warnings(Diagnostics);
 impl Warnings {
     /// Logs each warning.
     pub fn log(&self) {
-        for warning in &self.0.0 {
+        for warning in &self.0.found {
             let (place, help) = (&warning.place, &warning.help);
             tracing::warn!(?place, help, "{warning}");
         }
@@ -121,7 +131,7 @@ impl Warnings {
     /// The report; empty if there are no warnings.
     #[must_use]
     pub fn render(&self, look: Look) -> String {
-        if self.0.0.is_empty() {
+        if self.0.found.is_empty() {
             return String::new();
         }
         self.0.render(look).to_string()
@@ -152,6 +162,15 @@ impl Look {
 }
 
 impl Diagnostics {
+    /// No findings yet about a file that the report calls `subject`.
+    #[must_use]
+    pub fn of(subject: &'static str) -> Self {
+        Self {
+            found: Vec::new(),
+            subject,
+        }
+    }
+
     /// Adds a mistake. `message` says what is wrong and names the thing; `help` says what to do.
     /// Neither may hold a secret. Either may quote a guest or a file, because control characters
     /// are replaced.
@@ -181,7 +200,7 @@ impl Diagnostics {
         message: &str,
         help: &str,
     ) -> &mut Diagnostic {
-        self.0.push_mut(Diagnostic {
+        self.found.push_mut(Diagnostic {
             severity,
             place: place.clone(),
             message: text::clean(message, LONGEST),
@@ -193,7 +212,7 @@ impl Diagnostics {
 
     /// Adds the findings of another stage.
     pub fn append(&mut self, others: Self) {
-        self.0.extend(others.0);
+        self.found.extend(others.found);
     }
 
     /// Whether there is no mistake.
@@ -209,7 +228,7 @@ impl Diagnostics {
     }
 
     fn count(&self, severity: Severity) -> usize {
-        let counted = self.0.iter().filter(|found| found.severity == severity);
+        let counted = self.found.iter().filter(|found| found.severity == severity);
         counted.count()
     }
 
@@ -239,7 +258,7 @@ impl Diagnostics {
         let handler = GraphicalReportHandler::new_themed(theme)
             .with_width(WIDTH)
             .with_links(false);
-        let mut mistakes: Vec<_> = self.0.iter().collect();
+        let mut mistakes: Vec<_> = self.found.iter().collect();
         mistakes.sort_by_key(|mistake| mistake.place.order());
         for mistake in &mistakes {
             let mut picture = String::new();
@@ -267,7 +286,7 @@ impl Diagnostics {
         .into_iter()
         .flatten()
         .collect();
-        writeln!(f, "{} in the configuration", counts.join(" and "))
+        writeln!(f, "{} in {}", counts.join(" and "), self.subject)
     }
 }
 

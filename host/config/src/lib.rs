@@ -2,10 +2,13 @@
 //!
 //! [`Config::load`] reads it and reports all mistakes together. A policy checks its own section,
 //! and an upstream its folders, when they are built.
+//!
+//! [`toml`] reads the tables. The kit reads an author's files of cases with it too.
 
 mod load;
 mod read;
 mod settings;
+pub mod toml;
 
 pub use read::names::FACTS;
 pub use read::references::Reference;

@@ -7,16 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use toml_span::Span;
-use toml_span::value::{Value, ValueInner};
 
 use crate::settings::{Config, Declared};
-use base::diagnostics::{Diagnostic, Diagnostics, Place, Source};
+use crate::toml::{self, Document, Section, Sections};
+use base::diagnostics::{Diagnostic, Diagnostics, Place};
 use base::files::{self, Content};
-use names::Names;
-use section::Section;
+use names::{Names, Rule};
 
 mod clients;
 mod component;
@@ -29,13 +25,10 @@ mod paths;
 mod policy;
 mod policy_limits;
 mod proxies;
-mod quantity;
 mod recordings;
 pub(crate) mod references;
 mod route;
-mod section;
 mod server;
-mod syntax;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -58,21 +51,9 @@ pub(super) struct ConfigText<'a> {
 /// State of the reader.
 struct Reader<'a> {
     origin: &'a ConfigText<'a>,
-    source: Arc<Source>,
-    diagnostics: Diagnostics,
-    /// All options that the reader knows, with the kinds of their sections. A test compares the
-    /// example file with it.
-    asked: BTreeSet<(&'static str, &'static str)>,
+    toml: Document,
     /// All files that were read or checked, with their content if it was read.
     files: BTreeMap<PathBuf, Option<Content>>,
-    /// All options in the file, with their places, by the title of their section.
-    written: BTreeMap<String, BTreeMap<&'static str, Place>>,
-}
-
-/// Value with its place in the file.
-struct Spanned<T> {
-    value: T,
-    place: Place,
 }
 
 /// Reads a configuration.
@@ -80,53 +61,44 @@ struct Spanned<T> {
 /// # Errors
 /// If the text is not TOML.
 pub(super) fn read(origin: &ConfigText<'_>) -> Result<(Config, Diagnostics), Diagnostics> {
-    let mut reader = Reader::new(origin);
-    let config = reader.config();
-    match config {
-        Some(config) => Ok((config, reader.diagnostics)),
-        None => Err(reader.diagnostics),
-    }
+    let (mut reader, root) = Reader::new(origin)?;
+    let config = reader.config(root);
+    Ok((config, reader.toml.diagnostics))
 }
 
 impl<'a> Reader<'a> {
-    fn new(origin: &'a ConfigText<'a>) -> Self {
-        Self {
+    fn new(origin: &'a ConfigText<'a>) -> Result<(Self, Section<'a>), Diagnostics> {
+        let (toml, root) = toml::parse("the configuration", origin.name, origin.text)?;
+        let reader = Self {
             origin,
-            source: Source::new(origin.name, origin.text),
-            diagnostics: Diagnostics::default(),
-            asked: BTreeSet::new(),
+            toml,
             files: BTreeMap::new(),
-            written: BTreeMap::new(),
-        }
+        };
+        Ok((reader, root))
     }
 
-    fn config(&mut self) -> Option<Config> {
-        let mut root = match toml_span::parse(self.origin.text) {
-            Ok(root) => root,
-            Err(error) => {
-                self.not_toml(&error);
-                return None;
-            }
-        };
-        let place = self.place(Span::new(0, 0));
-        let mut root = Section::new("", "the file", place.clone(), root.take())?;
-
-        let data_dir = match root.text(self, "data_dir") {
+    fn config(&mut self, mut root: Section<'_>) -> Config {
+        let data_dir = match root.text(&mut self.toml, "data_dir") {
             Some(folder) => self.relative(&folder.value),
             None => self.relative("data"),
         };
-        let credentials = root.text(self, "registry_credentials");
+        let credentials = root.text(&mut self.toml, "registry_credentials");
         let credentials = credentials.and_then(|file| self.credentials(&file));
         let realms = self.realms(&mut root);
-        let server = root.section(self, "server", "server", "[server]");
+        let server = root.section(&mut self.toml, "server", "server", "[server]");
         let server = self.server(server);
-        let decisions = root.section(self, "decisions", "decisions", "[decisions]");
+        let decisions = root.section(&mut self.toml, "decisions", "decisions", "[decisions]");
         let decisions = self.decisions(decisions);
-        let key_sets = root.named(self, "key_sets", "key_sets.NAME", names::Rule::Name);
-        let policies = root.named(self, "policies", "policies.NAME", names::Rule::Policy);
-        let upstreams = root.named(self, "upstreams", "upstreams.NAME", names::Rule::Name);
-        let routes = root.named(self, "routes", "routes.NAME", names::Rule::Name);
-        root.finish(self);
+        let key_sets = root.named(&mut self.toml, "key_sets", "key_sets.NAME");
+        let policies = root.named(&mut self.toml, "policies", "policies.NAME");
+        let upstreams = root.named(&mut self.toml, "upstreams", "upstreams.NAME");
+        let routes = root.named(&mut self.toml, "routes", "routes.NAME");
+        self.check_names(&key_sets, Rule::Name);
+        self.check_names(&policies, Rule::Policy);
+        self.check_names(&upstreams, Rule::Name);
+        self.check_names(&routes, Rule::Name);
+        let place = root.place.clone();
+        root.finish(&mut self.toml);
         if routes.is_empty() {
             self.error(
                 &place,
@@ -185,21 +157,21 @@ impl<'a> Reader<'a> {
             files: std::mem::take(&mut self.files),
         };
         // A configuration with mistakes gets no warnings about options without effect.
-        if self.diagnostics.is_empty() {
+        if self.toml.diagnostics.is_empty() {
             self.check_effects(&config, &places);
         }
         let routes = config.routes.into_iter();
         let routes = routes.filter(|(_, route)| config.upstreams.contains_key(&route.upstream));
-        Some(Config {
+        Config {
             routes: routes.collect(),
             ..config
-        })
+        }
     }
 
     /// Reads each section of a kind. Those that cannot be made are left out.
     fn each<'de, T>(
         &mut self,
-        sections: names::Sections<'de>,
+        sections: Sections<'de>,
         read: impl Fn(&mut Self, Section<'de>) -> Option<T>,
     ) -> BTreeMap<String, T> {
         sections
@@ -208,17 +180,13 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    fn place(&self, span: Span) -> Place {
-        Place::new(&self.source, span.into())
-    }
-
     fn error(
         &mut self,
         place: &Place,
         message: impl Into<String>,
         help: impl Into<String>,
     ) -> &mut Diagnostic {
-        self.diagnostics.error(place, message, help)
+        self.toml.diagnostics.error(place, message, help)
     }
 
     fn warning(
@@ -227,7 +195,7 @@ impl<'a> Reader<'a> {
         message: impl Into<String>,
         help: impl Into<String>,
     ) -> &mut Diagnostic {
-        self.diagnostics.warning(place, message, help)
+        self.toml.diagnostics.warning(place, message, help)
     }
 
     /// Path, relative to the folder of the configuration file.
@@ -248,48 +216,5 @@ impl<'a> Reader<'a> {
         let (bytes, content) = files::read(&file);
         self.files.insert(file.clone(), Some(content));
         (file, bytes)
-    }
-
-    fn text(&mut self, key: &str, value: &mut Value<'_>) -> Option<Spanned<String>> {
-        let place = self.place(value.span);
-        match value.take() {
-            ValueInner::String(text) if text.trim().is_empty() => {
-                let message = format!("`{key}` is empty");
-                self.error(
-                    &place,
-                    message,
-                    "write a value between the quotes, or leave the key out",
-                )
-                .label("empty");
-                None
-            }
-            ValueInner::String(text) => Some(Spanned {
-                value: text.into_owned(),
-                place,
-            }),
-            other => {
-                self.wrong_type(&place, key, "text", &other, "put it in quotes: \"…\"");
-                None
-            }
-        }
-    }
-
-    fn wrong_type(
-        &mut self,
-        place: &Place,
-        key: &str,
-        wanted: &str,
-        found: &ValueInner<'_>,
-        help: &str,
-    ) {
-        let found = match found {
-            ValueInner::String(_) => "text",
-            ValueInner::Integer(_) | ValueInner::Float(_) => "a number",
-            ValueInner::Boolean(_) => "true or false",
-            ValueInner::Array(_) => "a list",
-            ValueInner::Table(_) => "a table",
-        };
-        self.error(place, format!("`{key}` is {wanted}, not {found}"), help)
-            .label(format!("{found}, where {wanted} belongs"));
     }
 }

@@ -33,9 +33,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use serde_json::{Map, Value};
 
+use base::diagnostics::Mistakes;
 use base::files::text;
 use keys::TokenError;
 use policy::Ending;
@@ -147,22 +148,11 @@ pub enum ExpectedVerdict {
 /// Reads the cases of a file.
 ///
 /// # Errors
-/// Every mistake in it, with its line.
+/// [`Mistakes`], all that are in it; or if it cannot be read.
 pub fn load(file: &Path) -> anyhow::Result<Vec<Case>> {
-    let shown = file.display();
-    let text = text::read(file).with_context(|| format!("{shown} cannot be read"))?;
-    let cases = parse(&text)
-        .map_err(|report| anyhow::anyhow!("{report}"))
-        .with_context(|| format!("{shown} is not a file of cases"))?;
-    if cases.is_empty() {
-        bail!("{shown} has no case: add a [[case]]");
-    }
-    Ok(cases)
-}
-
-fn parse(text: &str) -> Result<Vec<Case>, String> {
-    let mut root = toml_span::parse(text).map_err(|error| read::report(text, &[error]))?;
-    read::cases(&mut root).map_err(|error| read::report(text, &error.errors))
+    let name = file.display().to_string();
+    let text = text::read(file).with_context(|| format!("{name} cannot be read"))?;
+    Ok(read::cases(&name, &text).map_err(Mistakes)?)
 }
 
 #[cfg(test)]

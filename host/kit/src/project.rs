@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 
 use crate::arguments::Language;
 use base::files::text;
+use config::toml;
 
 /// A folder that holds a policy's sources.
 #[derive(Debug)]
@@ -114,10 +115,13 @@ fn name(folder: &Path, language: Language) -> anyhow::Result<String> {
         text::read(&path).with_context(|| path.display().to_string())
     };
     let (name, where_it_stands) = match language {
-        Language::Rust => (toml(&read("Cargo.toml")?, "/package/name"), "Cargo.toml"),
+        Language::Rust => (
+            toml::text_at(&read("Cargo.toml")?, "/package/name"),
+            "Cargo.toml",
+        ),
         Language::Js => (json(&read("package.json")?, "/name"), "package.json"),
         Language::Python => (
-            toml(&read("pyproject.toml")?, "/project/name"),
+            toml::text_at(&read("pyproject.toml")?, "/project/name"),
             "pyproject.toml",
         ),
     };
@@ -132,10 +136,5 @@ fn name(folder: &Path, language: Language) -> anyhow::Result<String> {
 
 fn json(text: &str, pointer: &str) -> Option<String> {
     let root: serde_json::Value = serde_json::from_str(text).ok()?;
-    Some(root.pointer(pointer)?.as_str()?.to_owned())
-}
-
-fn toml(text: &str, pointer: &str) -> Option<String> {
-    let root = toml_span::parse(text).ok()?;
     Some(root.pointer(pointer)?.as_str()?.to_owned())
 }

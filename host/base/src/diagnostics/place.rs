@@ -66,6 +66,17 @@ impl Place {
         }
     }
 
+    /// The first line of this place, for what reaches over many.
+    #[must_use]
+    pub fn first_line(mut self) -> Self {
+        let file = self.source.as_ref().map(|source| source.shown.inner());
+        let text = file.and_then(|file| file.get(self.span.clone()));
+        if let Some(line) = text.and_then(|text| text.lines().next()) {
+            self.span.end = self.span.start + line.trim_end().len();
+        }
+        self
+    }
+
     /// Position in its file, in bytes.
     #[must_use]
     pub fn span(&self) -> &Range<usize> {

@@ -1,9 +1,8 @@
 //! `component` of a policy, and `registry_credentials`.
 
-use super::names::nearest;
-use super::section::Section;
-use super::{Reader, Spanned};
+use super::Reader;
 use crate::settings::BUILTINS;
+use crate::toml::{Section, Spanned, nearest};
 use base::files::text;
 use policy::fetch::credentials::Credentials;
 use policy::fetch::credentials::Unusable;
@@ -100,7 +99,7 @@ impl Reader<'_> {
     /// Reads `registry_realms`: hosts, as they are written in an address.
     pub(super) fn realms(&mut self, root: &mut Section<'_>) -> Vec<String> {
         let mut realms = Vec::new();
-        for realm in root.distinct(self, "registry_realms") {
+        for realm in root.distinct(&mut self.toml, "registry_realms") {
             if is_host_name(&realm.value) {
                 realms.push(realm.value);
             } else {

@@ -1,8 +1,7 @@
 //! `[decisions]`
 
 use super::Reader;
-use super::quantity::Zero;
-use super::section::Section;
+use crate::toml::{Section, Zero};
 use base::diagnostics::Place;
 use policy::settings::Decisions;
 
@@ -13,13 +12,13 @@ impl Reader<'_> {
         let mut section =
             section.unwrap_or_else(|| Section::empty("decisions", "[decisions]", place));
         let place = section.place.clone();
-        let file = section.text(self, "file");
+        let file = section.text(&mut self.toml, "file");
         let decisions = Decisions {
             file: file.map(|file| file.value.into()),
-            max_size: section.size(self, "max_size", 64 << 20),
-            max_files: section.count(self, "max_files", 8, Zero::Refused),
+            max_size: section.size(&mut self.toml, "max_size", 64 << 20),
+            max_files: section.count(&mut self.toml, "max_files", 8, Zero::Refused),
         };
-        section.finish(self);
+        section.finish(&mut self.toml);
         self.check_decisions(&place, &decisions);
         decisions
     }

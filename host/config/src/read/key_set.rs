@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
-use toml_span::value::ValueInner;
 
-use super::quantity::Zero;
-use super::section::Section;
-use super::{Reader, Spanned};
+use super::Reader;
+use crate::toml::{Section, Spanned, Zero};
 use base::diagnostics::Place;
 use base::files::{pem, text};
 use base::secret::Secret;
@@ -52,11 +50,16 @@ impl Reader<'_> {
         let named = self.sources(&mut section);
         let kind = named.first().map(|source| source.kind);
         let algorithms = self.algorithms(&mut section, kind);
-        let issuers = section.distinct(self, "issuers");
-        let audiences = section.distinct(self, "audiences");
-        let leeway = section.duration(self, "leeway", Duration::from_secs(30), Zero::Allowed);
+        let issuers = section.distinct(&mut self.toml, "issuers");
+        let audiences = section.distinct(&mut self.toml, "audiences");
+        let leeway = section.duration(
+            &mut self.toml,
+            "leeway",
+            Duration::from_secs(30),
+            Zero::Allowed,
+        );
         let place = section.place.clone();
-        section.finish(self);
+        section.finish(&mut self.toml);
         let [source] = <[NamedSource; 1]>::try_from(named).ok()?;
         let file = match &source.from {
             From::File(path) => Some(self.relative(&path.value)),
@@ -82,28 +85,21 @@ impl Reader<'_> {
 
     /// Reads the sources of the section. Any other number than one is a mistake.
     fn sources(&mut self, section: &mut Section<'_>) -> Vec<NamedSource> {
-        let before = self.diagnostics.len();
+        let before = self.toml.diagnostics.len();
         let mut named = Vec::new();
-        if let Some((place, mut value)) = section.take(self, "generate") {
-            match value.take() {
-                ValueInner::Boolean(true) => named.push(NamedSource {
-                    key: "generate",
-                    place,
-                    kind: KeyKind::Shared,
-                    from: From::Generated,
-                }),
-                ValueInner::Boolean(false) => {
-                    let message = "`generate = false` does not say where the key comes from";
-                    self.error(&place, message, format!("leave it out, and {SOURCES}"));
-                }
-                other => self.wrong_type(
-                    &place,
-                    "generate",
-                    "true",
-                    &other,
-                    "write `generate = true`",
-                ),
+        let place = section.place_of(&self.toml, "generate");
+        match section.truth(&mut self.toml, "generate") {
+            Some(true) => named.push(NamedSource {
+                key: "generate",
+                place,
+                kind: KeyKind::Shared,
+                from: From::Generated,
+            }),
+            Some(false) => {
+                let message = "`generate = false` does not say where the key comes from";
+                self.error(&place, message, format!("leave it out, and {SOURCES}"));
             }
+            None => {}
         }
         let inline: fn(Spanned<String>) -> From = From::Inline;
         for (key, kind, from) in [
@@ -115,8 +111,8 @@ impl Reader<'_> {
             ("jwks", KeyKind::Jwks, From::Inline),
             ("jwks_file", KeyKind::Jwks, From::File),
         ] {
-            let place = section.place_of(self, key);
-            if let Some(text) = section.text(self, key) {
+            let place = section.place_of(&self.toml, key);
+            if let Some(text) = section.text(&mut self.toml, key) {
                 named.push(NamedSource {
                     key,
                     place,
@@ -136,7 +132,7 @@ impl Reader<'_> {
                 .label("the second source")
                 .also(&first, "the first source");
         }
-        if named.is_empty() && self.diagnostics.len() == before {
+        if named.is_empty() && self.toml.diagnostics.len() == before {
             let message = format!("{} does not say where its keys come from", section.title);
             self.error(&section.place, message, SOURCES);
         }
@@ -149,15 +145,15 @@ impl Reader<'_> {
         section: &mut Section<'_>,
         kind: Option<KeyKind>,
     ) -> Vec<Spanned<Algorithm>> {
-        let place = section.place_of(self, "algorithms");
+        let place = section.place_of(&self.toml, "algorithms");
         let given = section.has("algorithms");
-        let before = self.diagnostics.len();
-        let named = section.distinct(self, "algorithms");
+        let before = self.toml.diagnostics.len();
+        let named = section.distinct(&mut self.toml, "algorithms");
         let mut algorithms: Vec<Spanned<Algorithm>> = named
             .into_iter()
-            .filter_map(|name| self.choose("algorithms", name, &ALGORITHMS))
+            .filter_map(|name| self.toml.choose("algorithms", name, &ALGORITHMS))
             .collect();
-        if algorithms.is_empty() && self.diagnostics.len() == before {
+        if algorithms.is_empty() && self.toml.diagnostics.len() == before {
             match kind {
                 Some(KeyKind::Shared) if !given => {}
                 Some(KeyKind::Shared) => {

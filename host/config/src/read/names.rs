@@ -1,13 +1,10 @@
 //! Names of sections, and references to them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::section::Section;
-use super::{Reader, Spanned};
+use super::Reader;
+use crate::toml::{Sections, Spanned, nearest};
 use base::diagnostics::{Diagnostics, Place};
-
-/// Sections of one kind by name: `[policies.auth]`, `[policies.duplicate]`.
-pub(super) type Sections<'de> = BTreeMap<String, Section<'de>>;
 
 /// Names that a route may refer to.
 pub(super) struct Names {
@@ -30,7 +27,14 @@ pub(super) enum Rule {
 pub const FACTS: [&str; 3] = ["param", "query", "header"];
 
 impl Reader<'_> {
-    pub(super) fn check_name(&mut self, name: &str, place: &Place, rule: Rule) {
+    /// Checks the names of sections of one kind.
+    pub(super) fn check_names(&mut self, sections: &Sections<'_>, rule: Rule) {
+        for (name, section) in sections {
+            self.check_name(name, &section.place, rule);
+        }
+    }
+
+    fn check_name(&mut self, name: &str, place: &Place, rule: Rule) {
         let (allowed, also) = match rule {
             Rule::Name => ("lowercase letters, digits, hyphens and underscores", "-_"),
             Rule::Policy => ("lowercase letters, digits and hyphens", "-"),
@@ -69,7 +73,7 @@ impl Reader<'_> {
                 place,
                 (kind, section),
                 declared,
-                &mut self.diagnostics,
+                &mut self.toml.diagnostics,
             );
         }
     }
@@ -93,29 +97,4 @@ pub(super) fn report_missing(
     diagnostics
         .error(place, format!("there is no {kind} called \"{name}\""), help)
         .label(format!("no [{section}.{name}]"));
-}
-
-/// Known word that is most similar to `word`.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|candidate| (strsim::osa_distance(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()) / 3)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::nearest;
-
-    #[test]
-    fn a_slip_of_the_finger_is_recognised_and_another_word_is_not() {
-        let known = ["timeout", "queue_timeout", "grants"];
-        assert_eq!(nearest("timeuot", known), Some("timeout"));
-        assert_eq!(nearest("time_out", known), Some("timeout"));
-        assert_eq!(nearest("grant", known), Some("grants"));
-        assert_eq!(nearest("colour", known), None);
-        assert_eq!(nearest("x", known), None);
-    }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use matchit::InsertError;
 
-use super::{Reader, Spanned};
+use super::Reader;
+use crate::toml::Spanned;
 use base::diagnostics::Place;
 use base::paths::template;
 

@@ -1,14 +1,9 @@
 //! `[policies.NAME]`
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use toml_span::value::{Key, Value, ValueInner};
-
-use super::quantity::Zero;
-use super::section::Section;
-use super::{Reader, Spanned};
-use base::diagnostics::Place;
+use super::Reader;
+use crate::toml::{JsonTable, Section, Spanned, Zero};
 use policy::OnFailure;
 use policy::settings::Quarantine;
 use policy::settings::{Grant, Pin, Policy, Wasi};
@@ -29,23 +24,23 @@ const ON_FAILURE: [(&str, OnFailure); 2] =
 impl Reader<'_> {
     pub(super) fn policy(&mut self, mut section: Section<'_>) -> Option<Policy> {
         let place = section.place.clone();
-        let grants_place = section.place_of(self, "grants");
-        let config_place = section.place_of(self, "config");
+        let grants_place = section.place_of(&self.toml, "grants");
+        let config_place = section.place_of(&self.toml, "config");
         let help = "write `component = \"builtin:auth\"`, the path of a .wasm file, or oci://…";
-        let component = section.required(self, "component", help);
+        let component = section.required(&mut self.toml, "component", help);
         let component_place = component.as_ref().map(|text| text.place.clone());
         let component = component.and_then(|text| self.component(&text));
-        let sha256 = section.text(self, "sha256");
+        let sha256 = section.text(&mut self.toml, "sha256");
         let sha256 = sha256.and_then(|pin| self.pin(pin));
         let trial = self.trial(&mut section);
         let grants: Vec<Grant> = section
-            .distinct(self, "grants")
+            .distinct(&mut self.toml, "grants")
             .into_iter()
-            .filter_map(|name| self.choose("grants", name, &GRANTS))
+            .filter_map(|name| self.toml.choose("grants", name, &GRANTS))
             .map(|grant| grant.value)
             .collect();
-        let wasi = section.choice(self, "wasi", &WASI);
-        let on_failure = section.choice(self, "on_failure", &ON_FAILURE);
+        let wasi = section.choice(&mut self.toml, "wasi", &WASI);
+        let on_failure = section.choice(&mut self.toml, "on_failure", &ON_FAILURE);
         if let Some(Spanned {
             value: OnFailure::Open,
             place,
@@ -59,19 +54,24 @@ impl Reader<'_> {
                 .label("lets everybody in")
                 .also(&grants_place, "`jwt` is granted here");
         }
-        let after_place = section.place_of(self, "quarantine_after");
+        let after_place = section.place_of(&self.toml, "quarantine_after");
         let quarantine = Quarantine {
-            after: section.count(self, "quarantine_after", 10, Zero::Refused),
-            lasts: section.duration(self, "quarantine", Duration::from_secs(10), Zero::Allowed),
+            after: section.count(&mut self.toml, "quarantine_after", 10, Zero::Refused),
+            lasts: section.duration(
+                &mut self.toml,
+                "quarantine",
+                Duration::from_secs(10),
+                Zero::Allowed,
+            ),
         };
         self.check_quarantine(&after_place, &quarantine);
         let limits = self.policy_limits(&mut section);
-        let PolicyConfig {
-            json: config,
+        let JsonTable {
+            values: config,
             keys: config_places,
-            values: value_places,
+            places: value_places,
         } = self.policy_config(&mut section);
-        section.finish(self);
+        section.finish(&mut self.toml);
         Some(Policy {
             component: component?,
             sha256,
@@ -103,89 +103,11 @@ impl Reader<'_> {
         None
     }
 
-    fn policy_config(&mut self, section: &mut Section<'_>) -> PolicyConfig {
-        let mut read = PolicyConfig::default();
+    fn policy_config(&mut self, section: &mut Section<'_>) -> JsonTable {
         let title = format!("[policies.{}.config]", section.name);
-        let Some(config) = section.section(self, "config", "", &title) else {
-            return read;
-        };
-        for (Key { name, span }, value) in config.into_table() {
-            let place = self.place(span);
-            let pointer = step("", &name);
-            let json = self.json(value, &place, &pointer, &mut read.values);
-            read.json.insert(name.to_string(), json);
-            read.keys.insert(name.into_owned(), place);
-        }
-        read
+        let config = section.section(&mut self.toml, "config", "", &title);
+        config.map_or_else(JsonTable::default, |config| {
+            config.into_json(&mut self.toml)
+        })
     }
-
-    /// A value as JSON. Its place, and those of what is in it, go to `places`.
-    fn json(
-        &mut self,
-        mut value: Value<'_>,
-        key: &Place,
-        pointer: &str,
-        places: &mut BTreeMap<String, Place>,
-    ) -> serde_json::Value {
-        let place = self.place(value.span);
-        let value = value.take();
-        // A table reaches over many lines.
-        let shown = match value {
-            ValueInner::Table(_) => key,
-            _ => &place,
-        };
-        places.insert(pointer.to_owned(), shown.clone());
-        match value {
-            ValueInner::String(text) => text.into_owned().into(),
-            ValueInner::Integer(number) => number.into(),
-            ValueInner::Float(number) => self.json_number(&place, number),
-            ValueInner::Boolean(truth) => truth.into(),
-            ValueInner::Array(entries) => {
-                let entries = entries.into_iter().enumerate();
-                let entries = entries.map(|(index, entry)| {
-                    let (place, pointer) =
-                        (self.place(entry.span), step(pointer, &index.to_string()));
-                    self.json(entry, &place, &pointer, places)
-                });
-                entries.collect()
-            }
-            ValueInner::Table(table) => {
-                let entries = table.into_iter().map(|(key, value)| {
-                    let (place, pointer) = (self.place(key.span), step(pointer, &key.name));
-                    let value = self.json(value, &place, &pointer, places);
-                    (key.name.into_owned(), value)
-                });
-                serde_json::Value::Object(entries.collect())
-            }
-        }
-    }
-
-    fn json_number(&mut self, place: &Place, number: f64) -> serde_json::Value {
-        serde_json::Number::from_f64(number).map_or_else(
-            || {
-                let message = format!("{number} cannot be given to a policy");
-                let help =
-                    "policies get their configuration as JSON, which has finite numbers only";
-                self.error(place, message, help);
-                serde_json::Value::Null
-            },
-            serde_json::Value::Number,
-        )
-    }
-}
-
-/// `[policies.NAME.config]`
-#[derive(Default)]
-struct PolicyConfig {
-    json: BTreeMap<String, serde_json::Value>,
-    /// Where the keys stand.
-    keys: BTreeMap<String, Place>,
-    /// Where the values stand, by JSON pointer.
-    values: BTreeMap<String, Place>,
-}
-
-/// A JSON pointer (RFC 6901), one step further.
-fn step(pointer: &str, to: &str) -> String {
-    let to = to.replace('~', "~0").replace('/', "~1");
-    format!("{pointer}/{to}")
 }

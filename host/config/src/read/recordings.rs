@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use super::names::nearest;
-use super::section::Section;
-use super::{Reader, Spanned};
+use super::Reader;
 use crate::settings::{Config, Route};
+use crate::toml::{Section, Spanned, nearest};
 use base::diagnostics::Place;
 use policy::settings::identifies;
 use upstream::settings::Upstream;
@@ -20,15 +19,15 @@ pub(super) const OF_RECORDINGS: [&str; 4] = ["folder", "path", "keep_for", "keep
 impl Reader<'_> {
     /// Reads the options; `None` after a mistake that leaves no folder.
     pub(super) fn recordings(&mut self, section: &mut Section<'_>) -> Option<Recordings> {
-        let folder = section.text(self, "folder");
+        let folder = section.text(&mut self.toml, "folder");
         let folder = folder.map_or_else(|| "recordings".into(), |folder| folder.value.into());
-        let layout = match section.text(self, "path") {
+        let layout = match section.text(&mut self.toml, "path") {
             Some(text) => self.layout(&text),
             None => Some(Layout::default()),
         };
-        let total = section.size_or_none(self, "keep_total", 0);
+        let total = section.size_or_none(&mut self.toml, "keep_total", 0);
         let bounds = RetentionLimits {
-            age: section.age(self, "keep_for"),
+            age: section.age(&mut self.toml, "keep_for"),
             total: (total > 0).then_some(total),
         };
         Some(Recordings {

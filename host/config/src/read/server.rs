@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::quantity::Zero;
-use super::section::Section;
-use super::{Reader, Spanned};
+use super::Reader;
 use crate::settings::{OnChange, Server};
+use crate::toml::{Section, Spanned, Zero};
 use base::diagnostics::Place;
 use base::tls::settings::Tls;
 
@@ -15,8 +14,8 @@ impl Reader<'_> {
     pub(super) fn server(&mut self, section: Option<Section<'_>>) -> Server {
         let place = Place::nowhere();
         let mut section = section.unwrap_or_else(|| Section::empty("server", "[server]", place));
-        let listen_place = section.place_of(self, "listen");
-        let admin_place = section.place_of(self, "admin_listen");
+        let listen_place = section.place_of(&self.toml, "listen");
+        let admin_place = section.place_of(&self.toml, "admin_listen");
         let mut listen = self.listeners(&mut section, "listen");
         let proxies = self.proxies(&mut section);
         let proxy_listen = self.proxy_listeners(&mut section, &proxies);
@@ -28,21 +27,21 @@ impl Reader<'_> {
             proxy_listen,
             proxies,
             header_timeout: section.duration(
-                self,
+                &mut self.toml,
                 "header_timeout",
                 Duration::from_secs(5),
                 Zero::Refused,
             ),
             drain_timeout: section.duration(
-                self,
+                &mut self.toml,
                 "drain_timeout",
                 Duration::from_secs(30),
                 Zero::Allowed,
             ),
-            max_connections: section.count(self, "max_connections", 8000, Zero::Refused),
-            max_refusals: section.count(self, "max_refusals", 256, Zero::Allowed),
-            max_parked: section.count(self, "max_parked", 1000, Zero::Allowed),
-            max_memory: match section.memory(self, "max_memory", 4 << 30) {
+            max_connections: section.count(&mut self.toml, "max_connections", 8000, Zero::Refused),
+            max_refusals: section.count(&mut self.toml, "max_refusals", 256, Zero::Allowed),
+            max_parked: section.count(&mut self.toml, "max_parked", 1000, Zero::Allowed),
+            max_memory: match section.memory(&mut self.toml, "max_memory", 4 << 30) {
                 0 => usize::MAX,
                 bytes => bytes,
             },
@@ -52,13 +51,13 @@ impl Reader<'_> {
             admin_hosts: self.admin_hosts(&mut section),
             watch: self.watch(&mut section),
         };
-        section.finish(self);
+        section.finish(&mut self.toml);
         self.check_listeners(&server, &listen_place, &admin_place);
         server
     }
 
     fn watch(&mut self, section: &mut Section<'_>) -> OnChange {
-        match section.truth(self, "watch") {
+        match section.truth(&mut self.toml, "watch") {
             Some(false) => OnChange::Wait,
             Some(true) | None => OnChange::Reload,
         }
@@ -66,8 +65,8 @@ impl Reader<'_> {
 
     /// Certificate and key, of which neither is of use alone.
     fn tls(&mut self, section: &mut Section<'_>) -> Option<Tls> {
-        let certificate = section.text(self, "tls_certificate");
-        let key = section.text(self, "tls_key");
+        let certificate = section.text(&mut self.toml, "tls_certificate");
+        let key = section.text(&mut self.toml, "tls_key");
         let (certificate, key) = match (certificate, key) {
             (Some(certificate), Some(key)) => (certificate, key),
             (Some(alone), None) => return self.half_tls(&alone.place, "tls_key"),
@@ -92,7 +91,7 @@ impl Reader<'_> {
     /// Address of the admin listener. It must be a loopback address, because the listener reloads
     /// the configuration for anybody who can reach it.
     fn admin_listen(&mut self, section: &mut Section<'_>) -> Option<SocketAddr> {
-        let listen = section.text(self, "admin_listen")?;
+        let listen = section.text(&mut self.toml, "admin_listen")?;
         let address = self.listen("admin_listen", &listen)?;
         if address.ip().to_canonical().is_loopback() {
             return Some(address);
@@ -144,7 +143,7 @@ impl Reader<'_> {
         key: &'static str,
     ) -> Vec<SocketAddr> {
         let mut listeners: Vec<SocketAddr> = Vec::new();
-        for text in section.one_or_more(self, key) {
+        for text in section.one_or_more(&mut self.toml, key) {
             let Some(address) = self.listen(key, &text) else {
                 continue;
             };

@@ -149,7 +149,7 @@ fn asked() -> std::collections::BTreeSet<(&'static str, &'static str)> {
     let kinds = ["wav", "websocket"].map(|kind| format!("[upstreams.{kind}]\nkind = \"{kind}\"\n"));
     let text = format!("{GOOD}{}", kinds.concat());
     let origin = origin(&text, Path::new(""));
-    let mut reader = Reader::new(&origin);
-    reader.config();
-    reader.asked
+    let (mut reader, root) = Reader::new(&origin).unwrap();
+    reader.config(root);
+    reader.toml.asked
 }

@@ -3,20 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Reader;
-use super::names::nearest;
-use super::quantity::Zero;
-use super::section::Section;
 use crate::settings::Route;
+use crate::toml::{Section, Zero, nearest};
 use policy::settings::Share;
 use policy::settings::{Policy, Trial};
 
 impl Reader<'_> {
     pub(super) fn trial(&mut self, section: &mut Section<'_>) -> Option<Trial> {
-        let shadow_place = section.place_of(self, "shadow");
-        let canary_place = section.place_of(self, "canary");
-        let shadow = section.truth(self, "shadow") == Some(true);
-        let shadow_of = section.text(self, "shadow_of");
-        let percent = section.count(self, "canary", 0, Zero::Allowed);
+        let shadow_place = section.place_of(&self.toml, "shadow");
+        let canary_place = section.place_of(&self.toml, "canary");
+        let shadow = section.truth(&mut self.toml, "shadow") == Some(true);
+        let shadow_of = section.text(&mut self.toml, "shadow_of");
+        let percent = section.count(&mut self.toml, "canary", 0, Zero::Allowed);
         if percent > 100 {
             let help = "write how many of a hundred sessions it decides about: `canary = 5`";
             self.error(&canary_place, format!("`canary` cannot be {percent}"), help)

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::Reader;
 use super::references::Reference;
-use super::{Reader, Spanned};
 use crate::settings::Route;
+use crate::toml::Spanned;
 use base::diagnostics::Place;
 use session::handshake::HandshakeMode;
 use upstream::settings::Upstream;
@@ -25,11 +26,20 @@ impl Reader<'_> {
             let asked = route.admission();
             let policies: Vec<&str> = asked.map(String::as_str).collect();
             for parameter in parameters {
-                refer(&title, parameter).check_parameter(route_name, route, &mut self.diagnostics);
+                refer(&title, parameter).check_parameter(
+                    route_name,
+                    route,
+                    &mut self.toml.diagnostics,
+                );
             }
             for attribute in attributes {
                 let attribute = refer(&title, attribute);
-                attribute.check_attribute(route_name, &policies, "into", &mut self.diagnostics);
+                attribute.check_attribute(
+                    route_name,
+                    &policies,
+                    "into",
+                    &mut self.toml.diagnostics,
+                );
             }
         }
     }

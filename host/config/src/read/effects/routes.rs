@@ -100,7 +100,7 @@ impl Reader<'_> {
 
     fn check_deadlines(&mut self, title: &str, limits: &Limits) {
         if limits.ping_interval >= limits.idle_timeout {
-            let written = self.written.get(title);
+            let written = self.toml.written.get(title);
             let mut keys = ["ping_interval", "idle_timeout"].into_iter();
             if let Some(place) = keys.find_map(|key| written?.get(key)).cloned() {
                 let message = "a silent client is disconnected before the first ping: \

@@ -86,8 +86,8 @@ fn values_of_the_wrong_type_are_reported() {
     mistake(
         "generate = true",
         "generate = \"yes\"",
-        "`generate` is true, not text",
-        "write `generate = true`",
+        "`generate` is true or false, not text",
+        "without quotes",
     );
     mistake(
         "config = { key_set = \"main\" }",

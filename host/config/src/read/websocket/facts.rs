@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Reader, Spanned};
+use super::super::Reader;
 use super::{TENANT, USER};
 use crate::settings::{Route, UpstreamAttribute};
+use crate::toml::Spanned;
 use base::diagnostics::Place;
 use policy::settings::{Policy, identifies};
 use upstream::fact::Fact;

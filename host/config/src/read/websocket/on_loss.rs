@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::super::Reader;
-use super::super::quantity::Zero;
-use super::super::section::Section;
+use crate::toml::{Section, Zero};
 use upstream::websocket::{Hold, OnLoss, Promise, Replay};
 
 const REPLAYS: [(&str, Replay); 2] = [
@@ -31,11 +30,11 @@ impl Reader<'_> {
     /// Reads the options for a lost backend. What it gets when it comes back must be known
     /// beforehand, because it may get something twice or never.
     pub(super) fn on_loss(&mut self, section: &mut Section<'_>, receipts: Promise) -> OnLoss {
-        let on_loss = section.choice(self, "on_loss", &LOSSES);
+        let on_loss = section.choice(&mut self.toml, "on_loss", &LOSSES);
         let place = on_loss.as_ref().map(|choice| choice.place.clone());
         if on_loss.is_none_or(|choice| choice.value == Loss::Fails) {
             for option in OF_HOLD {
-                if let Some((place, _)) = section.take(self, option) {
+                if let Some((place, _)) = section.take(&mut self.toml, option) {
                     let message = format!("`{option}` is for streams that are held");
                     let help = "leave it out, or write `on_loss = \"hold\"`";
                     self.error(&place, message, help).label("no meaning here");
@@ -43,7 +42,7 @@ impl Reader<'_> {
             }
             return OnLoss::Fail;
         }
-        let replay = section.choice(self, "replay", &REPLAYS);
+        let replay = section.choice(&mut self.toml, "replay", &REPLAYS);
         let replay = match (receipts, replay) {
             (Promise::Confirmed, None) => Replay::Confirmed,
             (Promise::Confirmed, Some(replay)) => {
@@ -72,10 +71,10 @@ impl Reader<'_> {
         let timeout = Duration::from_secs(30);
         OnLoss::Hold(Hold {
             replay,
-            timeout: section.duration(self, "hold_timeout", timeout, Zero::Refused),
-            memory: section.memory(self, "hold_memory", 256 * 1024),
-            file: section.size_or_none(self, "hold_file", 16 * 1024 * 1024),
-            files: section.size(self, "hold_files", 10 * 1024 * 1024 * 1024),
+            timeout: section.duration(&mut self.toml, "hold_timeout", timeout, Zero::Refused),
+            memory: section.memory(&mut self.toml, "hold_memory", 256 * 1024),
+            file: section.size_or_none(&mut self.toml, "hold_file", 16 * 1024 * 1024),
+            files: section.size(&mut self.toml, "hold_files", 10 * 1024 * 1024 * 1024),
         })
     }
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use toml_span::value::ValueInner;
 
-use super::Reader;
+use super::document::Document;
 use super::section::Section;
 use base::units::{self, UnitError};
 
 /// Whether zero is allowed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Zero {
+pub(crate) enum Zero {
     Allowed,
     Refused,
 }
@@ -42,79 +42,71 @@ const SIZE: Quantity<u64> = Quantity {
 };
 
 impl Section<'_> {
-    pub(super) fn duration(
+    pub(crate) fn duration(
         &mut self,
-        reader: &mut Reader<'_>,
+        document: &mut Document,
         key: &'static str,
         default: Duration,
         zero: Zero,
     ) -> Duration {
-        self.quantity(reader, key, default, zero, &DURATION)
+        self.quantity(document, key, default, zero, &DURATION)
     }
 
     /// Reads a maximum age. Zero, the default, means no limit.
-    pub(super) fn age(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<Duration> {
-        let age = self.quantity(reader, key, Duration::ZERO, Zero::Allowed, &AGE);
+    pub(crate) fn age(&mut self, document: &mut Document, key: &'static str) -> Option<Duration> {
+        let age = self.quantity(document, key, Duration::ZERO, Zero::Allowed, &AGE);
         (!age.is_zero()).then_some(age)
     }
 
-    pub(super) fn size(&mut self, reader: &mut Reader<'_>, key: &'static str, default: u64) -> u64 {
-        self.quantity(reader, key, default, Zero::Refused, &SIZE)
+    pub(crate) fn size(&mut self, document: &mut Document, key: &'static str, default: u64) -> u64 {
+        self.quantity(document, key, default, Zero::Refused, &SIZE)
     }
 
     /// Reads a size that may be zero.
-    pub(super) fn size_or_none(
+    pub(crate) fn size_or_none(
         &mut self,
-        reader: &mut Reader<'_>,
+        document: &mut Document,
         key: &'static str,
         default: u64,
     ) -> u64 {
-        self.quantity(reader, key, default, Zero::Allowed, &SIZE)
+        self.quantity(document, key, default, Zero::Allowed, &SIZE)
     }
 
     /// Reads a size of something in memory.
-    pub(super) fn memory(
+    pub(crate) fn memory(
         &mut self,
-        reader: &mut Reader<'_>,
+        document: &mut Document,
         key: &'static str,
         default: usize,
     ) -> usize {
-        let bytes = self.size(reader, key, default as u64);
+        let bytes = self.size(document, key, default as u64);
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
     /// Reads a whole number.
-    pub(super) fn count(
+    pub(crate) fn count(
         &mut self,
-        reader: &mut Reader<'_>,
+        document: &mut Document,
         key: &'static str,
         default: usize,
         zero: Zero,
     ) -> usize {
-        let Some((_, mut value)) = self.take(reader, key) else {
+        let Some((_, mut value)) = self.take(document, key) else {
             return default;
         };
-        let place = reader.place(value.span);
-        let help = "write a whole number without quotes, such as 100";
-        match value.take() {
-            ValueInner::Integer(number) => match usize::try_from(number) {
-                Ok(count) if count > 0 || zero == Zero::Allowed => count,
-                _ => {
-                    let message = format!("`{key}` cannot be {number}");
-                    reader.error(&place, message, help).label("out of range");
-                    default
-                }
-            },
-            other => {
-                reader.wrong_type(&place, key, "a whole number", &other, help);
-                default
-            }
+        let Some(count) = document.number(key, &mut value) else {
+            return default;
+        };
+        if count.value == 0 && zero == Zero::Refused {
+            document.out_of_range(&count.place, key, 0);
+            return default;
         }
+        count.value
     }
 
     fn quantity<T: Default + PartialEq>(
         &mut self,
-        reader: &mut Reader<'_>,
+        document: &mut Document,
         key: &'static str,
         default: T,
         zero: Zero,
@@ -125,17 +117,17 @@ impl Section<'_> {
             units: [small, large],
             parse,
         } = quantity;
-        let Some((_, mut value)) = self.take(reader, key) else {
+        let Some((_, mut value)) = self.take(document, key) else {
             return default;
         };
-        let place = reader.place(value.span);
+        let place = document.place(value.span);
         let text = match value.take() {
             ValueInner::String(text) => text.into_owned(),
             ValueInner::Integer(number) => number.to_string(),
             ValueInner::Float(number) => number.to_string(),
             other => {
                 let help = format!("write a number with a unit, in quotes: \"50{small}\"");
-                reader.wrong_type(&place, key, wanted, &other, &help);
+                document.wrong_type(&place, key, wanted, &other, &help);
                 return default;
             }
         };
@@ -143,7 +135,8 @@ impl Section<'_> {
             Ok(quantity) if zero == Zero::Refused && quantity == T::default() => {
                 let help =
                     format!("write {wanted} above zero, or leave `{key}` out for its default");
-                reader
+                document
+                    .diagnostics
                     .error(&place, format!("`{key}` cannot be zero"), help)
                     .label("zero");
                 default
@@ -165,7 +158,8 @@ impl Section<'_> {
                     UnitError::Unreadable(_) => format!("not {wanted}"),
                     UnitError::TooMuch(_) => "too much".to_owned(),
                 };
-                reader
+                document
+                    .diagnostics
                     .error(&place, format!("`{key}` {error}"), help)
                     .label(label);
                 default

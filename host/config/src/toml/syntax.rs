@@ -2,25 +2,20 @@
 
 use toml_span::{Error, ErrorKind};
 
-use super::Reader;
-use base::diagnostics::Place;
+use super::document::Document;
 
-impl Reader<'_> {
+impl Document {
     /// Reports the mistake at which the parser stopped.
-    pub(super) fn not_toml(&mut self, error: &Error) {
+    pub(super) fn not_toml(&mut self, text: &str, error: &Error) {
         // If the parser expected another token, it guesses the length of the one it found, and the
         // span may exceed the line.
-        let mut span: std::ops::Range<usize> = error.span.into();
-        let rest = self.origin.text.get(span.start..).unwrap_or_default();
-        let line = rest.lines().next().unwrap_or_default().trim_end().len();
-        span.end = span.end.min(span.start + line);
-        if rest.is_empty() {
+        let mut place = self.place(error.span).first_line();
+        if text.get(error.span.start..).is_none_or(str::is_empty) {
             // There is nothing to underline at the end of the file.
-            let text = self.origin.text.trim_end();
+            let text = text.trim_end();
             let last = text.chars().next_back().map_or(0, char::len_utf8);
-            span = text.len() - last..text.len();
+            place = self.place(text.len() - last..text.len());
         }
-        let place = Place::new(&self.source, span);
         let help = match &error.kind {
             ErrorKind::DuplicateKey { .. } | ErrorKind::DuplicateTable { .. } => {
                 "keep one of the two; nothing else was checked yet"
@@ -48,7 +43,7 @@ impl Reader<'_> {
             }
             _ => None,
         };
-        let diagnostic = self.error(&place, message, help);
+        let diagnostic = self.diagnostics.error(&place, message, help);
         if let Some(first) = first {
             diagnostic.label("again here").also(&first, "first here");
         }
