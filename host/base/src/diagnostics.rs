@@ -9,6 +9,7 @@ use std::io::IsTerminal;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 
+use crate::credentials;
 use crate::text;
 
 mod mask;
@@ -203,7 +204,7 @@ impl Diagnostics {
         self.found.push_mut(Diagnostic {
             severity,
             place: place.clone(),
-            message: text::clean(message, LONGEST),
+            message: text::clean(&credentials::without_tokens(message), LONGEST),
             label: "here".to_owned(),
             help: text::clean(help, LONGEST),
             also: None,

@@ -4,12 +4,13 @@
 //! with every reference to it. So the rest of the file is read, and later stages see a
 //! configuration as if the mistake had not been made.
 
+use std::cell::RefMut;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::settings::{Config, Declared};
-use crate::toml::{self, Document, Section, Sections};
+use crate::toml::{Document, Section, Sections};
 use base::diagnostics::{Diagnostic, Diagnostics, Place};
 use base::files::{self, Content};
 use names::{Names, Rule};
@@ -51,7 +52,7 @@ pub(super) struct ConfigText<'a> {
 /// State of the reader.
 struct Reader<'a> {
     origin: &'a ConfigText<'a>,
-    toml: Document,
+    toml: &'a Document<'a>,
     /// All files that were read or checked, with their content if it was read.
     files: BTreeMap<PathBuf, Option<Content>>,
 }
@@ -61,44 +62,46 @@ struct Reader<'a> {
 /// # Errors
 /// If the text is not TOML.
 pub(super) fn read(origin: &ConfigText<'_>) -> Result<(Config, Diagnostics), Diagnostics> {
-    let (mut reader, root) = Reader::new(origin)?;
-    let config = reader.config(root);
-    Ok((config, reader.toml.diagnostics))
+    let toml = Document::new("the configuration", origin.name, origin.text);
+    let config = Section::root(&toml).map(|root| Reader::new(origin, &toml).config(root));
+    let diagnostics = toml.into_diagnostics();
+    match config {
+        Some(config) => Ok((config, diagnostics)),
+        None => Err(diagnostics),
+    }
 }
 
 impl<'a> Reader<'a> {
-    fn new(origin: &'a ConfigText<'a>) -> Result<(Self, Section<'a>), Diagnostics> {
-        let (toml, root) = toml::parse("the configuration", origin.name, origin.text)?;
-        let reader = Self {
+    fn new(origin: &'a ConfigText<'a>, toml: &'a Document<'a>) -> Self {
+        Self {
             origin,
             toml,
             files: BTreeMap::new(),
-        };
-        Ok((reader, root))
+        }
     }
 
     fn config(&mut self, mut root: Section<'_>) -> Config {
-        let data_dir = match root.text(&mut self.toml, "data_dir") {
+        let data_dir = match root.text("data_dir") {
             Some(folder) => self.relative(&folder.value),
             None => self.relative("data"),
         };
-        let credentials = root.text(&mut self.toml, "registry_credentials");
+        let credentials = root.text("registry_credentials");
         let credentials = credentials.and_then(|file| self.credentials(&file));
         let realms = self.realms(&mut root);
-        let server = root.section(&mut self.toml, "server", "server", "[server]");
+        let server = root.section_or_empty("server", "server", "[server]");
         let server = self.server(server);
-        let decisions = root.section(&mut self.toml, "decisions", "decisions", "[decisions]");
+        let decisions = root.section_or_empty("decisions", "decisions", "[decisions]");
         let decisions = self.decisions(decisions);
-        let key_sets = root.named(&mut self.toml, "key_sets", "key_sets.NAME");
-        let policies = root.named(&mut self.toml, "policies", "policies.NAME");
-        let upstreams = root.named(&mut self.toml, "upstreams", "upstreams.NAME");
-        let routes = root.named(&mut self.toml, "routes", "routes.NAME");
+        let key_sets = root.named("key_sets", "key_sets.NAME");
+        let policies = root.named("policies", "policies.NAME");
+        let upstreams = root.named("upstreams", "upstreams.NAME");
+        let routes = root.named("routes", "routes.NAME");
         self.check_names(&key_sets, Rule::Name);
         self.check_names(&policies, Rule::Policy);
         self.check_names(&upstreams, Rule::Name);
         self.check_names(&routes, Rule::Name);
         let place = root.place.clone();
-        root.finish(&mut self.toml);
+        root.finish();
         if routes.is_empty() {
             self.error(
                 &place,
@@ -157,7 +160,7 @@ impl<'a> Reader<'a> {
             files: std::mem::take(&mut self.files),
         };
         // A configuration with mistakes gets no warnings about options without effect.
-        if self.toml.diagnostics.is_empty() {
+        if self.toml.diagnostics().is_empty() {
             self.check_effects(&config, &places);
         }
         let routes = config.routes.into_iter();
@@ -181,21 +184,23 @@ impl<'a> Reader<'a> {
     }
 
     fn error(
-        &mut self,
+        &self,
         place: &Place,
         message: impl Into<String>,
         help: impl Into<String>,
-    ) -> &mut Diagnostic {
-        self.toml.diagnostics.error(place, message, help)
+    ) -> RefMut<'a, Diagnostic> {
+        self.toml.error(place, message, help)
     }
 
     fn warning(
-        &mut self,
+        &self,
         place: &Place,
         message: impl Into<String>,
         help: impl Into<String>,
-    ) -> &mut Diagnostic {
-        self.toml.diagnostics.warning(place, message, help)
+    ) -> RefMut<'a, Diagnostic> {
+        RefMut::map(self.toml.diagnostics(), |all| {
+            all.warning(place, message, help)
+        })
     }
 
     /// Path, relative to the folder of the configuration file.

@@ -4,11 +4,6 @@
 //! is read. Each table is a [`Section`] whose keys are taken out one by one. What is left in the
 //! end is unknown.
 
-use toml_span::Span;
-use toml_span::value::{Table, ValueInner};
-
-use base::diagnostics::Diagnostics;
-
 mod document;
 mod json;
 mod lists;
@@ -24,32 +19,6 @@ pub(crate) use json::JsonTable;
 pub(crate) use nearest::nearest;
 pub(crate) use quantity::Zero;
 pub(crate) use section::Sections;
-
-/// Parses a file. `subject` is what reports call the file as a whole ("the configuration"), and
-/// `name` is its path.
-///
-/// # Errors
-/// The report, if the text is not TOML.
-pub fn parse<'de>(
-    subject: &'static str,
-    name: &str,
-    text: &'de str,
-) -> Result<(Document, Section<'de>), Diagnostics> {
-    let mut document = Document::new(subject, name, text);
-    let table = match toml_span::parse(text) {
-        Ok(mut root) => match root.take() {
-            ValueInner::Table(table) => table,
-            // The root of a file is always a table.
-            _ => Table::new(),
-        },
-        Err(error) => {
-            document.not_toml(text, &error);
-            return Err(document.diagnostics);
-        }
-    };
-    let place = document.place(Span::new(0, 0));
-    Ok((document, Section::new("", "the file", place, table)))
-}
 
 /// Text that a file of another program has at a JSON pointer, if it is TOML and has one.
 #[must_use]

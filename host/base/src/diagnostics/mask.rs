@@ -9,6 +9,8 @@
 
 use std::ops::Range;
 
+use crate::credentials;
+
 /// Keys that look like a secret's and whose values are safe to show.
 const SAFE: [&str; 10] = [
     "generate",
@@ -54,7 +56,7 @@ pub(super) fn mask(text: &str) -> String {
 
 fn hidden(text: &str) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
-    let mut in_addresses = Vec::new();
+    let mut anywhere: Vec<_> = credentials::tokens(text).collect();
     let mut in_key_sets = false;
     let mut at = 0;
     for line in text.split_inclusive('\n') {
@@ -76,9 +78,9 @@ fn hidden(text: &str) -> Vec<Range<usize>> {
                 ranges.extend(value_range(text, value));
             }
         }
-        in_addresses.extend(userinfo(line).map(|range| start + range.start..start + range.end));
+        anywhere.extend(userinfo(line).map(|range| start + range.start..start + range.end));
     }
-    ranges.append(&mut in_addresses);
+    ranges.append(&mut anywhere);
     ranges.sort_by_key(|range| range.start);
     ranges
 }
@@ -230,6 +232,7 @@ mod tests {
             "[policies.x.config]\nclient_secret = \"HUSH\"\ndb_password = \"HUSH\"",
             "[key_sets.dev]\nsecret = \"ğHUSHğ\" # ğ",
             "[policies.x]\ncomponent = \"oci://HUSH:HUSH@a/b@sha256:0\" # x",
+            "token = \"eyJHUSHHUSHHUSHHUSHHUSH.eyJHUSHHUSHHUSHHUSH.HUSHHUSHHUSH\"",
             "password = \"x\" # see wss://HUSH@a and wss://a/b?c://HUSH@d",
         ] {
             masked(text);

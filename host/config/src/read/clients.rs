@@ -17,7 +17,7 @@ impl Reader<'_> {
     /// Reads `origins`. An entry that can never match is a mistake.
     pub(super) fn origins(&mut self, section: &mut Section<'_>) -> Origins {
         let mut origins = Vec::new();
-        for origin in section.distinct(&mut self.toml, "origins") {
+        for origin in section.distinct("origins") {
             match origin.value.parse() {
                 Ok(listed) => origins.push(listed),
                 Err(error) => {
@@ -37,7 +37,7 @@ impl Reader<'_> {
     /// header.
     pub(super) fn subprotocols(&mut self, section: &mut Section<'_>) -> Vec<String> {
         let mut subprotocols = Vec::new();
-        for subprotocol in section.distinct(&mut self.toml, "subprotocols") {
+        for subprotocol in section.distinct("subprotocols") {
             if facts::is_entry(&subprotocol.value) {
                 let message = format!(
                     "\"{}\" would be taken for a token, and never chosen",
@@ -64,21 +64,16 @@ impl Reader<'_> {
         section: &mut Section<'_>,
         paths: &[String],
     ) -> Option<Allowance> {
-        let attempts = section.count(&mut self.toml, "rate_attempts", 0, Zero::Refused);
-        let per = section.duration(
-            &mut self.toml,
-            "rate_per",
-            Duration::from_secs(60),
-            Zero::Refused,
-        );
+        let attempts = section.count("rate_attempts", 0, Zero::Refused);
+        let per = section.duration("rate_per", Duration::from_secs(60), Zero::Refused);
         let key = if section.has("rate_key") {
             section
-                .distinct(&mut self.toml, "rate_key")
+                .distinct("rate_key")
                 .iter()
                 .filter_map(|part| self.key_part(part, paths))
                 .collect()
         } else {
-            section.texts(&mut self.toml, "rate_key");
+            section.texts("rate_key");
             // The default has nothing that a client can choose, because each choice would count as
             // another client.
             vec![KeyPart::Remote]

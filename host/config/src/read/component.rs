@@ -99,7 +99,7 @@ impl Reader<'_> {
     /// Reads `registry_realms`: hosts, as they are written in an address.
     pub(super) fn realms(&mut self, root: &mut Section<'_>) -> Vec<String> {
         let mut realms = Vec::new();
-        for realm in root.distinct(&mut self.toml, "registry_realms") {
+        for realm in root.distinct("registry_realms") {
             if is_host_name(&realm.value) {
                 realms.push(realm.value);
             } else {

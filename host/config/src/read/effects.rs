@@ -18,8 +18,7 @@ mod upstreams;
 impl Reader<'_> {
     /// Warns of an option of a section, if the file has it.
     fn ineffective(&mut self, title: &str, key: &str, why: &str, help: &str) {
-        let written = self.toml.written.get(title).and_then(|keys| keys.get(key));
-        if let Some(place) = written.cloned() {
+        if let Some(place) = self.toml.written(title, key) {
             let message = format!("`{key}` has no effect: {why}");
             self.warning(&place, message, help).label("no effect");
         }
@@ -76,8 +75,7 @@ impl Reader<'_> {
             return;
         }
         let [credentials, realms] = options;
-        let written = self.toml.written.get("the file");
-        if !written.is_some_and(|keys| keys.contains_key(credentials)) {
+        if self.toml.written("the file", credentials).is_none() {
             let why = "there are no `registry_credentials`";
             let help = "leave it out, or write `registry_credentials` too";
             self.ineffective("the file", realms, why, help);

@@ -50,16 +50,11 @@ impl Reader<'_> {
         let named = self.sources(&mut section);
         let kind = named.first().map(|source| source.kind);
         let algorithms = self.algorithms(&mut section, kind);
-        let issuers = section.distinct(&mut self.toml, "issuers");
-        let audiences = section.distinct(&mut self.toml, "audiences");
-        let leeway = section.duration(
-            &mut self.toml,
-            "leeway",
-            Duration::from_secs(30),
-            Zero::Allowed,
-        );
+        let issuers = section.distinct("issuers");
+        let audiences = section.distinct("audiences");
+        let leeway = section.duration("leeway", Duration::from_secs(30), Zero::Allowed);
         let place = section.place.clone();
-        section.finish(&mut self.toml);
+        section.finish();
         let [source] = <[NamedSource; 1]>::try_from(named).ok()?;
         let file = match &source.from {
             From::File(path) => Some(self.relative(&path.value)),
@@ -85,10 +80,10 @@ impl Reader<'_> {
 
     /// Reads the sources of the section. Any other number than one is a mistake.
     fn sources(&mut self, section: &mut Section<'_>) -> Vec<NamedSource> {
-        let before = self.toml.diagnostics.len();
+        let before = self.toml.diagnostics().len();
         let mut named = Vec::new();
-        let place = section.place_of(&self.toml, "generate");
-        match section.truth(&mut self.toml, "generate") {
+        let place = section.place_of("generate");
+        match section.truth("generate") {
             Some(true) => named.push(NamedSource {
                 key: "generate",
                 place,
@@ -111,8 +106,8 @@ impl Reader<'_> {
             ("jwks", KeyKind::Jwks, From::Inline),
             ("jwks_file", KeyKind::Jwks, From::File),
         ] {
-            let place = section.place_of(&self.toml, key);
-            if let Some(text) = section.text(&mut self.toml, key) {
+            let place = section.place_of(key);
+            if let Some(text) = section.text(key) {
                 named.push(NamedSource {
                     key,
                     place,
@@ -132,7 +127,7 @@ impl Reader<'_> {
                 .label("the second source")
                 .also(&first, "the first source");
         }
-        if named.is_empty() && self.toml.diagnostics.len() == before {
+        if named.is_empty() && self.toml.diagnostics().len() == before {
             let message = format!("{} does not say where its keys come from", section.title);
             self.error(&section.place, message, SOURCES);
         }
@@ -145,15 +140,15 @@ impl Reader<'_> {
         section: &mut Section<'_>,
         kind: Option<KeyKind>,
     ) -> Vec<Spanned<Algorithm>> {
-        let place = section.place_of(&self.toml, "algorithms");
+        let place = section.place_of("algorithms");
         let given = section.has("algorithms");
-        let before = self.toml.diagnostics.len();
-        let named = section.distinct(&mut self.toml, "algorithms");
+        let before = self.toml.diagnostics().len();
+        let named = section.distinct("algorithms");
         let mut algorithms: Vec<Spanned<Algorithm>> = named
             .into_iter()
             .filter_map(|name| self.toml.choose("algorithms", name, &ALGORITHMS))
             .collect();
-        if algorithms.is_empty() && self.toml.diagnostics.len() == before {
+        if algorithms.is_empty() && self.toml.diagnostics().len() == before {
             match kind {
                 Some(KeyKind::Shared) if !given => {}
                 Some(KeyKind::Shared) => {

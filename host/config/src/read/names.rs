@@ -73,7 +73,7 @@ impl Reader<'_> {
                 place,
                 (kind, section),
                 declared,
-                &mut self.toml.diagnostics,
+                &mut self.toml.diagnostics(),
             );
         }
     }

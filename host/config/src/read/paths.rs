@@ -56,7 +56,7 @@ impl Paths {
                 let message =
                     format!("the path \"{path}\" matches the same requests as \"{other}\"");
                 let help = "change one of the two, so that it is clear which route a request means";
-                let diagnostic = reader.error(&place, message, help);
+                let mut diagnostic = reader.error(&place, message, help);
                 if let Some(taken) = taken {
                     diagnostic
                         .label("taken")

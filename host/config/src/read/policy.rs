@@ -24,23 +24,23 @@ const ON_FAILURE: [(&str, OnFailure); 2] =
 impl Reader<'_> {
     pub(super) fn policy(&mut self, mut section: Section<'_>) -> Option<Policy> {
         let place = section.place.clone();
-        let grants_place = section.place_of(&self.toml, "grants");
-        let config_place = section.place_of(&self.toml, "config");
+        let grants_place = section.place_of("grants");
+        let config_place = section.place_of("config");
         let help = "write `component = \"builtin:auth\"`, the path of a .wasm file, or oci://…";
-        let component = section.required(&mut self.toml, "component", help);
+        let component = section.required("component", help);
         let component_place = component.as_ref().map(|text| text.place.clone());
         let component = component.and_then(|text| self.component(&text));
-        let sha256 = section.text(&mut self.toml, "sha256");
+        let sha256 = section.text("sha256");
         let sha256 = sha256.and_then(|pin| self.pin(pin));
         let trial = self.trial(&mut section);
         let grants: Vec<Grant> = section
-            .distinct(&mut self.toml, "grants")
+            .distinct("grants")
             .into_iter()
             .filter_map(|name| self.toml.choose("grants", name, &GRANTS))
             .map(|grant| grant.value)
             .collect();
-        let wasi = section.choice(&mut self.toml, "wasi", &WASI);
-        let on_failure = section.choice(&mut self.toml, "on_failure", &ON_FAILURE);
+        let wasi = section.choice("wasi", &WASI);
+        let on_failure = section.choice("on_failure", &ON_FAILURE);
         if let Some(Spanned {
             value: OnFailure::Open,
             place,
@@ -54,15 +54,10 @@ impl Reader<'_> {
                 .label("lets everybody in")
                 .also(&grants_place, "`jwt` is granted here");
         }
-        let after_place = section.place_of(&self.toml, "quarantine_after");
+        let after_place = section.place_of("quarantine_after");
         let quarantine = Quarantine {
-            after: section.count(&mut self.toml, "quarantine_after", 10, Zero::Refused),
-            lasts: section.duration(
-                &mut self.toml,
-                "quarantine",
-                Duration::from_secs(10),
-                Zero::Allowed,
-            ),
+            after: section.count("quarantine_after", 10, Zero::Refused),
+            lasts: section.duration("quarantine", Duration::from_secs(10), Zero::Allowed),
         };
         self.check_quarantine(&after_place, &quarantine);
         let limits = self.policy_limits(&mut section);
@@ -71,7 +66,7 @@ impl Reader<'_> {
             keys: config_places,
             places: value_places,
         } = self.policy_config(&mut section);
-        section.finish(&mut self.toml);
+        section.finish();
         Some(Policy {
             component: component?,
             sha256,
@@ -105,9 +100,7 @@ impl Reader<'_> {
 
     fn policy_config(&mut self, section: &mut Section<'_>) -> JsonTable {
         let title = format!("[policies.{}.config]", section.name);
-        let config = section.section(&mut self.toml, "config", "", &title);
-        config.map_or_else(JsonTable::default, |config| {
-            config.into_json(&mut self.toml)
-        })
+        let config = section.section("config", "", &title);
+        config.map_or_else(JsonTable::default, |config| config.into_json())
     }
 }

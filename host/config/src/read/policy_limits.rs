@@ -12,23 +12,17 @@ const LARGEST_TEXT: usize = 4 << 10;
 impl Reader<'_> {
     pub(super) fn policy_limits(&mut self, section: &mut Section<'_>) -> PolicyLimits {
         let default = PolicyLimits::default();
-        let mut duration =
-            |key, default| section.duration(&mut self.toml, key, default, Zero::Refused);
+        let mut duration = |key, default| section.duration(key, default, Zero::Refused);
         let timeout = duration("timeout", default.timeout);
         let queue_timeout = duration("queue_timeout", default.queue_timeout);
-        let mut count = |key, default| section.count(&mut self.toml, key, default, Zero::Refused);
+        let mut count = |key, default| section.count(key, default, Zero::Refused);
         let max_calls = count("max_calls", default.max_calls);
         let max_counters = count("max_counters", default.max_counters);
         PolicyLimits {
             timeout,
             queue_timeout,
             max_calls,
-            max_queue: section.count(
-                &mut self.toml,
-                "max_queue",
-                default.max_queue,
-                Zero::Allowed,
-            ),
+            max_queue: section.count("max_queue", default.max_queue, Zero::Allowed),
             max_memory: self.max_memory(section, default.max_memory),
             max_table_elements: self.at_most(
                 section,
@@ -42,25 +36,15 @@ impl Reader<'_> {
                 default.max_instances,
                 MAX_INSTANCES,
             ),
-            hostcall_fuel: section.memory(&mut self.toml, "hostcall_fuel", default.hostcall_fuel),
-            max_log_lines: section.count(
-                &mut self.toml,
-                "max_log_lines",
-                default.max_log_lines,
-                Zero::Allowed,
-            ),
-            max_log_bytes: section.memory(&mut self.toml, "max_log_bytes", default.max_log_bytes),
+            hostcall_fuel: section.memory("hostcall_fuel", default.hostcall_fuel),
+            max_log_lines: section.count("max_log_lines", default.max_log_lines, Zero::Allowed),
+            max_log_bytes: section.memory("max_log_bytes", default.max_log_bytes),
             max_message: self.text_limit(section, "max_message", default.max_message),
             max_attribute: self.text_limit(section, "max_attribute", default.max_attribute),
             max_counters,
             compile: Limits {
-                memory: section.memory(&mut self.toml, "compile_memory", default.compile.memory),
-                time: section.duration(
-                    &mut self.toml,
-                    "compile_time",
-                    default.compile.time,
-                    Zero::Refused,
-                ),
+                memory: section.memory("compile_memory", default.compile.memory),
+                time: section.duration("compile_time", default.compile.time, Zero::Refused),
             },
         }
     }
@@ -72,8 +56,8 @@ impl Reader<'_> {
         default: usize,
         most: usize,
     ) -> usize {
-        let place = section.place_of(&self.toml, key);
-        let count = section.count(&mut self.toml, key, default, Zero::Refused);
+        let place = section.place_of(key);
+        let count = section.count(key, default, Zero::Refused);
         if count > most {
             let message = format!("`{key}` is more than the engine has room for");
             self.error(&place, message, format!("write at most {most}"));
@@ -88,8 +72,8 @@ impl Reader<'_> {
         key: &'static str,
         default: usize,
     ) -> usize {
-        let place = section.place_of(&self.toml, key);
-        let bytes = section.memory(&mut self.toml, key, default);
+        let place = section.place_of(key);
+        let bytes = section.memory(key, default);
         if bytes > LARGEST_TEXT {
             let message = format!("`{key}` is more than a connection carries");
             self.error(&place, message, "write at most \"4KiB\"");
@@ -99,8 +83,8 @@ impl Reader<'_> {
     }
 
     fn max_memory(&mut self, section: &mut Section<'_>, default: usize) -> usize {
-        let place = section.place_of(&self.toml, "max_memory");
-        let bytes = section.memory(&mut self.toml, "max_memory", default);
+        let place = section.place_of("max_memory");
+        let bytes = section.memory("max_memory", default);
         if bytes > MAX_MEMORY {
             let message = "`max_memory` is more than the engine has room for";
             self.error(&place, message, "write at most \"512MiB\"");

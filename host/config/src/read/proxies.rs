@@ -17,10 +17,10 @@ impl Reader<'_> {
     /// Reads which proxies are trusted, and which header they write.
     pub(super) fn proxies(&mut self, section: &mut Section<'_>) -> Proxies {
         let mut trusted = Vec::new();
-        for network in section.distinct(&mut self.toml, "trusted_proxies") {
+        for network in section.distinct("trusted_proxies") {
             trusted.extend(self.network(&network));
         }
-        let field = section.choice(&mut self.toml, "client_address_header", &FIELDS);
+        let field = section.choice("client_address_header", &FIELDS);
         if let (Some(field), true) = (&field, trusted.is_empty()) {
             let message = "`client_address_header` is read from trusted proxies only";
             let help = "name them in `trusted_proxies`, or leave this line out";
@@ -60,7 +60,7 @@ impl Reader<'_> {
         section: &mut Section<'_>,
         proxies: &Proxies,
     ) -> Vec<SocketAddr> {
-        let place = section.place_of(&self.toml, "proxy_listen");
+        let place = section.place_of("proxy_listen");
         let listeners = self.listeners(section, "proxy_listen");
         if !listeners.is_empty() && proxies.trusted.is_empty() {
             let message = "`proxy_listen` is for trusted proxies, but there are none";
@@ -74,7 +74,7 @@ impl Reader<'_> {
     /// Reads the host names of the admin listener, beside those of loopback.
     pub(super) fn admin_hosts(&mut self, section: &mut Section<'_>) -> Vec<String> {
         let mut hosts = Vec::new();
-        for host in section.distinct(&mut self.toml, "admin_hosts") {
+        for host in section.distinct("admin_hosts") {
             let name = host.value.trim_start_matches('[').trim_end_matches(']');
             let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             if name.parse::<IpAddr>().is_ok() || name.bytes().all(is_name) {

@@ -19,15 +19,15 @@ pub(super) const OF_RECORDINGS: [&str; 4] = ["folder", "path", "keep_for", "keep
 impl Reader<'_> {
     /// Reads the options; `None` after a mistake that leaves no folder.
     pub(super) fn recordings(&mut self, section: &mut Section<'_>) -> Option<Recordings> {
-        let folder = section.text(&mut self.toml, "folder");
+        let folder = section.text("folder");
         let folder = folder.map_or_else(|| "recordings".into(), |folder| folder.value.into());
-        let layout = match section.text(&mut self.toml, "path") {
+        let layout = match section.text("path") {
             Some(text) => self.layout(&text),
             None => Some(Layout::default()),
         };
-        let total = section.size_or_none(&mut self.toml, "keep_total", 0);
+        let total = section.size_or_none("keep_total", 0);
         let bounds = RetentionLimits {
-            age: section.age(&mut self.toml, "keep_for"),
+            age: section.age("keep_for"),
             total: (total > 0).then_some(total),
         };
         Some(Recordings {

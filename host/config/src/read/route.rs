@@ -41,24 +41,24 @@ impl Reader<'_> {
     ) -> Option<Route> {
         let place = section.place.clone();
         let paths = self.paths(&mut section, taken);
-        let handshake_place = section.place_of(&self.toml, "handshake");
+        let handshake_place = section.place_of("handshake");
         let handshake = section
-            .choice(&mut self.toml, "handshake", &HANDSHAKES)
+            .choice("handshake", &HANDSHAKES)
             .map_or(HandshakeMode::IngestV1, |choice| choice.value);
-        let on_connect_place = section.place_of(&self.toml, "on_connect");
+        let on_connect_place = section.place_of("on_connect");
         let on_connect = self.chain(&mut section, "on_connect", names);
-        let on_handshake_place = section.place_of(&self.toml, "on_handshake");
+        let on_handshake_place = section.place_of("on_handshake");
         let on_handshake = self.chain(&mut section, "on_handshake", names);
         if handshake == HandshakeMode::None && !on_handshake.is_empty() {
             self.unasked(&section, &on_handshake_place, &handshake_place);
         }
-        let on_frames_place = section.place_of(&self.toml, "on_frames");
+        let on_frames_place = section.place_of("on_frames");
         let on_frames = self.chain(&mut section, "on_frames", names);
-        let on_close_place = section.place_of(&self.toml, "on_close");
+        let on_close_place = section.place_of("on_close");
         let on_close = self.chain(&mut section, "on_close", names);
         let metering = self.metering(&mut section);
         let help = "write the name of a section [upstreams.NAME]: `upstream = \"recordings\"`";
-        let upstream = section.required(&mut self.toml, "upstream", help);
+        let upstream = section.required("upstream", help);
         if let Some(upstream) = &upstream {
             self.check_reference(upstream, "upstream", "upstreams", &names.upstreams);
         }
@@ -66,7 +66,7 @@ impl Reader<'_> {
         let origins = self.origins(&mut section);
         let subprotocols = self.subprotocols(&mut section);
         let rate_limit = self.rate_limit(&mut section, &paths);
-        section.finish(&mut self.toml);
+        section.finish();
         Some(Route {
             paths,
             handshake,
@@ -89,10 +89,10 @@ impl Reader<'_> {
     }
 
     fn paths(&mut self, section: &mut Section<'_>, taken: &mut Paths) -> Vec<String> {
-        let place = section.place_of(&self.toml, "paths");
-        let before = self.toml.diagnostics.len();
-        let paths = section.texts(&mut self.toml, "paths");
-        if paths.is_empty() && self.toml.diagnostics.len() == before {
+        let place = section.place_of("paths");
+        let before = self.toml.diagnostics().len();
+        let paths = section.texts("paths");
+        if paths.is_empty() && self.toml.diagnostics().len() == before {
             let message = format!("{} has no paths, so no client can reach it", section.title);
             self.error(
                 &place,
@@ -112,7 +112,7 @@ impl Reader<'_> {
         key: &'static str,
         names: &Names,
     ) -> Vec<String> {
-        let chain: Vec<Spanned<String>> = section.distinct(&mut self.toml, key);
+        let chain: Vec<Spanned<String>> = section.distinct(key);
         for policy in &chain {
             self.check_reference(policy, "policy", "policies", &names.policies);
         }

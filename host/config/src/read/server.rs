@@ -11,11 +11,9 @@ use base::tls::settings::Tls;
 
 impl Reader<'_> {
     /// Reads `[server]`.
-    pub(super) fn server(&mut self, section: Option<Section<'_>>) -> Server {
-        let place = Place::nowhere();
-        let mut section = section.unwrap_or_else(|| Section::empty("server", "[server]", place));
-        let listen_place = section.place_of(&self.toml, "listen");
-        let admin_place = section.place_of(&self.toml, "admin_listen");
+    pub(super) fn server(&mut self, mut section: Section<'_>) -> Server {
+        let listen_place = section.place_of("listen");
+        let admin_place = section.place_of("admin_listen");
         let mut listen = self.listeners(&mut section, "listen");
         let proxies = self.proxies(&mut section);
         let proxy_listen = self.proxy_listeners(&mut section, &proxies);
@@ -27,21 +25,19 @@ impl Reader<'_> {
             proxy_listen,
             proxies,
             header_timeout: section.duration(
-                &mut self.toml,
                 "header_timeout",
                 Duration::from_secs(5),
                 Zero::Refused,
             ),
             drain_timeout: section.duration(
-                &mut self.toml,
                 "drain_timeout",
                 Duration::from_secs(30),
                 Zero::Allowed,
             ),
-            max_connections: section.count(&mut self.toml, "max_connections", 8000, Zero::Refused),
-            max_refusals: section.count(&mut self.toml, "max_refusals", 256, Zero::Allowed),
-            max_parked: section.count(&mut self.toml, "max_parked", 1000, Zero::Allowed),
-            max_memory: match section.memory(&mut self.toml, "max_memory", 4 << 30) {
+            max_connections: section.count("max_connections", 8000, Zero::Refused),
+            max_refusals: section.count("max_refusals", 256, Zero::Allowed),
+            max_parked: section.count("max_parked", 1000, Zero::Allowed),
+            max_memory: match section.memory("max_memory", 4 << 30) {
                 0 => usize::MAX,
                 bytes => bytes,
             },
@@ -51,13 +47,13 @@ impl Reader<'_> {
             admin_hosts: self.admin_hosts(&mut section),
             watch: self.watch(&mut section),
         };
-        section.finish(&mut self.toml);
+        section.finish();
         self.check_listeners(&server, &listen_place, &admin_place);
         server
     }
 
     fn watch(&mut self, section: &mut Section<'_>) -> OnChange {
-        match section.truth(&mut self.toml, "watch") {
+        match section.truth("watch") {
             Some(false) => OnChange::Wait,
             Some(true) | None => OnChange::Reload,
         }
@@ -65,8 +61,8 @@ impl Reader<'_> {
 
     /// Certificate and key, of which neither is of use alone.
     fn tls(&mut self, section: &mut Section<'_>) -> Option<Tls> {
-        let certificate = section.text(&mut self.toml, "tls_certificate");
-        let key = section.text(&mut self.toml, "tls_key");
+        let certificate = section.text("tls_certificate");
+        let key = section.text("tls_key");
         let (certificate, key) = match (certificate, key) {
             (Some(certificate), Some(key)) => (certificate, key),
             (Some(alone), None) => return self.half_tls(&alone.place, "tls_key"),
@@ -91,7 +87,7 @@ impl Reader<'_> {
     /// Address of the admin listener. It must be a loopback address, because the listener reloads
     /// the configuration for anybody who can reach it.
     fn admin_listen(&mut self, section: &mut Section<'_>) -> Option<SocketAddr> {
-        let listen = section.text(&mut self.toml, "admin_listen")?;
+        let listen = section.text("admin_listen")?;
         let address = self.listen("admin_listen", &listen)?;
         if address.ip().to_canonical().is_loopback() {
             return Some(address);
@@ -143,7 +139,7 @@ impl Reader<'_> {
         key: &'static str,
     ) -> Vec<SocketAddr> {
         let mut listeners: Vec<SocketAddr> = Vec::new();
-        for text in section.one_or_more(&mut self.toml, key) {
+        for text in section.one_or_more(key) {
             let Some(address) = self.listen(key, &text) else {
                 continue;
             };

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{ConfigText, Reader, read};
 use crate::Config;
+use crate::toml::{Document, Section};
 use base::diagnostics::Diagnostics;
 
 mod best_effort;
@@ -149,7 +150,8 @@ fn asked() -> std::collections::BTreeSet<(&'static str, &'static str)> {
     let kinds = ["wav", "websocket"].map(|kind| format!("[upstreams.{kind}]\nkind = \"{kind}\"\n"));
     let text = format!("{GOOD}{}", kinds.concat());
     let origin = origin(&text, Path::new(""));
-    let (mut reader, root) = Reader::new(&origin).unwrap();
-    reader.config(root);
-    reader.toml.asked
+    let toml = Document::new("the configuration", "sluice.toml", &text);
+    let root = Section::root(&toml).unwrap();
+    Reader::new(&origin, &toml).config(root);
+    toml.asked.take()
 }

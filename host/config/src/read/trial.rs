@@ -10,11 +10,11 @@ use policy::settings::{Policy, Trial};
 
 impl Reader<'_> {
     pub(super) fn trial(&mut self, section: &mut Section<'_>) -> Option<Trial> {
-        let shadow_place = section.place_of(&self.toml, "shadow");
-        let canary_place = section.place_of(&self.toml, "canary");
-        let shadow = section.truth(&mut self.toml, "shadow") == Some(true);
-        let shadow_of = section.text(&mut self.toml, "shadow_of");
-        let percent = section.count(&mut self.toml, "canary", 0, Zero::Allowed);
+        let shadow_place = section.place_of("shadow");
+        let canary_place = section.place_of("canary");
+        let shadow = section.truth("shadow") == Some(true);
+        let shadow_of = section.text("shadow_of");
+        let percent = section.count("canary", 0, Zero::Allowed);
         if percent > 100 {
             let help = "write how many of a hundred sessions it decides about: `canary = 5`";
             self.error(&canary_place, format!("`canary` cannot be {percent}"), help)

@@ -23,7 +23,7 @@ const KINDS: [(&str, UpstreamKind); 4] = [
 impl Reader<'_> {
     pub(super) fn upstream(&mut self, mut section: Section<'_>) -> Option<Upstream> {
         let help = "write `kind = \"wav\"`, \"websocket\", \"echo\" or \"discard\"";
-        let kind = section.required(&mut self.toml, "kind", help);
+        let kind = section.required("kind", help);
         let kind = kind
             .and_then(|text| self.toml.choose("kind", text, &KINDS))?
             .value;
@@ -34,7 +34,7 @@ impl Reader<'_> {
             UpstreamKind::Discard => Some(Upstream::Discard),
             UpstreamKind::WebSocket => self.websocket(&mut section).map(Upstream::WebSocket),
         };
-        section.finish(&mut self.toml);
+        section.finish();
         upstream
     }
 
@@ -44,7 +44,7 @@ impl Reader<'_> {
             if of.contains(&kind) || !section.has(option) {
                 continue;
             }
-            let Some((place, _)) = section.take(&mut self.toml, option) else {
+            let Some((place, _)) = section.take(option) else {
                 continue;
             };
             let named = KINDS.iter().find(|(_, kind)| of.first() == Some(kind));
@@ -67,7 +67,7 @@ impl Reader<'_> {
     /// Reads the free space below which nothing new is written. The default suits a nearly full
     /// disk, and is far below the free space of a usual disk for recordings.
     pub(super) fn min_free(&mut self, section: &mut Section<'_>) -> Watermark {
-        Watermark(section.size_or_none(&mut self.toml, "min_free", 32 * 1024 * 1024))
+        Watermark(section.size_or_none("min_free", 32 * 1024 * 1024))
     }
 }
 

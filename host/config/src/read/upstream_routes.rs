@@ -29,7 +29,7 @@ impl Reader<'_> {
                 refer(&title, parameter).check_parameter(
                     route_name,
                     route,
-                    &mut self.toml.diagnostics,
+                    &mut self.toml.diagnostics(),
                 );
             }
             for attribute in attributes {
@@ -38,7 +38,7 @@ impl Reader<'_> {
                     route_name,
                     &policies,
                     "into",
-                    &mut self.toml.diagnostics,
+                    &mut self.toml.diagnostics(),
                 );
             }
         }

@@ -59,28 +59,23 @@ const NOT_FORWARDED: [HeaderName; 8] = [
 impl Reader<'_> {
     pub(super) fn websocket(&mut self, section: &mut Section<'_>) -> Option<Box<WebSocket>> {
         let help = "write the backend's address: `url = \"ws://127.0.0.1:9000/ingest\"`";
-        let url = section.required(&mut self.toml, "url", help);
+        let url = section.required("url", help);
         let place = url.as_ref().map(|url| url.place.clone());
         let template = url.and_then(|url| self.template(&url));
         let addresses = self.addresses(section);
-        let rest_place = section.place_of(&self.toml, "rest");
+        let rest_place = section.place_of("rest");
         let rest = Rest {
-            after: section.count(&mut self.toml, "rest_after", 5, Zero::Allowed),
-            lasts: section.duration(
-                &mut self.toml,
-                "rest",
-                Duration::from_secs(5),
-                Zero::Refused,
-            ),
+            after: section.count("rest_after", 5, Zero::Allowed),
+            lasts: section.duration("rest", Duration::from_secs(5), Zero::Refused),
         };
         if rest.after == 0 && rest.lasts != Duration::from_secs(5) {
             let message = "`rest` has no effect: with `rest_after = 0` no address rests";
             self.warning(&rest_place, message, "leave one of the two out")
                 .label("no effect");
         }
-        let warm_connections = section.count(&mut self.toml, "warm_connections", 2, Zero::Allowed);
+        let warm_connections = section.count("warm_connections", 2, Zero::Allowed);
         let mut attribute = |key, default: &str| {
-            let named = section.text(&mut self.toml, key);
+            let named = section.text(key);
             named.map_or_else(|| default.to_owned(), |named| named.value)
         };
         let user = attribute("user", USER);
@@ -88,32 +83,28 @@ impl Reader<'_> {
         let attributes = self.attributes(section);
         let forward_headers = self.forward_headers(section);
         let token = section
-            .choice(&mut self.toml, "token", &TOKENS)
+            .choice("token", &TOKENS)
             .map_or(TokenForwarding::Withheld, |choice| choice.value);
         let replies = section
-            .choice(&mut self.toml, "replies", &REPLIES)
+            .choice("replies", &REPLIES)
             .map_or(Replies::Expected, |choice| choice.value);
         let tee = self.tee(section);
         let receipts = self.receipts(section, tee.as_ref());
         let on_loss = self.on_loss(section, receipts);
         if tee.is_none()
             && on_loss == OnLoss::Fail
-            && let Some((place, _)) = section.take(&mut self.toml, "min_free")
+            && let Some((place, _)) = section.take("min_free")
         {
             let message = "`min_free` is for streams that are recorded or held";
             let help = "leave it out, or write `tee = \"wav\"` or `on_loss = \"hold\"`";
             self.error(&place, message, help).label("no meaning here");
         }
         let min_free = self.min_free(section);
-        let ca_file = section.text(&mut self.toml, "ca_file");
-        let max_message = section.memory(&mut self.toml, "max_message", 1024 * 1024);
-        let max_buffer = section.memory(&mut self.toml, "max_buffer", 64 * 1024);
-        let silence_timeout = section.duration(
-            &mut self.toml,
-            "silence_timeout",
-            Duration::from_secs(30),
-            Zero::Refused,
-        );
+        let ca_file = section.text("ca_file");
+        let max_message = section.memory("max_message", 1024 * 1024);
+        let max_buffer = section.memory("max_buffer", 64 * 1024);
+        let silence_timeout =
+            section.duration("silence_timeout", Duration::from_secs(30), Zero::Refused);
         let url = template?;
         let trust = self.trust(&url, &place?, ca_file)?;
         Some(Box::new(WebSocket {
@@ -140,12 +131,12 @@ impl Reader<'_> {
 
     /// Reads the options of the recording beside the relay.
     fn tee(&mut self, section: &mut Section<'_>) -> Option<Recordings> {
-        let tee = section.choice(&mut self.toml, "tee", &TEES);
+        let tee = section.choice("tee", &TEES);
         match tee.map_or(Also::Nothing, |tee| tee.value) {
             Also::Recorded => self.recordings(section),
             Also::Nothing => {
                 for option in OF_RECORDINGS {
-                    if let Some((place, _)) = section.take(&mut self.toml, option) {
+                    if let Some((place, _)) = section.take(option) {
                         let message = format!("`{option}` is for streams that are recorded");
                         let help = "leave it out, or write `tee = \"wav\"`";
                         self.error(&place, message, help).label("no meaning here");
@@ -157,7 +148,7 @@ impl Reader<'_> {
     }
 
     fn receipts(&mut self, section: &mut Section<'_>, tee: Option<&Recordings>) -> Promise {
-        let Some(receipts) = section.choice(&mut self.toml, "receipts", &RECEIPTS) else {
+        let Some(receipts) = section.choice("receipts", &RECEIPTS) else {
             return Promise::None;
         };
         if receipts.value == Promise::Recorded && tee.is_none() {
@@ -183,7 +174,7 @@ impl Reader<'_> {
     /// Reads the addresses where a backend listens.
     fn addresses(&mut self, section: &mut Section<'_>) -> Vec<(String, u16)> {
         let mut addresses = Vec::new();
-        for address in section.distinct(&mut self.toml, "addresses") {
+        for address in section.distinct("addresses") {
             let parsed: Option<Authority> = address.value.parse().ok();
             let parsed =
                 parsed.filter(|parsed| !address.value.contains('@') && !parsed.host().is_empty());
@@ -210,7 +201,7 @@ impl Reader<'_> {
             .map(|word| (word.to_owned(), word.to_owned()))
             .into();
         let mut attributes = Vec::new();
-        for attribute in section.distinct(&mut self.toml, "attributes") {
+        for attribute in section.distinct("attributes") {
             let word = header_word(&attribute.value);
             let mistake =
                 if !attribute.value.contains('.') || HeaderName::try_from(word.as_str()).is_err() {
@@ -241,7 +232,7 @@ impl Reader<'_> {
 
     fn forward_headers(&mut self, section: &mut Section<'_>) -> Vec<HeaderName> {
         let mut names = Vec::new();
-        for header in section.distinct(&mut self.toml, "forward_headers") {
+        for header in section.distinct("forward_headers") {
             let name = HeaderName::try_from(header.value.as_str()).ok();
             let may = name.filter(|name| {
                 !NOT_FORWARDED.contains(name)

@@ -1,23 +1,24 @@
 //! File that is being read: where its values stand, and the mistakes found so far.
 
+use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use toml_span::value::{Value, ValueInner};
 
 use super::nearest::nearest;
-use base::diagnostics::{Diagnostics, Place, Source};
+use base::diagnostics::{Diagnostic, Diagnostics, Place, Source};
 
-/// File that is being read.
-pub struct Document {
+/// File that is being read. All its sections report to it.
+pub struct Document<'a> {
+    pub(super) text: &'a str,
     source: Arc<Source>,
-    /// Mistakes and warnings so far.
-    pub diagnostics: Diagnostics,
+    diagnostics: RefCell<Diagnostics>,
     /// All options that were asked for, with the kinds of their sections.
-    pub(crate) asked: BTreeSet<(&'static str, &'static str)>,
+    pub(crate) asked: RefCell<BTreeSet<(&'static str, &'static str)>>,
     /// All options in the file that were asked for, with their places, by the title of their
     /// section.
-    pub(crate) written: BTreeMap<String, BTreeMap<&'static str, Place>>,
+    written: RefCell<BTreeMap<String, BTreeMap<&'static str, Place>>>,
 }
 
 /// Value with its place in the file.
@@ -28,14 +29,55 @@ pub struct Spanned<T> {
     pub place: Place,
 }
 
-impl Document {
-    pub(super) fn new(subject: &'static str, name: &str, text: &str) -> Self {
+impl<'a> Document<'a> {
+    /// A file that is not read yet. `subject` is what reports call it as a whole ("the
+    /// configuration"), and `name` is its path.
+    #[must_use]
+    pub fn new(subject: &'static str, name: &str, text: &'a str) -> Self {
         Self {
+            text,
             source: Source::new(name, text),
-            diagnostics: Diagnostics::of(subject),
-            asked: BTreeSet::new(),
-            written: BTreeMap::new(),
+            diagnostics: RefCell::new(Diagnostics::of(subject)),
+            asked: RefCell::default(),
+            written: RefCell::default(),
         }
+    }
+
+    /// Mistakes and warnings, when everything was read.
+    #[must_use]
+    pub fn into_diagnostics(self) -> Diagnostics {
+        self.diagnostics.into_inner()
+    }
+
+    /// Mistakes and warnings so far.
+    pub(crate) fn diagnostics(&self) -> RefMut<'_, Diagnostics> {
+        self.diagnostics.borrow_mut()
+    }
+
+    pub(crate) fn error(
+        &self,
+        place: &Place,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> RefMut<'_, Diagnostic> {
+        RefMut::map(self.diagnostics(), |all| all.error(place, message, help))
+    }
+
+    /// Place of an option that was taken from a section, if the file has it.
+    pub(crate) fn written(&self, title: &str, key: &str) -> Option<Place> {
+        self.written.borrow().get(title)?.get(key).cloned()
+    }
+
+    /// Notes that an option was asked for.
+    pub(super) fn ask(&self, kind: &'static str, key: &'static str) {
+        self.asked.borrow_mut().insert((kind, key));
+    }
+
+    /// Notes that an option was taken.
+    pub(super) fn write(&self, title: &str, key: &'static str, place: &Place) {
+        let mut written = self.written.borrow_mut();
+        let section = written.entry(title.to_owned()).or_default();
+        section.insert(key, place.clone());
     }
 
     pub(super) fn place(&self, span: impl Into<std::ops::Range<usize>>) -> Place {
@@ -43,7 +85,7 @@ impl Document {
     }
 
     /// Text, which may be empty.
-    pub(super) fn any_text(&mut self, key: &str, value: &mut Value<'_>) -> Option<Spanned<String>> {
+    pub(super) fn any_text(&self, key: &str, value: &mut Value<'_>) -> Option<Spanned<String>> {
         let place = self.place(value.span);
         match value.take() {
             ValueInner::String(text) => Some(Spanned {
@@ -58,14 +100,12 @@ impl Document {
     }
 
     /// Text that is not empty.
-    pub(super) fn text(&mut self, key: &str, value: &mut Value<'_>) -> Option<Spanned<String>> {
+    pub(super) fn text(&self, key: &str, value: &mut Value<'_>) -> Option<Spanned<String>> {
         let text = self.any_text(key, value)?;
         if text.value.trim().is_empty() {
             let message = format!("`{key}` is empty");
             let help = "write a value between the quotes, or leave the key out";
-            self.diagnostics
-                .error(&text.place, message, help)
-                .label("empty");
+            self.error(&text.place, message, help).label("empty");
             return None;
         }
         Some(text)
@@ -73,7 +113,7 @@ impl Document {
 
     /// Whole number in the range of a type.
     pub(super) fn number<T: TryFrom<i64>>(
-        &mut self,
+        &self,
         key: &str,
         value: &mut Value<'_>,
     ) -> Option<Spanned<T>> {
@@ -88,16 +128,27 @@ impl Document {
         None
     }
 
-    pub(super) fn out_of_range(&mut self, place: &Place, key: &str, number: i64) {
+    pub(super) fn out_of_range(&self, place: &Place, key: &str, number: i64) {
         let message = format!("`{key}` cannot be {number}");
-        self.diagnostics
-            .error(place, message, NUMBER)
-            .label("out of range");
+        self.error(place, message, NUMBER).label("out of range");
+    }
+
+    /// `true` or `false`.
+    pub(super) fn truth(&self, key: &str, value: &mut Value<'_>) -> Option<bool> {
+        let place = self.place(value.span);
+        match value.take() {
+            ValueInner::Boolean(truth) => Some(truth),
+            other => {
+                let help = "write true or false, without quotes";
+                self.wrong_type(&place, key, "true or false", &other, help);
+                None
+            }
+        }
     }
 
     /// Choice that a text names.
-    pub fn choose<T: Copy>(
-        &mut self,
+    pub(crate) fn choose<T: Copy>(
+        &self,
         key: &str,
         text: Spanned<String>,
         choices: &[(&str, T)],
@@ -114,14 +165,12 @@ impl Document {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("it knows: \"{}\"", words.join("\", \"")),
         };
-        self.diagnostics
-            .error(&text.place, message, help)
-            .label("unknown");
+        self.error(&text.place, message, help).label("unknown");
         None
     }
 
     pub(super) fn wrong_type(
-        &mut self,
+        &self,
         place: &Place,
         key: &str,
         wanted: &str,
@@ -135,8 +184,7 @@ impl Document {
             ValueInner::Array(_) => "a list",
             ValueInner::Table(_) => "a table",
         };
-        self.diagnostics
-            .error(place, format!("`{key}` is {wanted}, not {found}"), help)
+        self.error(place, format!("`{key}` is {wanted}, not {found}"), help)
             .label(format!("{found}, where {wanted} belongs"));
     }
 }

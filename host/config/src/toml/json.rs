@@ -23,11 +23,13 @@ pub struct JsonTable {
 impl Section<'_> {
     /// The rest of the section as JSON. A number that JSON does not have is reported.
     #[must_use]
-    pub fn into_json(self, document: &mut Document) -> JsonTable {
+    pub fn into_json(self) -> JsonTable {
         let mut table = JsonTable::default();
         for (Key { name, span }, value) in self.table {
-            let place = document.place(span);
-            let json = document.json(value, &place, &step("", &name), &mut table.places);
+            let place = self.document.place(span);
+            let json = self
+                .document
+                .json(value, &place, &step("", &name), &mut table.places);
             table.values.insert(name.to_string(), json);
             table.keys.insert(name.into_owned(), place);
         }
@@ -35,10 +37,10 @@ impl Section<'_> {
     }
 }
 
-impl Document {
+impl Document<'_> {
     /// A value as JSON. Its place, and those of what is in it, go to `places`.
     fn json(
-        &mut self,
+        &self,
         mut value: Value<'_>,
         key: &Place,
         pointer: &str,
@@ -77,12 +79,12 @@ impl Document {
         }
     }
 
-    fn json_number(&mut self, place: &Place, number: f64) -> Json {
+    fn json_number(&self, place: &Place, number: f64) -> Json {
         Number::from_f64(number).map_or_else(
             || {
                 let message = format!("{number} cannot be given to a policy");
                 let help = "policies get their values as JSON, which has finite numbers only";
-                self.diagnostics.error(place, message, help);
+                self.error(place, message, help);
                 Json::Null
             },
             Json::Number,

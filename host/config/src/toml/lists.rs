@@ -2,24 +2,25 @@
 
 use toml_span::value::{Value, ValueInner};
 
-use super::document::{Document, Spanned};
-use super::section::{Section, section_of};
+use super::document::Spanned;
+use super::section::Section;
 
 impl<'de> Section<'de> {
     /// Takes a list of texts; empty if the key is absent. Other entries are reported and left out.
-    pub fn texts(&mut self, document: &mut Document, key: &'static str) -> Vec<Spanned<String>> {
-        let Some((_, mut value)) = self.take(document, key) else {
+    pub fn texts(&mut self, key: &'static str) -> Vec<Spanned<String>> {
+        let Some((_, mut value)) = self.take(key) else {
             return Vec::new();
         };
-        let place = document.place(value.span);
+        let place = self.document.place(value.span);
         match value.take() {
             ValueInner::Array(entries) => entries
                 .into_iter()
-                .filter_map(|mut entry| document.text(key, &mut entry))
+                .filter_map(|mut entry| self.document.text(key, &mut entry))
                 .collect(),
             other => {
                 let help = "put it in brackets: [\"…\", \"…\"]";
-                document.wrong_type(&place, key, "a list of texts", &other, help);
+                self.document
+                    .wrong_type(&place, key, "a list of texts", &other, help);
                 Vec::new()
             }
         }
@@ -27,39 +28,29 @@ impl<'de> Section<'de> {
 
     /// Takes a text, or a list of texts that must not be empty. Returns nothing if the key is
     /// absent.
-    pub(crate) fn one_or_more(
-        &mut self,
-        document: &mut Document,
-        key: &'static str,
-    ) -> Vec<Spanned<String>> {
+    pub(crate) fn one_or_more(&mut self, key: &'static str) -> Vec<Spanned<String>> {
         match self.table.get(key).map(Value::as_array) {
             Some(Some(list)) if list.is_empty() => {
-                let place = self.place_of(document, key);
+                let place = self.place_of(key);
                 let help = "write at least one, such as \"127.0.0.1:8080\", or leave the key out";
-                document
-                    .diagnostics
+                self.document
                     .error(&place, format!("`{key}` is empty"), help)
                     .label("empty");
-                self.texts(document, key)
+                self.texts(key)
             }
-            Some(Some(_)) => self.texts(document, key),
-            _ => self.text(document, key).into_iter().collect(),
+            Some(Some(_)) => self.texts(key),
+            _ => self.text(key).into_iter().collect(),
         }
     }
 
     /// [`Section::texts`], without repeated entries.
-    pub(crate) fn distinct(
-        &mut self,
-        document: &mut Document,
-        key: &'static str,
-    ) -> Vec<Spanned<String>> {
+    pub(crate) fn distinct(&mut self, key: &'static str) -> Vec<Spanned<String>> {
         let mut distinct: Vec<Spanned<String>> = Vec::new();
-        for entry in self.texts(document, key) {
+        for entry in self.texts(key) {
             match distinct.iter().find(|earlier| earlier.value == entry.value) {
                 Some(earlier) => {
                     let message = format!("`{key}` names \"{}\" twice", entry.value);
-                    document
-                        .diagnostics
+                    self.document
                         .error(&entry.place, message, "keep one of the two")
                         .label("again here")
                         .also(&earlier.place, "first here");
@@ -72,26 +63,22 @@ impl<'de> Section<'de> {
 
     /// Takes a list of tables: `[[case]]` and others, or tables in braces. Other entries are
     /// reported and left out.
-    pub fn tables(
-        &mut self,
-        document: &mut Document,
-        key: &'static str,
-        title: &'static str,
-    ) -> Vec<Section<'de>> {
-        let Some((place, mut value)) = self.take(document, key) else {
+    pub fn tables(&mut self, key: &'static str, title: &'static str) -> Vec<Section<'de>> {
+        let Some((place, mut value)) = self.take(key) else {
             return Vec::new();
         };
         match value.take() {
             ValueInner::Array(entries) => entries
                 .into_iter()
-                .filter_map(|mut entry| {
-                    let place = document.place(entry.span).first_line();
-                    section_of(document, key, title, title, place, &mut entry)
+                .filter_map(|entry| {
+                    let place = self.document.place(entry.span).first_line();
+                    self.nested(key, title, title, place, entry)
                 })
                 .collect(),
             other => {
                 let help = format!("write it as sections, {title}, or in brackets: [{{ … }}]");
-                document.wrong_type(&place, key, "a list of sections", &other, &help);
+                self.document
+                    .wrong_type(&place, key, "a list of sections", &other, &help);
                 Vec::new()
             }
         }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use toml_span::value::ValueInner;
 
-use super::document::Document;
 use super::section::Section;
 use base::units::{self, UnitError};
 
@@ -44,61 +43,44 @@ const SIZE: Quantity<u64> = Quantity {
 impl Section<'_> {
     pub(crate) fn duration(
         &mut self,
-        document: &mut Document,
         key: &'static str,
         default: Duration,
         zero: Zero,
     ) -> Duration {
-        self.quantity(document, key, default, zero, &DURATION)
+        self.quantity(key, default, zero, &DURATION)
     }
 
     /// Reads a maximum age. Zero, the default, means no limit.
-    pub(crate) fn age(&mut self, document: &mut Document, key: &'static str) -> Option<Duration> {
-        let age = self.quantity(document, key, Duration::ZERO, Zero::Allowed, &AGE);
+    pub(crate) fn age(&mut self, key: &'static str) -> Option<Duration> {
+        let age = self.quantity(key, Duration::ZERO, Zero::Allowed, &AGE);
         (!age.is_zero()).then_some(age)
     }
 
-    pub(crate) fn size(&mut self, document: &mut Document, key: &'static str, default: u64) -> u64 {
-        self.quantity(document, key, default, Zero::Refused, &SIZE)
+    pub(crate) fn size(&mut self, key: &'static str, default: u64) -> u64 {
+        self.quantity(key, default, Zero::Refused, &SIZE)
     }
 
     /// Reads a size that may be zero.
-    pub(crate) fn size_or_none(
-        &mut self,
-        document: &mut Document,
-        key: &'static str,
-        default: u64,
-    ) -> u64 {
-        self.quantity(document, key, default, Zero::Allowed, &SIZE)
+    pub(crate) fn size_or_none(&mut self, key: &'static str, default: u64) -> u64 {
+        self.quantity(key, default, Zero::Allowed, &SIZE)
     }
 
     /// Reads a size of something in memory.
-    pub(crate) fn memory(
-        &mut self,
-        document: &mut Document,
-        key: &'static str,
-        default: usize,
-    ) -> usize {
-        let bytes = self.size(document, key, default as u64);
+    pub(crate) fn memory(&mut self, key: &'static str, default: usize) -> usize {
+        let bytes = self.size(key, default as u64);
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
     /// Reads a whole number.
-    pub(crate) fn count(
-        &mut self,
-        document: &mut Document,
-        key: &'static str,
-        default: usize,
-        zero: Zero,
-    ) -> usize {
-        let Some((_, mut value)) = self.take(document, key) else {
+    pub(crate) fn count(&mut self, key: &'static str, default: usize, zero: Zero) -> usize {
+        let Some((_, mut value)) = self.take(key) else {
             return default;
         };
-        let Some(count) = document.number(key, &mut value) else {
+        let Some(count) = self.document.number(key, &mut value) else {
             return default;
         };
         if count.value == 0 && zero == Zero::Refused {
-            document.out_of_range(&count.place, key, 0);
+            self.document.out_of_range(&count.place, key, 0);
             return default;
         }
         count.value
@@ -106,7 +88,6 @@ impl Section<'_> {
 
     fn quantity<T: Default + PartialEq>(
         &mut self,
-        document: &mut Document,
         key: &'static str,
         default: T,
         zero: Zero,
@@ -117,17 +98,17 @@ impl Section<'_> {
             units: [small, large],
             parse,
         } = quantity;
-        let Some((_, mut value)) = self.take(document, key) else {
+        let Some((_, mut value)) = self.take(key) else {
             return default;
         };
-        let place = document.place(value.span);
+        let place = self.document.place(value.span);
         let text = match value.take() {
             ValueInner::String(text) => text.into_owned(),
             ValueInner::Integer(number) => number.to_string(),
             ValueInner::Float(number) => number.to_string(),
             other => {
                 let help = format!("write a number with a unit, in quotes: \"50{small}\"");
-                document.wrong_type(&place, key, wanted, &other, &help);
+                self.document.wrong_type(&place, key, wanted, &other, &help);
                 return default;
             }
         };
@@ -135,8 +116,7 @@ impl Section<'_> {
             Ok(quantity) if zero == Zero::Refused && quantity == T::default() => {
                 let help =
                     format!("write {wanted} above zero, or leave `{key}` out for its default");
-                document
-                    .diagnostics
+                self.document
                     .error(&place, format!("`{key}` cannot be zero"), help)
                     .label("zero");
                 default
@@ -158,8 +138,7 @@ impl Section<'_> {
                     UnitError::Unreadable(_) => format!("not {wanted}"),
                     UnitError::TooMuch(_) => "too much".to_owned(),
                 };
-                document
-                    .diagnostics
+                self.document
                     .error(&place, format!("`{key}` {error}"), help)
                     .label(label);
                 default

@@ -4,15 +4,15 @@ use toml_span::{Error, ErrorKind};
 
 use super::document::Document;
 
-impl Document {
+impl Document<'_> {
     /// Reports the mistake at which the parser stopped.
-    pub(super) fn not_toml(&mut self, text: &str, error: &Error) {
+    pub(super) fn not_toml(&self, error: &Error) {
         // If the parser expected another token, it guesses the length of the one it found, and the
         // span may exceed the line.
         let mut place = self.place(error.span).first_line();
-        if text.get(error.span.start..).is_none_or(str::is_empty) {
+        if self.text.get(error.span.start..).is_none_or(str::is_empty) {
             // There is nothing to underline at the end of the file.
-            let text = text.trim_end();
+            let text = self.text.trim_end();
             let last = text.chars().next_back().map_or(0, char::len_utf8);
             place = self.place(text.len() - last..text.len());
         }
@@ -43,7 +43,7 @@ impl Document {
             }
             _ => None,
         };
-        let diagnostic = self.diagnostics.error(&place, message, help);
+        let mut diagnostic = self.error(&place, message, help);
         if let Some(first) = first {
             diagnostic.label("again here").also(&first, "first here");
         }

@@ -100,9 +100,8 @@ impl Reader<'_> {
 
     fn check_deadlines(&mut self, title: &str, limits: &Limits) {
         if limits.ping_interval >= limits.idle_timeout {
-            let written = self.toml.written.get(title);
             let mut keys = ["ping_interval", "idle_timeout"].into_iter();
-            if let Some(place) = keys.find_map(|key| written?.get(key)).cloned() {
+            if let Some(place) = keys.find_map(|key| self.toml.written(title, key)) {
                 let message = "a silent client is disconnected before the first ping: \
                                `ping_interval` is not under `idle_timeout`";
                 let help = "ping at least twice within `idle_timeout`";

@@ -30,11 +30,11 @@ impl Reader<'_> {
     /// Reads the options for a lost backend. What it gets when it comes back must be known
     /// beforehand, because it may get something twice or never.
     pub(super) fn on_loss(&mut self, section: &mut Section<'_>, receipts: Promise) -> OnLoss {
-        let on_loss = section.choice(&mut self.toml, "on_loss", &LOSSES);
+        let on_loss = section.choice("on_loss", &LOSSES);
         let place = on_loss.as_ref().map(|choice| choice.place.clone());
         if on_loss.is_none_or(|choice| choice.value == Loss::Fails) {
             for option in OF_HOLD {
-                if let Some((place, _)) = section.take(&mut self.toml, option) {
+                if let Some((place, _)) = section.take(option) {
                     let message = format!("`{option}` is for streams that are held");
                     let help = "leave it out, or write `on_loss = \"hold\"`";
                     self.error(&place, message, help).label("no meaning here");
@@ -42,7 +42,7 @@ impl Reader<'_> {
             }
             return OnLoss::Fail;
         }
-        let replay = section.choice(&mut self.toml, "replay", &REPLAYS);
+        let replay = section.choice("replay", &REPLAYS);
         let replay = match (receipts, replay) {
             (Promise::Confirmed, None) => Replay::Confirmed,
             (Promise::Confirmed, Some(replay)) => {
@@ -71,10 +71,10 @@ impl Reader<'_> {
         let timeout = Duration::from_secs(30);
         OnLoss::Hold(Hold {
             replay,
-            timeout: section.duration(&mut self.toml, "hold_timeout", timeout, Zero::Refused),
-            memory: section.memory(&mut self.toml, "hold_memory", 256 * 1024),
-            file: section.size_or_none(&mut self.toml, "hold_file", 16 * 1024 * 1024),
-            files: section.size(&mut self.toml, "hold_files", 10 * 1024 * 1024 * 1024),
+            timeout: section.duration("hold_timeout", timeout, Zero::Refused),
+            memory: section.memory("hold_memory", 256 * 1024),
+            file: section.size_or_none("hold_file", 16 * 1024 * 1024),
+            files: section.size("hold_files", 10 * 1024 * 1024 * 1024),
         })
     }
 }
