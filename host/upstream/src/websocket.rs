@@ -34,6 +34,7 @@ pub mod reply;
 mod request;
 mod resolve;
 mod silence;
+mod start;
 mod tee;
 pub mod template;
 mod transport;

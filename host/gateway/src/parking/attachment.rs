@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::Parking;
-use super::parked_stream::ParkedStream;
 use super::rooms::Room;
 use super::slot::{Slot, SlotState, StreamState};
 use super::stream::Stream;
@@ -47,32 +46,6 @@ impl Attachment {
         let unused: Vec<_> = slot.tokens.extract_if(.., unused).collect();
         drop(slot);
         self.parking.forget(&unused);
-    }
-
-    /// Parks the stream. It needs no room if another connection is waiting to take it.
-    ///
-    /// # Errors
-    /// If there is no room. Returns the stream and its guard.
-    #[allow(
-        clippy::result_large_err,
-        reason = "what has no room goes back whole, once in a connection's life"
-    )]
-    pub fn park(
-        self,
-        stream: Stream,
-        guard: SessionGuard,
-    ) -> Result<ParkedStream, (Stream, SessionGuard)> {
-        let room = self.parking.parked.take(&self.slot.client);
-        let session = Arc::clone(guard.session());
-        let mut slot = self.slot.lock();
-        if room.is_none() && !slot.is_wanted() {
-            return Err((stream, guard));
-        }
-        slot.stream = StreamState::Parked(stream, guard);
-        slot.room = room;
-        drop(slot);
-        self.slot.has_changed();
-        Ok(ParkedStream::new(self, session))
     }
 
     /// Remembers that the stream is complete. Returns `None` if there is no room.

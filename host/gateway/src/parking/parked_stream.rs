@@ -8,10 +8,10 @@ use tokio::time::{sleep, timeout};
 
 use super::Attachment;
 use super::slot::{Slot, SlotState, StreamState};
-use super::stream::Over;
+use super::stream::{Over, Stream};
 use base::shutdown::Shutdown;
 use base::text;
-use session::registry::Session;
+use session::registry::{Session, SessionGuard};
 use upstream::StreamEnd;
 
 /// Maximum length of the detail about an upstream's end in the log, in bytes.
@@ -35,14 +35,38 @@ pub struct ParkLimits {
     pub sealing: Duration,
 }
 
-impl ParkedStream {
-    pub(super) fn new(attachment: Attachment, session: Arc<Session>) -> Self {
-        Self {
-            attachment,
-            session,
+impl Attachment {
+    /// Parks the stream. It needs no room if another connection is waiting to take it.
+    ///
+    /// # Errors
+    /// If there is no room. Returns the stream and its guard.
+    #[allow(
+        clippy::result_large_err,
+        reason = "what has no room goes back whole, once in a connection's life"
+    )]
+    pub fn park(
+        self,
+        stream: Stream,
+        guard: SessionGuard,
+    ) -> Result<ParkedStream, (Stream, SessionGuard)> {
+        let room = self.parking.parked.take(&self.slot.client);
+        let session = Arc::clone(guard.session());
+        let mut slot = self.slot.lock();
+        if room.is_none() && !slot.is_wanted() {
+            return Err((stream, guard));
         }
+        slot.stream = StreamState::Parked(stream, guard);
+        slot.room = room;
+        drop(slot);
+        self.slot.has_changed();
+        Ok(ParkedStream {
+            attachment: self,
+            session,
+        })
     }
+}
 
+impl ParkedStream {
     /// Drives the stream until its client has taken it, or until it ends. It ends when the grace
     /// period is over, when its upstream ends it, when another session evicts it, or when the
     /// gateway shuts down. Then it is sealed.

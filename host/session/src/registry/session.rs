@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::table::Claim;
-use super::{Mark, Registry, unix_ms};
+use super::{Holder, Mark, Registry, unix_ms};
 use crate::facts::Facts;
 use base::rejection::Rejection;
 
@@ -38,6 +37,24 @@ pub(super) struct Original {
     /// Claims that the original made after the shadow's position, with their earlier holders. The
     /// shadow must not see them.
     pub(super) since: Vec<(String, Option<Claim>)>,
+}
+
+/// Claim of a session on a key.
+#[derive(Debug, Clone)]
+pub(super) struct Claim {
+    pub(super) session: Arc<Session>,
+    pub(super) fence: u64,
+    pub(super) since_ms: u64,
+}
+
+impl Claim {
+    pub(super) fn holder(&self) -> Holder {
+        Holder {
+            session_id: self.session.facts.session_id.to_string(),
+            since_ms: self.since_ms,
+            attributes: self.session.facts.attributes(),
+        }
+    }
 }
 
 /// Claims of one session.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::session::Original;
-use super::{ClaimError, Holder, MAX_CLAIMS, MAX_KEY_BYTES, Session, unix_ms};
+use super::session::{Claim, Original};
+use super::{ClaimError, MAX_CLAIMS, MAX_KEY_BYTES, Session, unix_ms};
 
 /// Claims of all sessions, by key.
 #[derive(Debug, Default)]
@@ -16,14 +16,6 @@ pub(super) struct ClaimTable {
     /// Next fencing token. It grows with every claim, so a later claim on a key has the larger
     /// number, and a write on behalf of an older one can be detected.
     next_fence: u64,
-}
-
-/// Claim of a session on a key.
-#[derive(Debug, Clone)]
-pub(super) struct Claim {
-    pub(super) session: Arc<Session>,
-    fence: u64,
-    since_ms: u64,
 }
 
 impl ClaimTable {
@@ -106,16 +98,6 @@ impl ClaimTable {
             if claims.is_empty() {
                 self.by_key.remove(key);
             }
-        }
-    }
-}
-
-impl Claim {
-    pub(super) fn holder(&self) -> Holder {
-        Holder {
-            session_id: self.session.facts.session_id.to_string(),
-            since_ms: self.since_ms,
-            attributes: self.session.facts.attributes(),
         }
     }
 }

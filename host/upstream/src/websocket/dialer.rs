@@ -6,23 +6,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use bytes::BytesMut;
-use futures_util::future::{BoxFuture, FutureExt};
 use tokio::io::split;
 use tokio::net::TcpStream;
 
 use self::failure::{Culprit, DialError};
 use super::backend_socket::BackendSocket;
 use super::backends::{ActiveSession, Address, Backends, Failed};
-use super::hold::HeldStream;
 use super::link::BackendLink;
 use super::opening::PendingHandshake;
 use super::pool::ConnectionPool;
-use super::tee::{self, Tee};
 use super::transport::BackendTransport;
-use super::{OnLoss, Promise, WebSocket, request, resolve};
-use crate::link::{Link, Lost, OpenError, Receipts, StreamInfo, Upstream};
-use crate::wav::Wav;
-use base::metrics::TeeHalf;
+use super::{WebSocket, request, resolve};
+use crate::link::{OpenError, StreamInfo};
 use wire::frame::{FrameReader, FrameWriter};
 
 mod failure;
@@ -51,23 +46,6 @@ struct Upgraded {
     session: ActiveSession,
 }
 
-impl Upstream for Dialer {
-    fn open(&self, stream: StreamInfo) -> BoxFuture<'_, Result<Box<dyn Link>, OpenError>> {
-        self.start(stream).boxed()
-    }
-
-    fn descriptors(&self) -> u32 {
-        self.backend.descriptors()
-    }
-
-    fn outage(&self) -> Duration {
-        match &self.backend.on_loss {
-            OnLoss::Fail => Duration::ZERO,
-            OnLoss::Hold(hold) => hold.timeout,
-        }
-    }
-}
-
 impl Dialer {
     /// Dialer of the upstream of this name.
     #[must_use]
@@ -83,45 +61,6 @@ impl Dialer {
             pool: ConnectionPool::new(backend.warm_connections),
             backend: Arc::new(backend),
             data_dir: data_dir.into(),
-        }
-    }
-
-    async fn start(&self, stream: StreamInfo) -> Result<Box<dyn Link>, OpenError> {
-        let Some(recordings) = &self.backend.tee else {
-            return self.relay(stream, Absent::Refuses).await;
-        };
-        // The recording is opened first, so that it is complete even if the backend is unavailable.
-        let wav = Wav::new(self.data_dir.join(&recordings.folder))
-            .laid_out(&recordings.layout)
-            .watched(&self.name, self.backend.min_free);
-        let recording = match wav.open(stream.clone()).await {
-            Ok(recording) => Some(recording),
-            // The backend is available, and the client was promised no recording.
-            Err(OpenError::Unavailable { public, detail })
-                if self.backend.receipts != Promise::Recorded
-                    || stream.receipts == Receipts::None =>
-            {
-                tee::gave_up(&self.name, TeeHalf::Recording, &Lost { public, detail });
-                None
-            }
-            Err(error) => return Err(error),
-        };
-        let absent = match recording {
-            Some(_) => Absent::IsWaitedFor,
-            None => Absent::Refuses,
-        };
-        let relay = self.relay(stream, absent).await?;
-        let tee = Tee::new(&self.name, recording, relay, &self.backend);
-        Ok(Box::new(tee))
-    }
-
-    async fn relay(&self, stream: StreamInfo, absent: Absent) -> Result<Box<dyn Link>, OpenError> {
-        match &self.backend.on_loss {
-            OnLoss::Hold(hold) if stream.greeting.is_some() => {
-                let held = HeldStream::open(self.clone(), hold, stream, absent).await?;
-                Ok(Box::new(held))
-            }
-            OnLoss::Hold(_) | OnLoss::Fail => Ok(Box::new(self.dial(&stream, 0).await?)),
         }
     }
 
@@ -284,13 +223,4 @@ impl Dialer {
     fn at(&self, detail: anyhow::Error) -> anyhow::Error {
         detail.context(format!("the backend {}", self.backend.url.authority()))
     }
-}
-
-/// Effect of an unavailable backend on a stream that would be held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Absent {
-    /// The stream is refused.
-    Refuses,
-    /// The stream begins nevertheless, because it is recorded.
-    IsWaitedFor,
 }

@@ -22,10 +22,10 @@ use futures_util::future::{BoxFuture, FutureExt, poll_fn};
 use tokio::time::Instant;
 
 use self::quota::FileQuota;
-use self::reconnect::{Outage, Redial};
+pub(super) use self::reconnect::Absent;
+use self::reconnect::{Outage, Redial, is_a_loss};
 use self::replay_buffer::ReplayBuffer;
 use self::spill::{Spill, SpillLimits};
-use super::dialer::Absent;
 use super::link::BackendLink;
 use super::{Dialer, Hold, Replay};
 use crate::link::{
@@ -299,10 +299,4 @@ impl Link for HeldStream {
 enum Broken {
     Relay(Lost),
     Buffer(std::io::Error),
-}
-
-/// Whether a Close is about the backend or its transport, and not about the stream (RFC 6455,
-/// section 7.4).
-fn is_a_loss(close: &PeerClose) -> bool {
-    close.code != 1000 && close.code < 3000
 }

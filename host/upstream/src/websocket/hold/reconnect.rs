@@ -13,6 +13,7 @@ use super::super::link::BackendLink;
 use super::{BackendState, HeldStream};
 use crate::link::{Lost, OpenError};
 use base::metrics;
+use wire::frame::PeerClose;
 
 /// Time limit of one attempt to reach the backend.
 const ATTEMPT: Duration = Duration::from_secs(4);
@@ -22,6 +23,15 @@ const LATEST: Duration = Duration::from_secs(5);
 /// Time that a backend must stay before an outage counts as over. A backend that accepts streams
 /// and loses them at once has not come back.
 const STEADY: Duration = Duration::from_secs(5);
+
+/// Effect of an unavailable backend on a stream that would be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Absent {
+    /// The stream is refused.
+    Refuses,
+    /// The stream begins nevertheless, because it is recorded.
+    IsWaitedFor,
+}
 
 /// State of the attempts to reach a backend that is away.
 pub(super) enum Redial {
@@ -190,4 +200,10 @@ impl Outage {
         let detail = why.context(format!("the backend was away for {limit:?}"));
         Lost::new("the upstream was lost, and did not come back", detail)
     }
+}
+
+/// Whether a Close is about the backend or its transport, and not about the stream (RFC 6455,
+/// section 7.4).
+pub(super) fn is_a_loss(close: &PeerClose) -> bool {
+    close.code != 1000 && close.code < 3000
 }
