@@ -13,6 +13,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
+mod circles;
+mod imports;
+
 /// A crate of the house, and those of its crates that it may know.
 struct Crate {
     name: &'static str,
@@ -176,41 +179,6 @@ fn word(text: &str) -> &str {
     &text[..end.unwrap_or(text.len())]
 }
 
-/// The first words of a list of paths: `{a::b, c::{d, e}}` has `a` and `c`.
-fn first_words(list: &str) -> Vec<&str> {
-    let mut words = Vec::new();
-    let mut depth = 0;
-    let mut begins = true;
-    for (at, c) in list.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            ',' if depth == 1 => begins = true,
-            c if begins && c.is_alphanumeric() => {
-                words.push(word(&list[at..]));
-                begins = false;
-            }
-            _ => {}
-        }
-        if depth == 0 {
-            break;
-        }
-    }
-    words
-}
-
-/// What code names behind a prefix: `crate::a::B`, `use crate::{a, b::C}`.
-fn named<'a>(code: &'a str, prefix: &str) -> Vec<&'a str> {
-    let named = code.split(prefix).skip(1).flat_map(|rest| {
-        if rest.starts_with('{') {
-            first_words(rest)
-        } else {
-            vec![word(rest)]
-        }
-    });
-    named.collect()
-}
-
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -219,70 +187,6 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
         } else if path.extension().is_some_and(|end| end == "rs") {
             found.push(path);
         }
-    }
-}
-
-/// Who imports whom of a crate's modules at the top. What `lib.rs` exports for others is no module, and is `lib`: a module
-/// imports from where a thing is made.
-fn imports(sources: &Path) -> BTreeMap<String, BTreeSet<String>> {
-    let mut all = Vec::new();
-    files(sources, &mut all);
-    let module_of = |file: &Path| {
-        let inside = file.strip_prefix(sources).unwrap();
-        let first = inside.components().next().unwrap();
-        let module = Path::new(first.as_os_str()).file_stem().unwrap();
-        module.to_str().unwrap().to_owned()
-    };
-    let modules: BTreeSet<String> = all.iter().map(|file| module_of(file)).collect();
-    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for file in &all {
-        let inside = file.strip_prefix(sources).unwrap();
-        let module = module_of(file);
-        if is_for_tests(inside) || module == "main" {
-            continue;
-        }
-        let code = code(file).replace("super::super::", "");
-        let mut names = named(&code, "crate::");
-        if inside.components().count() == 1 && module != "lib" {
-            names.extend(named(&code, "super::"));
-        }
-        if module == "lib" {
-            names.extend(named(&code, "pub use "));
-        }
-        let of = imports.entry(module.clone()).or_default();
-        for name in names {
-            let other = if modules.contains(name) { name } else { "lib" };
-            if other != module {
-                of.insert(other.to_owned());
-            }
-        }
-    }
-    imports
-}
-
-#[test]
-fn no_modules_of_a_crate_import_each_other_in_a_circle() {
-    for room in &HOUSE {
-        let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let imports = imports(&host.join(room.name).join("src"));
-        let mut left: BTreeMap<&str, BTreeSet<&str>> = imports
-            .iter()
-            .map(|(module, others)| (module.as_str(), others.iter().map(String::as_str).collect()))
-            .collect();
-        // Whoever imports nothing that is left is in no circle, and goes.
-        loop {
-            let there: BTreeSet<&str> = left.keys().copied().collect();
-            let before = left.len();
-            left.retain(|_, others| others.iter().any(|other| there.contains(other)));
-            if left.len() == before {
-                break;
-            }
-        }
-        assert!(
-            left.is_empty(),
-            "{}: in a circle, or above one: {left:#?}",
-            room.name
-        );
     }
 }
 
