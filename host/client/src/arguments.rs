@@ -11,36 +11,37 @@ use clap::{Args, ValueEnum};
 /// `sluice stream`
 #[derive(Debug, Args)]
 pub struct StreamArgs {
-    /// The recording: a WAV file with PCM samples, of any rate and channels, or
-    /// `-` for one that comes by standard input, as it is made.
+    /// Recording to stream: a WAV file with PCM samples, of any sample rate and number of channels.
+    /// `-` reads it from standard input while it is being recorded.
     #[arg(value_name = "FILE.wav")]
     pub file: PathBuf,
-    /// Where to: ws://HOST:PORT/PATH, or wss: for TLS.
+    /// Address of the gateway: ws://HOST:PORT/PATH, or wss://HOST:PORT/PATH for TLS.
     // A URL or token that clap rejects would be quoted in its error. So both are parsed later.
     #[arg(long, value_name = "URL", value_parser = secret)]
     pub url: Secret,
-    /// Certificate authorities in PEM to trust for wss:, and no others. Without
-    /// it, those of this machine.
+    /// PEM file with the certificate authorities to trust for wss://. Without it, those of this
+    /// machine.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// The token. Visible to others in `ps`.
+    /// Token of the client. Other users of this machine can see it with `ps`.
     #[arg(long, value_name = "TOKEN", conflicts_with = "token_file", value_parser = secret)]
     pub token: Option<Secret>,
-    /// A file that holds the token.
+    /// File that holds the token.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Which of the meeting's two sockets this is, unless the URL says so.
+    /// Source of the audio within its meeting. It is added to the URL as `source=…`, unless the URL
+    /// has a `source`.
     #[arg(long, value_enum, default_value_t = MeetingSource::Mic)]
     pub source: MeetingSource,
-    /// Send as fast as the gateway takes it.
+    /// Send as fast as the gateway accepts, instead of at the speed of speech.
     #[arg(long)]
     pub fast: bool,
-    /// For how long to try again while nothing gets on: `90s`, `5m`. `0s` is
-    /// not at all.
+    /// How long to keep connecting again without any progress, with a unit: `90s`, `5m`. `0s` never
+    /// connects again.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = units::duration)]
     pub retry_for: Duration,
-    /// Ask for neither acknowledgements nor resuming, like clients that know of
-    /// neither. A connection that is lost then ends the stream.
+    /// Use neither acknowledgements nor resumption, as the simplest client would. A lost connection
+    /// then ends the stream.
     #[arg(long)]
     pub plain: bool,
 }

@@ -10,54 +10,61 @@ use base::units;
 /// `sluice policy`
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
-    /// Write a project that builds and passes its own tests.
+    /// Make the project of a new policy, which builds and passes its own tests.
     ///
-    /// The contract (WIT) and, for Rust, the SDK's source are in this binary,
-    /// so that nothing is fetched for them.
+    /// The contract (WIT) and, for Rust, the source of the SDK are in this binary. They need no
+    /// network.
     New(NewArgs),
     /// Build a project into a component: build/NAME.wasm.
+    ///
+    /// Rust needs `cargo`. JavaScript and Python need the packages that the project's README tells
+    /// how to install.
     Build(BuildArgs),
-    /// Say what a component is: its hooks, its imports and the grants that it
-    /// needs, its size and its digest.
+    /// Describe a component: its hooks, its imports, the grants that it needs, its size and its
+    /// digest.
     Inspect(InspectArgs),
-    /// Try a policy on every case of its tests/*.toml.
+    /// Test a policy with every case in the files tests/*.toml of its project.
     ///
-    /// Builds the project if its sources have changed. The component runs in
-    /// the gateway's own engine, within the limits that sluice.toml gives it;
-    /// only the keys, the clock, the counters and the other connections are
-    /// the case's. Exits with 1 when a case fails.
+    /// Builds the project first if its sources have changed. The component runs in the gateway's
+    /// own engine, within the limits that sluice.toml sets. A case supplies the keys, the clock,
+    /// the counters and the other connections.
+    ///
+    /// Exit status: 0 if every case passed, 1 if one failed or could not be tried.
     Test(TestArgs),
-    /// Try a policy on one case, and show what it did: its answer, its log,
-    /// and what it took.
+    /// Run a policy on one case, and show its answer, its log, and the time and memory that it
+    /// used.
     ///
-    /// Exits with 0 when the policy decided, whatever that was; with 2 when it
-    /// trapped or passed a limit; and with 1 when it could not be asked.
+    /// Exit status: 0 if the policy decided, whichever way; 1 if it could not be called; 2 if it
+    /// trapped or exceeded a limit.
     Run(RunArgs),
-    /// Measure what a decision costs on this machine.
-    Bench(BenchArgs),
-    /// Make recorded decisions again, and show what comes out differently.
+    /// Measure how long a decision takes on this machine.
     ///
-    /// The component runs in the gateway's own engine, and what it asks is
-    /// answered as it was then: a candidate is tried on yesterday's traffic.
-    /// What the record cannot answer leaves a decision undecided. Exits with
-    /// 1 when something is different.
+    /// Repeats one case, and prints the median, the 99th percentile and the slowest time.
+    Bench(BenchArgs),
+    /// Make recorded decisions again with another component or configuration, and show what
+    /// differs.
+    ///
+    /// The component runs in the gateway's own engine. Its questions get the answers of the record,
+    /// so a new version can be tried on yesterday's traffic. A decision is undecided if the record
+    /// lacks an answer.
+    ///
+    /// Exit status: 0 if nothing differs, 1 if a decision differs or the record cannot be read.
     Replay(ReplayArgs),
 }
 
-/// Which policy is meant, and what it is given.
+/// Policy to run, and its configuration.
 #[derive(Debug, Args)]
 pub struct SubjectArgs {
-    /// The project's folder.
+    /// Folder of the policy's project.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub project: PathBuf,
-    /// The configuration with the policy's section, instead of sluice.toml in
-    /// the project.
+    /// Configuration file with the section of the policy. Without it, sluice.toml in the project.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The name of its section, where that is not clear.
+    /// Name of the policy: of its section [policies.NAME]. Needed only if several sections fit.
     #[arg(long, value_name = "NAME")]
     pub policy: Option<String>,
-    /// A component to take as it is, instead of building the project.
+    /// Component to use as it is: a .wasm file. Without it, the project is built.
     #[arg(long, value_name = "FILE")]
     pub component: Option<PathBuf>,
 }
@@ -65,10 +72,10 @@ pub struct SubjectArgs {
 /// `sluice policy test`
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// Files of cases, instead of tests/*.toml in the project.
+    /// Files with the cases. Without them, tests/*.toml in the project.
     #[arg(value_name = "CASES.toml")]
     pub files: Vec<PathBuf>,
-    /// Which policy is meant.
+    /// Policy to run.
     #[command(flatten)]
     pub subject: SubjectArgs,
 }
@@ -76,13 +83,13 @@ pub struct TestArgs {
 /// `sluice policy run`
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The file with the case.
+    /// File with the case.
     #[arg(value_name = "CASES.toml")]
     pub file: PathBuf,
-    /// The name of the case, where there are several.
+    /// Name of the case. Needed only if the file has several.
     #[arg(long, value_name = "NAME")]
     pub case: Option<String>,
-    /// Which policy is meant.
+    /// Policy to run.
     #[command(flatten)]
     pub subject: SubjectArgs,
 }
@@ -90,10 +97,10 @@ pub struct RunArgs {
 /// `sluice policy bench`
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// The case, and which policy is meant.
+    /// Case to repeat, and the policy to run.
     #[command(flatten)]
     pub run: RunArgs,
-    /// How long to measure.
+    /// How long to measure, with a unit: `500ms`, `10s`.
     #[arg(long = "for", value_name = "DURATION", default_value = "2s", value_parser = units::duration)]
     pub duration: Duration,
 }
@@ -101,15 +108,14 @@ pub struct BenchArgs {
 /// `sluice policy replay`
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// Records of decisions, as `[decisions]` has them written; those that
-    /// were put aside first.
+    /// Decision records, as the gateway writes them with `[decisions]`. Name rotated files first,
+    /// the oldest before the others.
     #[arg(value_name = "DECISIONS.jsonl", required = true)]
     pub files: Vec<PathBuf>,
-    /// Print JSON, for other programs: a line for each finding, and one for
-    /// them all.
+    /// Print JSON for other programs: one line for each finding, and a last line with the totals.
     #[arg(long)]
     json: bool,
-    /// Which policy is meant.
+    /// Policy to run.
     #[command(flatten)]
     pub subject: SubjectArgs,
 }
@@ -138,14 +144,13 @@ impl ReplayArgs {
 /// `sluice policy new`
 #[derive(Debug, Args)]
 pub struct NewArgs {
-    /// The policy's name, which is also the name of the folder: lowercase
-    /// letters, digits and hyphens.
+    /// Name of the policy and of its folder: lowercase letters, digits and hyphens.
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// What it is written in.
+    /// Language of the policy.
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     pub lang: Language,
-    /// Where the project's folder is made, instead of here.
+    /// Folder in which the project's folder is made.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub within: PathBuf,
 }
@@ -153,10 +158,10 @@ pub struct NewArgs {
 /// `sluice policy build`
 #[derive(Debug, Args)]
 pub struct BuildArgs {
-    /// The project's folder.
+    /// Folder of the project.
     #[arg(value_name = "DIR", default_value = ".")]
     pub project: PathBuf,
-    /// Where the component goes, instead of build/NAME.wasm in the project.
+    /// File to write the component to. Without it, build/NAME.wasm in the project.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -164,15 +169,15 @@ pub struct BuildArgs {
 /// `sluice policy inspect`
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// The component: a .wasm file.
+    /// Component to describe: a .wasm file.
     #[arg(value_name = "FILE")]
     pub component: PathBuf,
-    /// Print JSON, for other programs.
+    /// Print JSON for other programs.
     #[arg(long)]
     pub json: bool,
 }
 
-/// What a policy is written in.
+/// Language of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Language {
     /// Rust, with the SDK.

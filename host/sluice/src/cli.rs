@@ -19,8 +19,9 @@ const STYLES: Styles = Styles::styled()
 
 /// Sluice: a WebSocket gateway whose admission policy is WebAssembly.
 ///
-/// Clients open a WebSocket and stream. Policies, which are WebAssembly components, decide who is
-/// admitted. A refused client is told why, in a message and a close code.
+/// Clients open a WebSocket and stream audio. Policies, which are WebAssembly components, decide
+/// which clients are admitted. The gateway tells a refused client why, in a message and a close
+/// code.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -32,61 +33,61 @@ First steps:
   sluice stream speech.wav --url ws://127.0.0.1:8080/ws/ingest/meetings/demo
                                       stream a recording (token in SLUICE_TOKEN)
 
-`sluice COMMAND --help` says more about each."
+`sluice COMMAND --help` explains a command and its options."
 )]
 pub struct Cli {
-    /// What to do.
+    /// Command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// Command to run.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the gateway until it is told to stop.
     ///
-    /// The first SIGINT (Ctrl-C), SIGTERM or SIGQUIT drains: live streams may
-    /// finish within the configured time. The second one stops at once. SIGHUP
-    /// reloads, and SIGUSR1 opens the decision record again.
+    /// At the first SIGINT (Ctrl-C), SIGTERM or SIGQUIT the gateway accepts nothing new, and live
+    /// streams may finish within `drain_timeout` of the configuration (default: 30s). At the second
+    /// one it stops at once. SIGHUP reloads the configuration. SIGUSR1 reopens the file of the
+    /// decision record, for log rotation.
     Serve(ServeArgs),
-    /// Read the configuration and load every policy, and report all mistakes.
+    /// Check the configuration: read it, load every policy, and report all mistakes.
     ///
-    /// Exits with 0 when `serve` would start with it, and with 1 otherwise.
+    /// Exit status: 0 if `serve` would start with this configuration, 1 if it would not.
     Check(CheckArgs),
-    /// Make a token for development and print it, and nothing else.
+    /// Make a token for development, and print only the token.
     ///
-    /// It is signed with a key set that has a shared secret or a generated key;
-    /// a generated key is made when it does not exist yet. Issuer and audience
-    /// are the first that the key set accepts.
+    /// The token is signed with a key set of the configuration that has a shared secret or a
+    /// generated key. A generated key that does not exist yet is made. Issuer and audience are the
+    /// first ones that the key set accepts.
     #[command(after_help = "\
 Example:
   export SLUICE_TOKEN=$(sluice token --user alice --meeting demo --expires 8h)")]
     Token(TokenArgs),
     /// Stream a WAV file to a gateway, as a client would.
     ///
-    /// Connects, sends the handshake with the file's own rate and channels,
-    /// streams the audio at the speed at which it was spoken, and finishes.
-    /// Prints the session id, and at the end what the gateway has received.
+    /// Sends the handshake with the file's sample rate and channels, streams the audio at the speed
+    /// of speech, and finishes. Prints the session id, and in the end the number of bytes that the
+    /// gateway has received.
     ///
-    /// It asks the gateway to acknowledge what is safe and to let it resume.
-    /// When the connection is lost, or a refusal may be temporary, it tries
-    /// again, and the stream goes on where it was cut. Where the gateway has
-    /// given the stream up, what was acknowledged is safe as a recording of
-    /// its own, and the rest goes on as a new stream.
+    /// If the connection is lost, or a refusal may be temporary, the command connects again and
+    /// resumes the stream where it was cut. If the gateway no longer has the stream, the part that
+    /// it acknowledged is a recording of its own, and the rest is sent as a new stream.
     #[command(after_help = "\
 The token comes from --token, --token-file or the environment variable
-SLUICE_TOKEN, in this order. What stands on a command line can be seen by every
-user of the machine (in `ps`): outside of development use one of the others.
+SLUICE_TOKEN, in this order. Every user of the machine can see a command line
+(with `ps`), so use --token for development only.
 
 Exit status:
-  0  everything was sent, and the gateway has confirmed it
-  1  something is wrong here: the file is missing, is not a WAV file, …
-  2  the command line is wrong
-  3  the gateway refused or closed: its error frame, code and reason are printed
-  4  no connection, no WebSocket at that address, or the connection was lost
-     and nobody knows how much arrived, or nothing got on within --retry-for")]
+  0  the gateway has confirmed that it received everything
+  1  a local mistake: the file is missing, is not a WAV file, …
+  2  a mistake on the command line
+  3  the gateway refused or closed the stream: its error message, close code and
+     reason are printed
+  4  the gateway could not be reached, is not a WebSocket server, or was lost
+     for longer than --retry-for; it is not known how much arrived")]
     Stream(client::arguments::StreamArgs),
-    /// Write a policy: make a project, build it, look at a component.
+    /// Write a policy: make a project, build it, test it, and replay recorded decisions.
     #[command(subcommand)]
     Policy(kit::arguments::PolicyCommand),
     /// Compile the component on standard input: the gateway starts itself with this.
@@ -137,12 +138,12 @@ pub struct ServeArgs {
     /// Which configuration, and where data lives.
     #[command(flatten)]
     pub place: PlaceArgs,
-    /// Address and port to listen on, instead of the configured ones; port 0
-    /// takes any that is free.
+    /// IP address and port to listen on: `0.0.0.0:8080`, `[::1]:8080`. Port 0 takes any free port.
+    /// Without it, `listen` of the configuration (default: 127.0.0.1:8080).
     #[arg(
         long,
         value_name = "ADDR",
-        help_heading = "Instead of the configuration's"
+        help_heading = "Overrides of the configuration"
     )]
     pub listen: Option<SocketAddr>,
 }
@@ -150,7 +151,7 @@ pub struct ServeArgs {
 /// `sluice check`
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// The configuration file. Without it, the built-in configuration.
+    /// Configuration file, in TOML. Without it, the built-in configuration for development.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -158,14 +159,15 @@ pub struct CheckArgs {
 /// Which configuration, and where data lives.
 #[derive(Debug, Args)]
 pub struct PlaceArgs {
-    /// The configuration file. Without it, the built-in configuration.
+    /// Configuration file, in TOML. Without it, the built-in configuration for development.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Folder for recordings and generated keys.
+    /// Folder for recordings, generated keys and compiled policies. Without it, `data_dir` of the
+    /// configuration (default: `data` beside the configuration file, or here if there is no file).
     #[arg(
         long,
         value_name = "DIR",
-        help_heading = "Instead of the configuration's"
+        help_heading = "Overrides of the configuration"
     )]
     pub data_dir: Option<PathBuf>,
 }
@@ -176,10 +178,10 @@ pub struct TokenArgs {
     /// Which configuration, and where data lives.
     #[command(flatten)]
     pub place: PlaceArgs,
-    /// The key set to sign with. Needed only where several could.
+    /// Name of the key set to sign with. Needed only if several key sets can sign.
     #[arg(long, value_name = "NAME")]
     pub key_set: Option<String>,
-    /// The claim `user_id`.
+    /// Claim `user_id`.
     #[arg(
         long,
         visible_alias = "subject",
@@ -187,20 +189,20 @@ pub struct TokenArgs {
         default_value = "dev-user"
     )]
     pub user: String,
-    /// The claim `tenant_id`.
+    /// Claim `tenant_id`.
     #[arg(long, value_name = "ID", default_value = "dev")]
     pub tenant: String,
-    /// The claim `email`.
+    /// Claim `email`.
     #[arg(long, value_name = "ADDRESS", default_value = "dev@example.com")]
     pub email: String,
-    /// The claim `role`.
+    /// Claim `role`.
     #[arg(long, value_name = "ROLE", default_value = "user")]
     pub role: String,
-    /// The claim `meeting_id`: the token is then good for this meeting only,
-    /// where the auth policy compares it. Without it, there is no such claim.
+    /// Claim `meeting_id`: a policy can then accept the token for this meeting only. Without it,
+    /// the token has no such claim.
     #[arg(long, value_name = "ID")]
     pub meeting: Option<String>,
-    /// How long the token is valid: `90s`, `15m`, `1h`, `7days`.
+    /// How long the token is valid, with a unit: `90s`, `15m`, `8h`, `7days`.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = units::duration)]
     pub expires: Duration,
 }

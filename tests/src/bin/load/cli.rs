@@ -8,42 +8,39 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::target::Url;
 
-/// Puts load on a Sluice gateway and reports what it costs.
+/// Puts load on a Sluice gateway and measures its CPU time, memory and latency.
 ///
-/// Without a mode, runs all of them with their defaults, each against a
-/// gateway of its own: the release binary on core 0, this generator on core 1,
-/// with routes through the policies auth, duplicate and sample-rate into the
-/// upstream `discard`. Start with `cargo build --release`.
+/// Without a command, runs all of them with their defaults, each against a new gateway. Run `cargo
+/// build --release` first. The gateway runs on core 0 and this generator on core 1. Its routes lead
+/// through the policies auth, duplicate and sample-rate to the upstream `discard`.
 ///
-/// Every number has its unit. "CPU" is user and system time of the gateway's
-/// process, to 10 ms in all; it includes the gateway's own log line for each
-/// connection.
+/// Each number in the report has its unit. "CPU" is the user and system time of the gateway's
+/// process, in steps of 10 ms. It includes one log line for each connection.
 #[derive(Debug, Parser)]
 #[command(name = "load", version)]
 pub struct Cli {
-    /// What to do; everything if it is left out
+    /// What to measure. Without it, everything
     #[command(subcommand)]
     pub mode: Option<Mode>,
 
-    /// The gateway to start [default: `sluice` beside this program]
+    /// Gateway to start. Without it, `sluice` beside this program
     #[arg(long, global = true, value_name = "FILE")]
     pub gateway: Option<PathBuf>,
 
-    /// Load a server that runs already, instead of starting one:
-    /// ws://ADDRESS:PORT[/PATH]
+    /// Running server to load, instead of a gateway that is started for it:
+    /// ws://ADDRESS:PORT[/PATH]. Needs --pid
     ///
-    /// In a path, `{meeting_id}` stands for a meeting of each stream's own.
+    /// `{meeting_id}` in the path is replaced by another meeting for each stream.
     #[arg(long, global = true, value_name = "URL", requires = "pids")]
     pub target: Option<Url>,
 
-    /// A process whose CPU and memory count as the target's; several add up,
-    /// as those of a proxy and its workers do
+    /// Process of the target, whose CPU and memory are measured. Repeat it for a proxy and its
+    /// workers: the numbers are added
     #[arg(long = "pid", global = true, value_name = "PID")]
     pub pids: Vec<u32>,
 
-    /// The secret (HS256) that the target verifies tokens with; `iss` is
-    /// "our-app" and `aud` is "meetings" [default: a fresh one, for a gateway
-    /// that is started here]
+    /// Shared secret (HS256) with which the target verifies tokens. Their `iss` is "our-app" and
+    /// their `aud` is "meetings". Without it, a random one, for a gateway that is started here
     #[arg(
         long,
         global = true,
@@ -53,17 +50,16 @@ pub struct Cli {
     )]
     pub secret: Option<String>,
 
-    /// The core for the gateway and the core for this generator; a machine
-    /// with one core runs both on it
+    /// Processor core of the gateway, and that of this generator. On a machine with one core both
+    /// share it
     #[arg(long, global = true, value_name = "N,N", default_value = "0,1")]
     pub cores: Pair,
 
-    /// Clients that may be between their connect and their ack at once
+    /// Maximum number of clients that connect at the same time, up to their ack
     #[arg(long, global = true, value_name = "N", default_value_t = 64)]
     pub connecting: usize,
 
-    /// The Python of the peer in `admission`: it needs fastapi, uvicorn,
-    /// websockets and PyJWT
+    /// Python of the peer in `admission`, with the packages fastapi, uvicorn, websockets and PyJWT
     #[arg(
         long,
         global = true,
@@ -73,57 +69,50 @@ pub struct Cli {
     pub python: PathBuf,
 }
 
-/// What to do.
+/// What to measure.
 #[derive(Debug, Subcommand)]
 pub enum Mode {
-    /// Real-time streams: handshake, ack, audio at a pace, a ping each 30 s,
-    /// finalize
+    /// Streams in real time: CPU, memory and lost frames
     ///
-    /// All streams are admitted first, as fast as the target goes; then all of
-    /// them send. A frame counts as lost unless the target's confirmation
-    /// (`finalized`) accounts for its bytes.
+    /// Each stream sends its handshake, waits for the ack, sends audio and a ping every 30 s, and
+    /// finalizes. All streams are admitted before the first one sends. A frame counts as lost
+    /// unless the target's confirmation (`finalized`) includes its bytes.
     Stream(StreamArgs),
-    /// Admitted connections that say nothing: memory of each, as a slope
-    /// between two numbers of them
+    /// Admitted connections that send nothing: memory of one, from the difference between fewer and
+    /// more of them
     Idle(IdleArgs),
-    /// Connections that come and go: half of them are refused, half stream
-    /// briefly and finalize
+    /// Connections that come and go: half of them are refused, half stream briefly and finalize
     ///
-    /// Each worker has one meeting, which it uses again and again: a claim
-    /// that was not released would refuse its next connection. What the target
-    /// holds when all of them have gone is shown too, by its own metrics, where
-    /// it was started here.
+    /// Each worker uses its meeting again and again, so a claim that is not released would refuse
+    /// its next connection. For a gateway that is started here, the report shows what it still
+    /// holds in the end, by its own metrics.
     Churn(ChurnArgs),
-    /// What an admission and a refusal cost, beside bare tokio without checks
-    /// (the floor) and an app of `FastAPI` with the same checks
+/// Cost of an admission and of a refusal, compared with bare tokio that checks nothing (the floor)
+    /// and with an app of `FastAPI` that checks the same
     ///
-    /// An admission is a connect, the handshake, its ack, finalize and the
-    /// Close. A refusal is for a token that has expired. The servers are
-    /// measured one after the other; what is not installed is left out.
+    /// An admission is a connection with handshake, ack, finalize and Close. A refusal is for an
+    /// expired token. The servers run one after the other. A server that is not installed is left
+    /// out.
     Admission(AdmissionArgs),
-    /// The floor of `admission`: prints its address, and serves until it is
-    /// killed
+    /// Floor of `admission`: prints its address, and serves until it is killed
     #[command(hide = true)]
     Floor,
-    /// A saturated WebSocket echo: messages as fast as they come back
+    /// WebSocket echo under full load: messages are sent as soon as the earlier ones are back
     ///
-    /// Works with any echo server, directly or behind a proxy: give --target
-    /// and the --pid of what is measured.
+    /// To measure another echo server, alone or behind a proxy, give --target and --pid.
     Echo(EchoArgs),
-    /// What a stream notices of policies that mean harm: the time that a message
-    /// takes to come back, in peace and while others are decided about by one that
-    /// refuses at once, loops, traps, or fills memory
+    /// Effect of hostile policies on other streams: the time until a message is back, first
+    /// undisturbed, then beside a policy that refuses at once, loops, traps, or fills memory
     Attack(AttackArgs),
-    /// How long the gateway takes from its start until it listens: cold, when
-    /// every component is to be compiled, and warm, when an earlier start has
-    /// kept what it compiled
+    /// Time from the start of the gateway until it listens: cold, when it compiles every component,
+    /// and warm, when an earlier start has compiled them
     ///
-    /// It has all cores, unlike in the other modes.
+    /// The gateway may use all cores here.
     Start(StartArgs),
-    /// What relaying costs, beside nginx and HAProxy as plain proxies: the same
-    /// clients and the same echoing backend, one proxy after the other
+    /// Cost of relaying, compared with nginx and HAProxy as plain proxies, with the same clients
+    /// and the same backend
     ///
-    /// Needs `nginx` and `haproxy` in PATH, and leaves out what is not there.
+    /// Leaves out `nginx` or `haproxy` if it is not in PATH.
     Relay(RelayArgs),
 }
 
@@ -145,16 +134,16 @@ impl FromStr for Pair {
 /// `load stream`
 #[derive(Debug, Args)]
 pub struct StreamArgs {
-    /// Streams at once
+    /// Number of streams at the same time
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub streams: usize,
-    /// Frames of each stream in a second
+    /// Frames that each stream sends in a second
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rate: u32,
     /// Bytes of each frame
     #[arg(long, value_name = "BYTES", default_value_t = 3200)]
     pub size: usize,
-    /// How long each stream sends
+    /// How long each stream sends, in seconds
     #[arg(long, value_name = "S", default_value_t = 30)]
     pub seconds: u32,
 }
@@ -162,7 +151,7 @@ pub struct StreamArgs {
 /// `load idle`
 #[derive(Debug, Args)]
 pub struct IdleArgs {
-    /// The fewer and the more connections between which memory is compared
+    /// Two numbers of connections, between which memory is compared
     #[arg(long, value_name = "N,N", default_value = "1000,5000")]
     pub at: Pair,
 }
@@ -170,13 +159,13 @@ pub struct IdleArgs {
 /// `load churn`
 #[derive(Debug, Args)]
 pub struct ChurnArgs {
-    /// Connections in all, half of each kind
+    /// Number of connections in all, half of each kind
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub cycles: usize,
-    /// Connections at once
+    /// Number of connections at the same time
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub workers: usize,
-    /// Connections before the first measurement
+    /// Number of connections before the first measurement
     #[arg(long, value_name = "N", default_value_t = 2000)]
     pub warm_up: usize,
 }
@@ -184,8 +173,7 @@ pub struct ChurnArgs {
 /// `load admission`
 #[derive(Debug, Args)]
 pub struct AdmissionArgs {
-    /// Clients at once; several numbers with commas are measured one after the
-    /// other
+    /// Numbers of clients at a time, which are measured one after the other
     #[arg(
         long,
         value_name = "N,…",
@@ -193,8 +181,8 @@ pub struct AdmissionArgs {
         default_value = "1,16,256"
     )]
     pub clients: Vec<NonZeroUsize>,
-    /// Connections of each kind; fewer clients than 16 make as many fewer, as
-    /// each cycle waits for the pause before the Close
+    /// Connections of each kind. Fewer than 16 clients make fewer of them, because each one waits
+    /// for the pause before its Close
     #[arg(long, value_name = "N", default_value_t = 4000)]
     pub cycles: usize,
 }
@@ -202,16 +190,16 @@ pub struct AdmissionArgs {
 /// `load echo`
 #[derive(Debug, Args)]
 pub struct EchoArgs {
-    /// Connections at once
+    /// Number of connections at the same time
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub connections: usize,
     /// Bytes of each message
     #[arg(long, value_name = "BYTES", default_value_t = 640)]
     pub size: usize,
-    /// Messages of each connection on their way at once, in one write
+    /// Number of messages that each connection sends at once and waits for
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub in_flight: usize,
-    /// How long
+    /// How long to measure, in seconds
     #[arg(long, value_name = "S", default_value_t = 10)]
     pub seconds: u32,
 }
@@ -219,14 +207,13 @@ pub struct EchoArgs {
 /// `load attack`
 #[derive(Debug, Args)]
 pub struct AttackArgs {
-    /// Connections that send a message each 20 ms
+    /// Number of harmless connections, each of which sends a message every 20 ms
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub neighbours: usize,
-    /// Clients that come back to a policy that means harm as soon as they are
-    /// sent away
+    /// Number of clients that connect to a hostile policy, again as soon as they are refused
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub attackers: usize,
-    /// How long in peace, and how long under each attack
+    /// How long to measure without an attack, and under each attack, in seconds
     #[arg(long, value_name = "S", default_value_t = 10)]
     pub seconds: u32,
 }
@@ -234,11 +221,11 @@ pub struct AttackArgs {
 /// `load start`
 #[derive(Debug, Args)]
 pub struct StartArgs {
-    /// Starts of which the warm figure is made
+    /// Number of warm starts
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub starts: u32,
-    /// More of the configuration, in TOML: sections of policies, with absolute
-    /// paths to their components
+    /// TOML file with further sections of policies for the configuration. Paths of their components
+    /// must be absolute
     #[arg(long, value_name = "FILE")]
     pub more: Option<PathBuf>,
 }
@@ -246,25 +233,25 @@ pub struct StartArgs {
 /// `load relay`
 #[derive(Debug, Args)]
 pub struct RelayArgs {
-    /// Streams in real time
+    /// Number of streams in real time
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub streams: usize,
-    /// Frames of each of them in a second
+    /// Frames that each of them sends in a second
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rate: u32,
     /// Bytes of each frame
     #[arg(long, value_name = "BYTES", default_value_t = 3200)]
     pub size: usize,
-    /// Connections that send as fast as it comes back
+    /// Number of connections under full load
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub connections: usize,
-    /// Bytes of each message of theirs
+    /// Bytes of each message under full load
     #[arg(long, value_name = "BYTES", default_value_t = 640)]
     pub saturated_size: usize,
-    /// The fewer and the more idle sessions between which memory is compared
+    /// Two numbers of idle sessions, between which memory is compared
     #[arg(long, value_name = "N,N", default_value = "200,1000")]
     pub idle: Pair,
-    /// How long each measurement takes
+    /// How long each measurement takes, in seconds
     #[arg(long, value_name = "S", default_value_t = 10)]
     pub seconds: u32,
 }
