@@ -19,7 +19,7 @@ pub struct Trial {
     /// What came of it.
     pub result: TrialResult,
     /// The hooks that were asked, with what each took.
-    pub calls: Vec<Call>,
+    pub calls: Vec<HookCall>,
     /// What the policy has logged.
     pub log: Vec<String>,
     /// The world afterwards.
@@ -27,7 +27,7 @@ pub struct Trial {
 }
 
 /// One call of a hook.
-pub struct Call {
+pub struct HookCall {
     /// The hook.
     pub hook: Hook,
     /// How long it took, by the clock on the wall.
@@ -75,7 +75,7 @@ impl Trial {
 
 /// Asks the hooks that the policy has, in the order of a connection's life,
 /// until one does not accept; and tells it of the end, whatever it answered.
-pub async fn ask(policy: &ComponentPolicy, scene: &Scene, calls: &mut Vec<Call>) -> Verdict {
+pub async fn ask(policy: &ComponentPolicy, scene: &Scene, calls: &mut Vec<HookCall>) -> Verdict {
     let verdict = decide(policy, scene, calls).await;
     let told = match &scene.ending {
         Some(ending) if policy.hooks().has(Hook::Close) => {
@@ -115,7 +115,7 @@ fn without_a_hook(case: &Case, policy: &ComponentPolicy) -> Option<String> {
     })
 }
 
-async fn decide(policy: &ComponentPolicy, scene: &Scene, calls: &mut Vec<Call>) -> Verdict {
+async fn decide(policy: &ComponentPolicy, scene: &Scene, calls: &mut Vec<HookCall>) -> Verdict {
     let hooks = policy.hooks();
     let mut questions = Vec::new();
     if hooks.has(Hook::Connect) {
@@ -151,11 +151,11 @@ async fn put(
     policy: &ComponentPolicy,
     scene: &Scene,
     question: &Question,
-    calls: &mut Vec<Call>,
+    calls: &mut Vec<HookCall>,
 ) -> Option<Verdict> {
     let started = Instant::now();
     let (verdict, usage) = policy.examine(scene.connection.session(), question).await;
-    calls.push(Call {
+    calls.push(HookCall {
         hook: question.hook(),
         took: started.elapsed(),
         usage,

@@ -102,15 +102,15 @@ impl Chain {
             let watched = watched.map(|watched| (watched, Snapshot::of(session, registry)));
             let (result, enforced) = match decides {
                 None => (Ok(()), watched.is_some().then_some(Verdict::Accept)),
-                Some((policy, place)) => {
+                Some((policy, role)) => {
                     let on_failure = policy.on_failure();
                     let before =
                         (on_failure == OnFailure::Open).then(|| Snapshot::of(session, registry));
-                    let call = Call::begin(policy, records);
+                    let call = OngoingCall::begin(policy, records);
                     let notes = self.recorder.notes();
                     let pending =
                         self.recorder
-                            .begin(&**policy, session, question, place, notes.clone());
+                            .begin(&**policy, session, question, role, notes.clone());
                     let verdict = policy.ask_noted(session, question, &notes).await;
                     pending.finish(&verdict, on_failure);
                     if let (Verdict::Failed(_), Some(before)) = (&verdict, before) {
@@ -147,14 +147,14 @@ impl Chain {
             if let Some(watched) = watched {
                 watched.tell(session, &question, &self.recorder);
             }
-            let Some((policy, place)) = decides else {
+            let Some((policy, role)) = decides else {
                 continue;
             };
             let started = Instant::now();
             let notes = self.recorder.notes();
             let pending = self
                 .recorder
-                .begin(&**policy, session, &question, place, notes.clone());
+                .begin(&**policy, session, &question, role, notes.clone());
             let verdict = policy.ask_noted(session, &question, &notes).await;
             // There is nobody left to refuse.
             let on_failure = OnFailure::Open;
@@ -218,14 +218,14 @@ impl Record {
 
 /// A call that is under way. It is told of even when nobody waits for its answer
 /// any more: whoever looks for what took so long must find it.
-struct Call<'a> {
+struct OngoingCall<'a> {
     policy: &'a Arc<dyn Policy>,
     records: &'a mut Vec<Record>,
     began: Instant,
     verdict: Option<Verdict>,
 }
 
-impl<'a> Call<'a> {
+impl<'a> OngoingCall<'a> {
     fn begin(policy: &'a Arc<dyn Policy>, records: &'a mut Vec<Record>) -> Self {
         Self {
             policy,
@@ -240,7 +240,7 @@ impl<'a> Call<'a> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for OngoingCall<'_> {
     fn drop(&mut self) {
         self.records.push(Record {
             policy: Arc::clone(self.policy.name()),

@@ -140,12 +140,12 @@ pub enum Effect {
     None,
 }
 
-/// In which place somebody decides.
+/// [`Role`] of a policy whose answer counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// His own.
+pub enum DecidingRole {
+    /// The policy of the chain.
     Enforced,
-    /// That of the policy that he may replace.
+    /// Its candidate, for this session.
     Canary,
 }
 

@@ -19,7 +19,7 @@ mod rotate;
 
 use crate::policy::Policy;
 use crate::question::Question;
-use crate::record::Place;
+use crate::record::DecidingRole;
 use crate::record::notes::Notes;
 use crate::record::{Effect, Pairs, Role};
 use crate::settings;
@@ -110,7 +110,7 @@ impl Recorder {
         policy: &'a dyn Policy,
         session: &'a Arc<Session>,
         question: &'a Question,
-        place: Place,
+        role: DecidingRole,
         notes: Notes,
     ) -> Pending<'a> {
         Pending {
@@ -119,7 +119,7 @@ impl Recorder {
                 policy,
                 session,
                 question,
-                place,
+                role,
                 notes,
                 attributes: session.facts.attributes(),
                 began: Instant::now(),
@@ -178,7 +178,7 @@ struct Open<'a> {
     policy: &'a dyn Policy,
     session: &'a Arc<Session>,
     question: &'a Question,
-    place: Place,
+    role: DecidingRole,
     notes: Notes,
     attributes: Pairs,
     began: Instant,
@@ -207,9 +207,9 @@ impl Pending<'_> {
             digest: open.policy.digest().cloned(),
             question: open.question.clone(),
             attributes: open.attributes,
-            role: match open.place {
-                Place::Enforced => Role::Enforced,
-                Place::Canary => Role::Canary,
+            role: match open.role {
+                DecidingRole::Enforced => Role::Enforced,
+                DecidingRole::Canary => Role::Canary,
             },
             verdict: verdict.cloned(),
             compared: None,

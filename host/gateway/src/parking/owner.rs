@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::rooms::Client;
+use super::rooms::CountedClient;
 use base::permits::network;
 use session::facts::{Credentials, Facts};
 use session::handshake::Handshake;
@@ -23,11 +23,11 @@ pub struct Owner {
 impl Owner {
     /// Whom its streams are counted for: the user, or, where nobody knows who that
     /// is, the address.
-    pub(super) fn client(&self, address: IpAddr) -> Client {
+    pub(super) fn client(&self, address: IpAddr) -> CountedClient {
         if self.identity.is_empty() {
-            Client::Address(network(address))
+            CountedClient::Address(network(address))
         } else {
-            Client::User(self.identity.clone())
+            CountedClient::User(self.identity.clone())
         }
     }
 

@@ -9,7 +9,7 @@ use base::permits::{Share, Tally};
 
 /// Client that a parked stream is counted for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Client {
+pub(super) enum CountedClient {
     /// User, by all attributes that identify it.
     User(Vec<(String, String)>),
     /// Address, if the user is unknown.
@@ -20,7 +20,7 @@ pub(super) enum Client {
 #[derive(Debug)]
 pub(super) struct Rooms {
     all: Arc<Semaphore>,
-    clients: Tally<Client>,
+    clients: Tally<CountedClient>,
     per_client: usize,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Rooms {
 #[derive(Debug)]
 pub(super) struct Room {
     _one: OwnedSemaphorePermit,
-    _share: Share<Client>,
+    _share: Share<CountedClient>,
 }
 
 impl Rooms {
@@ -41,7 +41,7 @@ impl Rooms {
     }
 
     /// Room for a stream of this client; `None` if all rooms or the client's share are in use.
-    pub(super) fn take(&self, client: &Client) -> Option<Room> {
+    pub(super) fn take(&self, client: &CountedClient) -> Option<Room> {
         let share = self.clients.take(client.clone(), self.per_client)?;
         let one = Arc::clone(&self.all).try_acquire_owned().ok()?;
         Some(Room {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::owner::Owner;
-use super::rooms::{Client, Room};
+use super::rooms::{CountedClient, Room};
 use super::stream::Stream;
 use session::registry::SessionGuard;
 
@@ -13,7 +13,7 @@ use session::registry::SessionGuard;
 pub(super) struct Slot {
     pub(super) owner: Owner,
     /// Client that the room of the parked stream is counted for.
-    pub(super) client: Client,
+    pub(super) client: CountedClient,
     /// ID of the session that began the stream.
     pub(super) stream: Arc<str>,
     state: Mutex<SlotState>,
@@ -47,7 +47,7 @@ pub(super) enum StreamState {
 
 impl Slot {
     /// Slot of a stream that the connection `holder` has.
-    pub(super) fn new(owner: Owner, client: Client, stream: Arc<str>, holder: u64) -> Self {
+    pub(super) fn new(owner: Owner, client: CountedClient, stream: Arc<str>, holder: u64) -> Self {
         Self {
             owner,
             client,

@@ -96,7 +96,7 @@ impl Delivery {
 /// Sends the last message and the Close, then waits until the client has received them or the
 /// route's limits are reached.
 pub(crate) async fn deliver(wire: &mut Wire, last: Last, limits: &Limits) -> Delivery {
-    let mut line = Line {
+    let mut lingering = Lingering {
         wire,
         peer: last.heard.peer,
         their_close: last.heard.close,
@@ -104,37 +104,37 @@ pub(crate) async fn deliver(wire: &mut Wire, last: Last, limits: &Limits) -> Del
         max_discard: limits.max_discard,
     };
     if let Some(message) = &last.message {
-        line.wire.writer.text(message);
+        lingering.wire.writer.text(message);
         // Apple's clients can drop a message that is followed at once by Close.
-        if let Err(undelivered) = line.flush(limits).await {
+        if let Err(undelivered) = lingering.flush(limits).await {
             return undelivered;
         }
-        line.settle(limits.settle).await;
+        lingering.settle(limits.settle).await;
     }
     // A client that closed meanwhile gets its own code back, as long as ours
     // would have said no more than that all is well.
-    let code = match line.their_close {
+    let code = match lingering.their_close {
         Some(Some(theirs)) if last.code == NORMAL => theirs,
         _ => last.code,
     };
-    line.wire.writer.close(code, &last.reason);
-    if let Err(undelivered) = line.flush(limits).await {
+    lingering.wire.writer.close(code, &last.reason);
+    if let Err(undelivered) = lingering.flush(limits).await {
         return undelivered;
     }
     let deadline = within(limits.close_timeout);
-    if line.peer == Peer::Speaking {
-        line.until_closed(deadline).await;
+    if lingering.peer == Peer::Speaking {
+        lingering.until_closed(deadline).await;
     }
     // It may have ended its side right behind its Close.
-    let confirmed = last.heard.peer == Peer::Closed || line.their_close.is_some();
-    if line.shutdown(deadline).await.is_err() {
+    let confirmed = last.heard.peer == Peer::Closed || lingering.their_close.is_some();
+    if lingering.shutdown(deadline).await.is_err() {
         return if confirmed {
             Delivery::Confirmed
         } else {
             Delivery::Failed
         };
     }
-    line.until_eof(deadline).await;
+    lingering.until_eof(deadline).await;
     if confirmed {
         Delivery::Confirmed
     } else {
@@ -142,7 +142,8 @@ pub(crate) async fn deliver(wire: &mut Wire, last: Last, limits: &Limits) -> Del
     }
 }
 
-struct Line<'a> {
+/// Connection whose close is still being delivered.
+struct Lingering<'a> {
     wire: &'a mut Wire,
     peer: Peer,
     /// The client's Close, with its code if it has one.
@@ -151,7 +152,7 @@ struct Line<'a> {
     max_discard: u64,
 }
 
-impl Line<'_> {
+impl Lingering<'_> {
     /// Writes everything that is queued, and discards what arrives meanwhile:
     /// a client that is busy sending reads only when somebody takes it.
     async fn flush(&mut self, limits: &Limits) -> Result<(), Delivery> {

@@ -28,7 +28,7 @@ mod input;
 mod relay;
 mod seal;
 
-use complete::Client;
+use complete::FinalizedClient;
 use relay::{Input, Relay};
 use seal::{confirmation, outcome, seal};
 
@@ -118,7 +118,7 @@ async fn conclude(
     let sealing = seal(stream.link, stream.charge, &cause, limits.write_timeout);
     let sealed = match &cause {
         Cause::Finalized | Cause::ClientDone => {
-            let client = Client::of(wire, speaks, limits.max_discard);
+            let client = FinalizedClient::of(wire, speaks, limits.max_discard);
             client.attend(&mut heard, sealing).await
         }
         _ => sealing.await,

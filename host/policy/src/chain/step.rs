@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::policy::Policy;
-use crate::record::Place;
+use crate::record::DecidingRole;
 use crate::shadow::{Beside, Candidate};
 use session::registry::Session;
 
@@ -57,11 +57,11 @@ impl Step {
         let stable = self.stable.as_ref();
         match &self.candidate {
             Some(candidate) if candidate.decides_about(session) => Cast {
-                decides: Some((candidate.policy(), Place::Canary)),
+                decides: Some((candidate.policy(), DecidingRole::Canary)),
                 watched: stable.map(|policy| candidate.watching(policy)),
             },
             candidate => Cast {
-                decides: stable.map(|policy| (policy, Place::Enforced)),
+                decides: stable.map(|policy| (policy, DecidingRole::Enforced)),
                 watched: candidate
                     .as_ref()
                     .map(|candidate| candidate.watching(candidate.policy())),
@@ -72,6 +72,6 @@ impl Step {
 
 /// Who decides about a session, and who is only watched.
 pub(super) struct Cast<'a> {
-    pub(super) decides: Option<(&'a Arc<dyn Policy>, Place)>,
+    pub(super) decides: Option<(&'a Arc<dyn Policy>, DecidingRole)>,
     pub(super) watched: Option<Beside<'a>>,
 }

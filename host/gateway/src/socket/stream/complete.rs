@@ -29,7 +29,7 @@ impl Relay<'_> {
         let completing = std::future::poll_fn(|cx| {
             loop {
                 self.pull(cx)?;
-                Client::of(self.wire, self.speaks, max_discard).listen(heard, cx);
+                FinalizedClient::of(self.wire, self.speaks, max_discard).listen(heard, cx);
                 let full = !self.wire.has_room();
                 self.wire.write_some(cx);
                 // As in `poll`: nobody will wake us for what has room only now.
@@ -48,13 +48,13 @@ impl Relay<'_> {
 }
 
 /// A client that has nothing more to send, but may still ask whether the gateway is there.
-pub(super) struct Client<'a> {
+pub(super) struct FinalizedClient<'a> {
     wire: &'a mut Wire,
     speaks: ClientProtocol,
     max_discard: u64,
 }
 
-impl<'a> Client<'a> {
+impl<'a> FinalizedClient<'a> {
     pub(super) fn of(wire: &'a mut Wire, speaks: ClientProtocol, max_discard: u64) -> Self {
         Self {
             wire,
