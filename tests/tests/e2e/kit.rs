@@ -286,6 +286,29 @@ fn a_case_that_fails_is_told_with_what_was_instead() {
 }
 
 #[test]
+fn all_mistakes_of_a_file_of_cases_are_reported_together_each_with_its_place() {
+    let place = trial(
+        "mistaken",
+        "[[case]]\nname = 7\nexpct = \"accept\"\n\n[[case]]\nname = \"n\"\nexpect = { reject = 4001 }\n",
+    );
+    for command in ["test", "run"] {
+        let done = policy(&[command, "cases.toml", "--policy", "auth"], &place);
+        assert_eq!(done.status, Some(1), "{done:?}");
+        for told in [
+            "[cases.toml:2:8]",
+            "`name` is text, not a number",
+            "[cases.toml:3:1]",
+            "did you mean `expect`?",
+            "[cases.toml:7:21]",
+            "`reject` is text, not a number",
+            "4 mistakes in the file of cases",
+        ] {
+            assert!(done.stderr.contains(told), "{told}: {}", done.stderr);
+        }
+    }
+}
+
+#[test]
 fn a_candidate_is_shown_with_what_it_leaves_under_the_name_of_the_other() {
     let place = trial(
         "candidate",
