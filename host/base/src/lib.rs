@@ -3,7 +3,7 @@
 //!
 //! # Output
 //! [`diagnostics`] are for authors of configurations, [`rejection`] is for clients, and [`metrics`]
-//! are for monitoring.
+//! are for monitoring. The [`instance`] id says which run of the gateway wrote something.
 //!
 //! # Protection
 //! [`secret`] and [`credentials`] hide secrets. [`limits`] bounds what a peer or a guest can make
@@ -15,6 +15,7 @@
 
 pub mod closed_by;
 pub mod diagnostics;
+pub mod instance;
 pub mod metrics;
 pub mod rejection;
 

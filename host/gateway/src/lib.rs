@@ -10,6 +10,9 @@
 //! # A stream that was cut
 //! [`parking`] keeps it for the client that comes back.
 //!
+//! # What operators see
+//! [`connections`] finds whatever is open now.
+//!
 //! # Supervision
 //! The [`watchdog`] reports worker threads that are stuck.
 
@@ -18,5 +21,6 @@ pub mod server;
 
 pub mod socket;
 
+pub mod connections;
 pub mod parking;
 pub mod watchdog;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
+use crate::connections::Connections;
 use crate::parking::Parking;
 use base::limits::{Limits, Metering};
 use base::metrics;
@@ -164,6 +165,8 @@ pub struct Gateway {
     pub proxies: Proxies,
     /// Who holds which key.
     pub registry: Registry,
+    /// Live connections and parked streams, for operators.
+    pub connections: Arc<Connections>,
     /// Streams whose clients are away.
     pub parking: Arc<Parking>,
     /// Every task that owns a connection, so that a shutdown can wait for them.

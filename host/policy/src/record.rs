@@ -5,7 +5,7 @@
 //! gateway answered when it asked. `sluice policy replay` does that.
 //!
 //! ```json
-//! {"v":1,"time":"2026-11-23T09:12:07.512034Z","session":"01a2…","route":"ingest","generation":3,
+//! {"v":1,"time":"2026-11-23T09:12:07.512034Z","instance":"9f86d081","session":"01a2…","route":"ingest","generation":3,
 //!  "policy":"auth","digest":"sha256:9f86…","stage":"connect","role":"enforced",
 //!  "verdict":"reject","close_code":4001,"code":"auth_failed","message":"token expired",
 //!  "retryable":false,"retry_after_ms":null,"effect":"refused","duration_us":212,
@@ -53,6 +53,9 @@ pub struct Line {
     pub v: u32,
     /// When it was decided (RFC 3339, UTC).
     pub time: String,
+    /// The run of the gateway that decided. Empty in records of gateways that did not write it.
+    #[serde(default)]
+    pub instance: String,
     /// The session's id.
     pub session: String,
     /// The route's name.

@@ -58,6 +58,7 @@ pub async fn assemble(
         proxies: config.server.proxies.clone(),
         default_limits: Arc::default(),
         registry,
+        connections: Arc::default(),
         parking: Parking::new(room.parked, room.parked_per_client),
         tasks: TaskTracker::new(),
         shutdown: Shutdown::default(),

@@ -17,12 +17,14 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use self::sampler::{Sampled, Sampler};
+use self::stamp::Stamped;
 use self::writer::LineWriter;
 use base::metrics;
 use base::text;
 
 pub mod patience;
 mod sampler;
+mod stamp;
 mod writer;
 
 /// Time at the end of the process for writing the last lines.
@@ -48,16 +50,17 @@ pub fn init() -> anyhow::Result<Logs> {
     let lines = writer::start(Arc::clone(&sampler)).context("log lines cannot be written")?;
     let (writer, is_terminal) = (lines.clone(), std::io::stderr().is_terminal());
     let layer = fmt::layer()
-        .with_writer(move || writer.clone())
         // Errors of the logger would block on standard error themselves.
         .log_internal_errors(false);
     let layer = if is_terminal {
-        layer.with_target(false).boxed()
+        let layer = layer.with_target(false);
+        layer.with_writer(move || writer.clone()).boxed()
     } else {
         layer
             .json()
             .flatten_event(true)
             .with_span_list(false)
+            .with_writer(move || Stamped(writer.clone()))
             .boxed()
     };
     // Without the hint, detailed lines of libraries would be formatted for each frame and then

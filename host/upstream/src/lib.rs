@@ -7,6 +7,7 @@
 //! link is ready to take it.
 
 mod counted;
+mod destination;
 pub mod discard;
 pub mod echo;
 pub mod fact;
@@ -20,7 +21,8 @@ pub mod websocket;
 mod testing;
 
 pub use counted::Counted;
+pub use destination::{Destination, Places, Presence};
 pub use link::{
-    Control, Downward, Link, Lost, OpenError, Presence, Receipts, Refusal, Sealed, StreamEnd,
-    StreamInfo, Upstream, Upstreams, Upward,
+    Control, Downward, Link, Lost, OpenError, Receipts, Refusal, Sealed, StreamEnd, StreamInfo,
+    Upstream, Upstreams, Upward,
 };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::destination::{Destination, Presence};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
@@ -132,6 +133,8 @@ pub struct StreamInfo {
     pub client: Client,
     /// Policies of the route that identify users, in the order in which they are called.
     pub identified_by: Arc<[String]>,
+    /// Where the link says which backend and which file the stream has.
+    pub destination: Arc<Destination>,
 }
 
 impl StreamInfo {
@@ -189,15 +192,6 @@ pub enum Downward {
     Upstream(Presence),
     /// The upstream closed the stream. Nothing follows.
     Close(PeerClose),
-}
-
-/// Whether the backend of an upstream is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
-    /// The backend is there.
-    Here,
-    /// The backend is away, and the stream waits for it.
-    Away,
 }
 
 /// End of a stream, as far as an upstream must know.

@@ -66,6 +66,7 @@ pub(super) fn stream_info(meeting: &str) -> StreamInfo {
         facts: Arc::new(facts_with("/", params, &[])),
         client: Client::numbered(0),
         identified_by: ["auth".to_owned()].into(),
+        destination: Arc::default(),
     }
 }
 

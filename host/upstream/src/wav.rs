@@ -168,6 +168,7 @@ impl Wav {
             .context("the thread that creates the file panicked")
             .map_err(|detail| OpenError::unavailable("recording is not possible", detail))?
             .map_err(RecordingError::open_error)?;
+        stream.destination.is_recorded_in(Arc::clone(file.path()));
         Ok(Box::new(RecordingLink::new(file, pool, stream.receipts)))
     }
 }

@@ -152,6 +152,19 @@ fn connections_are_made_before_they_are_needed() {
 }
 
 #[test]
+fn the_log_names_the_backend_of_a_stream() {
+    let backend = Backend::start(Library::Ws);
+    let gateway = Gateway::start(&relaying(backend.address()));
+    let path = meeting("m1", "mic", &token::good());
+    let mut client = Client::connect(Library::Ws, &gateway, &path);
+    client.handshake();
+    let session = client.expect_ack();
+    client.vanish();
+    let entry = gateway.connection_log(&session);
+    assert_eq!(entry["backend"], backend.address().to_string(), "{entry}");
+}
+
+#[test]
 fn a_backend_has_to_be_who_its_url_says() {
     let (authority, other) = (Authority::new(), Authority::new());
     let backend = Backend::secure(&authority);

@@ -74,6 +74,21 @@ with_both_clients! {
         assert_eq!(entry["close_code"], 1000, "{entry}");
         assert_eq!(entry["bytes_up"], clip.pcm.len(), "{entry}");
         assert_eq!(entry["closed_by"], "client", "{entry}");
+        assert_eq!(entry["told"], "finalized", "{entry}");
+        let address = entry["address"].as_str().unwrap();
+        assert!(address.starts_with("127.0.0.1:"), "{entry}");
+        let recording = entry["recording"].as_str().unwrap();
+        let recorded = std::fs::metadata(recording).unwrap();
+        assert!(recorded.len() as usize > clip.pcm.len(), "{entry}");
+        let began = gateway.output().find("its first line", |line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            (event["message"] == "stream began").then_some(event)
+        });
+        let began = began.expect("the gateway runs");
+        assert_eq!(began["span"]["session_id"], session, "{began}");
+        for field in ["address", "recording", "instance"] {
+            assert_eq!(began[field], entry[field], "{began}");
+        }
         let text = entry.to_string();
         for part in ["connect=", "handshake=", "stream=", "auth=accept", "duplicate=accept", "sample-rate=accept"] {
             assert!(text.contains(part), "{part} in {text}");
@@ -173,6 +188,71 @@ fn every_line_of_a_connection_says_whose_it_is() {
     // Whoever asks for little gets whole lines too.
     let few = "sluice=warn,sluice::serve=info";
     assert_all_lines_are_about_a_connection(few, &[broken, watched, recording]);
+}
+
+#[test]
+fn the_line_of_a_refused_client_says_what_it_was_told() {
+    let gateway = Gateway::start(&Config::ingest());
+    let mut first = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", &token::good()));
+    first.handshake();
+    first.expect_ack();
+    for (token, code, word) in [
+        (token::of_user("u-2"), 4002, "ingest_exists"),
+        ("nonsense".to_owned(), 4001, "auth_failed"),
+    ] {
+        let mut client = Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", &token));
+        let frame = client.expect_refusal(code, word);
+        let entry = gateway.connection_log(frame["session_id"].as_str().unwrap());
+        assert_eq!(entry["told"], frame["message"], "{entry}");
+        let address = entry["address"].as_str().unwrap();
+        assert!(address.starts_with("127.0.0.1:"), "{entry}");
+        assert!(entry.get("recording").is_none(), "{entry}");
+    }
+    let began = |line: &String| line.contains("stream began");
+    assert_eq!(
+        gateway
+            .output()
+            .lines()
+            .iter()
+            .filter(|line| began(line))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_log_line_a_record_and_the_metrics_name_the_run_that_wrote_them() {
+    let config = Config::ingest()
+        .set("decisions", "file", json!("decisions.jsonl"))
+        .set("server", "admin_listen", json!("127.0.0.1:0"));
+    let mut gateway = Gateway::start(&config);
+    let run = |gateway: &mut Gateway| {
+        let path = meeting("m1", "mic", "nonsense");
+        Client::connect(Library::Ws, gateway, &path).expect_refusal(4001, "auth_failed");
+        let (_, metrics) = gateway.admin("GET /metrics");
+        let info = metrics
+            .lines()
+            .find(|line| line.starts_with("sluice_build_info{"));
+        let info = info.unwrap().to_owned();
+        gateway.signal(rustix::process::Signal::TERM);
+        gateway.wait();
+        let record = std::fs::read_to_string(gateway.data().join("decisions.jsonl")).unwrap();
+        let record: Value = serde_json::from_str(record.lines().last().unwrap()).unwrap();
+        let instance = record["instance"].as_str().unwrap().to_owned();
+        assert!(info.contains(&format!("instance=\"{instance}\"")), "{info}");
+        assert!(
+            info.contains(&format!("version=\"{}\"", env!("CARGO_PKG_VERSION"))),
+            "{info}"
+        );
+        for line in gateway.output().lines() {
+            let event: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(event["instance"], *instance, "{line}");
+        }
+        instance
+    };
+    let first = run(&mut gateway);
+    gateway.start_again();
+    assert_ne!(run(&mut gateway), first);
 }
 
 #[test]

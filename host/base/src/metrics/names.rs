@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, reason = "each name is described in the table ALL")]
 
+pub const BUILD_INFO: &str = "sluice_build_info";
 pub const ACCEPTED: &str = "sluice_connections_accepted_total";
 pub const LIVE: &str = "sluice_connections_live";
 pub const ACCEPT_WAITS: &str = "sluice_accept_waits_total";

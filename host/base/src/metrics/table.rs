@@ -41,7 +41,13 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 38] = [
+pub const ALL: [Metric; 39] = [
+    metric(
+        BUILD_INFO,
+        MetricType::Gauge,
+        &["version", "instance"],
+        "Always 1: the version, and the id of this run in logs and in the decision record",
+    ),
     metric(
         ACCEPTED,
         MetricType::Counter,

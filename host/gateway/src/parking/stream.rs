@@ -1,17 +1,20 @@
 //! A stream, apart from the connection that it is with.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::parking::pace::Pace;
 use base::permits::{Charge, NoMemory};
-use upstream::{Downward, Link, Lost};
+use upstream::{Destination, Downward, Link, Lost};
 use wire::frame::PeerClose;
 
 /// What goes over from one connection of a client to its next.
 pub struct Stream {
     /// Its upstream.
     pub link: Box<dyn Link>,
+    /// Its backend and recording, for operators.
+    pub destination: Arc<Destination>,
     /// Bytes of audio that the upstream was given.
     pub bytes: u64,
     /// Its length and speed: what is limited is the stream.
@@ -52,9 +55,15 @@ impl Over {
 impl Stream {
     /// One that begins now.
     #[must_use]
-    pub fn begin(link: Box<dyn Link>, pace: Pace, charge: Charge) -> Self {
+    pub fn begin(
+        link: Box<dyn Link>,
+        destination: Arc<Destination>,
+        pace: Pace,
+        charge: Charge,
+    ) -> Self {
         Self {
             link,
+            destination,
             bytes: 0,
             pace: Box::new(pace),
             said: Box::default(),

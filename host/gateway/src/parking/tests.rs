@@ -106,7 +106,11 @@ impl Scene {
         let charge = self
             .memory
             .charge(ShareHolder::Address([192, 0, 2, 1].into()));
-        (attachment, Stream::begin(link, pace, charge), guard)
+        (
+            attachment,
+            Stream::begin(link, Arc::default(), pace, charge),
+            guard,
+        )
     }
 
     fn returning(&self, token: &str) -> Returning {

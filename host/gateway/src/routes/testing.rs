@@ -78,6 +78,7 @@ pub fn gateway(routes: Routes, default_limits: Limits) -> Arc<Gateway> {
         permits: Permits::new(10, 0),
         proxies: Proxies::default(),
         registry: Registry::default(),
+        connections: Arc::default(),
         parking: Parking::new(0, 0),
         tasks: TaskTracker::new(),
         shutdown: Shutdown::default(),

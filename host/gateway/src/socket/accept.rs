@@ -15,6 +15,7 @@ use super::connection::{Budget, Connection};
 use super::connection_log::ConnectionLog;
 use super::open_socket::Parts;
 use super::wire::{Transport, Wire};
+use crate::connections::Beginning;
 use crate::parking::Returning;
 use crate::routes::{Gateway, Route};
 use base::limits::Limits;
@@ -205,6 +206,9 @@ impl Accepting {
         if verdict.is_err() {
             facts.forget_request();
         }
+        let route = verdict.as_ref().ok();
+        let identified_by = route.map(|route| Arc::clone(&route.identified_by));
+        let identified_by = identified_by.unwrap_or_default();
         let address = ShareHolder::Address(network(facts.remote.ip()));
         let charge = gateway.permits.memory.charge(address);
         let claims = SessionGuard::new(facts, gateway.registry.clone());
@@ -212,12 +216,17 @@ impl Accepting {
             let returning = comes_back(&route, claims.session(), &gateway)?;
             Ok(Entry { route, returning })
         });
+        let live = gateway.connections.begin(Beginning {
+            session: Arc::clone(claims.session()),
+            generation,
+            identified_by,
+        });
         let parts = Box::new(Parts {
             wire: Wire::new(io, received, &limits, charge, permit.socket),
             session: Arc::clone(claims.session()),
             limits: Arc::clone(&limits),
             gateway,
-            log: ConnectionLog::begin(generation),
+            log: ConnectionLog::begin(live),
             report: None,
             live: Live::begin(),
         });

@@ -15,6 +15,7 @@ use super::linger::{Delivery, Heard, Peer};
 use super::open_socket::OpenSocket;
 use super::resume;
 use super::stream::Finished;
+use crate::connections::Stage;
 use crate::parking::Remembered;
 
 /// Closes a connection that was refused or cut short.
@@ -45,6 +46,7 @@ async fn close(
 ) {
     let close_message = CloseMessage::of(&cause);
     let mut parts = ScopeGuard::into_inner(socket);
+    parts.log.live.enter(Stage::Close);
     let delivery = parts.deliver(&close_message, heard, finalized).await;
     // A client that answered the Close has read the message before it.
     if let Some(remembered) = remembered

@@ -258,11 +258,14 @@ impl CloseMessage {
     /// The close reason, cut at a character to what a control frame holds.
     #[must_use]
     pub fn reason(&self) -> String {
-        let reason = self
-            .error
-            .as_ref()
-            .map_or(&self.plain, |error| &error.message);
-        text::clip(reason, MAX_REASON)
+        text::clip(self.sentence(), MAX_REASON)
+    }
+
+    /// The whole sentence for the client, of which the close reason is the beginning.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        let error = self.error.as_ref();
+        error.map_or(&self.plain, |error| &error.message)
     }
 
     /// Message with an error frame, for a refusal or failure of the gateway itself.

@@ -4,6 +4,7 @@ use super::accept::{Accepted, Entry};
 use super::cause::Cause;
 use super::connection::{Connection, Refused};
 use super::report::Report;
+use crate::connections::Stage;
 use base::permits::ShareHolder;
 use policy::Question;
 use session::registry::Session;
@@ -28,7 +29,7 @@ pub async fn admit(accepted: Box<Accepted>) -> Result<Admitted, Refused> {
         Ok(entry) => decide(&mut connection, &entry).await.map(|()| entry),
         Err(cause) => Err(cause),
     };
-    connection.socket.log.stage_ended("connect");
+    connection.socket.log.stage_ended(Stage::Connect);
     match decided {
         Ok(entry) => Ok(Admitted { connection, entry }),
         Err(cause) => Err(connection.refuse(cause)),

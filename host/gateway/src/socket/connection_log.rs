@@ -1,30 +1,32 @@
-//! Log entry of a connection: one line, written at its end.
+//! Log entries of a connection: a line when its stream begins, and one at its end.
 
-use base::closed_by::ClosedBy;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::linger::Delivery;
+use crate::connections::{LiveConnection, Stage};
+use base::closed_by::ClosedBy;
 use base::metrics;
+use base::text;
 use policy::{OnFailure, Record, Verdict};
+use upstream::{Destination, Places};
 
 /// Maximum number of decisions in the log entry of one connection.
 const MAX_TOLD: usize = 32;
+/// Maximum length of the sentence that the client was told, in bytes.
+const MAX_SENTENCE: usize = 512;
 
 /// Log entry of one connection, collected until the connection ends.
 #[derive(Debug)]
 pub struct ConnectionLog {
     started: Instant,
-    generation: u64,
     stage_began: Instant,
-    stages: Vec<(&'static str, Duration)>,
-    decisions: Vec<Record>,
-    /// Bytes of BINARY payload from the client.
-    pub bytes_up: u64,
-    /// Bytes of payload from the upstream to the client.
-    pub bytes_down: u64,
+    stages: Vec<(Stage, Duration)>,
+    /// What operators see of the connection meanwhile.
+    pub live: Arc<LiveConnection>,
     /// Number of messages of an unknown type.
     pub unknown_messages: u64,
     /// Number of times that the client paused.
@@ -43,6 +45,8 @@ pub struct ConnectionEnd<'a> {
     pub close_code: u16,
     /// Who closed: `client`, `gateway`, `upstream` or `transport`.
     pub closed_by: ClosedBy,
+    /// Sentence that the client was told.
+    pub told: &'a str,
     /// Detail for the operator.
     pub detail: &'a str,
     /// Whether the client got the Close.
@@ -50,18 +54,15 @@ pub struct ConnectionEnd<'a> {
 }
 
 impl ConnectionLog {
-    /// Log entry of a connection that begins now, at its upgrade, under this generation.
+    /// Log entry of a connection that begins now, at its upgrade.
     #[must_use]
-    pub fn begin(generation: u64) -> Self {
+    pub fn begin(live: Arc<LiveConnection>) -> Self {
         let now = Instant::now();
         Self {
             started: now,
-            generation,
             stage_began: now,
             stages: Vec::with_capacity(4),
-            decisions: Vec::new(),
-            bytes_up: 0,
-            bytes_down: 0,
+            live,
             unknown_messages: 0,
             pauses: 0,
             streamed: false,
@@ -70,16 +71,34 @@ impl ConnectionLog {
     }
 
     /// Records that this stage has ended.
-    pub(crate) fn stage_ended(&mut self, stage: &'static str) {
+    pub(crate) fn stage_ended(&mut self, stage: Stage) {
         let now = Instant::now();
         self.stages.push((stage, now - self.stage_began));
         self.stage_began = now;
+        self.live.has_left(stage);
+    }
+
+    /// Records that the stream begins, and writes the line. `from` are the bytes of audio that an
+    /// earlier connection has brought. Refused connections have only their last line, so that a
+    /// storm of them is not twice as long.
+    pub(crate) fn stream_begins(&mut self, destination: &Arc<Destination>, from: u64) {
+        self.streamed = true;
+        self.live.streams_to(destination);
+        let places = destination.places();
+        tracing::info!(
+            streamed = true,
+            address = %self.live.session().facts.remote,
+            backend = places.address().map(tracing::field::display),
+            recording = recording(&places),
+            from,
+            "stream began"
+        );
     }
 
     /// Records the decisions of policies.
     pub fn decided(&mut self, records: Vec<Record>) {
         records.iter().for_each(Record::count);
-        self.decisions.extend(records);
+        self.live.decided(records.into_iter(), usize::MAX);
     }
 
     /// Records the decisions of policies about a window of the stream. A stream may last for days,
@@ -90,8 +109,7 @@ impl ConnectionLog {
         let telling = records
             .into_iter()
             .filter(|record| record.verdict != Some(Verdict::Accept));
-        let room = MAX_TOLD.saturating_sub(self.decisions.len());
-        self.decisions.extend(telling.take(room));
+        self.live.decided(telling, MAX_TOLD);
     }
 
     /// Time since the connection began.
@@ -102,24 +120,31 @@ impl ConnectionLog {
 
     /// Writes the line, and counts it in the metrics.
     pub fn write(&self, ending: &ConnectionEnd<'_>) {
-        metrics::moved(self.bytes_up, self.bytes_down, self.unknown_messages);
+        let (received, sent) = (self.live.received(), self.live.sent());
+        metrics::moved(received, sent, self.unknown_messages);
         metrics::closed(
             ending.cause,
             ending.close_code,
             ending.closed_by,
             ending.delivery.word(),
         );
+        let places = self.live.destination().map(|to| to.places());
+        let places = places.unwrap_or_default();
         tracing::info!(
             cause = ending.cause,
             close_code = ending.close_code,
             closed_by = ending.closed_by.word(),
             delivery = ending.delivery.word(),
+            told = text::clean(ending.told, MAX_SENTENCE),
             detail = ending.detail,
-            generation = self.generation,
+            address = %self.live.session().facts.remote,
+            backend = places.address().map(tracing::field::display),
+            recording = recording(&places),
+            generation = self.live.generation(),
             stages = %self.stages(),
             decisions = %self.decisions(),
-            bytes_up = self.bytes_up,
-            bytes_down = self.bytes_down,
+            bytes_up = received,
+            bytes_down = sent,
             unknown_messages = self.unknown_messages,
             pauses = self.pauses,
             windows = self.windows,
@@ -133,14 +158,15 @@ impl ConnectionLog {
         let mut text = String::new();
         for (stage, took) in &self.stages {
             // Writing to a String has no way to fail.
-            let _ = write!(text, "{}{stage}={:.1}ms", separator(&text), millis(*took));
+            let (comma, stage) = (separator(&text), stage.word());
+            let _ = write!(text, "{comma}{stage}={:.1}ms", millis(*took));
         }
         text
     }
 
     fn decisions(&self) -> String {
         let mut text = String::new();
-        for record in &self.decisions {
+        for record in &self.live.decisions() {
             let outcome = match &record.verdict {
                 Some(Verdict::Accept) => "accept".to_owned(),
                 Some(Verdict::Reject(rejection)) => format!("reject({})", rejection.code),
@@ -162,6 +188,12 @@ impl ConnectionLog {
         }
         text
     }
+}
+
+/// The file of a stream's recording.
+fn recording(places: &Places) -> Option<String> {
+    let file = places.recording.as_ref()?;
+    Some(text::clean(&file.to_string_lossy(), MAX_SENTENCE))
 }
 
 fn separator(text: &str) -> &'static str {

@@ -8,6 +8,7 @@ use super::connect::Admitted;
 use super::connection::{Connection, Refused};
 use super::message::HostMessage;
 use super::resume;
+use crate::connections::Stage;
 use crate::parking::pace::Pace;
 use crate::parking::{Attachment, Stream, Taken};
 use crate::routes::Route;
@@ -74,7 +75,7 @@ pub(crate) async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused>
         HandshakeMode::IngestV1 => greet(&mut connection, &route).await.map(Some),
         HandshakeMode::None => Ok(None),
     };
-    connection.socket.log.stage_ended("handshake");
+    connection.socket.log.stage_ended(Stage::Handshake);
     let greeting = match shaken {
         Ok(greeting) => greeting,
         Err(cause) => return Err(connection.refuse(cause)),
@@ -85,14 +86,19 @@ pub(crate) async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused>
         }
         (_, greeting) => open(&mut connection, &route, greeting.as_ref()).await,
     };
-    connection.socket.log.stage_ended("open");
+    connection.socket.log.stage_ended(Stage::Open);
     let opened = match opened {
         Ok(opened) => opened,
         Err(cause) => return Err(connection.refuse(cause)),
     };
     let handshake = greeting.map(|greeting| greeting.handshake);
     let negotiated = match opened {
-        Opened::Fresh(link) => start(&mut connection, &route, handshake.as_ref(), link),
+        Opened::Fresh(link, destination) => {
+            let attachment = start(&mut connection, &route, handshake.as_ref(), &*link);
+            let pace = Pace::begin(&connection.socket.limits, handshake.as_ref());
+            let charge = connection.socket.wire.charge.another();
+            Negotiated::Stream(Stream::begin(link, destination, pace, charge), attachment)
+        }
         Opened::Resumed(taken, token) => go_on(&mut connection, taken, &token),
     };
     Ok(Box::new(Ready {
@@ -107,15 +113,16 @@ pub(crate) async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused>
     }))
 }
 
-/// Begins a stream, and says so to a client that greeted.
+/// Attaches a stream that begins to a slot, if it may be resumed, and says so to a client that
+/// greeted.
 fn start(
     connection: &mut Connection,
     route: &Route,
     handshake: Option<&Handshake>,
-    link: Box<dyn Link>,
-) -> Negotiated {
+    link: &dyn Link,
+) -> Option<Attachment> {
     let attachment =
-        handshake.and_then(|handshake| resume::attach(connection, route, handshake, &*link));
+        handshake.and_then(|handshake| resume::attach(connection, route, handshake, link));
     if handshake.is_some() {
         let features: &[&str] = match (link.receipts(), &attachment) {
             (Receipts::Given, Some(_)) => &RESUMABLE,
@@ -125,9 +132,7 @@ fn start(
         let token = attachment.as_ref().map(Attachment::token);
         acknowledge(connection, features, token, None);
     }
-    let pace = Pace::begin(&connection.socket.limits, handshake);
-    let charge = connection.socket.wire.charge.another();
-    Negotiated::Stream(Stream::begin(link, pace, charge), attachment)
+    attachment
 }
 
 /// Goes on with a stream, and says where. What its upstream has said meanwhile

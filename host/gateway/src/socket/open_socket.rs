@@ -15,6 +15,7 @@ use super::connection_log::{ConnectionEnd, ConnectionLog};
 use super::linger::{self, Delivery, Heard, Last, Peer};
 use super::report::Report;
 use super::wire::Wire;
+use crate::connections::Stage;
 use crate::routes::Gateway;
 
 /// Guard of an open socket. If it is dropped, by a panic or a mistake, a task of its own closes the
@@ -67,7 +68,7 @@ impl Parts {
     /// Closes the descriptor, and reports how the connection ended: first to the policies, because
     /// their answers belong in the log entry, then to the log.
     pub(super) async fn finish(mut self, close_message: &CloseMessage, delivery: Delivery) {
-        self.log.stage_ended("close");
+        self.log.stage_ended(Stage::Close);
         // The rest still counts as a connection, so that policy calls for connections that are gone
         // cannot pile up.
         let _counted = self.wire.close();
@@ -79,6 +80,7 @@ impl Parts {
             cause: close_message.name,
             close_code: close_message.close_code(),
             closed_by: close_message.closed_by,
+            told: close_message.sentence(),
             detail: &text::clean(&close_message.detail, 2048),
             delivery,
         });
@@ -93,8 +95,8 @@ fn ending(close_message: &CloseMessage, log: &ConnectionLog) -> policy::Ending {
         closed_by: close_message.closed_by,
         streamed: log.streamed,
         lasted: log.lasted(),
-        received_bytes: log.bytes_up,
-        sent_bytes: log.bytes_down,
+        received_bytes: log.live.received(),
+        sent_bytes: log.live.sent(),
     }
 }
 
@@ -118,7 +120,7 @@ fn reap(mut parts: Box<Parts>) {
     };
     let tasks = parts.gateway.tasks.clone();
     let closing = async move {
-        parts.log.stage_ended("dropped");
+        parts.log.live.enter(Stage::Close);
         let close_message = CloseMessage::of(&Cause::Internal);
         let heard = Heard::of(Peer::Speaking);
         let delivery = parts.deliver(&close_message, heard, None).await;

@@ -1,9 +1,12 @@
 //! Resumption of a stream whose client lost its connection.
 
+use std::sync::Arc;
+
 use super::cause::Cause;
 use super::close_message;
 use super::connection::Connection;
 use super::open_socket::OpenSocket;
+use crate::connections::Stage;
 use crate::parking::{Attachment, Owner, ParkLimits, Remembered, Returning, Stream, Taken};
 use crate::routes::{Gateway, Route};
 use crate::watchdog::watched;
@@ -53,6 +56,10 @@ fn owner(connection: &Connection, route: &Route, handshake: &Handshake) -> Owner
 }
 
 /// State of a stream that has left its connection.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "what ends is taken apart at once, once in a connection's life"
+)]
 pub(super) enum Left {
     /// The stream is parked with its claims, and waits for its client. The socket is left.
     Parked(OpenSocket),
@@ -88,8 +95,14 @@ pub(super) fn park(
                 ending: StreamEnd::Cut(close_message::for_upstream(cause)),
                 sealing: socket.limits.write_timeout,
             };
+            let live = Arc::clone(&socket.log.live);
+            live.enter(Stage::Parked);
             let running = parked.run(park_limits, socket.gateway.shutdown.clone());
-            socket.gateway.tasks.spawn(watched(running));
+            socket.gateway.tasks.spawn(watched(async move {
+                running.await;
+                // Operators see it until it has ended, or goes on over another connection.
+                drop(live);
+            }));
             Left::Parked(socket)
         }
         Err((stream, claims)) => {

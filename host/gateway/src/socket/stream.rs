@@ -18,6 +18,7 @@ use super::linger::{Heard, Peer};
 use super::open_socket::{OpenSocket, Parts};
 use super::resume::{self, Left};
 use super::watch::Watch;
+use crate::connections::Stage;
 use crate::parking::{Attachment, Remembered, Stream};
 use crate::routes::Route;
 use base::limits::TokenExpiry;
@@ -77,8 +78,8 @@ pub async fn relay(ready: Box<Ready>) -> Finished {
         &mut heard,
     )
     .await;
-    connection.socket.log.stage_ended("stream");
-    stream.bytes += connection.socket.log.bytes_up;
+    connection.socket.log.stage_ended(Stage::Stream);
+    stream.bytes += connection.socket.log.live.received();
     let (connection, stream, attachment) =
         match resume::park(connection, stream, attachment, &cause) {
             Left::Ends(connection, stream, attachment) => (connection, stream, attachment),
@@ -123,7 +124,7 @@ async fn conclude(
         }
         _ => sealing.await,
     };
-    connection.socket.log.stage_ended("seal");
+    connection.socket.log.stage_ended(Stage::Seal);
     let (cause, complete) = outcome(cause, sealed);
     Finished {
         socket: connection.release(),
@@ -160,7 +161,7 @@ async fn run(
         log,
         ..
     } = socket;
-    log.streamed = true;
+    log.stream_begins(&stream.destination, stream.bytes);
     let token_ends = match limits.token_expiry {
         TokenExpiry::Close => session.expires_in().map(|left| Instant::now() + left),
         TokenExpiry::Ignore => None,
@@ -174,6 +175,7 @@ async fn run(
         pace,
         said,
         charge,
+        destination,
         ..
     } = stream;
     let mut relay = Relay {
@@ -190,6 +192,7 @@ async fn run(
         last_ping: Instant::now(),
         watch,
         pace,
+        destination,
         charge,
         request: session.facts.weight(),
     };

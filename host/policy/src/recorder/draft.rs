@@ -80,6 +80,7 @@ impl Draft {
             time: jiff::Timestamp::try_from(self.at)
                 .map(|time| time.to_string())
                 .unwrap_or_default(),
+            instance: base::instance::id().to_owned(),
             session: facts.session_id.to_string(),
             route: facts.route.to_string(),
             generation: self.generation,

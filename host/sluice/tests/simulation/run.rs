@@ -201,6 +201,7 @@ fn gateway(world: &Arc<World>) -> Arc<Gateway> {
         permits: world.permits.clone(),
         proxies: wire::proxies::Proxies::default(),
         registry: world.registry.clone(),
+        connections: std::sync::Arc::default(),
         parking: gateway::parking::Parking::new(world.schedule.parking, world.schedule.per_client),
         tasks: tokio_util::task::TaskTracker::new(),
         shutdown: base::shutdown::Shutdown::default(),

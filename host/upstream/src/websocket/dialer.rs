@@ -83,11 +83,13 @@ impl Dialer {
             received,
             session,
         } = self.upgrade(&target, stream).await?;
+        let address = transport.address();
         let (read, write) = split(transport);
         let reader = FrameReader::of_server(read, backend.max_message, received);
         let writer = FrameWriter::to_server(write);
         let socket = BackendSocket::new(reader, writer, backend.max_buffer);
         let Some(greeting) = &stream.greeting else {
+            stream.destination.is_with(address);
             return Ok(BackendLink::plain(socket, backend, session));
         };
         let mut opening = PendingHandshake::begin(socket, greeting, backend);
@@ -95,6 +97,7 @@ impl Dialer {
             opening.socket.part();
             return Err(error);
         }
+        stream.destination.is_with(address);
         Ok(BackendLink::ingest(
             opening,
             backend,

@@ -28,8 +28,9 @@ use self::replay_buffer::ReplayBuffer;
 use self::spill::{Spill, SpillLimits};
 use super::link::BackendLink;
 use super::{Dialer, Hold, Replay};
+use crate::destination::Presence;
 use crate::link::{
-    Downward, Link, Lost, OpenError, Presence, Receipts, Sealed, StreamEnd, StreamInfo, Upward,
+    Downward, Link, Lost, OpenError, Receipts, Sealed, StreamEnd, StreamInfo, Upward,
 };
 use wire::frame::PeerClose;
 
@@ -72,10 +73,13 @@ impl HeldStream {
         let opened = dialer.dial(&stream, 0).await;
         let (state, why) = match opened {
             Ok(relay) => (BackendState::Up(Box::new(relay)), None),
-            Err(OpenError::Unavailable { public, detail }) if absent == Absent::IsWaitedFor => (
-                BackendState::Away(Redial::soon()),
-                Some(Lost { public, detail }),
-            ),
+            Err(OpenError::Unavailable { public, detail }) if absent == Absent::IsWaitedFor => {
+                stream.destination.is_without_backend();
+                (
+                    BackendState::Away(Redial::soon()),
+                    Some(Lost { public, detail }),
+                )
+            }
             Err(error) => return Err(error),
         };
         let folder: Arc<Path> = dialer.data_dir.join("held").into();

@@ -1,6 +1,7 @@
 //! Start of a stream: its recording, its connection to the backend, and whether it is held when
 //! that is lost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -55,8 +56,9 @@ impl Dialer {
             Some(_) => Absent::IsWaitedFor,
             None => Absent::Refuses,
         };
+        let destination = Arc::clone(&stream.destination);
         let relay = self.relay(stream, absent).await?;
-        let tee = Tee::new(&self.name, recording, relay, &self.backend);
+        let tee = Tee::new(&self.name, recording, relay, &self.backend, destination);
         Ok(Box::new(tee))
     }
 

@@ -15,7 +15,8 @@ use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
 use tokio::time::Instant;
 
 use super::{OnLoss, Promise, WebSocket};
-use crate::link::{Downward, Link, Lost, Presence, Receipts, Sealed, StreamEnd, Upward};
+use crate::destination::{Destination, Presence};
+use crate::link::{Downward, Link, Lost, Receipts, Sealed, StreamEnd, Upward};
 use base::metrics::{self, TeeHalf};
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub(super) struct Tee {
     believed: Presence,
     /// Number of bytes of BINARY payload that were taken.
     taken: u64,
+    destination: Arc<Destination>,
 }
 
 /// Effect of a failed half on the stream.
@@ -54,6 +56,7 @@ impl Tee {
         recording: Option<Box<dyn Link>>,
         relay: Box<dyn Link>,
         backend: &WebSocket,
+        destination: Arc<Destination>,
     ) -> Self {
         let given = recording
             .as_ref()
@@ -73,6 +76,7 @@ impl Tee {
             promise: backend.receipts,
             believed: Presence::Here,
             taken: 0,
+            destination,
         }
     }
 
@@ -106,6 +110,9 @@ impl Tee {
             return Err(lost);
         }
         *link = None;
+        if half == TeeHalf::Backend {
+            self.destination.is_without_backend();
+        }
         gave_up(&self.upstream, half, &lost);
         Ok(())
     }

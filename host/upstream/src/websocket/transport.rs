@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -28,6 +29,15 @@ pub(super) enum BackendTransport {
 impl BackendTransport {
     pub(super) fn plain(tcp: TcpStream) -> Self {
         Self::Plain(tcp)
+    }
+
+    /// Address of the backend; `None` if the connection is gone.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Secured(tls) => tls.get_ref().0,
+        };
+        tcp.peer_addr().ok()
     }
 }
 

@@ -13,12 +13,12 @@ use crate::socket::resume;
 use session::facts::Credentials;
 use session::handshake::{self, Handshake};
 use session::registry::{Client, Session};
-use upstream::{Counted, Link, Receipts, StreamInfo};
+use upstream::{Counted, Destination, Link, Receipts, StreamInfo};
 
 /// Where the stream goes.
 pub(super) enum Opened {
     /// To a new upstream.
-    Fresh(Box<dyn Link>),
+    Fresh(Box<dyn Link>, Arc<Destination>),
     /// On with the stream that the client resumes with this token.
     Resumed(Taken, String),
 }
@@ -47,7 +47,8 @@ pub(super) async fn open(
     route: &Route,
     greeting: Option<&Greeting>,
 ) -> Result<Opened, Cause> {
-    let info = stream_info(connection.session(), route, greeting);
+    let destination = Arc::<Destination>::default();
+    let info = stream_info(connection.session(), route, greeting, &destination);
     let Parts {
         session, gateway, ..
     } = &**connection.socket;
@@ -66,7 +67,8 @@ pub(super) async fn open(
             .await
             .ok_or(Cause::UpstreamSlow)?
             .map_err(Cause::UpstreamClosed)?;
-        Ok(Opened::Fresh(Box::new(Counted::new(link, descriptors))))
+        let link = Box::new(Counted::new(link, descriptors));
+        Ok(Opened::Fresh(link, destination))
     };
     tokio::select! {
         biased;
@@ -75,7 +77,12 @@ pub(super) async fn open(
     }
 }
 
-fn stream_info(session: &Session, route: &Route, greeting: Option<&Greeting>) -> StreamInfo {
+fn stream_info(
+    session: &Session,
+    route: &Route,
+    greeting: Option<&Greeting>,
+    destination: &Arc<Destination>,
+) -> StreamInfo {
     let facts = &session.facts;
     StreamInfo {
         session_id: facts.session_id.to_string(),
@@ -93,5 +100,6 @@ fn stream_info(session: &Session, route: &Route, greeting: Option<&Greeting>) ->
         facts: Arc::clone(facts),
         client: Client::of(session),
         identified_by: Arc::clone(&route.identified_by),
+        destination: Arc::clone(destination),
     }
 }

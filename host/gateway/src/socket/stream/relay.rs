@@ -15,7 +15,7 @@ use crate::socket::watch::Watch;
 use crate::socket::wire::Wire;
 use base::limits::Limits;
 use base::permits::{Charge, NoMemory};
-use upstream::{Downward, Link, Presence};
+use upstream::{Destination, Downward, Link, Presence};
 
 /// Messages that are relayed in one poll, before the task yields to other connections.
 pub(super) const BURST: usize = 64;
@@ -53,6 +53,7 @@ pub(super) struct Relay<'a> {
     /// There only where policies look at frames.
     pub(super) watch: Option<Box<Watch>>,
     pub(super) pace: &'a mut Pace,
+    pub(super) destination: &'a Destination,
     /// What the stream makes the gateway hold.
     pub(super) charge: &'a mut Charge,
     /// Bytes of what the client asked with, which is kept.
@@ -116,6 +117,7 @@ impl Relay<'_> {
                 Poll::Pending => break,
                 Poll::Ready(Err(lost)) => return Err(Cause::UpstreamLost(lost)),
                 Poll::Ready(Ok(Downward::Kept(bytes))) => {
+                    self.destination.told_kept(bytes);
                     self.wire.writer.text(&HostMessage::kept(bytes).to_json());
                 }
                 Poll::Ready(Ok(Downward::Upstream(presence))) => {
@@ -131,11 +133,11 @@ impl Relay<'_> {
                     return Err(Cause::UpstreamEnded(close));
                 }
                 Poll::Ready(Ok(Downward::Binary(payload))) => {
-                    self.log.bytes_down += payload.len() as u64;
+                    self.log.live.has_sent(payload.len());
                     self.wire.writer.binary(&payload);
                 }
                 Poll::Ready(Ok(Downward::Text(text))) => {
-                    self.log.bytes_down += text.len() as u64;
+                    self.log.live.has_sent(text.len());
                     self.wire.writer.text(&text);
                 }
             }

@@ -65,6 +65,7 @@ impl HeldStream {
             "the backend was lost; the stream is held"
         );
         metrics::upstream_lost(&self.dialer.name);
+        self.stream.destination.is_without_backend();
         let is_new =
             self.outage.back_since.elapsed() >= STEADY || self.reached > self.outage.back_at;
         if is_new || self.outage.why.is_none() {

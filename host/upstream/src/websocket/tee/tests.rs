@@ -67,6 +67,7 @@ fn tee(recording: Half, relay: Half, without_relay: WithoutHalf) -> Box<Tee> {
         promise: Promise::Recorded,
         believed: Presence::Here,
         taken: 1,
+        destination: Arc::default(),
     })
 }
 

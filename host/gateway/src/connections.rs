@@ -1,0 +1,58 @@
+//! Live connections and parked streams, for operators.
+//!
+//! Each is a [`LiveConnection`]: its task writes what changes, and the admin listener reads it. The
+//! registry here only finds them, in the order in which they began.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+mod live;
+mod stage;
+
+pub use live::{Beginning, LiveConnection};
+pub use stage::Stage;
+
+/// Registry of live connections and parked streams, by session id.
+#[derive(Debug, Default)]
+pub struct Connections {
+    /// Session ids begin with a time, so they are in the order of their beginnings.
+    by_id: Mutex<BTreeMap<Arc<str>, Weak<LiveConnection>>>,
+}
+
+impl Connections {
+    /// Adds a connection. It is removed when its last owner drops it.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>, beginning: Beginning) -> Arc<LiveConnection> {
+        let live = Arc::new(LiveConnection::new(beginning, Arc::clone(self)));
+        self.lock().insert(live.id(), Arc::downgrade(&live));
+        live
+    }
+
+    /// Connection of this session.
+    #[must_use]
+    pub fn get(&self, session_id: &str) -> Option<Arc<LiveConnection>> {
+        self.lock().get(session_id).and_then(Weak::upgrade)
+    }
+
+    /// At most `count` connections after this session id, in their order. Connections that begin
+    /// and end wait meanwhile, so readers of many should ask for a few at a time.
+    #[must_use]
+    pub fn after(&self, session_id: &str, count: usize) -> Vec<Arc<LiveConnection>> {
+        let from = (Bound::Excluded(session_id), Bound::Unbounded);
+        let by_id = self.lock();
+        let connections = by_id
+            .range::<str, _>(from)
+            .filter_map(|(_, live)| live.upgrade());
+        connections.take(count).collect()
+    }
+
+    fn remove(&self, session_id: &str) {
+        self.lock().remove(session_id);
+    }
+
+    // A map keeps its invariants at every step, so poisoning does not matter.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Weak<LiveConnection>>> {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,193 @@
+//! A connection as operators see it while it lasts.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::{Connections, Stage};
+use base::text;
+use policy::Record;
+use session::facts::Credentials;
+use session::registry::Session;
+use upstream::Destination;
+
+/// Maximum length of a client's text that is shown, in bytes.
+const MAX_SHOWN: usize = 128;
+
+/// What is known of a connection when it begins.
+pub struct Beginning {
+    /// Its session.
+    pub session: Arc<Session>,
+    /// Number of the generation that serves it.
+    pub generation: u64,
+    /// Policies of its route whose attributes say who the client is.
+    pub identified_by: Arc<[String]>,
+}
+
+/// A connection as operators see it while it lasts. Only its own task writes to it, and never
+/// waits: a reader sees each value as it was a moment ago.
+#[derive(Debug)]
+pub struct LiveConnection {
+    session: Arc<Session>,
+    generation: u64,
+    identified_by: Arc<[String]>,
+    stage: AtomicU8,
+    received: AtomicU64,
+    sent: AtomicU64,
+    destination: OnceLock<Arc<Destination>>,
+    decisions: Mutex<Vec<Record>>,
+    connections: Arc<Connections>,
+}
+
+impl LiveConnection {
+    pub(super) fn new(beginning: Beginning, connections: Arc<Connections>) -> Self {
+        let Beginning {
+            session,
+            generation,
+            identified_by,
+        } = beginning;
+        Self {
+            session,
+            generation,
+            identified_by,
+            stage: AtomicU8::new(Stage::Connect as u8),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            destination: OnceLock::new(),
+            decisions: Mutex::default(),
+            connections,
+        }
+    }
+
+    /// Session id.
+    #[must_use]
+    pub fn id(&self) -> Arc<str> {
+        Arc::clone(&self.session.facts.session_id)
+    }
+
+    /// Its session.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Number of the generation that serves it.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Tenant that a policy has verified.
+    #[must_use]
+    pub fn tenant(&self) -> Option<String> {
+        let tenant = self.session.facts.said_by(&self.identified_by, "tenant_id");
+        tenant.map(|tenant| text::clean(&tenant, MAX_SHOWN))
+    }
+
+    /// User that a policy has verified.
+    #[must_use]
+    pub fn user(&self) -> Option<String> {
+        self.session.user().map(|user| text::clean(user, MAX_SHOWN))
+    }
+
+    /// The meeting in the path, which is the client's text.
+    #[must_use]
+    pub fn meeting(&self) -> Option<String> {
+        let facts = &self.session.facts;
+        let shown = |id| text::clean(&facts.presentable(id), MAX_SHOWN);
+        facts.param("meeting_id").map(shown)
+    }
+
+    /// The source in the query, which is the client's text.
+    #[must_use]
+    pub fn source(&self) -> Option<String> {
+        let facts = &self.session.facts;
+        let source = facts.query("source", Credentials::Withheld)?;
+        Some(text::clean(&facts.presentable(&source), MAX_SHOWN))
+    }
+
+    /// Current stage.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        let stage = self.stage.load(Ordering::Relaxed);
+        let is_it = |other: &Stage| *other as u8 == stage;
+        Stage::ALL.into_iter().find(is_it).unwrap_or(Stage::Close)
+    }
+
+    /// Bytes of BINARY payload from the client.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of payload from the upstream to the client.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Where its stream goes, once it has one.
+    #[must_use]
+    pub fn destination(&self) -> Option<&Arc<Destination>> {
+        self.destination.get()
+    }
+
+    /// Decisions of policies about it, in their order.
+    #[must_use]
+    pub fn decisions(&self) -> Vec<Record> {
+        self.lock().clone()
+    }
+
+    /// Enters a stage. A parked stream stays one, while the socket of its last connection closes.
+    pub(crate) fn enter(&self, stage: Stage) {
+        if self.stage() != Stage::Parked {
+            self.stage.store(stage as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// Enters the stage after this one.
+    pub(crate) fn has_left(&self, stage: Stage) {
+        self.enter(stage.next());
+    }
+
+    pub(crate) fn has_received(&self, bytes: usize) {
+        add(&self.received, bytes);
+    }
+
+    pub(crate) fn has_sent(&self, bytes: usize) {
+        add(&self.sent, bytes);
+    }
+
+    /// Its stream goes there.
+    pub(crate) fn streams_to(&self, destination: &Arc<Destination>) {
+        // A connection has one stream.
+        let _ = self.destination.set(Arc::clone(destination));
+    }
+
+    /// Adds decisions, but no more than make `most` together.
+    pub(crate) fn decided(&self, records: impl Iterator<Item = Record>, most: usize) {
+        let mut decisions = self.lock();
+        let records: Vec<_> = records.take(most.saturating_sub(decisions.len())).collect();
+        // An idle connection keeps these for hours, so there is no spare room.
+        decisions.reserve_exact(records.len());
+        decisions.extend(records);
+    }
+
+    // A vector keeps its invariants at every step, so poisoning does not matter.
+    fn lock(&self) -> MutexGuard<'_, Vec<Record>> {
+        self.decisions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The connection's task is the only writer, so that a frame costs no locked instruction.
+fn add(counter: &AtomicU64, bytes: usize) {
+    let before = counter.load(Ordering::Relaxed);
+    counter.store(before + bytes as u64, Ordering::Relaxed);
+}
+
+impl Drop for LiveConnection {
+    fn drop(&mut self) {
+        self.connections.remove(&self.session.facts.session_id);
+    }
+}
