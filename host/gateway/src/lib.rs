@@ -11,7 +11,7 @@
 //! [`parking`] keeps it for the client that comes back.
 //!
 //! # What operators see
-//! [`connections`] finds whatever is open now.
+//! [`connections`] finds whatever is open now, and [`refusals`] keeps the latest ones.
 //!
 //! # Supervision
 //! The [`watchdog`] reports worker threads that are stuck.
@@ -23,4 +23,5 @@ pub mod socket;
 
 pub mod connections;
 pub mod parking;
+pub mod refusals;
 pub mod watchdog;

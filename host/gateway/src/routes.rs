@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::connections::Connections;
 use crate::parking::Parking;
+use crate::refusals::Refusals;
 use base::limits::{Limits, Metering};
 use base::metrics;
 use base::paths;
@@ -137,6 +138,16 @@ impl Routes {
 /// Policies by name.
 pub type Policies = BTreeMap<String, Option<Arc<ComponentPolicy>>>;
 
+/// Upstream of a generation.
+pub struct NamedUpstream {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its `kind` in the configuration.
+    pub kind: &'static str,
+    /// The upstream.
+    pub upstream: Arc<dyn Upstream>,
+}
+
 /// What a configuration comes to: the routes with their chains of policies,
 /// built together and replaced together. A connection takes its route from the
 /// generation that is current when it asks for its upgrade, and keeps it to its
@@ -149,6 +160,8 @@ pub struct Generation {
     pub policies: Policies,
     /// What is served.
     pub routes: Routes,
+    /// Its upstreams.
+    pub upstreams: Vec<NamedUpstream>,
     /// The folders of its recordings.
     pub folders: BTreeSet<PathBuf>,
 }
@@ -167,6 +180,8 @@ pub struct Gateway {
     pub registry: Registry,
     /// Live connections and parked streams, for operators.
     pub connections: Arc<Connections>,
+    /// Latest refusals, for operators.
+    pub refusals: Refusals,
     /// Streams whose clients are away.
     pub parking: Arc<Parking>,
     /// Every task that owns a connection, so that a shutdown can wait for them.

@@ -25,6 +25,7 @@ pub mod handshake;
 pub mod linger;
 pub mod message;
 mod open_socket;
+mod refused;
 pub mod report;
 mod resume;
 pub mod stream;

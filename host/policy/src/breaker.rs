@@ -40,6 +40,29 @@ enum Condition {
     Probed(Probes),
 }
 
+/// Whether a policy is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// It is called.
+    InUse,
+    /// It is not called for a while, because it kept failing.
+    Quarantined,
+    /// Its quarantine is over, and one call at a time finds out how it is.
+    Probed,
+}
+
+impl BreakerState {
+    /// Name on the admin listener.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::InUse => "in-use",
+            Self::Quarantined => "quarantined",
+            Self::Probed => "probed",
+        }
+    }
+}
+
 /// How finding out goes.
 struct Probes {
     /// A call is under way; others are not made.
@@ -102,6 +125,16 @@ impl Breaker {
             breaker: self,
             kind,
         })
+    }
+
+    /// Whether the policy is called now.
+    #[must_use]
+    pub fn state(&self) -> BreakerState {
+        match *self.lock() {
+            Condition::Well { .. } => BreakerState::InUse,
+            Condition::Away { .. } => BreakerState::Quarantined,
+            Condition::Probed(_) => BreakerState::Probed,
+        }
     }
 
     fn failed(&self, kind: Kind, client: Client, failure: &Failure) {

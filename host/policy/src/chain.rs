@@ -12,7 +12,7 @@ use crate::shadow::Snapshot;
 use crate::verdict::{ABANDONED, Failure, OnFailure, Verdict};
 use base::rejection::Rejection;
 use base::{metrics, text};
-use session::registry::{Registry, Session};
+use session::registry::{Registry, Session, unix_ms};
 use step::Cast;
 
 mod step;
@@ -161,6 +161,8 @@ impl Chain {
             pending.finish(&verdict, on_failure);
             records.push(Record {
                 policy: Arc::clone(policy.name()),
+                digest: policy.digest().cloned(),
+                at_ms: unix_ms(),
                 verdict: Some(verdict),
                 on_failure,
                 took: started.elapsed(),
@@ -200,6 +202,10 @@ fn judge(verdict: &Verdict, on_failure: OnFailure) -> Result<(), ChainRefusal> {
 pub struct Record {
     /// The policy's name.
     pub policy: Arc<str>,
+    /// Digest of its component, where it has one.
+    pub digest: Option<Arc<str>>,
+    /// Time of the answer, in milliseconds since 1970.
+    pub at_ms: u64,
     /// What came of the call; `None` where nobody waited for the answer any more.
     pub verdict: Option<Verdict>,
     /// What a failure means for the connection.
@@ -211,8 +217,13 @@ pub struct Record {
 impl Record {
     /// Counts it.
     pub fn count(&self) {
-        let outcome = self.verdict.as_ref().map_or(ABANDONED, Verdict::word);
-        metrics::decided(&self.policy, outcome, self.took);
+        metrics::decided(&self.policy, self.outcome(), self.took);
+    }
+
+    /// Name of what came of the call in metrics.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        self.verdict.as_ref().map_or(ABANDONED, Verdict::word)
     }
 }
 
@@ -244,6 +255,8 @@ impl Drop for OngoingCall<'_> {
     fn drop(&mut self) {
         self.records.push(Record {
             policy: Arc::clone(self.policy.name()),
+            digest: self.policy.digest().cloned(),
+            at_ms: unix_ms(),
             verdict: self.verdict.take(),
             on_failure: self.policy.on_failure(),
             took: self.began.elapsed(),

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use super::bindings::{close, configured, connect, frames, handshake};
-use super::breaker::Breaker;
+use super::breaker::{Breaker, BreakerState};
 use super::budget::Budgeted;
 use super::call_queue::CallQueue;
 use super::engine::Engine;
@@ -135,6 +135,12 @@ impl ComponentPolicy {
             breaker: Arc::clone(&before.breaker),
             ..self
         }
+    }
+
+    /// Whether it is called, or in quarantine.
+    #[must_use]
+    pub fn state(&self) -> BreakerState {
+        self.breaker.state()
     }
 
     /// The hooks that it has.

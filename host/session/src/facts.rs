@@ -14,12 +14,14 @@ use wire::proxies;
 
 mod attributes;
 mod bearer;
+mod claimed;
 mod flaw;
 mod request;
 mod secrets;
 
 pub use attributes::{AttributeError, MAX_ATTRIBUTES};
 pub use bearer::{COMPANION, is_entry};
+pub use claimed::Claimed;
 pub use request::Headers;
 use request::ReceivedRequest;
 

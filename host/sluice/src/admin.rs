@@ -1,31 +1,36 @@
-//! Admin listener: health, metrics and reloads, for operators only.
+//! Admin listener: health, metrics, the state of the gateway, and reloads, for operators only.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::reload::{ReloadError, Reloaded, Reloader, Trigger};
-use base::metrics;
+use crate::reload::Reloader;
 use gateway::routes::Gateway;
 use gateway::server;
+use session::registry::unix_ms;
 
+mod answer;
+mod generations;
 mod guard;
+mod health;
+mod metrics;
+mod policies;
+mod refusals;
+mod reload;
+mod sessions;
+mod status;
+mod upstreams;
 
 use guard::Guard;
-
-/// Content type of Prometheus' text format.
-const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// State of the handlers.
 #[derive(Clone)]
@@ -33,6 +38,8 @@ struct Admin {
     gateway: Arc<Gateway>,
     reloader: Arc<Reloader>,
     recorder: PrometheusHandle,
+    /// Time of the start, in milliseconds since 1970.
+    started_ms: u64,
 }
 
 /// Serves the admin listener until the gateway closes.
@@ -53,15 +60,23 @@ pub async fn serve(
     };
     let guard = Guard::new(address, &hosts);
     let router = Router::new()
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(show_metrics))
-        .route("/reload", post(reload))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .route("/reload", post(reload::reload))
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/{id}", get(sessions::one))
+        .route("/refusals", get(refusals::list))
+        .route("/policies", get(policies::list))
+        .route("/upstreams", get(upstreams::list))
+        .route("/generations", get(generations::list))
+        .route("/status", get(status::status))
         .layer(from_fn_with_state(guard, guarded))
         .with_state(Admin {
             gateway,
             reloader,
             recorder,
+            started_ms: unix_ms(),
         });
     loop {
         let stream = match listener.accept().await {
@@ -85,64 +100,10 @@ pub async fn serve(
     }
 }
 
-/// Liveness: the process runs.
-async fn livez() -> &'static str {
-    "live\n"
-}
-
-/// Readiness: clients may connect here. Policies are loaded and listeners bound before this
-/// listener answers at all, so only the shutdown is left to check.
-async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
-    if admin.gateway.shutdown.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-    } else {
-        (StatusCode::OK, "ready\n")
-    }
-}
-
-async fn show_metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    let Gateway {
-        registry, permits, ..
-    } = &*admin.gateway;
-    metrics::held(
-        registry.len(),
-        admin.reloader.instances(),
-        permits.memory.held(),
-    );
-    (
-        [(header::CONTENT_TYPE, METRICS_TYPE)],
-        admin.recorder.render(),
-    )
-}
-
 /// Answers the requests that [`Guard`] allows.
 async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     match guard.check(&request) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
-    }
-}
-
-/// Reloads the configuration.
-async fn reload(State(admin): State<Admin>) -> Response {
-    // In its own task, so that a reload is complete even if the requester hangs up.
-    let reloading = tokio::spawn(async move { admin.reloader.reload(Trigger::Request).await });
-    match reloading.await {
-        Ok(Ok(Reloaded {
-            generation,
-            needs_restart,
-        })) => {
-            let answer = json!({"generation": generation, "needs_restart": needs_restart});
-            let json = [(header::CONTENT_TYPE, "application/json")];
-            (json, format!("{answer}\n")).into_response()
-        }
-        Ok(Err(error @ ReloadError::Mistakes(_))) => {
-            (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).into_response()
-        }
-        Ok(Err(ReloadError::Panicked(error))) | Err(error) => {
-            tracing::error!(%error, "a reload panicked");
-            let answer = "the reload failed by a bug; the log says more\n";
-            (StatusCode::INTERNAL_SERVER_ERROR, answer).into_response()
-        }
     }
 }

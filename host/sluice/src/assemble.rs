@@ -12,6 +12,7 @@ use base::shutdown::Shutdown;
 use base::tls;
 use config::Config;
 use gateway::parking::Parking;
+use gateway::refusals::Refusals;
 use gateway::routes::{Defects, Gateway};
 use keys::KeySets;
 use session::registry::Registry;
@@ -59,6 +60,7 @@ pub async fn assemble(
         default_limits: Arc::default(),
         registry,
         connections: Arc::default(),
+        refusals: Refusals::default(),
         parking: Parking::new(room.parked, room.parked_per_client),
         tasks: TaskTracker::new(),
         shutdown: Shutdown::default(),

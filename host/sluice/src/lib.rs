@@ -38,4 +38,5 @@ pub mod lock;
 
 pub mod admin;
 pub mod reload;
+pub mod schema;
 pub mod series;

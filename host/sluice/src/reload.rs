@@ -12,12 +12,15 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use crate::assemble::generation::{Builder, prepare_folders};
+use crate::schema::Generation;
 use crate::series;
 use base::blocking::LOADING;
 use base::diagnostics::Diagnostics;
@@ -31,10 +34,12 @@ use upstream::wav::Recordings;
 use upstream::wav::retention::Retention;
 
 pub mod files;
+mod history;
 mod outcome;
 pub mod watch;
 
 use files::SeenFiles;
+use history::History;
 use outcome::log;
 pub use outcome::{ReloadError, Reloaded, Trigger};
 
@@ -79,6 +84,9 @@ pub struct Reloader {
     /// Certificate of the main listener, if it speaks TLS.
     tls: Option<tls::Acceptor>,
     retention: Retention,
+    history: History,
+    /// Apart from `state`, which a reload holds for as long as it takes.
+    lacks_keys: AtomicBool,
     /// Notified when the files may have changed, or may be other files.
     changed: Arc<Notify>,
     state: Arc<Mutex<ReloadState>>,
@@ -87,10 +95,10 @@ pub struct Reloader {
 struct ReloadState {
     /// Files as of the last attempt, whatever its result.
     seen: SeenFiles,
+    /// Files of the generation that serves.
+    served: SeenFiles,
     /// Keys of the generation that serves.
     key_sets: Arc<KeySets>,
-    /// Whether all of these keys are available.
-    keys: Availability,
 }
 
 impl Reloader {
@@ -106,7 +114,9 @@ impl Reloader {
         tls: Option<tls::Acceptor>,
         seen: SeenFiles,
     ) -> Self {
-        metrics::generation(gateway.generation.load().number);
+        let number = gateway.generation.load().number;
+        metrics::generation(number);
+        let start = history::start(number, seen.sha256(source.file.as_deref()));
         Self {
             source,
             builder,
@@ -116,11 +126,13 @@ impl Reloader {
             data_dir: config.data_dir.clone(),
             tls,
             retention: Retention::start(recordings(config), &config.data_dir),
+            history: History::of(start),
+            lacks_keys: AtomicBool::new(false),
             changed: Arc::default(),
             state: Arc::new(Mutex::new(ReloadState {
+                served: seen.clone(),
                 seen,
                 key_sets,
-                keys: Availability::Whole,
             })),
         }
     }
@@ -159,9 +171,19 @@ impl Reloader {
         reloading.await.map_err(ReloadError::Panicked)?
     }
 
+    /// The start and the latest reloads, the latest first.
+    #[must_use]
+    pub(crate) fn history(&self) -> Vec<Generation> {
+        self.history.latest()
+    }
+
     /// Whether all keys were available at the last attempt.
-    async fn keys(&self) -> Availability {
-        self.state.lock().await.keys
+    pub(crate) fn keys(&self) -> Availability {
+        if self.lacks_keys.load(Ordering::Relaxed) {
+            Availability::Lacking
+        } else {
+            Availability::Whole
+        }
     }
 
     /// Number of WebAssembly modules that are instantiated now.
@@ -197,7 +219,8 @@ impl Reloader {
         let before = Arc::clone(&state.key_sets);
         let result = self.swap(state).await;
         log(trigger, started.elapsed(), &result);
-        state.keys = match &result {
+        self.remember(state, trigger, started.elapsed(), &result);
+        let keys = match &result {
             // The keys were all read just now.
             Ok(_) => {
                 before.say_that_they_are_back();
@@ -205,9 +228,29 @@ impl Reloader {
             }
             Err(_) => look_again(&state.key_sets).await,
         };
+        let lacking = keys == Availability::Lacking;
+        self.lacks_keys.store(lacking, Ordering::Relaxed);
         metrics::reloaded(if result.is_ok() { "swapped" } else { "refused" });
         self.changed.notify_one();
         result
+    }
+
+    /// Adds the result to the history.
+    fn remember(
+        &self,
+        state: &mut ReloadState,
+        trigger: Trigger,
+        took: Duration,
+        result: &Result<Reloaded, ReloadError>,
+    ) {
+        let number = self.gateway.generation.load().number;
+        let changed = state.seen.differing(&state.served);
+        let sha256 = state.seen.sha256(self.source.file.as_deref());
+        let change = history::reload(number, trigger, took, result, (changed, sha256));
+        self.history.add(change);
+        if result.is_ok() {
+            state.served = state.seen.clone();
+        }
     }
 
     async fn swap(&self, state: &mut ReloadState) -> Result<Reloaded, ReloadError> {

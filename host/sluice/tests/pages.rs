@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 
 use base::metrics::{ALL, MetricType};
 use clap::{Command, CommandFactory as _};
+use serde::{Deserialize, Serialize};
 use sluice::cli::Cli;
+use sluice::schema;
 
 const README: &str = include_str!("../../../README.md");
 const OPERATE: &str = include_str!("../../docs/operate.md");
@@ -63,6 +65,70 @@ fn every_metric_stands_in_the_operators_page_as_it_is() {
         })
         .collect();
     assert_eq!(table("### Metrics"), rows);
+}
+
+/// Names of the fields of an object, in their order.
+fn fields<T: Serialize + Default>() -> Vec<String> {
+    let json = serde_json::to_string(&T::default()).unwrap();
+    let members = serde_json::from_str::<Members>(&json).unwrap();
+    members.0
+}
+
+/// Names of an object's members, in their order.
+struct Members(Vec<String>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self(Vec::new()))
+    }
+}
+
+impl<'de> serde::de::Visitor<'de> for Members {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some((name, _)) = map.next_entry::<String, serde::de::IgnoredAny>()? {
+            self.0.push(name);
+        }
+        Ok(self)
+    }
+}
+
+#[test]
+fn every_field_of_the_admin_listeners_answers_stands_in_the_operators_page() {
+    let objects = [
+        ("status", fields::<schema::Status>()),
+        ("connections", fields::<schema::Connections>()),
+        ("session", fields::<schema::Session>()),
+        ("claimed", fields::<schema::Claimed>()),
+        ("backend", fields::<schema::Backend>()),
+        ("decision", fields::<schema::Decision>()),
+        ("refusal", fields::<schema::Refusal>()),
+        ("policy", fields::<schema::Policy>()),
+        ("upstream", fields::<schema::Upstream>()),
+        ("address", fields::<schema::Address>()),
+        ("generation", fields::<schema::Generation>()),
+    ];
+    let objects = objects.iter().flat_map(|(object, fields)| {
+        fields
+            .iter()
+            .map(move |field| format!("| `{object}` | `{field}` | "))
+    });
+    let rows = table("### State as JSON");
+    let expected: Vec<_> = objects.collect();
+    assert_eq!(rows.len(), expected.len(), "{rows:#?}");
+    for (row, expected) in rows.iter().zip(expected) {
+        let said = row.strip_prefix(&expected);
+        assert!(
+            said.is_some_and(|said| said.len() > 10),
+            "{row}, and not {expected}"
+        );
+    }
+    assert_eq!(schema::SCHEMA, 1, "say it in the page");
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod fact;
 mod link;
 pub mod settings;
 pub mod space;
+mod status;
 pub mod wav;
 pub mod websocket;
 
@@ -26,3 +27,4 @@ pub use link::{
     Control, Downward, Link, Lost, OpenError, Receipts, Refusal, Sealed, StreamEnd, StreamInfo,
     Upstream, Upstreams, Upward,
 };
+pub use status::{BackendAddress, BackendState};

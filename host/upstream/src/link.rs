@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::destination::{Destination, Presence};
+use crate::status::BackendAddress;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
@@ -31,6 +32,11 @@ pub trait Upstream: Send + Sync {
     /// Maximum number of descriptors that one link has open at once.
     fn descriptors(&self) -> u32 {
         0
+    }
+
+    /// Addresses of its backend, with their load and health.
+    fn backends(&self) -> Vec<BackendAddress> {
+        Vec::new()
     }
 
     /// Maximum of [`Link::outage`] over its links.

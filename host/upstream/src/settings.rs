@@ -23,6 +23,17 @@ pub enum Upstream {
 }
 
 impl Upstream {
+    /// Its `kind` in the configuration.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Wav { .. } => "wav",
+            Self::Echo => "echo",
+            Self::Discard => "discard",
+            Self::WebSocket(_) => "websocket",
+        }
+    }
+
     /// Maximum number of descriptors that one stream has open at once.
     #[must_use]
     pub fn descriptors(&self) -> u32 {

@@ -41,6 +41,7 @@ mod kit;
 mod kit_crashes;
 mod kit_streams;
 mod limits;
+mod live_state;
 mod log_storms;
 mod logs;
 mod names;

@@ -7,7 +7,7 @@ use super::{Connections, Stage};
 use base::text;
 use policy::Record;
 use session::facts::Credentials;
-use session::registry::Session;
+use session::registry::{Session, unix_ms};
 use upstream::Destination;
 
 /// Maximum length of a client's text that is shown, in bytes.
@@ -30,6 +30,7 @@ pub struct LiveConnection {
     session: Arc<Session>,
     generation: u64,
     identified_by: Arc<[String]>,
+    began_ms: u64,
     stage: AtomicU8,
     received: AtomicU64,
     sent: AtomicU64,
@@ -49,6 +50,7 @@ impl LiveConnection {
             session,
             generation,
             identified_by,
+            began_ms: unix_ms(),
             stage: AtomicU8::new(Stage::Connect as u8),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
@@ -74,6 +76,12 @@ impl LiveConnection {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Time of its upgrade, in milliseconds since 1970.
+    #[must_use]
+    pub fn began_ms(&self) -> u64 {
+        self.began_ms
     }
 
     /// Tenant that a policy has verified.

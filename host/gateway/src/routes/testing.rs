@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Defects, Gateway, Generation, Policies, Route, Routes};
 use crate::parking::Parking;
+use crate::refusals::Refusals;
 use crate::server;
 use crate::socket::accept::Arrival;
 use base::limits::{Limits, Metering};
@@ -65,6 +66,7 @@ pub fn generation(number: u64, routes: Routes) -> Arc<Generation> {
     Arc::new(Generation {
         number,
         routes,
+        upstreams: Vec::new(),
         folders: BTreeSet::new(),
         policies: Policies::default(),
     })
@@ -79,6 +81,7 @@ pub fn gateway(routes: Routes, default_limits: Limits) -> Arc<Gateway> {
         proxies: Proxies::default(),
         registry: Registry::default(),
         connections: Arc::default(),
+        refusals: Refusals::default(),
         parking: Parking::new(0, 0),
         tasks: TaskTracker::new(),
         shutdown: Shutdown::default(),

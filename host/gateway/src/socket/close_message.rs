@@ -261,6 +261,13 @@ impl CloseMessage {
         text::clip(self.sentence(), MAX_REASON)
     }
 
+    /// Code of the error frame, and whether the client may try again; `None` if there is no error
+    /// frame.
+    pub(super) fn error_code(&self) -> Option<(&str, bool)> {
+        let error = self.error.as_ref()?;
+        Some((&error.code, error.retryable))
+    }
+
     /// The whole sentence for the client, of which the close reason is the beginning.
     #[must_use]
     pub fn sentence(&self) -> &str {

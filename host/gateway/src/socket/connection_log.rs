@@ -112,6 +112,13 @@ impl ConnectionLog {
         self.live.decided(telling, MAX_TOLD);
     }
 
+    /// Stage in which the connection was when its end began.
+    pub(crate) fn last_stage(&self) -> Stage {
+        let mut stages = self.stages.iter().rev().map(|(stage, _)| *stage);
+        let last = stages.find(|stage| !matches!(stage, Stage::Seal | Stage::Close));
+        last.unwrap_or(Stage::Close)
+    }
+
     /// Time since the connection began.
     #[must_use]
     pub fn lasted(&self) -> Duration {

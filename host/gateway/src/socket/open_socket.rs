@@ -13,6 +13,7 @@ use super::cause::Cause;
 use super::close_message::CloseMessage;
 use super::connection_log::{ConnectionEnd, ConnectionLog};
 use super::linger::{self, Delivery, Heard, Last, Peer};
+use super::refused::refusal;
 use super::report::Report;
 use super::wire::Wire;
 use crate::connections::Stage;
@@ -84,6 +85,9 @@ impl Parts {
             detail: &text::clean(&close_message.detail, 2048),
             delivery,
         });
+        if let Some(refusal) = refusal(&self.log, close_message, delivery) {
+            self.gateway.refusals.add(refusal);
+        }
         drop(self.live);
     }
 }

@@ -10,7 +10,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use base::diagnostics::Diagnostics;
 use config::Config;
-use gateway::routes::{Generation, Policies, Routes};
+use gateway::routes::{Generation, NamedUpstream, Policies, Routes};
 use keys::KeySets;
 use policy::component::ComponentPolicy;
 use policy::counters::Counters;
@@ -132,10 +132,23 @@ impl Builder {
             number,
             policies,
             routes,
+            upstreams: named(config, &upstreams),
             folders: recordings(config).map(|(_, folder)| folder).collect(),
         };
         (generation, key_sets)
     }
+}
+
+/// Upstreams with their names and kinds.
+fn named(config: &Config, upstreams: &Upstreams) -> Vec<NamedUpstream> {
+    let built = config.upstreams.iter().filter_map(|(name, settings)| {
+        Some(NamedUpstream {
+            name: name.clone(),
+            kind: settings.kind(),
+            upstream: Arc::clone(upstreams.get(name)?),
+        })
+    });
+    built.collect()
 }
 
 /// Loads all policies, as many at once as there are cores to compile them. A policy that does not

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base::blocking::LOADING;
 use base::files::Content;
+use base::text;
 use config::Config;
 
 /// Minimum age of a file's last change for which its inode shows every later change. File systems
@@ -83,6 +84,24 @@ impl SeenFiles {
     #[must_use]
     pub fn files(&self) -> BTreeSet<PathBuf> {
         self.contents.keys().cloned().collect()
+    }
+
+    /// Paths of the files whose content differs from that in `before`.
+    pub(super) fn differing(&self, before: &Self) -> BTreeSet<PathBuf> {
+        let (now, then) = (&*self.contents, &*before.contents);
+        let paths = now.keys().chain(then.keys());
+        paths
+            .filter(|path| now.get(*path) != then.get(*path))
+            .cloned()
+            .collect()
+    }
+
+    /// SHA-256 of a file, in hexadecimal.
+    pub(super) fn sha256(&self, file: Option<&Path>) -> Option<String> {
+        match self.contents.get(file?)? {
+            Content::Digest(digest) => Some(text::hex(digest)),
+            Content::Special | Content::Unreadable(_) => None,
+        }
     }
 
     /// Whether their content may have changed. Reads only metadata, because it runs every few

@@ -19,7 +19,7 @@ pub enum Trigger {
 
 impl Trigger {
     /// Name of the cause in the log.
-    const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Signal => "signal",
             Self::Request => "request",

@@ -45,7 +45,7 @@ pub async fn watch(reloader: Arc<Reloader>) {
         reloader.reload_if_changed(trigger).await;
         trigger = Trigger::File;
         loop {
-            let wait = match (&coverage, reloader.keys().await) {
+            let wait = match (&coverage, reloader.keys()) {
                 (Coverage::Events, Availability::Whole) => POLL_ANYWAY,
                 _ => POLL,
             };

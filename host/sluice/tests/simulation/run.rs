@@ -193,6 +193,7 @@ fn gateway(world: &Arc<World>) -> Arc<Gateway> {
         policies: Default::default(),
         number: 1,
         routes,
+        upstreams: Vec::new(),
         folders: std::collections::BTreeSet::new(),
     };
     Arc::new(Gateway {
@@ -202,6 +203,7 @@ fn gateway(world: &Arc<World>) -> Arc<Gateway> {
         proxies: wire::proxies::Proxies::default(),
         registry: world.registry.clone(),
         connections: std::sync::Arc::default(),
+        refusals: gateway::refusals::Refusals::default(),
         parking: gateway::parking::Parking::new(world.schedule.parking, world.schedule.per_client),
         tasks: tokio_util::task::TaskTracker::new(),
         shutdown: base::shutdown::Shutdown::default(),

@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use self::health::{Health, Now, Probe};
+use crate::status::BackendAddress;
 use base::metrics;
 use session::registry::Client;
 
@@ -90,6 +91,16 @@ impl Backends {
     /// Number of addresses.
     pub(super) fn len(&self) -> usize {
         self.addresses.len()
+    }
+
+    /// Every address, with its load and health.
+    pub(super) fn addresses(&self) -> Vec<BackendAddress> {
+        let seen = |address: &Arc<Address>| BackendAddress {
+            address: format!("{}:{}", address.host, address.port),
+            streams: address.sessions.load(Ordering::Relaxed),
+            state: lock(&address.health).state(),
+        };
+        self.addresses.iter().map(seen).collect()
     }
 
     /// Every address that may be tried, the least busy first.

@@ -33,7 +33,7 @@ const STEPS: Duration = Duration::from_millis(3500);
 pub struct Dialer {
     pub(super) name: Arc<str>,
     pub(super) backend: Arc<WebSocket>,
-    backends: Arc<Backends>,
+    pub(super) backends: Arc<Backends>,
     pool: Arc<ConnectionPool>,
     pub(super) data_dir: Arc<Path>,
 }

@@ -11,6 +11,7 @@ use super::hold::{Absent, HeldStream};
 use super::tee::{self, Tee};
 use super::{OnLoss, Promise};
 use crate::link::{Link, Lost, OpenError, Receipts, StreamInfo, Upstream};
+use crate::status::BackendAddress;
 use crate::wav::Wav;
 use base::metrics::TeeHalf;
 
@@ -21,6 +22,10 @@ impl Upstream for Dialer {
 
     fn descriptors(&self) -> u32 {
         self.backend.descriptors()
+    }
+
+    fn backends(&self) -> Vec<BackendAddress> {
+        self.backends.addresses()
     }
 
     fn outage(&self) -> Duration {

@@ -8,6 +8,7 @@
 use tokio::time::Instant;
 
 use super::Rest;
+use crate::status::BackendState;
 use session::registry::Client;
 
 /// State of the circuit breaker of an address.
@@ -64,6 +65,14 @@ pub(super) enum Now {
 impl Health {
     pub(super) fn well() -> Self {
         Self::Well(Failures::default())
+    }
+
+    pub(super) const fn state(&self) -> BackendState {
+        match self {
+            Self::Well(_) => BackendState::InUse,
+            Self::Rests { .. } => BackendState::Rests,
+            Self::Probed(_) => BackendState::Probed,
+        }
     }
 
     /// Whether a stream of this client may try the address now.

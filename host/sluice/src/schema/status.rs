@@ -1,0 +1,45 @@
+//! The gateway as a whole.
+
+use serde::{Deserialize, Serialize};
+
+use super::Generation;
+
+/// Answer of `GET /status`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the gateway.
+    pub version: String,
+    /// Time of the start.
+    pub started: String,
+    /// Time since the start, in milliseconds.
+    pub uptime_ms: u64,
+    /// Number of the generation that serves newcomers.
+    pub generation: u64,
+    /// Whether the gateway drains, and refuses newcomers.
+    pub draining: bool,
+    /// Connections and streams.
+    pub connections: Connections,
+    /// Exclusive claims that are held.
+    pub claims: u64,
+    /// Bytes that connections make the gateway hold.
+    pub memory_held_bytes: u64,
+    /// Refusals that `GET /refusals` can show.
+    pub refusals_kept: u64,
+    /// `available`, or `missing` while a file of keys cannot be read.
+    pub keys: String,
+    /// Options that differ from those of the start, and take effect after a restart.
+    pub needs_restart: Vec<String>,
+    /// The start or the latest reload.
+    pub last_reload: Generation,
+}
+
+/// Numbers of connections.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Connections {
+    /// Connections between their 101 and the end of their socket.
+    pub live: u64,
+    /// Of those, connections that stream.
+    pub streaming: u64,
+    /// Streams that wait for their clients.
+    pub parked: u64,
+}
