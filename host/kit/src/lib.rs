@@ -15,6 +15,7 @@ pub mod bench;
 pub mod build;
 pub mod fixture;
 pub mod inspect;
+pub mod lines;
 pub mod new;
 pub mod project;
 pub mod replay;

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::{bail, ensure};
 use serde::Serialize;
 
+use super::lines::Lines;
 use super::subject::Subject;
 use crate::arguments::{ReplayArgs, ReplayOutput};
 use base::text;
@@ -21,14 +22,12 @@ use policy::record::{Line, RecordedVerdict};
 use policy::{Hook, Policy as _};
 
 mod again;
-mod lines;
 mod past;
 
 #[cfg(test)]
 mod tests;
 
 use again::Again;
-use lines::Lines;
 
 /// What became of the decisions of a record.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]

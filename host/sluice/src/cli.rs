@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
+use crate::ask;
 use base::units;
 use policy::compile::{self, Priority};
 
@@ -87,6 +88,17 @@ Exit status:
   4  the gateway could not be reached, is not a WebSocket server, or was lost
      for longer than --retry-for; it is not known how much arrived")]
     Stream(client::arguments::StreamArgs),
+    /// Show who streams now, as a running gateway's admin listener says.
+    ///
+    /// Lists live connections and streams that wait for their clients, the oldest first.
+    Sessions(ask::SessionsArgs),
+    /// Show the state of a running gateway: connections, generation, last reload, health.
+    Status(ask::StatusArgs),
+    /// Explain why a session or a user was refused.
+    ///
+    /// The gateway keeps its latest refusals. If it records decisions, or with --record, the command
+    /// also shows what the policy saw, and the command line that repeats the decision.
+    Why(ask::WhyArgs),
     /// Write a policy: make a project, build it, test it, and replay recorded decisions.
     #[command(subcommand)]
     Policy(kit::arguments::PolicyCommand),

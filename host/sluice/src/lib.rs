@@ -26,6 +26,7 @@
 //! No HTTP error for a valid upgrade. No compression. No buffering beyond one message and one
 //! bounded queue for each connection. No policy in the gateway itself.
 
+pub mod ask;
 pub mod cli;
 pub mod logs;
 pub mod serve;

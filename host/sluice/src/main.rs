@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use sluice::ask;
 use sluice::assemble::upstreams;
 use sluice::cli::{Cli, Command};
 use sluice::logs;
@@ -40,6 +41,18 @@ fn main() -> ExitCode {
             return ExitCode::from(runtime.block_on(client::run(&args)).exit_code());
         }
         Command::CompileComponent(args) => return args.run(),
+        Command::Sessions(args) => {
+            let done = runtime.block_on(ask::sessions(&args));
+            return done.unwrap_or_else(|error| failed(&error));
+        }
+        Command::Status(args) => {
+            let done = runtime.block_on(ask::status(&args));
+            return done.unwrap_or_else(|error| failed(&error));
+        }
+        Command::Why(args) => {
+            let done = runtime.block_on(ask::why(&args));
+            return done.unwrap_or_else(|error| failed(&error));
+        }
         Command::Policy(command) => {
             let done = runtime.block_on(kit::command(&command));
             return done.unwrap_or_else(|error| failed(&error));

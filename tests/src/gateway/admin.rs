@@ -24,8 +24,16 @@ impl Gateway {
     /// # Panics
     /// If there is no answer.
     pub fn admin(&self, request: &str) -> (u16, String) {
+        ask(self.admin_address(), request).expect("an answer")
+    }
+
+    /// Address of the admin listener, which must be configured on port 0.
+    ///
+    /// # Panics
+    /// If the gateway does not run.
+    pub fn admin_address(&self) -> SocketAddr {
         let address = self.output.find("the admin listener", admin_address);
-        ask(address.expect("the gateway runs"), request).expect("an answer")
+        address.expect("the gateway runs")
     }
 
     /// Value of a metric, by its name and labels, from the admin listener; zero if it is absent.

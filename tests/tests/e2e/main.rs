@@ -12,6 +12,7 @@ mod stream;
 mod abrupt_stops;
 mod admin;
 mod admission;
+mod ask;
 mod backend_closes;
 mod backends;
 mod benches;

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::lines::Lines;
 use super::past::{Gap, Past};
+use crate::lines::Lines;
 use keys::Claims;
 use policy::counters::{Account, Change, CounterError};
 use policy::record::Line;

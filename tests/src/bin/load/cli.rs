@@ -87,7 +87,7 @@ pub enum Mode {
     /// its next connection. For a gateway that is started here, the report shows what it still
     /// holds in the end, by its own metrics.
     Churn(ChurnArgs),
-/// Cost of an admission and of a refusal, compared with bare tokio that checks nothing (the floor)
+    /// Cost of an admission and of a refusal, compared with bare tokio that checks nothing (the floor)
     /// and with an app of `FastAPI` that checks the same
     ///
     /// An admission is a connection with handshake, ack, finalize and Close. A refusal is for an

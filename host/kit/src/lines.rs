@@ -1,5 +1,4 @@
-//! Reading a record, one line at a time: a record is as long as its disk lets
-//! it be.
+//! Decision records, read one line at a time: a record is as long as its disk lets it be.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -11,9 +10,11 @@ use serde::Deserialize;
 
 use policy::record::{Line, VERSION};
 
-/// The lines of one file, in order.
-pub(super) struct Lines {
+/// Decisions of one file, in order.
+pub struct Lines {
     file: PathBuf,
+    /// Text that a line must have to be parsed.
+    with: String,
     lines: Enumerate<std::io::Lines<BufReader<File>>>,
 }
 
@@ -34,13 +35,25 @@ enum LineError {
 }
 
 impl Lines {
-    pub(super) fn of(file: &Path) -> anyhow::Result<Self> {
+    /// Decisions in this file.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn of(file: &Path) -> anyhow::Result<Self> {
         let opened =
             File::open(file).with_context(|| format!("{} cannot be read", file.display()))?;
         Ok(Self {
             file: file.to_owned(),
+            with: String::new(),
             lines: BufReader::new(opened).lines().enumerate(),
         })
+    }
+
+    /// Only decisions whose line has this text. The others are not parsed, which takes longer than
+    /// to read them.
+    #[must_use]
+    pub fn with(self, text: String) -> Self {
+        Self { with: text, ..self }
     }
 }
 
@@ -48,7 +61,12 @@ impl Iterator for Lines {
     type Item = anyhow::Result<Line>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (before, text) = self.lines.next()?;
+        let with = &self.with;
+        let lines = self.lines.by_ref();
+        let (before, text) = lines.find(|(_, text)| {
+            let text = text.as_ref();
+            text.map_or(true, |text| text.contains(with))
+        })?;
         let line = text.map_err(LineError::Disk).and_then(|text| read(&text));
         Some(line.with_context(|| format!("{}:{}", self.file.display(), before + 1)))
     }

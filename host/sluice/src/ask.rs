@@ -1,0 +1,45 @@
+//! Commands that ask a running gateway: who streams, how it is, and why somebody was refused.
+//!
+//! They read the same JSON that the admin listener gives everybody. Without `--json` they print it
+//! for people.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+mod admin;
+mod arguments;
+mod record;
+mod sessions;
+mod status;
+mod table;
+mod why;
+
+pub use arguments::{AdminArgs, SessionsArgs, StatusArgs, WhyArgs};
+pub use sessions::sessions;
+pub use status::status;
+pub use why::why;
+
+/// Whom a command prints for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    /// People.
+    Text,
+    /// Other programs.
+    Json,
+}
+
+/// Prints an answer: as JSON in one line, or as the text that `render` makes of it.
+fn print<T: Serialize>(
+    output: Output,
+    answer: &T,
+    render: impl FnOnce(&T) -> String,
+) -> anyhow::Result<ExitCode> {
+    use std::io::Write as _;
+    let text = match output {
+        Output::Text => render(answer),
+        Output::Json => format!("{}\n", serde_json::to_string(answer)?),
+    };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}

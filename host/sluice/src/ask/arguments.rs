@@ -1,0 +1,80 @@
+//! Arguments of the commands that ask a running gateway.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Output;
+
+/// Which gateway is asked, and for whom the answer is printed.
+#[derive(Debug, Args)]
+pub struct AdminArgs {
+    /// The configuration file of the gateway, which has its `admin_listen`.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address of the admin listener, instead of the configured one.
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<SocketAddr>,
+    /// Print the JSON of the admin listener, for other programs.
+    #[arg(long)]
+    json: bool,
+}
+
+impl AdminArgs {
+    pub(super) fn output(&self) -> Output {
+        if self.json {
+            Output::Json
+        } else {
+            Output::Text
+        }
+    }
+}
+
+/// `sluice sessions`
+#[derive(Debug, Args)]
+pub struct SessionsArgs {
+    /// Which gateway is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Only sessions of this user, whom a policy has verified.
+    #[arg(long, value_name = "ID")]
+    pub user: Option<String>,
+    /// Only sessions of this tenant.
+    #[arg(long, value_name = "ID")]
+    pub tenant: Option<String>,
+    /// Only sessions of this meeting.
+    #[arg(long, value_name = "ID")]
+    pub meeting: Option<String>,
+    /// Only sessions of this route.
+    #[arg(long, value_name = "NAME")]
+    pub route: Option<String>,
+    /// Only sessions in this stage: connect, handshake, open, stream, seal,
+    /// close or parked.
+    #[arg(long, value_name = "STAGE")]
+    pub stage: Option<String>,
+}
+
+/// `sluice status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Which gateway is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+/// `sluice why`
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// Session id, as the client got it in its error frame; or a user, whether
+    /// verified or claimed.
+    #[arg(value_name = "SESSION|USER")]
+    pub whom: String,
+    /// Which gateway is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// A decision record to look into instead, when the gateway is gone or has
+    /// forgotten the refusal.
+    #[arg(long, value_name = "DECISIONS.jsonl", conflicts_with = "admin")]
+    pub record: Option<PathBuf>,
+}
