@@ -111,6 +111,11 @@ impl Routes {
         self.all.iter().cloned().chain(earlier)
     }
 
+    /// Every route of this generation.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.all.iter()
+    }
+
     /// The route of that name in the configuration.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Arc<Route>> {

@@ -50,17 +50,21 @@ impl KeySets {
         Self(sets.into_iter().collect())
     }
 
-    /// Checks whether the keys' files can still be read, and tells whether all can. Blocks.
-    pub fn look_again(&self) -> Availability {
-        let mut all = Availability::Whole;
+    /// Checks whether the keys' files can still be read. Blocks.
+    pub fn look_again(&self) {
         for (name, set) in &self.0 {
-            let Some(file) = &set.file else { continue };
-            file.look(name);
-            if file.is_gone() {
-                all = Availability::Lacking;
+            if let Some(file) = &set.file {
+                file.look(name);
             }
         }
-        all
+    }
+
+    /// Names of the sets whose file was missing or unreadable at the last check.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let is_gone = |set: &KeySet| set.file.as_ref().is_some_and(KeyFile::is_gone);
+        let missing = self.0.iter().filter(|(_, set)| is_gone(set));
+        missing.map(|(name, _)| name.clone()).collect()
     }
 
     /// Logs which missing keys are available again, when their set was replaced by one from the
@@ -78,15 +82,6 @@ impl KeySets {
     pub fn get(&self, name: &str) -> Option<&Arc<KeySet>> {
         self.0.get(name)
     }
-}
-
-/// Whether all keys are available.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Availability {
-    /// All are.
-    Whole,
-    /// Some are not. Tokens that need them fail with [`TokenError::Unavailable`](crate::TokenError::Unavailable).
-    Lacking,
 }
 
 /// Keys of one set, and the claims that its tokens must have.

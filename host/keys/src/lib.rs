@@ -19,5 +19,5 @@ mod tests;
 
 pub use claims::Claims;
 pub use errors::{KeyError, MintError, TokenError};
-pub use key_set::{Availability, KeySet, KeySets};
+pub use key_set::{KeySet, KeySets};
 pub use load::ALGORITHMS;

@@ -13,7 +13,9 @@ use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
+use crate::health::Health;
 use crate::reload::Reloader;
+use crate::schema::Check;
 use gateway::routes::Gateway;
 use gateway::server;
 use session::registry::unix_ms;
@@ -38,8 +40,17 @@ struct Admin {
     gateway: Arc<Gateway>,
     reloader: Arc<Reloader>,
     recorder: PrometheusHandle,
+    health: Health,
     /// Time of the start, in milliseconds since 1970.
     started_ms: u64,
+}
+
+impl Admin {
+    /// Every check of the readiness.
+    fn checks(&self) -> Vec<Check> {
+        let missing_keys = self.reloader.missing_keys();
+        self.health.checks(&self.gateway, &missing_keys)
+    }
 }
 
 /// Serves the admin listener until the gateway closes.
@@ -58,6 +69,8 @@ pub async fn serve(
             return;
         }
     };
+    let health = Health::default();
+    tokio::spawn(health.clone().watch(Arc::clone(&gateway)));
     let guard = Guard::new(address, &hosts);
     let router = Router::new()
         .route("/livez", get(health::livez))
@@ -76,6 +89,7 @@ pub async fn serve(
             gateway,
             reloader,
             recorder,
+            health,
             started_ms: unix_ms(),
         });
     loop {

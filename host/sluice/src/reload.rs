@@ -12,9 +12,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tokio::time::Instant;
@@ -28,7 +28,7 @@ use base::metrics;
 use base::tls;
 use config::{self, Config};
 use gateway::routes::Gateway;
-use keys::{Availability, KeySets};
+use keys::KeySets;
 use policy::settings;
 use upstream::wav::Recordings;
 use upstream::wav::retention::Retention;
@@ -86,11 +86,14 @@ pub struct Reloader {
     retention: Retention,
     history: History,
     /// Apart from `state`, which a reload holds for as long as it takes.
-    lacks_keys: AtomicBool,
+    missing_keys: Missing,
     /// Notified when the files may have changed, or may be other files.
     changed: Arc<Notify>,
     state: Arc<Mutex<ReloadState>>,
 }
+
+/// Names of the key sets whose files were missing at the last attempt.
+type Missing = ArcSwap<Vec<String>>;
 
 struct ReloadState {
     /// Files as of the last attempt, whatever its result.
@@ -127,7 +130,7 @@ impl Reloader {
             tls,
             retention: Retention::start(recordings(config), &config.data_dir),
             history: History::of(start),
-            lacks_keys: AtomicBool::new(false),
+            missing_keys: Missing::default(),
             changed: Arc::default(),
             state: Arc::new(Mutex::new(ReloadState {
                 served: seen.clone(),
@@ -177,13 +180,9 @@ impl Reloader {
         self.history.latest()
     }
 
-    /// Whether all keys were available at the last attempt.
-    pub(crate) fn keys(&self) -> Availability {
-        if self.lacks_keys.load(Ordering::Relaxed) {
-            Availability::Lacking
-        } else {
-            Availability::Whole
-        }
+    /// Names of the key sets whose files were missing at the last attempt.
+    pub(crate) fn missing_keys(&self) -> Arc<Vec<String>> {
+        self.missing_keys.load_full()
     }
 
     /// Number of WebAssembly modules that are instantiated now.
@@ -220,16 +219,12 @@ impl Reloader {
         let result = self.swap(state).await;
         log(trigger, started.elapsed(), &result);
         self.remember(state, trigger, started.elapsed(), &result);
-        let keys = match &result {
+        match &result {
             // The keys were all read just now.
-            Ok(_) => {
-                before.say_that_they_are_back();
-                Availability::Whole
-            }
+            Ok(_) => before.say_that_they_are_back(),
             Err(_) => look_again(&state.key_sets).await,
-        };
-        let lacking = keys == Availability::Lacking;
-        self.lacks_keys.store(lacking, Ordering::Relaxed);
+        }
+        self.missing_keys.store(Arc::new(state.key_sets.missing()));
         metrics::reloaded(if result.is_ok() { "swapped" } else { "refused" });
         self.changed.notify_one();
         result
@@ -317,11 +312,10 @@ impl Reloader {
 }
 
 /// [`KeySets::look_again`], in a thread for blocking work.
-async fn look_again(key_sets: &Arc<KeySets>) -> Availability {
+async fn look_again(key_sets: &Arc<KeySets>) {
     let key_sets = Arc::clone(key_sets);
-    let looking = LOADING.run(move || key_sets.look_again());
     // A panic was logged and counted where it happened. Another check follows.
-    looking.await.unwrap_or(Availability::Lacking)
+    drop(LOADING.run(move || key_sets.look_again()).await);
 }
 
 /// Recordings of a configuration, by upstream.

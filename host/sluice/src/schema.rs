@@ -18,7 +18,7 @@ pub use generation::{Generation, Generations};
 pub use policy::{Policies, Policy};
 pub use refusal::{Refusal, Refusals};
 pub use session::{Backend, OneSession, Session, Sessions};
-pub use status::{Connections, Status};
+pub use status::{Check, Connections, Status};
 pub use upstream::{Address, Upstream, Upstreams};
 
 /// Version of the schema.

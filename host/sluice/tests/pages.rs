@@ -102,6 +102,7 @@ impl<'de> serde::de::Visitor<'de> for Members {
 fn every_field_of_the_admin_listeners_answers_stands_in_the_operators_page() {
     let objects = [
         ("status", fields::<schema::Status>()),
+        ("check", fields::<schema::Check>()),
         ("connections", fields::<schema::Connections>()),
         ("session", fields::<schema::Session>()),
         ("claimed", fields::<schema::Claimed>()),

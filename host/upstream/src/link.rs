@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::destination::{Destination, Presence};
 use crate::status::BackendAddress;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
@@ -32,6 +33,14 @@ pub trait Upstream: Send + Sync {
     /// Maximum number of descriptors that one link has open at once.
     fn descriptors(&self) -> u32 {
         0
+    }
+
+    /// Checks whether it could take a stream now. It may take as long as its disk or network does.
+    ///
+    /// # Errors
+    /// Why it could not, for the operator.
+    fn check(&self) -> BoxFuture<'_, anyhow::Result<()>> {
+        std::future::ready(Ok(())).boxed()
     }
 
     /// Addresses of its backend, with their load and health.

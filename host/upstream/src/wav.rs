@@ -178,6 +178,12 @@ impl Upstream for Wav {
         self.record(stream).boxed()
     }
 
+    fn check(&self) -> BoxFuture<'_, anyhow::Result<()>> {
+        let wav = self.clone();
+        let checking = self.pool.run(move || wav.has_room());
+        async move { Ok(checking.await??) }.boxed()
+    }
+
     fn descriptors(&self) -> u32 {
         1
     }

@@ -424,8 +424,8 @@ fn what_changed_is_told_with_its_files_whether_it_was_taken_or_refused() {
     assert_eq!(status["needs_restart"], json!(["max_parked"]), "{status}");
     assert_eq!(status["last_reload"], *refused, "{status}");
     assert_eq!(
-        (&status["generation"], &status["keys"]),
-        (&json!(2), &json!("available"))
+        (&status["generation"], &status["missing_keys"]),
+        (&json!(2), &json!([]))
     );
 }
 

@@ -37,6 +37,7 @@ mod exhausted;
 mod failing_policy;
 mod fault_runs;
 mod faults;
+mod health;
 mod hostile;
 mod kit;
 mod kit_crashes;

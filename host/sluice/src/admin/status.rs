@@ -7,7 +7,6 @@ use super::Admin;
 use super::answer::json;
 use crate::schema::{self, Connections, Status};
 use gateway::connections::Stage;
-use keys::Availability;
 use session::registry::unix_ms;
 
 /// Number of connections that are looked at before those that begin and end have their turn.
@@ -21,21 +20,18 @@ pub(super) async fn status(State(admin): State<Admin>) -> Response {
     let history = reloader.history();
     let swapped = history.iter().find(|change| change.result == "swapped");
     let needs_restart = swapped.map(|change| change.needs_restart.clone());
-    let keys = match reloader.keys() {
-        Availability::Whole => "available",
-        Availability::Lacking => "missing",
-    };
     json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: schema::time(admin.started_ms),
         uptime_ms: unix_ms().saturating_sub(admin.started_ms),
         generation: gateway.generation.load().number,
         draining: gateway.shutdown.is_draining(),
+        checks: admin.checks(),
         connections: connections(&admin).await,
         claims: gateway.registry.len() as u64,
         memory_held_bytes: gateway.permits.memory.held() as u64,
         refusals_kept: gateway.refusals.latest().len() as u64,
-        keys: keys.to_owned(),
+        missing_keys: reloader.missing_keys().to_vec(),
         needs_restart: needs_restart.unwrap_or_default(),
         last_reload: history.into_iter().next().unwrap_or_default(),
     })

@@ -27,20 +27,25 @@ fn show(answer: &Answer<Status>) -> String {
         uptime_ms,
         generation,
         draining,
+        checks,
         connections,
         claims,
         memory_held_bytes,
         refusals_kept,
-        keys,
+        missing_keys,
         needs_restart,
         last_reload,
     } = &answer.body;
     let serving = if *draining { "draining" } else { "serving" };
+    let failed = checks.iter().filter_map(|check| {
+        let reason = check.reason.as_deref()?;
+        Some(("not ready", format!("{}: {reason}", check.name)))
+    });
     let files = match &*last_reload.changed_files {
         [] => String::new(),
         files => format!(", changed: {}", files.join(", ")),
     };
-    list(&[
+    let mut rows = vec![
         (
             "gateway",
             format!("{serving}, version {version}, instance {}", answer.instance),
@@ -59,7 +64,7 @@ fn show(answer: &Answer<Status>) -> String {
         ("claims", claims.to_string()),
         ("memory held", bytes(*memory_held_bytes)),
         ("refusals kept", refusals_kept.to_string()),
-        ("keys", keys.clone()),
+        ("missing keys", missing_keys.join(", ")),
         ("generation", generation.to_string()),
         (
             "last reload",
@@ -70,5 +75,7 @@ fn show(answer: &Answer<Status>) -> String {
         ),
         ("report", last_reload.report.clone().unwrap_or_default()),
         ("needs a restart", needs_restart.join(", ")),
-    ])
+    ];
+    rows.splice(1..1, failed);
+    list(&rows)
 }

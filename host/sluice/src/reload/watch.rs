@@ -7,7 +7,6 @@ use tokio::time::timeout;
 
 use super::{Reloader, Trigger};
 use base::blocking::LOADING;
-use keys::Availability;
 
 mod events;
 mod places;
@@ -45,8 +44,8 @@ pub async fn watch(reloader: Arc<Reloader>) {
         reloader.reload_if_changed(trigger).await;
         trigger = Trigger::File;
         loop {
-            let wait = match (&coverage, reloader.keys()) {
-                (Coverage::Events, Availability::Whole) => POLL_ANYWAY,
+            let wait = match &coverage {
+                Coverage::Events if reloader.missing_keys().is_empty() => POLL_ANYWAY,
                 _ => POLL,
             };
             if timeout(wait, changed.notified()).await.is_ok() {

@@ -17,6 +17,8 @@ pub struct Status {
     pub generation: u64,
     /// Whether the gateway drains, and refuses newcomers.
     pub draining: bool,
+    /// Checks of `/readyz`: clients may be sent here if none has a reason.
+    pub checks: Vec<Check>,
     /// Connections and streams.
     pub connections: Connections,
     /// Exclusive claims that are held.
@@ -25,12 +27,32 @@ pub struct Status {
     pub memory_held_bytes: u64,
     /// Refusals that `GET /refusals` can show.
     pub refusals_kept: u64,
-    /// `available`, or `missing` while a file of keys cannot be read.
-    pub keys: String,
+    /// Key sets whose file is missing or unreadable.
+    pub missing_keys: Vec<String>,
     /// Options that differ from those of the start, and take effect after a restart.
     pub needs_restart: Vec<String>,
     /// The start or the latest reload.
     pub last_reload: Generation,
+}
+
+/// A check of `/readyz`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// What is checked.
+    pub name: String,
+    /// Why it failed; `null` if it is fine.
+    pub reason: Option<String>,
+}
+
+impl Check {
+    /// Result of a check.
+    #[must_use]
+    pub(crate) fn of(name: &str, reason: Option<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            reason,
+        }
+    }
 }
 
 /// Numbers of connections.

@@ -126,6 +126,18 @@ impl Backends {
     }
 }
 
+impl Address {
+    /// Whether it gets no streams for a while.
+    pub(super) fn rests(&self) -> bool {
+        lock(&self.health).rests()
+    }
+
+    /// Whether it has a stream, which shows that it is there.
+    pub(super) fn has_streams(&self) -> bool {
+        self.sessions.load(Ordering::Relaxed) > 0
+    }
+}
+
 impl Attempt<'_> {
     /// Records a success, and counts the new session.
     pub(super) fn succeeded(mut self) -> ActiveSession {

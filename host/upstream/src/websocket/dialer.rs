@@ -21,6 +21,7 @@ use crate::link::{OpenError, StreamInfo};
 use wire::frame::{FrameReader, FrameWriter};
 
 mod failure;
+mod reach;
 
 const UNREACHABLE: &str = "the upstream cannot be reached";
 const REFUSED: &str = "the upstream does not take streams";

@@ -24,6 +24,10 @@ impl Upstream for Dialer {
         self.backend.descriptors()
     }
 
+    fn check(&self) -> BoxFuture<'_, anyhow::Result<()>> {
+        self.reach().boxed()
+    }
+
     fn backends(&self) -> Vec<BackendAddress> {
         self.backends.addresses()
     }

@@ -75,6 +75,11 @@ impl Health {
         }
     }
 
+    /// Whether the address gets no streams now.
+    pub(super) fn rests(&self) -> bool {
+        matches!(self, Self::Rests { until } if Instant::now() < *until)
+    }
+
     /// Whether a stream of this client may try the address now.
     pub(super) fn enter(&mut self, client: Client) -> Option<Probe> {
         match self {
