@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::kept::Kept;
 use super::{Connections, Stage};
 use base::text;
 use policy::Record;
@@ -35,7 +36,7 @@ pub struct LiveConnection {
     received: AtomicU64,
     sent: AtomicU64,
     destination: OnceLock<Arc<Destination>>,
-    decisions: Mutex<Vec<Record>>,
+    decisions: Mutex<Vec<Kept>>,
     connections: Arc<Connections>,
 }
 
@@ -142,7 +143,7 @@ impl LiveConnection {
     /// Decisions of policies about it, in their order.
     #[must_use]
     pub fn decisions(&self) -> Vec<Record> {
-        self.lock().clone()
+        self.lock().iter().map(Kept::record).collect()
     }
 
     /// Enters a stage. A parked stream stays one, while the socket of its last connection closes.
@@ -177,11 +178,11 @@ impl LiveConnection {
         let records: Vec<_> = records.take(most.saturating_sub(decisions.len())).collect();
         // An idle connection keeps these for hours, so there is no spare room.
         decisions.reserve_exact(records.len());
-        decisions.extend(records);
+        decisions.extend(records.into_iter().map(Kept::from));
     }
 
     // A vector keeps its invariants at every step, so poisoning does not matter.
-    fn lock(&self) -> MutexGuard<'_, Vec<Record>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Kept>> {
         self.decisions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
