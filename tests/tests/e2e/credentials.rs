@@ -151,6 +151,8 @@ fn outputs(
     backend: Option<&Backend>,
 ) -> Vec<(&'static str, String)> {
     let (_, metrics) = gateway.admin("GET /metrics");
+    let (_, refusals) = gateway.admin("GET /refusals");
+    let (_, sessions) = gateway.admin("GET /sessions?limit=1000");
     let backend = backend.map(|backend| {
         let events = backend
             .events("open")
@@ -174,6 +176,8 @@ fn outputs(
         ("the log", gateway.output().text()),
         ("the record", record),
         ("the metrics", metrics),
+        ("the refusals", refusals),
+        ("the sessions", sessions),
         ("names of recordings", names.join("\n")),
         ("the backend", backend.unwrap_or_default()),
     ]
