@@ -33,6 +33,7 @@ use policy::settings;
 use upstream::wav::Recordings;
 use upstream::wav::retention::Retention;
 
+mod certificate;
 pub mod files;
 mod history;
 mod outcome;
@@ -287,27 +288,6 @@ impl Reloader {
             generation: number,
             needs_restart,
         })
-    }
-}
-
-impl Reloader {
-    /// New certificate for new connections; `None` if the process speaks plain TCP now or after a
-    /// restart.
-    async fn certificate(
-        &self,
-        config: &Config,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<tls::Certificate> {
-        let settings = self.tls.as_ref().and(config.server.tls.clone())?;
-        let reading = LOADING.run(move || {
-            let mut mistakes = Diagnostics::default();
-            let certificate = tls::Certificate::read(&settings, &mut mistakes);
-            (certificate, mistakes)
-        });
-        // A panic was logged and counted where it happened. The old certificate stays in use.
-        let (certificate, mistakes) = reading.await.ok()?;
-        diagnostics.append(mistakes);
-        certificate
     }
 }
 
