@@ -4,7 +4,8 @@
 //! fills no more than a part of it, so that a client which is refused all the time does not push
 //! out what happened to the others.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -70,6 +71,8 @@ pub struct Refusals(Mutex<Ring>);
 struct Ring {
     latest: VecDeque<Arc<Refusal>>,
     bytes: usize,
+    /// Number of refusals of each network, so that a storm of them does not count them each time.
+    networks: HashMap<IpAddr, usize>,
 }
 
 impl Refusals {
@@ -78,6 +81,7 @@ impl Refusals {
         let mut ring = self.lock();
         ring.bytes += refusal.weight();
         let from = network(refusal.client.ip());
+        *ring.networks.entry(from).or_default() += 1;
         ring.latest.push_back(Arc::new(refusal));
         ring.make_room(from);
     }
@@ -96,15 +100,13 @@ impl Refusals {
 
 impl Ring {
     fn make_room(&mut self, from: IpAddr) {
-        let is_from = |refusal: &Arc<Refusal>| network(refusal.client.ip()) == from;
         if self
-            .latest
-            .iter()
-            .filter(|refusal| is_from(refusal))
-            .count()
-            > MAX_OF_ONE
+            .networks
+            .get(&from)
+            .is_some_and(|count| *count > MAX_OF_ONE)
         {
-            let oldest = self.latest.iter().position(is_from);
+            let mut all = self.latest.iter();
+            let oldest = all.position(|refusal| network(refusal.client.ip()) == from);
             self.forget(oldest.unwrap_or_default());
         }
         while self.latest.len() > MAX || self.bytes > MAX_BYTES {
@@ -113,8 +115,15 @@ impl Ring {
     }
 
     fn forget(&mut self, index: usize) {
-        if let Some(refusal) = self.latest.remove(index) {
-            self.bytes -= refusal.weight();
+        let Some(refusal) = self.latest.remove(index) else {
+            return;
+        };
+        self.bytes -= refusal.weight();
+        if let Entry::Occupied(mut count) = self.networks.entry(network(refusal.client.ip())) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 }
@@ -198,6 +207,8 @@ mod tests {
         let kept = refusals.latest();
         let bytes: usize = kept.iter().map(|refusal| refusal.weight()).sum();
         assert!(bytes <= MAX_BYTES && kept.len() > 100, "{bytes}");
-        assert_eq!(refusals.lock().bytes, bytes);
+        let ring = refusals.lock();
+        assert_eq!(ring.bytes, bytes);
+        assert_eq!(ring.networks.values().sum::<usize>(), kept.len());
     }
 }
