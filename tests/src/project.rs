@@ -1,9 +1,10 @@
 //! Policy projects, as authors have them: made by `sluice policy new` or copied from the examples.
 //! Each is built once for all tests, and kept between runs while its files are unchanged.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tempfile::TempDir;
 
@@ -120,11 +121,27 @@ impl Project {
     }
 }
 
+/// Running gateway that uses the compiled components of these tests. One at a time serves from
+/// their folder, so the next waits until this one has ended.
+pub struct Served {
+    gateway: Gateway,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Deref for Served {
+    type Target = Gateway;
+
+    fn deref(&self) -> &Gateway {
+        &self.gateway
+    }
+}
+
 /// Starts a gateway that uses the compiled components of these tests.
 ///
 /// # Panics
 /// As [`Gateway::start`].
-pub fn serve(config: &Config) -> Gateway {
+pub fn serve(config: &Config) -> Served {
+    static TURN: Mutex<()> = Mutex::new(());
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("sluice.toml");
     let text = format!("data_dir = {:?}\n{config}", data());
@@ -136,7 +153,12 @@ pub fn serve(config: &Config) -> Gateway {
     let args = ["serve", "--listen", "127.0.0.1:0", "--config"];
     let mut serve = command::quiet(command::binary(), &args);
     serve.arg(file);
-    Gateway::launch(serve, folder)
+    // A test that failed in its turn has left nothing behind that matters.
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    Served {
+        gateway: Gateway::launch(serve, folder),
+        _turn: turn,
+    }
 }
 
 /// Folder of the projects. Compiled components in it are kept between runs.
