@@ -10,6 +10,7 @@ use base::diagnostics::Place;
 use base::files::Content;
 use base::limits::{Limits, Metering};
 use base::permits::Shares;
+use base::secret::Secret;
 use base::tls::settings::Tls;
 use keys::settings::KeySet;
 use policy::Hook;
@@ -109,6 +110,8 @@ pub struct Server {
     pub admin: Option<SocketAddr>,
     /// Host names of the admin listener, beside those of loopback.
     pub admin_hosts: Vec<String>,
+    /// Token of those who may change something by way of the admin listener.
+    pub admin_token: Option<Secret>,
     /// Whether a changed file is reloaded at once.
     pub watch: OnChange,
 }
@@ -141,6 +144,7 @@ impl Server {
             tls,
             admin,
             admin_hosts,
+            admin_token,
             watch,
         } = self;
         // A reload takes up another certificate.
@@ -169,6 +173,7 @@ impl Server {
             ),
             ("admin_listen", *admin == other.admin),
             ("admin_hosts", *admin_hosts == other.admin_hosts),
+            ("admin_token_file", *admin_token == other.admin_token),
             ("watch", *watch == other.watch),
         ];
         let differ = same.iter().filter(|(_, same)| !same);

@@ -14,7 +14,7 @@ mod session;
 mod table;
 
 pub use client::Client;
-pub use session::{Session, SessionGuard};
+pub use session::{Notice, Session, SessionGuard};
 use table::ClaimTable;
 
 /// Maximum number of claims of one session. It bounds the memory that guests can use.
@@ -130,7 +130,7 @@ impl Registry {
         // Those before the holder may not have been notified: a stream that waits for its client
         // can have connections of that client on top of it.
         for (_, loser) in evicted {
-            loser.session.tell(notice.clone());
+            loser.session.tell(Notice::Superseded(notice.clone()));
         }
         Ok(())
     }

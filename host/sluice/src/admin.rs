@@ -1,10 +1,10 @@
 //! Admin listener: health, metrics, the state of the gateway, and reloads, for operators only.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -21,6 +21,7 @@ use gateway::server;
 use session::registry::unix_ms;
 
 mod answer;
+mod close;
 mod generations;
 mod guard;
 mod health;
@@ -45,6 +46,10 @@ struct Admin {
     started_ms: u64,
 }
 
+/// Address of whoever sends the requests of a connection.
+#[derive(Debug, Clone, Copy)]
+struct Requester(SocketAddr);
+
 impl Admin {
     /// Every check of the readiness.
     fn checks(&self) -> Vec<Check> {
@@ -59,8 +64,7 @@ pub async fn serve(
     gateway: Arc<Gateway>,
     reloader: Arc<Reloader>,
     recorder: PrometheusHandle,
-    hosts: Vec<String>,
-    header_timeout: Duration,
+    settings: config::Server,
 ) {
     let address = match listener.local_addr() {
         Ok(address) => address,
@@ -71,12 +75,17 @@ pub async fn serve(
     };
     let health = Health::default();
     tokio::spawn(health.clone().watch(Arc::clone(&gateway)));
-    let guard = Guard::new(address, &hosts);
+    let guard = Guard::new(address, &settings.admin_hosts, settings.admin_token.clone());
+    let header_timeout = settings.header_timeout;
+    let changes = Router::new()
+        .route(guard::RELOAD, post(reload::reload))
+        .route("/sessions/{id}/close", post(close::one))
+        .route("/sessions/close", post(close::all))
+        .route_layer(from_fn_with_state(guard.clone(), changing));
     let router = Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
-        .route("/reload", post(reload::reload))
         .route("/sessions", get(sessions::list))
         .route("/sessions/{id}", get(sessions::one))
         .route("/refusals", get(refusals::list))
@@ -84,6 +93,7 @@ pub async fn serve(
         .route("/upstreams", get(upstreams::list))
         .route("/generations", get(generations::list))
         .route("/status", get(status::status))
+        .merge(changes)
         .layer(from_fn_with_state(guard, guarded))
         .with_state(Admin {
             gateway,
@@ -93,15 +103,16 @@ pub async fn serve(
             started_ms: unix_ms(),
         });
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, requester) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "the admin listener could not accept");
                 tokio::time::sleep(server::ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let service = TowerToHyperService::new(router.clone());
+        let service =
+            TowerToHyperService::new(router.clone().layer(Extension(Requester(requester))));
         let answering = server::http()
             .timer(TokioTimer::new())
             .header_read_timeout(header_timeout)
@@ -111,6 +122,14 @@ pub async fn serve(
                 tracing::debug!(%error, "an admin connection ended");
             }
         });
+    }
+}
+
+/// Makes the changes that [`Guard`] allows.
+async fn changing(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    match guard.check_change(&request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
     }
 }
 

@@ -38,6 +38,7 @@ pub mod listen;
 pub mod lock;
 
 pub mod admin;
+mod audit;
 mod health;
 pub mod reload;
 pub mod schema;

@@ -17,7 +17,7 @@ pub use decision::{Claimed, Decision};
 pub use generation::{Generation, Generations};
 pub use policy::{Policies, Policy};
 pub use refusal::{Refusal, Refusals};
-pub use session::{Backend, OneSession, Session, Sessions};
+pub use session::{Backend, Closed, OneSession, Session, Sessions};
 pub use status::{Check, Connections, Status};
 pub use upstream::{Address, Upstream, Upstreams};
 

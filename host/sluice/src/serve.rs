@@ -107,8 +107,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
             Arc::clone(&gateway),
             reloader,
             recorder,
-            config.server.admin_hosts.clone(),
-            header_timeout,
+            config.server.clone(),
         ));
     }
     let serving = clients.into_iter().map(|(socket, preamble)| {

@@ -181,6 +181,7 @@ mod tests {
                 tls: None,
                 admin: None,
                 admin_hosts: Vec::new(),
+                admin_token: None,
                 watch: config::OnChange::Wait,
             },
             decisions: Decisions {

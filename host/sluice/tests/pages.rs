@@ -105,6 +105,7 @@ fn every_field_of_the_admin_listeners_answers_stands_in_the_operators_page() {
         ("check", fields::<schema::Check>()),
         ("connections", fields::<schema::Connections>()),
         ("session", fields::<schema::Session>()),
+        ("closed", fields::<schema::Closed>()),
         ("claimed", fields::<schema::Claimed>()),
         ("backend", fields::<schema::Backend>()),
         ("decision", fields::<schema::Decision>()),

@@ -464,3 +464,101 @@ fn the_status_and_the_list_and_the_metrics_show_the_same_figures() {
         (&json!(false), &json!(env!("CARGO_PKG_VERSION")))
     );
 }
+
+/// Token of those who may end sessions.
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// A gateway where whoever has the token may end sessions.
+fn operated() -> Gateway {
+    let config = Config::ingest()
+        .set("server", "admin_listen", json!("127.0.0.1:0"))
+        .set("server", "admin_token_file", json!("admin-token"));
+    let file = format!("{TOKEN}\n");
+    Gateway::start_with_files(&config, &[("admin-token", file.as_bytes())])
+}
+
+/// Asks for the end of sessions. Returns the status and the number of sessions that end.
+fn close(gateway: &Gateway, token: &str, what: &str) -> (u16, Value) {
+    let request = format!("POST {what}\r\nAuthorization: Bearer {token}");
+    let (status, body) = gateway.admin(&request);
+    let answer = serde_json::from_str::<Value>(&body).unwrap_or_default();
+    (status, answer["closed"].clone())
+}
+
+#[test]
+fn an_operator_ends_a_session_and_its_client_is_told_why() {
+    let gateway = operated();
+    let (mut client, id) = stream(&gateway, "m1", "u-1");
+    let path = format!("/sessions/{id}/close?reason=moved+to+another+room");
+    assert_eq!(gateway.admin("POST /reload").0, 401);
+    assert_eq!(close(&gateway, "wrong", &path).0, 401);
+    assert_eq!(close(&gateway, TOKEN, &path), (200, json!(1)));
+    let reason = "moved to another room";
+    client.expect_refusal_saying(4003, "ended_by_operator", reason);
+    let audited = gateway.output().find("the audit", |line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        (event["target"] == "sluice::audit").then_some(event)
+    });
+    let audited = audited.expect("the gateway runs");
+    assert_eq!(audited["to"], format!("session {id}"), "{audited}");
+    assert_eq!(audited["reason"], reason, "{audited}");
+    assert_eq!(audited["action"], "close", "{audited}");
+    let by = audited["by"].as_str().unwrap();
+    assert!(by.starts_with("127.0.0.1:"), "{audited}");
+    assert_eq!(gateway.connection_log(&id)["cause"], "ended_by_operator");
+    assert_eq!(close(&gateway, TOKEN, &path).0, 404);
+}
+
+#[test]
+fn an_operator_ends_all_sessions_of_a_user_and_nobody_elses() {
+    let gateway = operated();
+    let mut theirs = ["m1", "m2"].map(|name| stream(&gateway, name, "u-1").0);
+    let (_other, id) = stream(&gateway, "m3", "u-2");
+    assert_eq!(close(&gateway, TOKEN, "/sessions/close").0, 400);
+    let of = |whom: &str| close(&gateway, TOKEN, &format!("/sessions/close?{whom}"));
+    assert_eq!(of("user=nobody"), (200, json!(0)));
+    assert_eq!(of("user=u-1"), (200, json!(2)));
+    for client in &mut theirs {
+        let told = "an operator ended this session";
+        client.expect_refusal_saying(4003, "ended_by_operator", told);
+    }
+    eventually("one session", || {
+        let left = list(&gateway, "/sessions", "sessions");
+        (ids(&left) == [&*id]).then_some(())
+    });
+    assert_eq!(of("tenant=t-1"), (200, json!(1)));
+}
+
+#[test]
+fn a_stream_that_an_operator_ends_is_not_resumed() {
+    let config = Config::ingest()
+        .set("server", "admin_listen", json!("127.0.0.1:0"))
+        .set("server", "admin_token_file", json!("admin-token"))
+        .limit("resume_grace", "10min");
+    let gateway = Gateway::start_with_files(&config, &[("admin-token", TOKEN.as_bytes())]);
+    let path = meeting("m1", "mic", &token::of_user("u-1"));
+    let mut client = Client::connect(Library::Ws, &gateway, &path);
+    let mut greeting = handshake();
+    greeting["features"] = json!(["ack", "resume"]);
+    client.json(&greeting);
+    let ack = client.message();
+    let id = ack["session_id"].as_str().expect("an ack").to_owned();
+    client.vanish();
+    let parked = || {
+        let sessions = list(&gateway, "/sessions?stage=parked", "sessions");
+        (ids(&sessions) == [&*id]).then_some(())
+    };
+    eventually("a parked stream", parked);
+    let path = format!("/sessions/{id}/close");
+    assert_eq!(close(&gateway, TOKEN, &path), (200, json!(1)));
+    eventually("its end", || {
+        list(&gateway, "/sessions", "sessions")
+            .is_empty()
+            .then_some(())
+    });
+    let ended = gateway.output().find("its last line", |line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        (event["message"] == "a parked stream ended").then_some(event)
+    });
+    assert_eq!(ended.unwrap()["why"], "an operator ended it");
+}

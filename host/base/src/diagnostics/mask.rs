@@ -12,7 +12,8 @@ use std::ops::Range;
 use crate::credentials;
 
 /// Keys that look like a secret's and whose values are safe to show.
-const SAFE: [&str; 10] = [
+const SAFE: [&str; 11] = [
+    "admin_token_file",
     "generate",
     "secret_env",
     "secret_file",

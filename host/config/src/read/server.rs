@@ -7,6 +7,8 @@ use super::Reader;
 use crate::settings::{OnChange, Server};
 use crate::toml::{Section, Spanned, Zero};
 use base::diagnostics::Place;
+use base::files::text::{self, TextError};
+use base::secret::Secret;
 use base::tls::settings::Tls;
 
 impl Reader<'_> {
@@ -45,6 +47,7 @@ impl Reader<'_> {
             tls: self.tls(&mut section),
             admin: self.admin_listen(&mut section),
             admin_hosts: self.admin_hosts(&mut section),
+            admin_token: self.admin_token(&mut section),
             watch: self.watch(&mut section),
         };
         section.finish();
@@ -100,6 +103,26 @@ impl Reader<'_> {
                     for whoever is elsewhere, put a proxy before it that asks who they are";
         self.error(&listen.place, message, help)
             .label("not this machine alone");
+        None
+    }
+
+    /// Token of those who may change something by way of the admin listener, in a file of its own.
+    fn admin_token(&mut self, section: &mut Section<'_>) -> Option<Secret> {
+        let named = section.text("admin_token_file")?;
+        let (file, bytes) = self.read_file(&named.value);
+        let read = bytes.map_err(TextError::from);
+        let read = read.and_then(|bytes| Ok(text::decode(bytes)?));
+        let file = file.display();
+        let why = match read {
+            Ok(token) if token.trim().len() >= Secret::SHORTEST => {
+                return Some(Secret::new(token.trim()));
+            }
+            Ok(_) => format!("it is shorter than {} bytes", Secret::SHORTEST),
+            Err(error) => error.to_string(),
+        };
+        let message = format!("the file of `admin_token_file`, {file}, has no token: {why}");
+        let help = "write a long random text into it: openssl rand -hex 32 > FILE";
+        self.error(&named.place, message, help).label("no token");
         None
     }
 

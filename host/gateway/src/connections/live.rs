@@ -98,6 +98,19 @@ impl LiveConnection {
         self.session.user().map(|user| text::clean(user, MAX_SHOWN))
     }
 
+    /// Whether a policy has verified exactly this user.
+    #[must_use]
+    pub fn is_of_user(&self, user: &str) -> bool {
+        self.session.user() == Some(user)
+    }
+
+    /// Whether a policy has verified exactly this tenant.
+    #[must_use]
+    pub fn is_of_tenant(&self, tenant: &str) -> bool {
+        let verified = self.session.facts.said_by(&self.identified_by, "tenant_id");
+        verified.is_some_and(|verified| *verified == *tenant)
+    }
+
     /// The meeting in the path, which is the client's text.
     #[must_use]
     pub fn meeting(&self) -> Option<String> {

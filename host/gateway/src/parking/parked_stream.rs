@@ -11,7 +11,7 @@ use super::slot::{Slot, SlotState, StreamState};
 use super::stream::{Over, Stream};
 use base::shutdown::Shutdown;
 use base::text;
-use session::registry::{Session, SessionGuard};
+use session::registry::{Notice, Session, SessionGuard};
 use upstream::StreamEnd;
 
 /// Maximum length of the detail about an upstream's end in the log, in bytes.
@@ -68,7 +68,7 @@ impl Attachment {
 
 impl ParkedStream {
     /// Drives the stream until its client has taken it, or until it ends. It ends when the grace
-    /// period is over, when its upstream ends it, when another session evicts it, or when the
+    /// period is over, when its upstream ends it, when another session or an operator ends it, or when the
     /// gateway shuts down. Then it is sealed.
     pub async fn run(self, park_limits: ParkLimits, shutdown: Shutdown) {
         let Self {
@@ -79,7 +79,7 @@ impl ParkedStream {
         let (why, detail) = tokio::select! {
             biased;
             () = slot.until(|state| (state.holder != sequence).then_some(())) => return,
-            _ = session.evicted() => ("another connection took its place", String::new()),
+            notice = session.evicted() => (why(&notice), String::new()),
             () = shutdown.draining() => ("the gateway is shutting down", String::new()),
             over = drive(slot, sequence, park_limits.max_said) => {
                 let why = match &over {
@@ -118,6 +118,14 @@ impl ParkedStream {
         }
         // After the seal, like the claims of any stream.
         drop(guard);
+    }
+}
+
+/// Why a stream ends that was told to.
+const fn why(notice: &Notice) -> &'static str {
+    match notice {
+        Notice::Superseded(_) => "another connection took its place",
+        Notice::EndedByOperator(_) => "an operator ended it",
     }
 }
 

@@ -6,6 +6,7 @@ use crate::parking::pace::StreamLimit;
 use base::permits::NoMemory;
 use base::rejection::Rejection;
 use session::rate_limit::TooMany;
+use session::registry::Notice;
 use upstream::{Lost, OpenError};
 use wire::frame::{PeerClose, ReadError, Violation};
 
@@ -49,6 +50,8 @@ pub enum Cause {
     UpstreamLost(Lost),
     /// Another connection took over.
     Evicted(Rejection),
+    /// An operator ends the session, for this reason.
+    EndedByOperator(String),
     /// Nothing was received for too long.
     Idle,
     /// There is no stream to go on with.
@@ -82,6 +85,15 @@ pub enum Cause {
     Eof,
     /// The transport broke.
     Gone(std::io::Error),
+}
+
+impl From<Notice> for Cause {
+    fn from(notice: Notice) -> Self {
+        match notice {
+            Notice::Superseded(told) => Self::Evicted(told),
+            Notice::EndedByOperator(reason) => Self::EndedByOperator(reason),
+        }
+    }
 }
 
 impl From<NoMemory> for Cause {

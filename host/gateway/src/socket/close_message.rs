@@ -50,6 +50,7 @@ pub const KINDS: &[(&str, u16, ClosedBy)] = &[
     ("denied", 4100, ClosedBy::Gateway),
     ("ingest_exists", 4002, ClosedBy::Gateway),
     ("superseded", 4003, ClosedBy::Gateway),
+    ("ended_by_operator", 4003, ClosedBy::Gateway),
     ("not_found", 4004, ClosedBy::Gateway),
     ("policy_denied", 4005, ClosedBy::Gateway),
     ("upstream_unavailable", 4006, ClosedBy::Gateway),
@@ -146,6 +147,9 @@ impl CloseMessage {
                 )
             }
             Cause::Evicted(rejection) => denied("superseded", rejection),
+            Cause::EndedByOperator(reason) => {
+                Self::error(4003, "ended_by_operator", reason.clone(), false)
+            }
             Cause::NotFound => Self::error(4004, "not_found", "no such route", false),
             Cause::Denied(rejection) => denied("denied", rejection),
             Cause::UpstreamClosed(error) => upstream::closed(error),

@@ -128,12 +128,12 @@ fn explained(cause: Cause, facts: &Facts) -> Cause {
     }
 }
 
-/// Waits until another connection takes over, or the gateway shuts down. Both may end a connection
+/// Waits until another connection takes over, an operator ends this one, or the gateway shuts down. Both may end a connection
 /// at any stage.
 pub(super) async fn interrupted(session: &Session, gateway: &Gateway) -> Cause {
     tokio::select! {
         biased;
-        notice = session.evicted() => Cause::Evicted(notice),
+        notice = session.evicted() => notice.into(),
         () = gateway.shutdown.closing() => Cause::Draining,
     }
 }

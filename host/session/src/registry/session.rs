@@ -17,7 +17,7 @@ pub struct Session {
     /// Facts about the connection.
     pub facts: Arc<Facts>,
     held: Mutex<Holdings>,
-    notice: OnceLock<Rejection>,
+    notice: OnceLock<Notice>,
     noticed: CancellationToken,
     /// User that a policy has verified.
     user: OnceLock<Box<str>>,
@@ -55,6 +55,15 @@ impl Claim {
             attributes: self.session.facts.attributes(),
         }
     }
+}
+
+/// Order to end a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Another connection took over, and its policy says so to this client.
+    Superseded(Rejection),
+    /// An operator ends it, for this reason.
+    EndedByOperator(String),
 }
 
 /// Claims of one session.
@@ -129,8 +138,8 @@ impl Session {
         self.user.get().map(|user| &**user)
     }
 
-    /// Waits until another connection evicts this one.
-    pub async fn evicted(&self) -> Rejection {
+    /// Waits until another connection takes over, or an operator ends this one.
+    pub async fn evicted(&self) -> Notice {
         loop {
             self.noticed.cancelled().await;
             // The notice is set before the token is cancelled.
@@ -140,7 +149,7 @@ impl Session {
         }
     }
 
-    /// Whether another connection has evicted this one.
+    /// Whether it was told to end.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
         self.notice.get().is_some()
@@ -180,8 +189,13 @@ impl Session {
         self.resumes.get() == Some(stream)
     }
 
+    /// Ends the connection at an operator's word, or the stream that waits for its client.
+    pub fn end(&self, reason: &str) {
+        self.tell(Notice::EndedByOperator(reason.to_owned()));
+    }
+
     /// Ends the connection with this notice.
-    pub(super) fn tell(&self, notice: Rejection) {
+    pub(super) fn tell(&self, notice: Notice) {
         // The first notice stays, because the connection ends only once.
         let _ = self.notice.set(notice);
         self.noticed.cancel();

@@ -40,7 +40,7 @@ fn a_claim_excludes_others_until_its_session_ends() {
 async fn eviction_moves_the_claim_and_the_loser_keeps_nothing_to_release() {
     let (registry, [a, b, c]) = a_holds_k();
     registry.evict(b.session(), "k", "a", notice()).unwrap();
-    assert_eq!(a.session().evicted().await, notice());
+    assert_eq!(a.session().evicted().await, Notice::Superseded(notice()));
     // An outdated holder is corrected.
     assert_eq!(holder(registry.evict(c.session(), "k", "a", notice())), "b");
     drop(a);

@@ -1,23 +1,29 @@
-//! Protection of the admin listener against web pages.
+//! Protection of the admin listener: against web pages, and of what changes something.
 //!
 //! A page whose host name resolves to this machine can read everything from its own origin (DNS
 //! rebinding). Its browser still sends that name in `Host`.
 
 use std::net::{IpAddr, SocketAddr};
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
+use base::secret::Secret;
 
 /// Header that browsers set on every request (Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Host names under which the listener answers.
+/// Host names under which the listener answers, and the token of those who may change something.
 #[derive(Debug, Clone)]
 pub struct Guard {
     address: IpAddr,
     hosts: Vec<String>,
+    token: Option<Secret>,
 }
+
+/// Path of the one change that needs no token where none is configured.
+pub(super) const RELOAD: &str = "/reload";
 
 /// Answer to a refused request.
 type Refusal = (StatusCode, &'static str);
@@ -25,10 +31,11 @@ type Refusal = (StatusCode, &'static str);
 impl Guard {
     /// Guard of a listener with this address and these names.
     #[must_use]
-    pub fn new(address: SocketAddr, hosts: &[String]) -> Self {
+    pub fn new(address: SocketAddr, hosts: &[String], token: Option<Secret>) -> Self {
         Self {
             address: address.ip().to_canonical(),
             hosts: hosts.to_vec(),
+            token,
         }
     }
 
@@ -63,6 +70,36 @@ impl Guard {
         Ok(())
     }
 
+    /// Refuses changes by those who do not send the token. Where none is configured, nobody may
+    /// change anything but reload the configuration.
+    ///
+    /// # Errors
+    /// As [`Guard::check`].
+    pub(crate) fn check_change(&self, request: &Request) -> Result<(), Refusal> {
+        if !changes(request.method()) {
+            return Ok(());
+        }
+        let Some(token) = &self.token else {
+            let sentence =
+                "nobody may do this: set admin_token_file in [server], and send its token\n";
+            let allowed = request.uri().path() == RELOAD;
+            return if allowed {
+                Ok(())
+            } else {
+                Err((StatusCode::FORBIDDEN, sentence))
+            };
+        };
+        let sent = request.headers().get(header::AUTHORIZATION);
+        let sent = sent.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        match sent.map(|sent| verify_slices_are_equal(sent, token.expose())) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => {
+                let sentence = "send the token of admin_token_file: Authorization: Bearer TOKEN\n";
+                Err((StatusCode::UNAUTHORIZED, sentence))
+            }
+        }
+    }
+
     fn is_ours(&self, host: &str) -> bool {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(address) = host.parse::<IpAddr>() {
@@ -93,9 +130,14 @@ mod tests {
     use axum::body::Body;
 
     fn status(request: &str) -> u16 {
+        status_with(None, request)
+    }
+
+    fn status_with(token: Option<&str>, request: &str) -> u16 {
         let guard = Guard::new(
             "127.0.0.1:9180".parse().unwrap(),
             &["metrics.internal".to_owned(), "10.0.0.7".to_owned()],
+            token.map(Secret::new),
         );
         let mut parts = request.split("; ");
         let mut line = parts.next().unwrap().split(' ');
@@ -111,10 +153,9 @@ mod tests {
             builder = builder.header(name, value);
         }
         let request = builder.body(Body::empty()).unwrap();
-        guard
-            .check(&request)
-            .err()
-            .map_or(200, |(status, _)| status.as_u16())
+        let checked = guard.check(&request);
+        let checked = checked.and_then(|()| guard.check_change(&request));
+        checked.err().map_or(200, |(status, _)| status.as_u16())
     }
 
     #[test]
@@ -174,8 +215,34 @@ mod tests {
     }
 
     #[test]
+    fn only_whoever_has_the_token_changes_something_and_without_one_only_a_reload_is_allowed() {
+        let close = "POST /sessions/x/close; host: localhost";
+        assert_eq!(status(close), 403);
+        assert_eq!(status("POST /reload; host: localhost"), 200);
+        let with = |request: &str| status_with(Some("the-token"), request);
+        assert_eq!(with("GET /sessions; host: localhost"), 200);
+        for request in [close, "POST /reload; host: localhost"] {
+            assert_eq!(with(request), 401, "{request}");
+            for (sent, status) in [
+                ("Bearer the-token", 200),
+                ("Bearer the-toke", 401),
+                ("Bearer the-token2", 401),
+                ("Bearer ", 401),
+                ("Basic the-token", 401),
+                ("the-token", 401),
+            ] {
+                let request = format!("{request}; authorization: {sent}");
+                assert_eq!(with(&request), status, "{request}");
+            }
+            let of_a_page = format!("{request}; authorization: Bearer the-token; origin: null");
+            assert_eq!(with(&of_a_page), 403);
+        }
+    }
+
+    #[test]
     fn a_page_changes_nothing() {
-        let ask = |method: &str, more: &str| status(&format!("{method} /x; host: localhost{more}"));
+        let ask =
+            |method: &str, more: &str| status(&format!("{method} /reload; host: localhost{more}"));
         assert_eq!(ask("POST", ""), 200);
         assert_eq!(ask("POST", "; sec-fetch-site: none"), 200);
         for more in [

@@ -15,7 +15,7 @@ const PAGE: usize = 100;
 /// Maximum number of sessions of one answer.
 const MAX_PAGE: usize = 1000;
 /// Number of sessions that are looked at before connections that begin and end have their turn.
-const AT_ONCE: usize = 256;
+pub(super) const AT_ONCE: usize = 256;
 
 /// Which sessions are wanted.
 #[derive(Debug, Default, Deserialize)]

@@ -5,12 +5,10 @@ use axum::response::Response;
 
 use super::Admin;
 use super::answer::json;
+use super::sessions::AT_ONCE;
 use crate::schema::{self, Connections, Status};
 use gateway::connections::Stage;
 use session::registry::unix_ms;
-
-/// Number of connections that are looked at before those that begin and end have their turn.
-const AT_ONCE: usize = 256;
 
 /// The gateway as a whole.
 pub(super) async fn status(State(admin): State<Admin>) -> Response {

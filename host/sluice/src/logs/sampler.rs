@@ -19,6 +19,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use crate::audit;
 use base::metrics;
 use base::text;
 
@@ -103,7 +104,7 @@ impl Sampler {
     /// Whether the line is to be written. Counts it otherwise.
     fn takes(&self, event: &Event<'_>) -> bool {
         let metadata = event.metadata();
-        if *metadata.level() > Level::INFO || metadata.target() == TARGET {
+        if *metadata.level() > Level::INFO || [TARGET, audit::TARGET].contains(&metadata.target()) {
             return true;
         }
         let mut features = KindFields::default();

@@ -14,6 +14,11 @@ impl Reader<'_> {
             let help = "leave it out, or write `admin_listen` too";
             self.ineffective(TITLE, "admin_hosts", why, help);
         }
+        if server.admin.is_none() && server.admin_token.is_some() {
+            let why = "there is no admin listener";
+            let help = "leave it out, or write `admin_listen` too";
+            self.ineffective(TITLE, "admin_token_file", why, help);
+        }
         let shares = &server.shares;
         let connections = ("max_connections", server.max_connections);
         let parked = ("max_parked", server.max_parked);

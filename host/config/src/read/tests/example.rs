@@ -104,12 +104,13 @@ fn settings(config: &Config) -> Vec<String> {
         tls,
         admin,
         admin_hosts,
+        admin_token,
         watch,
     } = server;
     let mut all = vec![
         format!("{decisions:?} {credentials:?} {realms:?}"),
         format!("{data_dir:?} {listen:?} {header_timeout:?} {drain_timeout:?}"),
-        format!("{proxy_listen:?} {proxies:?} {shares:?} {admin_hosts:?}"),
+        format!("{proxy_listen:?} {proxies:?} {shares:?} {admin_hosts:?} {admin_token:?}"),
         format!(
             "{max_connections} {max_refusals} {max_parked} {max_memory} {tls:?} {admin:?} {watch:?}"
         ),

@@ -25,7 +25,19 @@ fn unknown_keys_are_reported_in_every_section() {
         "\n[key_sets",
         "[server]\nport = 1\n[key_sets",
         "[server] has no option `port`",
-        "[server] knows: admin_hosts, admin_listen, client_address_header, drain_timeout",
+        "[server] knows: admin_hosts, admin_listen, admin_token_file, client_address_header,",
+    );
+    mistake(
+        "\n[key_sets",
+        "[server]\nadmin_token_file = \"/no/such/file\"\n[key_sets",
+        "the file of `admin_token_file`, /no/such/file, has no token: No such file",
+        "openssl rand -hex 32",
+    );
+    mistake(
+        "\n[key_sets",
+        "[server]\nadmin_token_file = \"/dev/null\"\n[key_sets",
+        "the file of `admin_token_file`, /dev/null, has no token: it is shorter than 32 bytes",
+        "openssl rand -hex 32",
     );
     mistake(
         "generate = true",

@@ -74,6 +74,11 @@ fn table() -> Vec<(Cause, u16, Option<&'static str>)> {
         (Cause::Internal, 4000, Some("internal_error")),
         (Cause::PredecessorStays, 4002, Some("ingest_exists")),
         (Cause::Evicted(rejection(4003)), 4003, Some("word")),
+        (
+            Cause::EndedByOperator("x".to_owned()),
+            4003,
+            Some("ended_by_operator"),
+        ),
         (Cause::NotFound, 4004, Some("not_found")),
         (Cause::Denied(rejection(4005)), 4005, Some("word")),
         (

@@ -1,0 +1,41 @@
+//! Audit log: one line for each change that somebody made by way of the admin listener.
+
+use std::net::SocketAddr;
+
+use base::text;
+
+/// Target of its lines in the log. They are never left out.
+pub(crate) const TARGET: &str = "sluice::audit";
+
+/// Maximum length of a text that somebody chose, in bytes.
+const MAX_TEXT: usize = 256;
+
+/// Change that somebody made.
+#[derive(Debug)]
+pub(crate) struct Change<'a> {
+    /// Address of whoever asked for it.
+    pub(crate) by: SocketAddr,
+    /// What was done.
+    pub(crate) action: &'static str,
+    /// To what: `session ID`, `user ID`, `tenant ID`.
+    pub(crate) to: &'a str,
+    /// Why, as whoever asked for it says.
+    pub(crate) reason: &'a str,
+    /// What came of it.
+    pub(crate) result: &'a str,
+}
+
+impl Change<'_> {
+    /// Writes the line.
+    pub(crate) fn log(&self) {
+        tracing::info!(
+            target: TARGET,
+            by = %self.by,
+            action = self.action,
+            to = text::clean(self.to, MAX_TEXT),
+            reason = text::clean(self.reason, MAX_TEXT),
+            result = text::clean(self.result, MAX_TEXT),
+            "changed by way of the admin listener"
+        );
+    }
+}
