@@ -4,7 +4,7 @@
 //! registry here only finds them, in the order in which they began.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 mod kept;
@@ -13,6 +13,9 @@ mod stage;
 
 pub use live::{Beginning, LiveConnection};
 pub use stage::Stage;
+
+/// Number of connections that are looked at before those that begin and end have their turn.
+const AT_ONCE: usize = 256;
 
 /// Registry of live connections and parked streams, by session id.
 #[derive(Debug, Default)]
@@ -36,10 +39,27 @@ impl Connections {
         self.lock().get(session_id).and_then(Weak::upgrade)
     }
 
-    /// At most `count` connections after this session id, in their order. Connections that begin
-    /// and end wait meanwhile, so readers of many should ask for a few at a time.
-    #[must_use]
-    pub fn after(&self, session_id: &str, count: usize) -> Vec<Arc<LiveConnection>> {
+    /// Shows `visit` the connections after this session id, in their order, until it has seen
+    /// enough. Connections that begin and end have their turn in between.
+    pub async fn visit(
+        &self,
+        session_id: &str,
+        mut visit: impl FnMut(&LiveConnection) -> ControlFlow<()> + Send,
+    ) {
+        let mut after: Arc<str> = session_id.into();
+        loop {
+            let some = self.after(&after, AT_ONCE);
+            let Some(last) = some.last() else { return };
+            after = last.id();
+            if some.iter().try_for_each(|live| visit(live)).is_break() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// At most `count` connections after this session id, in their order.
+    fn after(&self, session_id: &str, count: usize) -> Vec<Arc<LiveConnection>> {
         let from = (Bound::Excluded(session_id), Bound::Unbounded);
         let by_id = self.lock();
         let connections = by_id

@@ -2,9 +2,23 @@
 
 use serde_json::{Value, json};
 
-use super::{Client, Event};
+use super::{Client, Event, Library};
+use crate::gateway::Gateway;
+use crate::token;
 
 impl Client {
+    /// Opens the stream of a user in a meeting. Returns its session id too.
+    ///
+    /// # Panics
+    /// If it is not admitted.
+    pub fn stream_of(gateway: &Gateway, name: &str, user: &str) -> (Self, String) {
+        let path = meeting(name, "mic", &token::of_user(user));
+        let mut client = Self::connect(Library::Ws, gateway, &path);
+        client.handshake();
+        let session = client.expect_ack();
+        (client, session)
+    }
+
     /// Expects this Close as the next event.
     ///
     /// # Panics

@@ -45,14 +45,6 @@ fn timeless(mut answer: Value) -> Value {
     answer
 }
 
-fn stream(gateway: &Gateway, name: &str, user: &str) -> (Client, String) {
-    let path = meeting(name, "mic", &token::of_user(user));
-    let mut client = Client::connect(Library::Ws, gateway, &path);
-    client.handshake();
-    let session = client.expect_ack();
-    (client, session)
-}
-
 /// A client that is refused, with its error frame once the gateway has kept the refusal.
 fn refused(gateway: &Gateway, name: &str, token: &str, code: u16, word: &str) -> Value {
     let path = meeting(name, "mic", token);
@@ -78,8 +70,8 @@ fn has(text: &str, parts: &[&str]) {
 #[test]
 fn commands_and_answers_and_metrics_show_the_same_figures() {
     let gateway = watched(Config::ingest());
-    let (_one, first) = stream(&gateway, "m1", "u-1");
-    let (_two, second) = stream(&gateway, "m2", "u-2");
+    let (_one, first) = Client::stream_of(&gateway, "m1", "u-1");
+    let (_two, second) = Client::stream_of(&gateway, "m2", "u-2");
     refused(&gateway, "m3", "nonsense", 4001, "auth_failed");
     eventually("two streams and no other connection", || {
         let expected = json!({"live": 2, "streaming": 2, "parked": 0});
@@ -116,7 +108,7 @@ fn commands_and_answers_and_metrics_show_the_same_figures() {
 #[test]
 fn why_tells_the_sentence_and_the_policy_by_session_and_by_user() {
     let gateway = watched(Config::ingest());
-    let (_holder, holder) = stream(&gateway, "m1", "u-1");
+    let (_holder, holder) = Client::stream_of(&gateway, "m1", "u-1");
     let other = token::of_user("u-2");
     let held = refused(&gateway, "m1", &other, 4002, "ingest_exists");
     let digest = get(&gateway, "/policies")["policies"][1]["digest"].clone();
@@ -183,7 +175,7 @@ fn why_tells_the_sentence_and_the_policy_by_session_and_by_user() {
 fn why_shows_what_the_record_has_and_the_command_that_decides_again() {
     let config = Config::ingest().set("decisions", "file", json!("decisions.jsonl"));
     let mut gateway = watched(config);
-    let (_holder, holder) = stream(&gateway, "m1", "u-1");
+    let (_holder, holder) = Client::stream_of(&gateway, "m1", "u-1");
     let held = refused(
         &gateway,
         "m1",

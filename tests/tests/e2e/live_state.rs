@@ -35,15 +35,6 @@ fn ids(sessions: &[Value]) -> Vec<&str> {
         .collect()
 }
 
-/// A stream of a user.
-fn stream(gateway: &Gateway, name: &str, user: &str) -> (Client, String) {
-    let path = meeting(name, "mic", &token::of_user(user));
-    let mut client = Client::connect(Library::Ws, gateway, &path);
-    client.handshake();
-    let session = client.expect_ack();
-    (client, session)
-}
-
 /// A connection without policies, which lasts.
 fn idle(gateway: &Gateway) -> Raw {
     let mut peer = Raw::connect(gateway.address());
@@ -54,7 +45,7 @@ fn idle(gateway: &Gateway) -> Raw {
 #[test]
 fn a_stream_is_listed_with_all_that_is_known_of_it_until_it_ends() {
     let gateway = watched(Config::ingest());
-    let (mut client, id) = stream(&gateway, "m1", "u-1");
+    let (mut client, id) = Client::stream_of(&gateway, "m1", "u-1");
     client.send_audio(&[1; 6400]);
     let session = eventually("its audio", || {
         let session = list(&gateway, "/sessions", "sessions").pop()?;
@@ -119,8 +110,8 @@ fn a_stream_is_listed_with_all_that_is_known_of_it_until_it_ends() {
 #[test]
 fn a_session_is_found_by_its_user_tenant_meeting_route_and_stage() {
     let gateway = watched(Config::ingest());
-    let (_first, one) = stream(&gateway, "m1", "u-1");
-    let (_second, two) = stream(&gateway, "m2", "u-2");
+    let (_first, one) = Client::stream_of(&gateway, "m1", "u-1");
+    let (_second, two) = Client::stream_of(&gateway, "m2", "u-2");
     let _echo = idle(&gateway);
     // It is in its handshake, because it says nothing.
     let mut silent = Raw::connect(gateway.address());
@@ -196,7 +187,7 @@ fn a_request_that_is_wrong_is_answered_with_a_sentence_and_not_with_everybody() 
 #[test]
 fn a_refusal_is_kept_with_its_sentence_and_a_claimed_user_is_not_called_verified() {
     let gateway = watched(Config::ingest());
-    let (_holder, _) = stream(&gateway, "m1", "u-1");
+    let (_holder, _) = Client::stream_of(&gateway, "m1", "u-1");
     let forged = token::claims_with(json!({"user_id": "mallory", "tenant_id": "t-9"}));
     let forged = token::sign_with(&Header::new(Algorithm::HS256), &forged, &[7; 32]);
     let other = token::of_user("u-2");
@@ -362,7 +353,7 @@ fn policies_are_listed_with_the_digests_that_decide() {
         .map(|policy| policy["name"].as_str().unwrap())
         .collect();
     assert_eq!(names, ["auth", "duplicate", "sample-rate"]);
-    let (_client, id) = stream(&gateway, "m1", "u-1");
+    let (_client, id) = Client::stream_of(&gateway, "m1", "u-1");
     let session = get(&gateway, &format!("/sessions/{id}"));
     assert_eq!(
         session["session"]["decisions"][0]["digest"],
@@ -432,8 +423,8 @@ fn what_changed_is_told_with_its_files_whether_it_was_taken_or_refused() {
 #[test]
 fn the_status_and_the_list_and_the_metrics_show_the_same_figures() {
     let gateway = watched(Config::ingest());
-    let (_one, _) = stream(&gateway, "m1", "u-1");
-    let (_two, _) = stream(&gateway, "m2", "u-2");
+    let (_one, _) = Client::stream_of(&gateway, "m1", "u-1");
+    let (_two, _) = Client::stream_of(&gateway, "m2", "u-2");
     let _echo = idle(&gateway);
     Client::connect(Library::Ws, &gateway, &meeting("m1", "mic", "nonsense"))
         .expect_refusal(4001, "auth_failed");
@@ -469,8 +460,8 @@ fn the_status_and_the_list_and_the_metrics_show_the_same_figures() {
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// A gateway where whoever has the token may end sessions.
-fn operated() -> Gateway {
-    let config = Config::ingest()
+fn operated(config: Config) -> Gateway {
+    let config = config
         .set("server", "admin_listen", json!("127.0.0.1:0"))
         .set("server", "admin_token_file", json!("admin-token"));
     let file = format!("{TOKEN}\n");
@@ -487,8 +478,8 @@ fn close(gateway: &Gateway, token: &str, what: &str) -> (u16, Value) {
 
 #[test]
 fn an_operator_ends_a_session_and_its_client_is_told_why() {
-    let gateway = operated();
-    let (mut client, id) = stream(&gateway, "m1", "u-1");
+    let gateway = operated(Config::ingest());
+    let (mut client, id) = Client::stream_of(&gateway, "m1", "u-1");
     let path = format!("/sessions/{id}/close?reason=moved+to+another+room");
     assert_eq!(gateway.admin("POST /reload").0, 401);
     assert_eq!(close(&gateway, "wrong", &path).0, 401);
@@ -511,9 +502,9 @@ fn an_operator_ends_a_session_and_its_client_is_told_why() {
 
 #[test]
 fn an_operator_ends_all_sessions_of_a_user_and_nobody_elses() {
-    let gateway = operated();
-    let mut theirs = ["m1", "m2"].map(|name| stream(&gateway, name, "u-1").0);
-    let (_other, id) = stream(&gateway, "m3", "u-2");
+    let gateway = operated(Config::ingest());
+    let mut theirs = ["m1", "m2"].map(|name| Client::stream_of(&gateway, name, "u-1").0);
+    let (_other, id) = Client::stream_of(&gateway, "m3", "u-2");
     assert_eq!(close(&gateway, TOKEN, "/sessions/close").0, 400);
     let of = |whom: &str| close(&gateway, TOKEN, &format!("/sessions/close?{whom}"));
     assert_eq!(of("user=nobody"), (200, json!(0)));
@@ -531,11 +522,7 @@ fn an_operator_ends_all_sessions_of_a_user_and_nobody_elses() {
 
 #[test]
 fn a_stream_that_an_operator_ends_is_not_resumed() {
-    let config = Config::ingest()
-        .set("server", "admin_listen", json!("127.0.0.1:0"))
-        .set("server", "admin_token_file", json!("admin-token"))
-        .limit("resume_grace", "10min");
-    let gateway = Gateway::start_with_files(&config, &[("admin-token", TOKEN.as_bytes())]);
+    let gateway = operated(Config::ingest().limit("resume_grace", "10min"));
     let path = meeting("m1", "mic", &token::of_user("u-1"));
     let mut client = Client::connect(Library::Ws, &gateway, &path);
     let mut greeting = handshake();

@@ -1,6 +1,7 @@
 //! End of sessions at an operator's word.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
@@ -8,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::answer::json;
-use super::sessions::AT_ONCE;
 use super::{Admin, Requester};
 use crate::audit::Change;
 use crate::schema::Closed;
@@ -103,16 +103,11 @@ pub(super) async fn all(
     };
     let told = sentence(whose.reason.as_deref());
     let mut closed = 0;
-    let mut after = String::new();
-    loop {
-        let some = admin.gateway.connections.after(&after, AT_ONCE);
-        let Some(last) = some.last() else { break };
-        after = last.id().to_string();
-        for live in some.iter().filter(|live| owner.has(live)) {
-            closed += u64::from(end(live, &told));
-        }
-        tokio::task::yield_now().await;
-    }
+    let closing = admin.gateway.connections.visit("", |live| {
+        closed += u64::from(owner.has(live) && end(live, &told));
+        ControlFlow::Continue(())
+    });
+    closing.await;
     let change = Change {
         by,
         action: "close",

@@ -1,5 +1,7 @@
 //! Live connections and parked streams.
 
+use std::ops::ControlFlow;
+
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -14,8 +16,6 @@ use gateway::connections::{LiveConnection, Stage};
 const PAGE: usize = 100;
 /// Maximum number of sessions of one answer.
 const MAX_PAGE: usize = 1000;
-/// Number of sessions that are looked at before connections that begin and end have their turn.
-pub(super) const AT_ONCE: usize = 256;
 
 /// Which sessions are wanted.
 #[derive(Debug, Default, Deserialize)]
@@ -49,26 +49,22 @@ pub(super) async fn list(State(admin): State<Admin>, Query(wanted): Query<Wanted
 }
 
 async fn page(admin: &Admin, wanted: &Wanted, limit: usize) -> Sessions {
-    let mut after = wanted.after.clone().unwrap_or_default();
-    let mut sessions = Vec::new();
-    loop {
-        let some = admin.gateway.connections.after(&after, AT_ONCE);
-        let Some(last) = some.last() else {
-            return Sessions {
-                sessions,
-                next: None,
-            };
-        };
-        after = last.id().to_string();
-        for live in some.iter().filter(|live| wanted.wants(live)) {
-            if sessions.len() == limit {
-                let next = sessions.last().map(|session: &Session| session.id.clone());
-                return Sessions { sessions, next };
-            }
-            sessions.push(Session::of(live));
+    let mut page = Sessions::default();
+    let after = wanted.after.as_deref().unwrap_or_default();
+    let connections = &admin.gateway.connections;
+    let visited = connections.visit(after, |live| {
+        if !wanted.wants(live) {
+            return ControlFlow::Continue(());
         }
-        tokio::task::yield_now().await;
-    }
+        if page.sessions.len() == limit {
+            page.next = page.sessions.last().map(|session| session.id.clone());
+            return ControlFlow::Break(());
+        }
+        page.sessions.push(Session::of(live));
+        ControlFlow::Continue(())
+    });
+    visited.await;
+    page
 }
 
 /// One session.

@@ -1,11 +1,12 @@
 //! The gateway as a whole.
 
+use std::ops::ControlFlow;
+
 use axum::extract::State;
 use axum::response::Response;
 
 use super::Admin;
 use super::answer::json;
-use super::sessions::AT_ONCE;
 use crate::schema::{self, Connections, Status};
 use gateway::connections::Stage;
 use session::registry::unix_ms;
@@ -37,23 +38,17 @@ pub(super) async fn status(State(admin): State<Admin>) -> Response {
 
 async fn connections(admin: &Admin) -> Connections {
     let mut counted = Connections::default();
-    let mut after = String::new();
-    loop {
-        let some = admin.gateway.connections.after(&after, AT_ONCE);
-        let Some(last) = some.last() else {
-            return counted;
-        };
-        after = last.id().to_string();
-        for live in &some {
-            match live.stage() {
-                Stage::Parked => counted.parked += 1,
-                Stage::Stream => {
-                    counted.live += 1;
-                    counted.streaming += 1;
-                }
-                _ => counted.live += 1,
+    let counting = admin.gateway.connections.visit("", |live| {
+        match live.stage() {
+            Stage::Parked => counted.parked += 1,
+            Stage::Stream => {
+                counted.live += 1;
+                counted.streaming += 1;
             }
+            _ => counted.live += 1,
         }
-        tokio::task::yield_now().await;
-    }
+        ControlFlow::Continue(())
+    });
+    counting.await;
+    counted
 }
