@@ -12,4 +12,6 @@ pub mod toml;
 
 pub use read::names::FACTS;
 pub use read::references::Reference;
-pub use settings::{Config, Declared, OnChange, Route, Server, UpstreamAttribute};
+pub use settings::{
+    Admin, AdminTokens, Config, Declared, OnChange, Route, Server, UpstreamAttribute,
+};

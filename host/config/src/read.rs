@@ -15,6 +15,7 @@ use base::diagnostics::{Diagnostic, Diagnostics, Place};
 use base::files::{self, Content};
 use names::{Names, Rule};
 
+mod admin;
 mod clients;
 mod component;
 mod decisions;

@@ -106,14 +106,42 @@ pub struct Server {
     pub shares: Shares,
     /// Certificate and key. If present, the listener only speaks TLS.
     pub tls: Option<Tls>,
-    /// Address of the admin listener, if there is one.
-    pub admin: Option<SocketAddr>,
-    /// Host names of the admin listener, beside those of loopback.
-    pub admin_hosts: Vec<String>,
-    /// Token of those who may change something by way of the admin listener.
-    pub admin_token: Option<Secret>,
+    /// Admin listener and probe listener.
+    pub admin: Admin,
     /// Whether a changed file is reloaded at once.
     pub watch: OnChange,
+}
+
+/// The listener for operators, and the one for probes.
+#[derive(Debug, Clone, Default)]
+pub struct Admin {
+    /// Address of the admin listener, if there is one.
+    pub listen: Option<SocketAddr>,
+    /// Host names of both listeners, beside those of loopback.
+    pub hosts: Vec<String>,
+    /// Certificate and key. If present, the admin listener only speaks TLS.
+    pub tls: Option<Tls>,
+    /// Tokens of those who may use the admin listener.
+    pub tokens: AdminTokens,
+    /// Address of the listener for probes and metrics, if there is one.
+    pub probe: Option<SocketAddr>,
+}
+
+/// Tokens of the admin listener, by what their bearers may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AdminTokens {
+    /// Of those who may read. If absent, whoever reaches a loopback address may.
+    pub read: Option<Secret>,
+    /// Of those who may read and change.
+    pub operate: Option<Secret>,
+}
+
+impl AdminTokens {
+    /// Whether there is no token at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.read.is_none() && self.operate.is_none()
+    }
 }
 
 /// Effect of a changed file of the configuration.
@@ -142,9 +170,15 @@ impl Server {
             max_memory,
             shares,
             tls,
-            admin,
-            admin_hosts,
-            admin_token,
+            admin:
+                Admin {
+                    listen: admin_listen,
+                    hosts,
+                    tls: admin_tls,
+                    // A reload takes up other tokens.
+                    tokens: _,
+                    probe,
+                },
             watch,
         } = self;
         // A reload takes up another certificate.
@@ -171,9 +205,13 @@ impl Server {
                 "tls_certificate, tls_key",
                 speaks_tls(tls) == speaks_tls(&other.tls),
             ),
-            ("admin_listen", *admin == other.admin),
-            ("admin_hosts", *admin_hosts == other.admin_hosts),
-            ("admin_token_file", *admin_token == other.admin_token),
+            ("admin_listen", *admin_listen == other.admin.listen),
+            ("admin_hosts", *hosts == other.admin.hosts),
+            (
+                "admin_tls_certificate, admin_tls_key",
+                speaks_tls(admin_tls) == speaks_tls(&other.admin.tls),
+            ),
+            ("probe_listen", *probe == other.admin.probe),
             ("watch", *watch == other.watch),
         ];
         let differ = same.iter().filter(|(_, same)| !same);

@@ -1,30 +1,31 @@
-//! Admin listener: health, metrics, the state of the gateway, and reloads, for operators only.
+//! Admin listener: health, metrics, the state of the gateway, and changes, for operators only. The
+//! probe listener offers health and metrics alone.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Extension, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use axum::routing::{MethodRouter, get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
+use crate::credentials::ListenerCredentials;
 use crate::health::Health;
 use crate::reload::Reloader;
 use crate::schema::Check;
 use gateway::routes::Gateway;
-use gateway::server;
 use session::registry::unix_ms;
 
 mod answer;
 mod close;
 mod generations;
 mod guard;
+mod headers;
 mod health;
+mod listener;
 mod metrics;
 mod policies;
 mod refusals;
@@ -33,11 +34,11 @@ mod sessions;
 mod status;
 mod upstreams;
 
-use guard::Guard;
+use guard::{Guard, Need};
 
 /// State of the handlers.
 #[derive(Clone)]
-struct Admin {
+pub struct Admin {
     gateway: Arc<Gateway>,
     reloader: Arc<Reloader>,
     recorder: PrometheusHandle,
@@ -50,7 +51,43 @@ struct Admin {
 #[derive(Debug, Clone, Copy)]
 struct Requester(SocketAddr);
 
+/// Sockets of the admin listener and the probe listener.
+pub struct AdminListeners {
+    /// For operators.
+    pub admin: Option<TcpListener>,
+    /// For a kubelet and Prometheus.
+    pub probes: Option<TcpListener>,
+}
+
+impl AdminListeners {
+    /// Says in the log where they listen.
+    ///
+    /// # Errors
+    /// If a socket has no address.
+    pub fn log(&self) -> std::io::Result<()> {
+        if let Some(admin) = &self.admin {
+            tracing::info!(address = %admin.local_addr()?, "admin listening");
+        }
+        if let Some(probes) = &self.probes {
+            tracing::info!(address = %probes.local_addr()?, "probes listening");
+        }
+        Ok(())
+    }
+}
+
 impl Admin {
+    /// State of a gateway that starts now.
+    #[must_use]
+    pub fn new(gateway: Arc<Gateway>, reloader: Arc<Reloader>, recorder: PrometheusHandle) -> Self {
+        Self {
+            gateway,
+            reloader,
+            recorder,
+            health: Health::default(),
+            started_ms: unix_ms(),
+        }
+    }
+
     /// Every check of the readiness.
     fn checks(&self) -> Vec<Check> {
         let missing_keys = self.reloader.missing_keys();
@@ -58,82 +95,112 @@ impl Admin {
     }
 }
 
-/// Serves the admin listener until the gateway closes.
-pub async fn serve(
-    listener: TcpListener,
-    gateway: Arc<Gateway>,
-    reloader: Arc<Reloader>,
-    recorder: PrometheusHandle,
-    settings: config::Server,
+/// Serves the listeners, in tasks of their own, until the process ends.
+pub fn serve(
+    listeners: AdminListeners,
+    admin: Admin,
+    settings: &config::Server,
+    credentials: &ListenerCredentials,
 ) {
-    let address = match listener.local_addr() {
-        Ok(address) => address,
-        Err(error) => {
-            tracing::error!(%error, "the admin listener has no address, and is not served");
-            return;
-        }
+    let AdminListeners {
+        admin: for_operators,
+        probes,
+    } = listeners;
+    if for_operators.is_none() && probes.is_none() {
+        return;
+    }
+    tokio::spawn(admin.health.clone().watch(Arc::clone(&admin.gateway)));
+    let timeout = settings.header_timeout;
+    let guard = |address: SocketAddr| {
+        let tokens = Arc::clone(&credentials.admin_tokens);
+        Guard::new(address, &settings.admin.hosts, tokens)
     };
-    let health = Health::default();
-    tokio::spawn(health.clone().watch(Arc::clone(&gateway)));
-    let guard = Guard::new(address, &settings.admin_hosts, settings.admin_token.clone());
-    let header_timeout = settings.header_timeout;
-    let changes = Router::new()
-        .route(guard::RELOAD, post(reload::reload))
-        .route("/sessions/{id}/close", post(close::one))
-        .route("/sessions/close", post(close::all))
-        .route_layer(from_fn_with_state(guard.clone(), changing));
-    let router = Router::new()
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(metrics::metrics))
-        .route("/sessions", get(sessions::list))
-        .route("/sessions/{id}", get(sessions::one))
-        .route("/refusals", get(refusals::list))
-        .route("/policies", get(policies::list))
-        .route("/upstreams", get(upstreams::list))
-        .route("/generations", get(generations::list))
-        .route("/status", get(status::status))
-        .merge(changes)
-        .layer(from_fn_with_state(guard, guarded))
-        .with_state(Admin {
-            gateway,
-            reloader,
-            recorder,
-            health,
-            started_ms: unix_ms(),
-        });
-    loop {
-        let (stream, requester) = match listener.accept().await {
-            Ok(accepted) => accepted,
+    for (socket, tls, routes) in [
+        (
+            for_operators,
+            credentials.admin.clone(),
+            operators as Routes,
+        ),
+        (probes, None, for_probes as Routes),
+    ] {
+        let Some(socket) = socket else { continue };
+        match socket.local_addr() {
+            Ok(address) => {
+                let guard = guard(address);
+                let router = routes(&guard)
+                    .layer(from_fn_with_state(guard, guarded))
+                    .layer(from_fn(headers::strict))
+                    .with_state(admin.clone());
+                tokio::spawn(listener::serve(socket, tls, router, timeout));
+            }
             Err(error) => {
-                tracing::warn!(%error, "the admin listener could not accept");
-                tokio::time::sleep(server::ACCEPT_PAUSE).await;
-                continue;
+                tracing::error!(%error, "an admin listener has no address, and is not served");
             }
-        };
-        let service =
-            TowerToHyperService::new(router.clone().layer(Extension(Requester(requester))));
-        let answering = server::http()
-            .timer(TokioTimer::new())
-            .header_read_timeout(header_timeout)
-            .serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(async move {
-            if let Err(error) = answering.await {
-                tracing::debug!(%error, "an admin connection ended");
-            }
-        });
+        }
     }
 }
 
-/// Makes the changes that [`Guard`] allows.
-async fn changing(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match guard.check_change(&request) {
+/// Routes of a listener that this guard protects.
+type Routes = fn(&Guard) -> Router<Admin>;
+
+/// Routes of the admin listener.
+fn operators(guard: &Guard) -> Router<Admin> {
+    let of = |need: Need, routes: &[(&str, MethodRouter<Admin>)]| {
+        let routes = routes.iter().fold(Router::new(), |router, (path, route)| {
+            router.route(path, route.clone())
+        });
+        routes.route_layer(from_fn_with_state((guard.clone(), need), allowed))
+    };
+    let reads = of(
+        Need::Read,
+        &[
+            ("/readyz", get(health::readyz)),
+            ("/metrics", get(metrics::metrics)),
+            ("/sessions", get(sessions::list)),
+            ("/sessions/{id}", get(sessions::one)),
+            ("/refusals", get(refusals::list)),
+            ("/policies", get(policies::list)),
+            ("/upstreams", get(upstreams::list)),
+            ("/generations", get(generations::list)),
+            ("/status", get(status::status)),
+        ],
+    );
+    let changes = of(
+        Need::Operate,
+        &[
+            ("/sessions/{id}/close", post(close::one)),
+            ("/sessions/close", post(close::all)),
+        ],
+    );
+    let reload = of(Need::Reload, &[("/reload", post(reload::reload))]);
+    Router::new()
+        .route("/livez", get(health::livez))
+        .merge(reads)
+        .merge(changes)
+        .merge(reload)
+}
+
+/// Routes of the probe listener, for whoever can reach it.
+fn for_probes(_: &Guard) -> Router<Admin> {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
+}
+
+/// Answers the requests that [`Guard::allow`] allows.
+async fn allowed(
+    State((guard, need)): State<(Guard, Need)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match guard.allow(need, request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-/// Answers the requests that [`Guard`] allows.
+/// Answers the requests that [`Guard::check`] allows.
 async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     match guard.check(&request) {
         Ok(()) => next.run(request).await,

@@ -13,6 +13,7 @@ mod record;
 mod sessions;
 mod status;
 mod table;
+mod target;
 mod why;
 
 pub use arguments::{AdminArgs, SessionsArgs, StatusArgs, WhyArgs};

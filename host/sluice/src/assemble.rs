@@ -6,10 +6,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio_util::task::TaskTracker;
 
+use crate::credentials::ListenerCredentials;
 use base::diagnostics::Diagnostics;
 use base::permits::{self, Capacity, ConfiguredCapacity, Permits};
 use base::shutdown::Shutdown;
-use base::tls;
 use config::Config;
 use gateway::parking::Parking;
 use gateway::refusals::Refusals;
@@ -26,8 +26,8 @@ use generation::Builder;
 
 /// Gateway that is ready to serve, with the parts that others need.
 pub struct Assembled {
-    /// TLS of the main listener, if it speaks TLS.
-    pub tls: Option<tls::Acceptor>,
+    /// Certificates and tokens of its listeners.
+    pub credentials: ListenerCredentials,
     /// The gateway.
     pub gateway: Arc<Gateway>,
     /// Keys with which its policies verify tokens.
@@ -66,10 +66,8 @@ pub async fn assemble(
         shutdown: Shutdown::default(),
         defects: Defects::default(),
     });
-    let tls = config.server.tls.as_ref();
-    let tls = tls.and_then(|tls| tls::Certificate::read(tls, diagnostics));
     Ok(Assembled {
-        tls: tls.map(tls::Acceptor::new),
+        credentials: ListenerCredentials::read(config, diagnostics),
         gateway,
         key_sets,
         builder,

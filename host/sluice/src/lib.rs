@@ -39,6 +39,7 @@ pub mod lock;
 
 pub mod admin;
 mod audit;
+pub mod credentials;
 mod health;
 pub mod reload;
 pub mod schema;

@@ -6,8 +6,8 @@
 //!
 //! A reload applies everything except `[server]`, `[decisions]` and `data_dir`, because listeners
 //! and written files belong to the process. Changes of these are logged as needing a restart, and
-//! the rest is applied. The certificate and key of `[server]` are applied too: new connections get
-//! the new certificate, and existing ones continue.
+//! the rest is applied. The certificates and tokens of `[server]` are applied too: new connections
+//! get the new certificate, and existing ones continue.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -20,12 +20,12 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use crate::assemble::generation::{Builder, prepare_folders};
+use crate::credentials::{ListenerCredentials, NewCredentials};
 use crate::schema::Generation;
 use crate::series;
 use base::blocking::LOADING;
 use base::diagnostics::Diagnostics;
 use base::metrics;
-use base::tls;
 use config::{self, Config};
 use gateway::routes::Gateway;
 use keys::KeySets;
@@ -33,7 +33,6 @@ use policy::settings;
 use upstream::wav::Recordings;
 use upstream::wav::retention::Retention;
 
-mod certificate;
 pub mod files;
 mod history;
 mod outcome;
@@ -82,8 +81,7 @@ pub struct Reloader {
     server: config::Server,
     decisions: settings::Decisions,
     data_dir: PathBuf,
-    /// Certificate of the main listener, if it speaks TLS.
-    tls: Option<tls::Acceptor>,
+    credentials: ListenerCredentials,
     retention: Retention,
     history: History,
     /// Apart from `state`, which a reload holds for as long as it takes.
@@ -115,7 +113,7 @@ impl Reloader {
         gateway: Arc<Gateway>,
         config: &Config,
         key_sets: Arc<KeySets>,
-        tls: Option<tls::Acceptor>,
+        credentials: ListenerCredentials,
         seen: SeenFiles,
     ) -> Self {
         let number = gateway.generation.load().number;
@@ -128,7 +126,7 @@ impl Reloader {
             server: config.server.clone(),
             decisions: config.decisions.clone(),
             data_dir: config.data_dir.clone(),
-            tls,
+            credentials,
             retention: Retention::start(recordings(config), &config.data_dir),
             history: History::of(start),
             missing_keys: Missing::default(),
@@ -270,12 +268,10 @@ impl Reloader {
             .builder
             .build(&config, Some(&before), &mut diagnostics)
             .await;
-        let certificate = self.certificate(&config, &mut diagnostics).await;
+        let credentials = read_credentials(&config, &mut diagnostics).await?;
         let warnings = diagnostics.finish().map_err(ReloadError::Mistakes)?;
         warnings.log();
-        if let (Some(tls), Some(certificate)) = (&self.tls, certificate) {
-            tls.replace(certificate);
-        }
+        self.credentials.replace(credentials);
         prepare_folders(&config, Some(&before));
         let number = generation.number;
         self.gateway.generation.store(Arc::new(generation));
@@ -289,6 +285,22 @@ impl Reloader {
             needs_restart,
         })
     }
+}
+
+/// [`NewCredentials::read`], in a thread for blocking work.
+async fn read_credentials(
+    config: &Config,
+    diagnostics: &mut Diagnostics,
+) -> Result<NewCredentials, ReloadError> {
+    let server = config.server.clone();
+    let reading = LOADING.run(move || {
+        let mut mistakes = Diagnostics::default();
+        let credentials = NewCredentials::read(&server, &mut mistakes);
+        (credentials, mistakes)
+    });
+    let (credentials, mistakes) = reading.await.map_err(ReloadError::Panicked)?;
+    diagnostics.append(mistakes);
+    Ok(credentials)
 }
 
 /// [`KeySets::look_again`], in a thread for blocking work.

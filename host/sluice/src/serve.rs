@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind};
 
-use crate::admin;
+use crate::admin::{self, Admin, AdminListeners};
 use crate::assemble::generation::prepare_folders;
 use crate::assemble::upstreams;
 use crate::assemble::{Assembled, assemble};
@@ -67,8 +67,9 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     let signals = Signals::listen()?;
     let Listeners {
         clients,
-        admin,
         addresses,
+        admin,
+        probes,
     } = Listeners::bind(&config.server)?;
     watchdog::start().context("the watchdog's thread could not be started")?;
     greet::greet(&config, &source, &assembled, &addresses)?;
@@ -79,7 +80,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     series::register_of(&config);
     let Assembled {
         gateway,
-        tls,
+        credentials,
         builder,
         key_sets,
     } = assembled;
@@ -90,7 +91,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         Arc::clone(&gateway),
         &config,
         key_sets,
-        tls.clone(),
+        credentials.clone(),
         seen,
     );
     let reloader = Arc::new(reloader);
@@ -100,20 +101,18 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         tokio::spawn(watch::watch(Arc::clone(&reloader)));
     }
     let header_timeout = config.server.header_timeout;
-    if let Some(admin) = admin {
-        tracing::info!(address = %admin.local_addr()?, "admin listening");
-        tokio::spawn(admin::serve(
-            admin,
-            Arc::clone(&gateway),
-            reloader,
-            recorder,
-            config.server.clone(),
-        ));
-    }
+    let admin = AdminListeners { admin, probes };
+    admin.log()?;
+    admin::serve(
+        admin,
+        Admin::new(Arc::clone(&gateway), reloader, recorder),
+        &config.server,
+        &credentials,
+    );
     let serving = clients.into_iter().map(|(socket, preamble)| {
         let listener = Listener {
             socket,
-            tls: tls.clone(),
+            tls: credentials.clients.clone(),
             preamble,
         };
         let serve = server::serve(listener, Arc::clone(&gateway), header_timeout);
@@ -131,6 +130,7 @@ struct Listeners {
     /// Addresses of `clients`.
     addresses: Vec<SocketAddr>,
     admin: Option<TcpListener>,
+    probes: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -141,13 +141,13 @@ impl Listeners {
         };
         let mut wanted = named(&server.listen, "--listen or listen in [server]");
         wanted.extend(named(&server.proxy_listen, "proxy_listen in [server]"));
-        wanted.extend(
-            server
-                .admin
-                .map(|admin| (admin, "admin_listen in [server]")),
-        );
+        let (admin, probes) = (server.admin.listen, server.admin.probe);
+        wanted.extend(named(admin.as_slice(), "admin_listen in [server]"));
+        wanted.extend(named(probes.as_slice(), "probe_listen in [server]"));
         let mut bound = listen::all(&wanted)?;
-        let admin = server.admin.and_then(|_| bound.pop());
+        // The last ones first.
+        let probes = probes.and_then(|_| bound.pop());
+        let admin = admin.and_then(|_| bound.pop());
         let plain = std::iter::repeat_n(Preamble::None, server.listen.len());
         let preambles = plain.chain(std::iter::repeat(Preamble::Expected));
         let addresses = bound.iter().map(TcpListener::local_addr);
@@ -155,6 +155,7 @@ impl Listeners {
             addresses: addresses.collect::<Result<_, _>>()?,
             clients: bound.into_iter().zip(preambles).collect(),
             admin,
+            probes,
         })
     }
 }

@@ -179,9 +179,7 @@ mod tests {
                 max_memory: usize::MAX,
                 shares: base::permits::Shares::default(),
                 tls: None,
-                admin: None,
-                admin_hosts: Vec::new(),
-                admin_token: None,
+                admin: config::Admin::default(),
                 watch: config::OnChange::Wait,
             },
             decisions: Decisions {

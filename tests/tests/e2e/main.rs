@@ -11,6 +11,7 @@ mod stream;
 
 mod abrupt_stops;
 mod admin;
+mod admin_security;
 mod admission;
 mod ask;
 mod backend_closes;

@@ -193,18 +193,6 @@ fn flat(report: &str) -> String {
     words.join(" ").replace("| ", "")
 }
 
-/// The pair of files that a gateway serves, replaced by those of another authority.
-fn give(from: &Authority, to: &Authority) {
-    for (source, target) in [
-        (from.certificate(), to.certificate()),
-        (from.key(), to.key()),
-    ] {
-        let aside = target.with_extension("new");
-        fs::copy(source, &aside).unwrap();
-        fs::rename(aside, target).unwrap();
-    }
-}
-
 fn echoes(peer: &mut Raw) {
     peer.write(&raw::text("hello")).unwrap();
     let frame = peer.frame().expect("an echo");
@@ -221,13 +209,13 @@ fn is_shown(authority: &Authority, gateway: &Gateway) -> Raw {
 #[test]
 fn another_certificate_is_shown_to_newcomers_and_who_is_there_stays() {
     let [files, first, second] = [(); 3].map(|()| Authority::new());
-    give(&first, &files);
+    first.give_to(&files);
     let admin = Config::open().set("server", "admin_listen", json!("127.0.0.1:0"));
     let gateway = Gateway::start(&files.secure(admin));
     let mut live = is_shown(&first, &gateway);
     // By the files alone, each time.
     for (generation, authority) in [(2, &second), (3, &first), (4, &second)] {
-        give(authority, &files);
+        authority.give_to(&files);
         gateway.reloaded(generation);
         is_shown(authority, &gateway);
         echoes(&mut live);
@@ -244,13 +232,13 @@ fn another_certificate_is_shown_to_newcomers_and_who_is_there_stays() {
 #[test]
 fn a_certificate_is_taken_up_when_that_is_asked_for() {
     let [files, first, second] = [(); 3].map(|()| Authority::new());
-    give(&first, &files);
+    first.give_to(&files);
     let config = files.secure(Config::open());
     let config = config
         .set("server", "admin_listen", json!("127.0.0.1:0"))
         .set("server", "watch", json!(false));
     let gateway = Gateway::start(&config);
-    give(&second, &files);
+    second.give_to(&files);
     is_shown(&first, &gateway);
     gateway.signal(Signal::HUP);
     gateway.reloaded(2);

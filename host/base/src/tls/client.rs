@@ -37,6 +37,15 @@ impl Roots {
         }
     }
 
+    /// No authorities: no server is trusted.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            store: RootCertStore::empty(),
+            passed_over: 0,
+        }
+    }
+
     /// TLS client for servers whose certificates these authorities have signed.
     ///
     /// # Errors

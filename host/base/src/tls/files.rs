@@ -115,7 +115,7 @@ fn chain(
     }
     if chain.is_empty() {
         let help = if labels.contains("PRIVATE KEY") {
-            "it may be that `tls_certificate` and `tls_key` name each other's file"
+            "it may be that the options of certificate and key name each other's file"
         } else {
             GENERAL
         };
@@ -163,7 +163,7 @@ fn private_key(
         .position(|(_, signing)| position(chain, &**signing).is_some());
     if keys.is_empty() {
         let help = if labels.contains("CERTIFICATE") {
-            "it may be that `tls_certificate` and `tls_key` name each other's file".to_owned()
+            "it may be that the options of certificate and key name each other's file".to_owned()
         } else if labels.contains("OPENSSH") {
             "convert it: `ssh-keygen -p -m pem -f FILE`".to_owned()
         } else {

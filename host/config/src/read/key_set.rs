@@ -212,7 +212,7 @@ impl Reader<'_> {
         let (bytes, place) = match named.from {
             From::Generated => return Some(KeySource::Generate),
             From::Inline(text) => (text.value.into_bytes(), text.place),
-            From::Environment(name) => (self.variable(&name)?, name.place),
+            From::Environment(name) => (self.variable(&name, "secret_file")?, name.place),
             From::File(path) => (self.key_file(key, &path)?, path.place),
         };
         match named.kind {
@@ -243,11 +243,12 @@ impl Reader<'_> {
         }
     }
 
-    fn variable(&mut self, name: &Spanned<String>) -> Option<Vec<u8>> {
+    /// Value of an environment variable. `or` is the option with a file instead.
+    pub(super) fn variable(&mut self, name: &Spanned<String>, or: &str) -> Option<Vec<u8>> {
         let value = (self.origin.environment)(&name.value);
         if value.is_none() {
             let message = format!("the environment variable {} is not set", name.value);
-            let help = "set it for the gateway's process, or use `secret_file`";
+            let help = format!("set it for the gateway's process, or use `{or}`");
             self.error(&name.place, message, help).label("not set");
         }
         value.map(std::ffi::OsString::into_encoded_bytes)

@@ -70,21 +70,4 @@ impl Reader<'_> {
         }
         listeners
     }
-
-    /// Reads the host names of the admin listener, beside those of loopback.
-    pub(super) fn admin_hosts(&mut self, section: &mut Section<'_>) -> Vec<String> {
-        let mut hosts = Vec::new();
-        for host in section.distinct("admin_hosts") {
-            let name = host.value.trim_start_matches('[').trim_end_matches(']');
-            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            if name.parse::<IpAddr>().is_ok() || name.bytes().all(is_name) {
-                hosts.push(name.to_ascii_lowercase());
-            } else {
-                let message = format!("\"{}\" is not the name of a host", host.value);
-                let help = "write a name or an address without a port: \"metrics.internal\"";
-                self.error(&host.place, message, help).label("no host");
-            }
-        }
-        hosts
-    }
 }

@@ -1,19 +1,17 @@
 //! Requests to the admin listener.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
+use reqwest::{Client, Method, Response, Url};
 use serde::de::DeserializeOwned;
-use tokio_rustls::rustls::RootCertStore;
 
 use super::AdminArgs;
+use super::target::Target;
 use crate::schema::{Answer, SCHEMA};
-use base::diagnostics::Mistakes;
-use base::{text, tls};
-use config::Config;
+use base::text;
 
 /// Time limit of one request.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -22,7 +20,8 @@ const MAX_SENTENCE: usize = 1024;
 
 /// Admin listener of a gateway.
 pub(super) struct AdminListener {
-    address: SocketAddr,
+    url: Url,
+    token: Option<HeaderValue>,
     client: Client,
 }
 
@@ -30,21 +29,19 @@ impl AdminListener {
     /// The one that the arguments or the configuration name.
     ///
     /// # Errors
-    /// If neither does.
+    /// If neither does, or its token or its certificate authorities cannot be read.
     pub(super) fn of(args: &AdminArgs) -> anyhow::Result<Self> {
-        let address = match args.admin {
-            Some(address) => address,
-            None => configured(args)?,
-        };
+        let Target { url, token, roots } = Target::of(args)?;
         let client = Client::builder()
             .user_agent(concat!("sluice/", env!("CARGO_PKG_VERSION")))
             .timeout(LIMIT)
             .redirect(Policy::none())
-            // It is on this machine, speaks plain HTTP, and no proxy leads to it.
+            // No proxy leads to it.
             .no_proxy()
-            .tls_backend_preconfigured(tls::client::trusting(RootCertStore::empty())?);
+            .tls_backend_preconfigured(roots.config()?);
         Ok(Self {
-            address,
+            url,
+            token,
             client: client.build()?,
         })
     }
@@ -58,53 +55,63 @@ impl AdminListener {
         path: &[&str],
         parameters: &[(&str, &str)],
     ) -> anyhow::Result<Option<Answer<T>>> {
-        let mut url = Url::parse(&format!("http://{}", self.address))?;
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.extend(path);
-        }
-        url.query_pairs_mut().extend_pairs(parameters);
-        let asked = || format!("the admin listener at {}", self.address);
-        let answer = self
-            .client
-            .get(url)
-            .send()
-            .await
-            .with_context(|| format!("{} cannot be reached: does the gateway run?", asked()))?;
-        let status = answer.status();
-        let body = answer.bytes().await.with_context(asked)?;
-        if status.as_u16() == 404 {
+        let answer = self.send(Method::GET, path, parameters).await?;
+        if answer.status().as_u16() == 404 {
             return Ok(None);
         }
+        self.read(answer).await.map(Some)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &[&str],
+        parameters: &[(&str, &str)],
+    ) -> anyhow::Result<Response> {
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.clear().extend(path);
+        }
+        if !parameters.is_empty() {
+            url.query_pairs_mut().extend_pairs(parameters);
+        }
+        let mut request = self.client.request(method, url);
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token.clone());
+        }
+        request
+            .send()
+            .await
+            .with_context(|| format!("{} cannot be reached: does the gateway run?", self.shown()))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, answer: Response) -> anyhow::Result<Answer<T>> {
+        let status = answer.status();
+        let body = answer.bytes().await.with_context(|| self.shown())?;
         if !status.is_success() {
             let sentence = text::clean(&String::from_utf8_lossy(&body), MAX_SENTENCE);
             bail!(
                 "{} answered {status}: {}",
-                asked(),
+                self.shown(),
                 sentence.trim_end_matches('\u{fffd}')
             );
         }
         let answer: Answer<T> = serde_json::from_slice(&body)
-            .with_context(|| format!("{} answered something else", asked()))?;
+            .with_context(|| format!("{} answered something else", self.shown()))?;
         ensure!(
             answer.schema == SCHEMA,
             "{} speaks schema {}, and this sluice speaks {SCHEMA}: use the gateway's own",
-            asked(),
+            self.shown(),
             answer.schema
         );
-        Ok(Some(answer))
+        Ok(answer)
     }
-}
 
-fn configured(args: &AdminArgs) -> anyhow::Result<SocketAddr> {
-    // Mistakes elsewhere in the file do not matter here.
-    let (config, _) = Config::load(args.config.as_deref()).map_err(Mistakes)?;
-    let address = config.server.admin.context(
-        "the configuration has no admin listener: set admin_listen in [server], or say with \
-         --admin where it is",
-    )?;
-    ensure!(
-        address.port() != 0,
-        "admin_listen has port 0, so its port is in the gateway's log alone: say it with --admin"
-    );
-    Ok(address)
+    fn shown(&self) -> String {
+        let authority = self.url.authority();
+        match self.url.scheme() {
+            "http" => format!("the admin listener at {authority}"),
+            scheme => format!("the admin listener at {scheme}://{authority}"),
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! Arguments of the commands that ask a running gateway.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,9 +12,19 @@ pub struct AdminArgs {
     /// The configuration file of the gateway, which has its `admin_listen`.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Address of the admin listener, instead of the configured one.
-    #[arg(long, value_name = "ADDR")]
-    pub admin: Option<SocketAddr>,
+    /// Address of the admin listener, instead of the configured one:
+    /// 127.0.0.1:9180, or https://HOST:PORT.
+    // Clap would quote a URL that it rejects, with its password. So it is parsed later.
+    #[arg(long, value_name = "ADDR|URL")]
+    pub admin: Option<String>,
+    /// File that holds the token of the admin listener. Without it, the
+    /// variable SLUICE_ADMIN_TOKEN, or else the token of the configuration.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// PEM file with the certificate authorities to trust for https://. Without
+    /// it, those of this machine.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Print the JSON of the admin listener, for other programs.
     #[arg(long)]
     json: bool,

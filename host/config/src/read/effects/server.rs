@@ -9,15 +9,28 @@ const TITLE: &str = "[server]";
 impl Reader<'_> {
     pub(super) fn check_server(&mut self, config: &Config) {
         let server = &config.server;
-        if server.admin.is_none() && !server.admin_hosts.is_empty() {
-            let why = "there is no admin listener";
-            let help = "leave it out, or write `admin_listen` too";
-            self.ineffective(TITLE, "admin_hosts", why, help);
+        let admin = &server.admin;
+        let no_admin = "there is no admin listener";
+        let help = "leave it out, or write `admin_listen` too";
+        if admin.listen.is_none() && admin.probe.is_none() && !admin.hosts.is_empty() {
+            self.ineffective(TITLE, "admin_hosts", no_admin, help);
         }
-        if server.admin.is_none() && server.admin_token.is_some() {
-            let why = "there is no admin listener";
-            let help = "leave it out, or write `admin_listen` too";
-            self.ineffective(TITLE, "admin_token_file", why, help);
+        if admin.listen.is_none() {
+            for (is_set, keys) in [
+                (admin.tls.is_some(), &["admin_tls_certificate"][..]),
+                (
+                    admin.tokens.operate.is_some(),
+                    &["admin_token_file", "admin_token_env"],
+                ),
+                (
+                    admin.tokens.read.is_some(),
+                    &["admin_read_token_file", "admin_read_token_env"],
+                ),
+            ] {
+                for key in keys.iter().filter(|_| is_set) {
+                    self.ineffective(TITLE, key, no_admin, help);
+                }
+            }
         }
         let shares = &server.shares;
         let connections = ("max_connections", server.max_connections);

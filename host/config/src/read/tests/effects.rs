@@ -234,6 +234,18 @@ fn options_of_the_server_and_of_backends_that_others_make_meaningless_are_told_o
             "`admin_hosts` has no effect",
         ),
         (
+            "admin_token_env = \"LONG_SECRET\"",
+            "`admin_token_env` has no effect",
+        ),
+        (
+            "admin_read_token_env = \"LONG_SECRET\"",
+            "`admin_read_token_env` has no effect",
+        ),
+        (
+            "admin_tls_certificate = \"cert.pem\"\nadmin_tls_key = \"key.pem\"",
+            "`admin_tls_certificate` has no effect",
+        ),
+        (
             "max_connections = 10\nmax_connections_per_address = 10",
             "`max_connections_per_address` has no effect",
         ),
@@ -250,6 +262,7 @@ fn options_of_the_server_and_of_backends_that_others_make_meaningless_are_told_o
     }
     for lines in [
         "admin_listen = \"127.0.0.1:9180\"\nadmin_hosts = [\"metrics.internal\"]",
+        "probe_listen = \"0.0.0.0:9181\"\nadmin_hosts = [\"metrics.internal\"]",
         "max_connections_per_user = 10\nmax_connections_per_tenant = 0",
         "max_parked = 10",
     ] {

@@ -103,14 +103,12 @@ fn settings(config: &Config) -> Vec<String> {
         shares,
         tls,
         admin,
-        admin_hosts,
-        admin_token,
         watch,
     } = server;
     let mut all = vec![
         format!("{decisions:?} {credentials:?} {realms:?}"),
         format!("{data_dir:?} {listen:?} {header_timeout:?} {drain_timeout:?}"),
-        format!("{proxy_listen:?} {proxies:?} {shares:?} {admin_hosts:?} {admin_token:?}"),
+        format!("{proxy_listen:?} {proxies:?} {shares:?}"),
         format!(
             "{max_connections} {max_refusals} {max_parked} {max_memory} {tls:?} {admin:?} {watch:?}"
         ),

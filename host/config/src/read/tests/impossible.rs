@@ -163,6 +163,14 @@ fn listeners_that_cannot_be_had_together_are_refused() {
             "listen = \"[::1]:8080\"\nadmin_listen = \"[::1]:8080\"",
             "`admin_listen` conflicts with `listen`, [::1]:8080",
         ),
+        (
+            "listen = \"127.0.0.1:8080\"\nprobe_listen = \"0.0.0.0:8080\"",
+            "`probe_listen` conflicts with `listen`, 127.0.0.1:8080",
+        ),
+        (
+            "admin_listen = \"127.0.0.1:9180\"\nprobe_listen = \"0.0.0.0:9180\"",
+            "`probe_listen` conflicts with `admin_listen`, 127.0.0.1:9180",
+        ),
     ] {
         let report = report(&format!("{GOOD}\n[server]\n{server}\n"));
         assert!(report.contains(message), "{report}");

@@ -25,7 +25,7 @@ fn unknown_keys_are_reported_in_every_section() {
         "\n[key_sets",
         "[server]\nport = 1\n[key_sets",
         "[server] has no option `port`",
-        "[server] knows: admin_hosts, admin_listen, admin_token_file, client_address_header,",
+        "[server] knows: admin_hosts, admin_listen, admin_read_token_env, admin_read_token_file,",
     );
     mistake(
         "\n[key_sets",
@@ -266,7 +266,7 @@ fn a_listener_is_an_address_and_a_port() {
 }
 
 #[test]
-fn the_admin_listener_is_for_this_machine_only() {
+fn the_admin_listener_is_for_this_machine_unless_it_speaks_tls_and_asks_for_a_token() {
     for address in [
         "0.0.0.0:9180",
         "[::]:9180",
@@ -288,7 +288,7 @@ fn the_admin_listener_is_for_this_machine_only() {
     ] {
         let section = format!("[server]\nadmin_listen = \"{address}\"\n[key_sets");
         let config = good(&GOOD.replacen("[key_sets", &section, 1));
-        assert_eq!(config.server.admin, Some(address.parse().unwrap()));
+        assert_eq!(config.server.admin.listen, Some(address.parse().unwrap()));
     }
 }
 
