@@ -1,5 +1,8 @@
 //! Stages of the shutdown: draining, then closing the remaining connections. A second signal
-//! abandons both.
+//! abandons both. Before all of them, an operator may drain the gateway, and take that back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
@@ -9,6 +12,17 @@ pub struct Shutdown {
     draining: CancellationToken,
     closing: CancellationToken,
     abandoned: CancellationToken,
+    /// Whether an operator has drained it.
+    drained: Arc<AtomicBool>,
+}
+
+/// What an operator wants of newcomers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Newcomers {
+    /// They are taken.
+    Taken,
+    /// They are refused, while live streams go on and clients that were cut off come back.
+    Refused,
 }
 
 impl Shutdown {
@@ -35,13 +49,25 @@ impl Shutdown {
         self.abandoned.is_cancelled()
     }
 
-    /// Whether new connections are refused.
+    /// Refuses newcomers at an operator's word, or takes them again.
+    pub fn operate(&self, newcomers: Newcomers) {
+        self.drained
+            .store(newcomers == Newcomers::Refused, Ordering::Relaxed);
+    }
+
+    /// Whether newcomers are refused, because of the shutdown or of an operator.
     #[must_use]
     pub fn is_draining(&self) -> bool {
+        self.is_stopping() || self.drained.load(Ordering::Relaxed)
+    }
+
+    /// Whether the shutdown has begun. Clients that were cut off cannot come back either.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
         self.draining.is_cancelled()
     }
 
-    /// Waits until new connections are refused.
+    /// Waits until the shutdown begins.
     pub async fn draining(&self) {
         self.draining.cancelled().await;
     }

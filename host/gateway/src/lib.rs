@@ -12,6 +12,7 @@
 //!
 //! # What operators see
 //! [`connections`] finds whatever is open now, and [`refusals`] keeps the latest ones.
+//! [`revocations`] are whom operators want refused for a time.
 //!
 //! # Supervision
 //! The [`watchdog`] reports worker threads that are stuck.
@@ -24,4 +25,5 @@ pub mod socket;
 pub mod connections;
 pub mod parking;
 pub mod refusals;
+pub mod revocations;
 pub mod watchdog;

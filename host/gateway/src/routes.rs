@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::connections::Connections;
 use crate::parking::Parking;
 use crate::refusals::Refusals;
+use crate::revocations::Revocations;
 use base::limits::{Limits, Metering};
 use base::metrics;
 use base::paths;
@@ -187,6 +188,8 @@ pub struct Gateway {
     pub connections: Arc<Connections>,
     /// Latest refusals, for operators.
     pub refusals: Refusals,
+    /// Users and tenants whom operators want refused.
+    pub revocations: Revocations,
     /// Streams whose clients are away.
     pub parking: Arc<Parking>,
     /// Every task that owns a connection, so that a shutdown can wait for them.

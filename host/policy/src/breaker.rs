@@ -7,6 +7,8 @@
 //! answer in between. A client counts once, however many connections it opens and whatever it sends
 //! on them; [`Client`] says how clients are told apart. One good answer starts the count again.
 //!
+//! An operator may begin and end one by hand: it then lasts until it is ended so.
+//!
 //! When the time is over, one call after the other finds out how the policy is, each for another
 //! client. A client whose call fails then, or is its own fault, is not asked for again, so that it
 //! cannot keep the policy away either.
@@ -36,6 +38,8 @@ enum Condition {
     },
     /// It is not, until then.
     Away { until: Instant },
+    /// It is not, until an operator releases it.
+    Held,
     /// The time is over.
     Probed(Probes),
 }
@@ -47,6 +51,8 @@ pub enum BreakerState {
     InUse,
     /// It is not called for a while, because it kept failing.
     Quarantined,
+    /// It is not called until an operator releases it.
+    HeldByOperator,
     /// Its quarantine is over, and one call at a time finds out how it is.
     Probed,
 }
@@ -58,6 +64,7 @@ impl BreakerState {
         match self {
             Self::InUse => "in-use",
             Self::Quarantined => "quarantined",
+            Self::HeldByOperator => "quarantined-by-operator",
             Self::Probed => "probed",
         }
     }
@@ -119,7 +126,9 @@ impl Breaker {
                 probes.under_way = true;
                 Kind::Probe
             }
-            Condition::Away { .. } | Condition::Probed(_) => return Err(Failure::Quarantined),
+            Condition::Away { .. } | Condition::Held | Condition::Probed(_) => {
+                return Err(Failure::Quarantined);
+            }
         };
         Ok(Try {
             breaker: self,
@@ -133,8 +142,24 @@ impl Breaker {
         match *self.lock() {
             Condition::Well { .. } => BreakerState::InUse,
             Condition::Away { .. } => BreakerState::Quarantined,
+            Condition::Held => BreakerState::HeldByOperator,
             Condition::Probed(_) => BreakerState::Probed,
         }
+    }
+
+    /// Stops the calls until [`Breaker::release`].
+    pub(crate) fn hold(&self) {
+        let mut state = self.lock();
+        if !matches!(*state, Condition::Held) {
+            *state = Condition::Held;
+            drop(state);
+            metrics::quarantined(&self.policy);
+        }
+    }
+
+    /// Ends a quarantine, whoever began it.
+    pub(crate) fn release(&self) {
+        *self.lock() = Condition::Well { failed: Vec::new() };
     }
 
     fn failed(&self, kind: Kind, client: Client, failure: &Failure) {
@@ -150,7 +175,7 @@ impl Breaker {
                 &mut probes.failed
             }
             // A call that began before the quarantine did.
-            Condition::Probed(_) | Condition::Away { .. } => return,
+            Condition::Probed(_) | Condition::Away { .. } | Condition::Held => return,
         };
         if !failed.contains(&client) {
             failed.push(client);
@@ -181,7 +206,7 @@ impl Breaker {
                 drop(state);
                 tracing::info!(policy = &*self.policy, "out of quarantine: it answered");
             }
-            Condition::Probed(_) | Condition::Away { .. } => {}
+            Condition::Probed(_) | Condition::Away { .. } | Condition::Held => {}
         }
     }
 

@@ -143,6 +143,16 @@ impl ComponentPolicy {
         self.breaker.state()
     }
 
+    /// Puts it in quarantine, until it is released.
+    pub fn quarantine(&self) {
+        self.breaker.hold();
+    }
+
+    /// Ends its quarantine, whoever began it.
+    pub fn release(&self) {
+        self.breaker.release();
+    }
+
     /// The hooks that it has.
     #[must_use]
     pub fn hooks(&self) -> &Hooks {

@@ -21,6 +21,7 @@ use session::registry::unix_ms;
 
 mod answer;
 mod close;
+mod drain;
 mod generations;
 mod guard;
 mod headers;
@@ -30,6 +31,7 @@ mod metrics;
 mod policies;
 mod refusals;
 mod reload;
+mod revocations;
 mod sessions;
 mod status;
 mod upstreams;
@@ -98,7 +100,7 @@ impl Admin {
 /// Serves the listeners, in tasks of their own, until the process ends.
 pub fn serve(
     listeners: AdminListeners,
-    admin: Admin,
+    admin: &Admin,
     settings: &config::Server,
     credentials: &ListenerCredentials,
 ) {
@@ -159,6 +161,7 @@ fn operators(guard: &Guard) -> Router<Admin> {
             ("/sessions", get(sessions::list)),
             ("/sessions/{id}", get(sessions::one)),
             ("/refusals", get(refusals::list)),
+            ("/revocations", get(revocations::list)),
             ("/policies", get(policies::list)),
             ("/upstreams", get(upstreams::list)),
             ("/generations", get(generations::list)),
@@ -170,6 +173,11 @@ fn operators(guard: &Guard) -> Router<Admin> {
         &[
             ("/sessions/{id}/close", post(close::one)),
             ("/sessions/close", post(close::all)),
+            ("/revocations/lift", post(revocations::lift)),
+            ("/drain", post(drain::drain)),
+            ("/undrain", post(drain::undrain)),
+            ("/policies/{name}/quarantine", post(policies::quarantine)),
+            ("/policies/{name}/release", post(policies::release)),
         ],
     );
     let reload = of(Need::Reload, &[("/reload", post(reload::reload))]);

@@ -1,4 +1,5 @@
-//! Commands that ask a running gateway: who streams, how it is, and why somebody was refused.
+//! Commands that ask a running gateway: who streams, how it is, and why somebody was refused. Others
+//! change something.
 //!
 //! They read the same JSON that the admin listener gives everybody. Without `--json` they print it
 //! for people.
@@ -9,6 +10,7 @@ use serde::Serialize;
 
 mod admin;
 mod arguments;
+mod change;
 mod record;
 mod sessions;
 mod status;
@@ -16,7 +18,10 @@ mod table;
 mod target;
 mod why;
 
-pub use arguments::{AdminArgs, SessionsArgs, StatusArgs, WhyArgs};
+pub use arguments::{
+    AdminArgs, CloseArgs, LiftArgs, OwnerArgs, PolicyArgs, SessionsArgs, StatusArgs, WhyArgs,
+};
+pub use change::{close, drain, lift, quarantine, release, reload, revocations, undrain};
 pub use sessions::sessions;
 pub use status::status;
 pub use why::why;

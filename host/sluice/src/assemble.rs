@@ -13,6 +13,7 @@ use base::shutdown::Shutdown;
 use config::Config;
 use gateway::parking::Parking;
 use gateway::refusals::Refusals;
+use gateway::revocations::Revocations;
 use gateway::routes::{Defects, Gateway};
 use keys::KeySets;
 use session::registry::Registry;
@@ -61,6 +62,7 @@ pub async fn assemble(
         registry,
         connections: Arc::default(),
         refusals: Refusals::default(),
+        revocations: Revocations::default(),
         parking: Parking::new(room.parked, room.parked_per_client),
         tasks: TaskTracker::new(),
         shutdown: Shutdown::default(),

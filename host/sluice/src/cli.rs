@@ -99,6 +99,30 @@ Exit status:
     /// The gateway keeps its latest refusals. If it records decisions, or with --record, the command
     /// also shows what the policy saw, and the command line that repeats the decision.
     Why(ask::WhyArgs),
+    /// End a session, or all sessions of a user or a tenant.
+    ///
+    /// The clients get close code 4003 and the reason. With --until or --for, new sessions of the
+    /// user or tenant are refused meanwhile.
+    Close(ask::CloseArgs),
+    /// Show which users and tenants are refused for a time.
+    Revocations(ask::AdminArgs),
+    /// Let a user or a tenant come again before the time is over.
+    Lift(ask::LiftArgs),
+    /// Refuse newcomers; live streams go on.
+    ///
+    /// The gateway is not ready from then on, and tells newcomers to come back later. A client that
+    /// was cut off still resumes its stream.
+    Drain(ask::AdminArgs),
+    /// Take newcomers again.
+    Undrain(ask::AdminArgs),
+    /// Read the configuration again, as SIGHUP does, and print what came of it.
+    Reload(ask::AdminArgs),
+    /// Stop calling a policy, until it is released or another version of it is loaded.
+    ///
+    /// Each of its calls counts as a failure meanwhile: a policy that fails closed refuses everybody.
+    Quarantine(ask::PolicyArgs),
+    /// End the quarantine of a policy, whoever began it.
+    Release(ask::PolicyArgs),
     /// Write a policy: make a project, build it, test it, and replay recorded decisions.
     #[command(subcommand)]
     Policy(kit::arguments::PolicyCommand),

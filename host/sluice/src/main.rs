@@ -41,26 +41,26 @@ fn main() -> ExitCode {
             return ExitCode::from(runtime.block_on(client::run(&args)).exit_code());
         }
         Command::CompileComponent(args) => return args.run(),
-        Command::Sessions(args) => {
-            let done = runtime.block_on(ask::sessions(&args));
-            return done.unwrap_or_else(|error| failed(&error));
-        }
-        Command::Status(args) => {
-            let done = runtime.block_on(ask::status(&args));
-            return done.unwrap_or_else(|error| failed(&error));
-        }
-        Command::Why(args) => {
-            let done = runtime.block_on(ask::why(&args));
-            return done.unwrap_or_else(|error| failed(&error));
-        }
-        Command::Policy(command) => {
-            let done = runtime.block_on(kit::command(&command));
-            return done.unwrap_or_else(|error| failed(&error));
-        }
+        Command::Sessions(args) => return exit(runtime.block_on(ask::sessions(&args))),
+        Command::Status(args) => return exit(runtime.block_on(ask::status(&args))),
+        Command::Why(args) => return exit(runtime.block_on(ask::why(&args))),
+        Command::Close(args) => return exit(runtime.block_on(ask::close(&args))),
+        Command::Revocations(args) => return exit(runtime.block_on(ask::revocations(&args))),
+        Command::Lift(args) => return exit(runtime.block_on(ask::lift(&args))),
+        Command::Drain(args) => return exit(runtime.block_on(ask::drain(&args))),
+        Command::Undrain(args) => return exit(runtime.block_on(ask::undrain(&args))),
+        Command::Reload(args) => return exit(runtime.block_on(ask::reload(&args))),
+        Command::Quarantine(args) => return exit(runtime.block_on(ask::quarantine(&args))),
+        Command::Release(args) => return exit(runtime.block_on(ask::release(&args))),
+        Command::Policy(command) => return exit(runtime.block_on(kit::command(&command))),
     };
     // Tasks that still run have had their time.
     runtime.shutdown_background();
     done.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+}
+
+fn exit(done: anyhow::Result<ExitCode>) -> ExitCode {
+    done.unwrap_or_else(|error| failed(&error))
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {

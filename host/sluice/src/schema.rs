@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+mod change;
 mod decision;
 mod generation;
 mod policy;
@@ -13,11 +14,12 @@ mod session;
 mod status;
 mod upstream;
 
+pub use change::{Closed, Draining, Lifted, PolicyChanged, Reloaded, Revocation, Revocations};
 pub use decision::{Claimed, Decision};
 pub use generation::{Generation, Generations};
 pub use policy::{Policies, Policy};
 pub use refusal::{Refusal, Refusals};
-pub use session::{Backend, Closed, OneSession, Session, Sessions};
+pub use session::{Backend, OneSession, Session, Sessions};
 pub use status::{Check, Connections, Status};
 pub use upstream::{Address, Upstream, Upstreams};
 

@@ -105,7 +105,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     admin.log()?;
     admin::serve(
         admin,
-        Admin::new(Arc::clone(&gateway), reloader, recorder),
+        &Admin::new(Arc::clone(&gateway), reloader, recorder),
         &config.server,
         &credentials,
     );

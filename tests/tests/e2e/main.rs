@@ -10,6 +10,7 @@ mod hold;
 mod stream;
 
 mod abrupt_stops;
+mod actions;
 mod admin;
 mod admin_security;
 mod admission;

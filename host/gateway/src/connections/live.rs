@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::kept::Kept;
 use super::{Connections, Stage};
+use crate::revocations::{Owner, Revocations};
 use base::text;
 use policy::Record;
 use session::facts::Credentials;
@@ -98,17 +99,15 @@ impl LiveConnection {
         self.session.user().map(|user| text::clean(user, MAX_SHOWN))
     }
 
-    /// Whether a policy has verified exactly this user.
+    /// Whether a policy has verified that it is theirs.
     #[must_use]
-    pub fn is_of_user(&self, user: &str) -> bool {
-        self.session.user() == Some(user)
+    pub fn is_of(&self, owner: &Owner) -> bool {
+        owner.has(&self.session, &self.identified_by)
     }
 
-    /// Whether a policy has verified exactly this tenant.
-    #[must_use]
-    pub fn is_of_tenant(&self, tenant: &str) -> bool {
-        let verified = self.session.facts.said_by(&self.identified_by, "tenant_id");
-        verified.is_some_and(|verified| *verified == *tenant)
+    /// Sentence for the client, if its user or tenant is refused now.
+    pub(crate) fn is_revoked(&self, revocations: &Revocations) -> Option<String> {
+        revocations.reason(&self.session, &self.identified_by)
     }
 
     /// The meeting in the path, which is the client's text.

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::{Defects, Gateway, Generation, Policies, Route, Routes};
 use crate::parking::Parking;
 use crate::refusals::Refusals;
+use crate::revocations::Revocations;
 use crate::server;
 use crate::socket::accept::Arrival;
 use base::limits::{Limits, Metering};
@@ -82,6 +83,7 @@ pub fn gateway(routes: Routes, default_limits: Limits) -> Arc<Gateway> {
         registry: Registry::default(),
         connections: Arc::default(),
         refusals: Refusals::default(),
+        revocations: Revocations::default(),
         parking: Parking::new(0, 0),
         tasks: TaskTracker::new(),
         shutdown: Shutdown::default(),

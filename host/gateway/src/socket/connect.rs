@@ -6,6 +6,7 @@ use super::connection::{Connection, Refused};
 use super::report::Report;
 use crate::connections::Stage;
 use base::permits::ShareHolder;
+use base::shutdown::Shutdown;
 use policy::Question;
 use session::registry::Session;
 
@@ -25,7 +26,9 @@ pub async fn admit(accepted: Box<Accepted>) -> Result<Admitted, Refused> {
         entry,
     } = *accepted;
     let decided = match entry {
-        Ok(_) if connection.socket.gateway.shutdown.is_draining() => Err(Cause::Draining),
+        Ok(entry) if is_refused(&connection.socket.gateway.shutdown, &entry) => {
+            Err(Cause::Draining)
+        }
         Ok(entry) => decide(&mut connection, &entry).await.map(|()| entry),
         Err(cause) => Err(cause),
     };
@@ -34,6 +37,11 @@ pub async fn admit(accepted: Box<Accepted>) -> Result<Admitted, Refused> {
         Ok(entry) => Ok(Admitted { connection, entry }),
         Err(cause) => Err(connection.refuse(cause)),
     }
+}
+
+/// Whether the gateway drains. Unless it stops, that is for newcomers alone.
+fn is_refused(shutdown: &Shutdown, entry: &Entry) -> bool {
+    shutdown.is_stopping() || shutdown.is_draining() && entry.returning.is_none()
 }
 
 /// Checks the share of the client's address first, which costs nothing. The shares of its user and

@@ -85,7 +85,11 @@ impl Connection {
         let last = records.last().map(|record| Arc::clone(&record.policy));
         log.decided(records);
         match answer? {
-            Some(Ok(())) => Ok(()),
+            // The policies may have just verified who it is.
+            Some(Ok(())) => match log.live.is_revoked(&gateway.revocations) {
+                None => Ok(()),
+                Some(reason) => Err(Cause::EndedByOperator(reason)),
+            },
             Some(Err(refused)) => Err(explained(refusal(refused, last), &session.facts)),
             None => Err(Cause::PolicyFailed {
                 policy: None,

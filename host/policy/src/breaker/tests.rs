@@ -55,6 +55,23 @@ async fn different_clients_in_a_row_put_it_away_and_one_good_answer_brings_it_ba
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_operator_put_away_stays_so_until_it_is_released() {
+    let breaker = breaker(LASTS);
+    let before = breaker.enter(|| Client::numbered(1)).unwrap();
+    breaker.hold();
+    before.report(&good(), || Client::numbered(1));
+    tokio::time::advance(LASTS * 100).await;
+    assert_eq!(call(&breaker, 2, &good()), Err(Failure::Quarantined));
+    assert_eq!(breaker.state(), BreakerState::HeldByOperator);
+    breaker.release();
+    call(&breaker, 2, &good()).unwrap();
+    // One of its own making ends so too.
+    put_away(&breaker);
+    breaker.release();
+    call(&breaker, 2, &good()).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_client_never_puts_it_away_nor_do_a_few() {
     let breaker = breaker(LASTS);
     for round in 0..100 {

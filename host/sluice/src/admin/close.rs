@@ -1,6 +1,5 @@
 //! End of sessions at an operator's word.
 
-use std::fmt;
 use std::ops::ControlFlow;
 
 use axum::extract::{Extension, Path, Query, State};
@@ -11,12 +10,16 @@ use serde::Deserialize;
 use super::answer::json;
 use super::{Admin, Requester};
 use crate::audit::Change;
-use crate::schema::Closed;
+use crate::schema::{self, Closed};
 use base::text;
 use gateway::connections::{LiveConnection, Stage};
+use gateway::revocations::{Owner, Revocation};
+use session::registry::unix_ms;
 
 /// Maximum length of the sentence for the client, in bytes.
 const MAX_REASON: usize = 512;
+/// Maximum length of a user's or a tenant's id, in bytes.
+const MAX_ID: usize = 1024;
 /// Sentence for the client, if the operator gives none.
 const NO_REASON: &str = "an operator ended this session";
 
@@ -27,38 +30,14 @@ pub(super) struct Because {
     reason: Option<String>,
 }
 
-/// Whose sessions are ended, and why.
+/// Whose sessions are ended, why, and until when new ones are refused.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Whose {
     user: Option<String>,
     tenant: Option<String>,
     reason: Option<String>,
-}
-
-/// Whose sessions are ended.
-enum Owner {
-    User(String),
-    Tenant(String),
-}
-
-impl Owner {
-    /// Whether a policy has verified that the connection is theirs.
-    fn has(&self, live: &LiveConnection) -> bool {
-        match self {
-            Self::User(user) => live.is_of_user(user),
-            Self::Tenant(tenant) => live.is_of_tenant(tenant),
-        }
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::User(user) => write!(f, "user {user}"),
-            Self::Tenant(tenant) => write!(f, "tenant {tenant}"),
-        }
-    }
+    until: Option<String>,
 }
 
 /// Ends one session.
@@ -81,42 +60,94 @@ pub(super) async fn one(
     };
     change.log();
     if closed {
-        return json(Closed { closed: 1 });
+        return json(Closed {
+            closed: 1,
+            revoked_until: None,
+        });
     }
     let sentence = "no session of this id is live or parked, or it is ending already\n";
     (StatusCode::NOT_FOUND, sentence).into_response()
 }
 
-/// Ends all sessions of a user or of a tenant.
+/// Ends all sessions of a user or of a tenant, and refuses new ones until the time that is given.
 pub(super) async fn all(
     State(admin): State<Admin>,
     Extension(Requester(by)): Extension<Requester>,
     Query(whose): Query<Whose>,
 ) -> Response {
-    let owner = match (whose.user, whose.tenant) {
-        (Some(user), None) => Owner::User(user),
-        (None, Some(tenant)) => Owner::Tenant(tenant),
-        (Some(_), Some(_)) | (None, None) => {
-            let sentence = "say whose: user=ID or tenant=ID, one of the two\n";
-            return (StatusCode::BAD_REQUEST, sentence).into_response();
-        }
+    let asked = owner(whose.user, whose.tenant);
+    let asked = asked.and_then(|owner| Ok((owner, whose.until.as_deref().map(time).transpose()?)));
+    let (owner, until_ms) = match asked {
+        Ok(asked) => asked,
+        Err(sentence) => return (StatusCode::BAD_REQUEST, sentence).into_response(),
     };
     let told = sentence(whose.reason.as_deref());
+    // First, so that whoever comes meanwhile is either seen below or refused.
+    if let Some(until_ms) = until_ms {
+        let revocation = Revocation {
+            until_ms,
+            since_ms: unix_ms(),
+            reason: told.clone(),
+        };
+        if let Err(error) = admin.gateway.revocations.add(owner.clone(), revocation) {
+            return (StatusCode::CONFLICT, format!("{error}\n")).into_response();
+        }
+    }
     let mut closed = 0;
     let closing = admin.gateway.connections.visit("", |live| {
-        closed += u64::from(owner.has(live) && end(live, &told));
+        closed += u64::from(live.is_of(&owner) && end(live, &told));
         ControlFlow::Continue(())
     });
     closing.await;
+    let revoked_until = until_ms.map(schema::time);
+    let and = revoked_until.as_ref();
+    let and = and.map(|until| format!(", new ones refused until {until}"));
     let change = Change {
         by,
         action: "close",
         to: &owner.to_string(),
         reason: &told,
-        result: &format!("{closed} sessions told to end"),
+        result: &format!("{closed} sessions told to end{}", and.unwrap_or_default()),
     };
     change.log();
-    json(Closed { closed })
+    json(Closed {
+        closed,
+        revoked_until,
+    })
+}
+
+/// The user or the tenant that a request is about.
+///
+/// # Errors
+/// What to write instead.
+pub(super) fn owner(user: Option<String>, tenant: Option<String>) -> Result<Owner, String> {
+    let owner = match (user, tenant) {
+        (Some(user), None) => Some((user.clone(), Owner::User(user))),
+        (None, Some(tenant)) => Some((tenant.clone(), Owner::Tenant(tenant))),
+        (Some(_), Some(_)) | (None, None) => None,
+    };
+    match owner {
+        Some((id, _)) if id.len() > MAX_ID => {
+            Err(format!("an ID has {MAX_ID} bytes at the most\n"))
+        }
+        Some((id, owner)) if !id.is_empty() => Ok(owner),
+        _ => Err("say whose: user=ID or tenant=ID, one of the two\n".to_owned()),
+    }
+}
+
+/// A time to come, in milliseconds since 1970.
+fn time(until: &str) -> Result<u64, String> {
+    let help = "until=2026-11-27T08:00:00Z";
+    let time: jiff::Timestamp = until
+        .parse()
+        .map_err(|_| format!("`until` is not a time in the form of RFC 3339: write {help}\n"))?;
+    let ms = u64::try_from(time.as_millisecond()).unwrap_or_default();
+    if ms <= unix_ms() {
+        return Err(format!(
+            "`until` is in the past: write a time to come, {help}\n"
+        ));
+    }
+    Ok(ms)
 }
 
 fn sentence(reason: Option<&str>) -> String {

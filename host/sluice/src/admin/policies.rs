@@ -1,11 +1,16 @@
-//! Policies of the generation that serves newcomers.
+//! Policies of the generation that serves newcomers, and their quarantine by hand.
 
-use axum::extract::State;
-use axum::response::Response;
+use std::net::SocketAddr;
 
-use super::Admin;
+use axum::extract::{Extension, Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
 use super::answer::json;
-use crate::schema::{Policies, Policy};
+use super::{Admin, Requester};
+use crate::audit::Change;
+use crate::schema::{Policies, Policy, PolicyChanged};
+use policy::component::ComponentPolicy;
 
 /// All policies.
 pub(super) async fn list(State(admin): State<Admin>) -> Response {
@@ -16,4 +21,52 @@ pub(super) async fn list(State(admin): State<Admin>) -> Response {
         generation: generation.number,
         policies: loaded.collect(),
     })
+}
+
+/// Puts a policy in quarantine, until it is released.
+pub(super) async fn quarantine(
+    State(admin): State<Admin>,
+    Extension(Requester(by)): Extension<Requester>,
+    Path(name): Path<String>,
+) -> Response {
+    change(&admin, by, "quarantine", &name, ComponentPolicy::quarantine)
+}
+
+/// Ends the quarantine of a policy, whoever began it.
+pub(super) async fn release(
+    State(admin): State<Admin>,
+    Extension(Requester(by)): Extension<Requester>,
+    Path(name): Path<String>,
+) -> Response {
+    change(&admin, by, "release", &name, ComponentPolicy::release)
+}
+
+fn change(
+    admin: &Admin,
+    by: SocketAddr,
+    action: &'static str,
+    name: &str,
+    apply: fn(&ComponentPolicy),
+) -> Response {
+    let generation = admin.gateway.generation.load();
+    let policy = generation.policies.get(name).and_then(Option::as_ref);
+    let changed = policy.map(|policy| {
+        apply(policy);
+        Policy::of(name, policy)
+    });
+    let change = Change {
+        by,
+        action,
+        to: &format!("policy {name}"),
+        reason: "",
+        result: changed.as_ref().map_or("not found", |policy| &policy.state),
+    };
+    change.log();
+    match changed {
+        Some(policy) => json(PolicyChanged { policy }),
+        None => {
+            let sentence = "no policy of this name serves newcomers; GET /policies lists them\n";
+            (StatusCode::NOT_FOUND, sentence).into_response()
+        }
+    }
 }

@@ -1,26 +1,44 @@
 //! Reload of the configuration.
 
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
-use super::Admin;
+use super::answer::json;
+use super::{Admin, Requester};
+use crate::audit::Change;
 use crate::reload::{ReloadError, Reloaded, Trigger};
+use crate::schema;
 
 /// Reloads the configuration.
-pub(super) async fn reload(State(admin): State<Admin>) -> Response {
+pub(super) async fn reload(
+    State(admin): State<Admin>,
+    Extension(Requester(by)): Extension<Requester>,
+) -> Response {
     // In its own task, so that a reload is complete even if the requester hangs up.
-    let reloading = tokio::spawn(async move { admin.reloader.reload(Trigger::Request).await });
+    let reloading = tokio::spawn(async move {
+        let reloaded = admin.reloader.reload(Trigger::Request).await;
+        let change = Change {
+            by,
+            action: "reload",
+            to: "configuration",
+            reason: "",
+            result: &match &reloaded {
+                Ok(reloaded) => format!("swapped, generation {}", reloaded.generation),
+                Err(_) => "refused, nothing has changed".to_owned(),
+            },
+        };
+        change.log();
+        reloaded
+    });
     match reloading.await {
         Ok(Ok(Reloaded {
             generation,
             needs_restart,
-        })) => {
-            let answer = json!({"generation": generation, "needs_restart": needs_restart});
-            let json = [(header::CONTENT_TYPE, "application/json")];
-            (json, format!("{answer}\n")).into_response()
-        }
+        })) => json(schema::Reloaded {
+            generation,
+            needs_restart: needs_restart.into_iter().map(str::to_owned).collect(),
+        }),
         Ok(Err(error @ ReloadError::Mistakes(_))) => {
             (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).into_response()
         }

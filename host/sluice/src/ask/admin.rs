@@ -62,6 +62,19 @@ impl AdminListener {
         self.read(answer).await.map(Some)
     }
 
+    /// What it answers to a `POST` with these parameters.
+    ///
+    /// # Errors
+    /// As [`AdminListener::get`], or if it refuses.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        parameters: &[(&str, &str)],
+    ) -> anyhow::Result<Answer<T>> {
+        let answer = self.send(Method::POST, path, parameters).await?;
+        self.read(answer).await
+    }
+
     async fn send(
         &self,
         method: Method,

@@ -1,7 +1,9 @@
 //! Arguments of the commands that ask a running gateway.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use base::units;
 use clap::Args;
 
 use super::Output;
@@ -86,4 +88,65 @@ pub struct WhyArgs {
     /// forgotten the refusal.
     #[arg(long, value_name = "DECISIONS.jsonl", conflicts_with = "admin")]
     pub record: Option<PathBuf>,
+}
+
+/// A user or a tenant.
+#[derive(Debug, Args)]
+pub struct OwnerArgs {
+    /// All sessions of this user, whom a policy has verified.
+    #[arg(long, value_name = "ID", conflicts_with = "tenant")]
+    pub user: Option<String>,
+    /// All sessions of this tenant.
+    #[arg(long, value_name = "ID")]
+    pub tenant: Option<String>,
+}
+
+/// `sluice close`
+#[derive(Debug, Args)]
+#[command(group(
+    clap::ArgGroup::new("whose").required(true).args(["session", "user", "tenant"])
+))]
+pub struct CloseArgs {
+    /// Session id, as `sluice sessions` shows it.
+    #[arg(value_name = "SESSION", conflicts_with_all = ["until", "for_"])]
+    pub session: Option<String>,
+    /// Whose sessions end.
+    #[command(flatten)]
+    pub owner: OwnerArgs,
+    /// Sentence that the clients are told.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Refuse new sessions of the user or tenant until this time, in the form of
+    /// RFC 3339: 2026-11-27T08:00:00Z.
+    #[arg(long, value_name = "TIME", conflicts_with = "for_")]
+    pub until: Option<String>,
+    /// Refuse new sessions of the user or tenant for so long, with a unit: `8h`.
+    #[arg(long = "for", value_name = "DURATION", value_parser = units::duration)]
+    pub for_: Option<Duration>,
+    /// Which gateway is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+/// `sluice lift`
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("whose").required(true).args(["user", "tenant"])))]
+pub struct LiftArgs {
+    /// Who may come again.
+    #[command(flatten)]
+    pub owner: OwnerArgs,
+    /// Which gateway is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+/// `sluice quarantine` and `sluice release`
+#[derive(Debug, Args)]
+pub struct PolicyArgs {
+    /// Name of the policy in the configuration.
+    #[arg(value_name = "POLICY")]
+    pub policy: String,
+    /// Which gateway is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
 }

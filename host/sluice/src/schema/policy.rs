@@ -27,7 +27,7 @@ pub struct Policy {
     pub grants: Vec<String>,
     /// `closed` or `open`: what its failure means for a connection.
     pub on_failure: String,
-    /// `in-use`, `quarantined`, or `probed` after a quarantine.
+    /// `in-use`, `quarantined`, `quarantined-by-operator`, or `probed` after a quarantine.
     pub state: String,
 }
 

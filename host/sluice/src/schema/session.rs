@@ -23,13 +23,6 @@ pub struct OneSession {
     pub session: Session,
 }
 
-/// Answer of `POST /sessions/{id}/close` and `POST /sessions/close`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Closed {
-    /// Number of sessions that were told to end.
-    pub closed: u64,
-}
-
 /// A live connection, or a parked stream.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Session {

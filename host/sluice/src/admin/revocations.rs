@@ -1,0 +1,60 @@
+//! Users and tenants who are refused for a time.
+
+use axum::extract::{Extension, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::answer::json;
+use super::close::owner;
+use super::{Admin, Requester};
+use crate::audit::Change;
+use crate::schema::{Lifted, Revocation, Revocations};
+
+/// Who may come again.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Whose {
+    user: Option<String>,
+    tenant: Option<String>,
+}
+
+/// Revocations in force.
+pub(super) async fn list(State(admin): State<Admin>) -> Response {
+    let all = admin.gateway.revocations.all().into_iter();
+    json(Revocations {
+        revocations: all
+            .map(|(owner, revocation)| Revocation::of(owner, revocation))
+            .collect(),
+    })
+}
+
+/// Ends one before its time.
+pub(super) async fn lift(
+    State(admin): State<Admin>,
+    Extension(Requester(by)): Extension<Requester>,
+    Query(whose): Query<Whose>,
+) -> Response {
+    let owner = match owner(whose.user, whose.tenant) {
+        Ok(owner) => owner,
+        Err(sentence) => return (StatusCode::BAD_REQUEST, sentence).into_response(),
+    };
+    let lifted = admin.gateway.revocations.lift(&owner);
+    let change = Change {
+        by,
+        action: "lift",
+        to: &owner.to_string(),
+        reason: "",
+        result: if lifted {
+            "may come again"
+        } else {
+            "not found"
+        },
+    };
+    change.log();
+    if lifted {
+        return json(Lifted { lifted: 1 });
+    }
+    let sentence = "no revocation of this user or tenant is in force\n";
+    (StatusCode::NOT_FOUND, sentence).into_response()
+}

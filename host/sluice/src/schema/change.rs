@@ -1,0 +1,86 @@
+//! Answers to requests that change something.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Policy, time};
+use gateway::revocations::{self, Owner};
+
+/// Answer of `POST /sessions/{id}/close` and `POST /sessions/close`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Closed {
+    /// Number of sessions that were told to end.
+    pub closed: u64,
+    /// Time until which new sessions of the user or tenant are refused.
+    pub revoked_until: Option<String>,
+}
+
+/// Answer of `GET /revocations`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Revocations {
+    /// Revocations in force.
+    pub revocations: Vec<Revocation>,
+}
+
+/// Refusal of a user's or a tenant's sessions for a time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// User who is refused.
+    pub user: Option<String>,
+    /// Tenant whose users are refused.
+    pub tenant: Option<String>,
+    /// Time of its end.
+    pub until: String,
+    /// Time when it was made.
+    pub since: String,
+    /// Sentence that the clients are told.
+    pub reason: String,
+}
+
+impl Revocation {
+    /// What is known of a revocation.
+    #[must_use]
+    pub(crate) fn of(owner: Owner, revocation: revocations::Revocation) -> Self {
+        let (user, tenant) = match owner {
+            Owner::User(user) => (Some(user), None),
+            Owner::Tenant(tenant) => (None, Some(tenant)),
+        };
+        let shown = |text: String| base::text::clean(&text, 1024);
+        Self {
+            user: user.map(shown),
+            tenant: tenant.map(shown),
+            until: time(revocation.until_ms),
+            since: time(revocation.since_ms),
+            reason: revocation.reason,
+        }
+    }
+}
+
+/// Answer of `POST /revocations/lift`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lifted {
+    /// Number of revocations that were ended.
+    pub lifted: u64,
+}
+
+/// Answer of `POST /drain` and `POST /undrain`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Draining {
+    /// Whether newcomers are refused.
+    pub draining: bool,
+}
+
+/// Answer of `POST /policies/{name}/quarantine` and `POST /policies/{name}/release`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PolicyChanged {
+    /// The policy as it is now.
+    pub policy: Policy,
+}
+
+/// Answer of `POST /reload`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Number of the new generation.
+    pub generation: u64,
+    /// Options that differ from those of the start, and take effect after a restart.
+    pub needs_restart: Vec<String>,
+}
