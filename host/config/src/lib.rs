@@ -5,13 +5,17 @@
 //!
 //! [`toml`] reads the tables. The kit reads an author's files of cases with it too.
 
+mod diff;
 mod load;
 mod read;
+mod schema;
 mod settings;
 pub mod toml;
 
+pub use diff::{Options, OptionsDiff};
 pub use read::names::FACTS;
 pub use read::references::Reference;
+pub use schema::json_schema;
 pub use settings::{
     Admin, AdminTokens, Config, Declared, OnChange, Route, Server, UpstreamAttribute,
 };

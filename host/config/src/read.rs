@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::settings::{Config, Declared};
-use crate::toml::{Document, Section, Sections};
+use crate::toml::{Asked, Document, Section, Sections};
 use base::diagnostics::{Diagnostic, Diagnostics, Place};
 use base::files::{self, Content};
 use names::{Names, Rule};
@@ -48,6 +48,15 @@ pub(super) struct ConfigText<'a> {
     pub(super) folder: &'a Path,
     /// Looks up an environment variable.
     pub(super) environment: &'a dyn Fn(&str) -> Option<OsString>,
+}
+
+/// Everything that the reader asks for in this text.
+pub(super) fn asked(origin: &ConfigText<'_>) -> Asked {
+    let toml = Document::new("the configuration", origin.name, origin.text);
+    if let Some(root) = Section::root(&toml) {
+        Reader::new(origin, &toml).config(root);
+    }
+    toml.asked.take()
 }
 
 /// State of the reader.
@@ -159,6 +168,7 @@ impl<'a> Reader<'a> {
             },
             upstream_attributes: told,
             files: std::mem::take(&mut self.files),
+            options: self.toml.options(),
         };
         // A configuration with mistakes gets no warnings about options without effect.
         if self.toml.diagnostics().is_empty() {

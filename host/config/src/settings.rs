@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::diff::Options;
 use base::diagnostics::Place;
 use base::files::Content;
 use base::limits::{Limits, Metering};
@@ -56,6 +57,8 @@ pub struct Config {
     /// All files that the configuration was made from, with those that are missing. A change of one
     /// may change the configuration. Holds the content of files that were read.
     pub files: BTreeMap<PathBuf, Option<Content>>,
+    /// Options as they are written.
+    pub options: Options,
 }
 
 /// Names of sections, those with mistakes included, which are in no other part of the configuration.

@@ -10,8 +10,10 @@ mod lists;
 mod nearest;
 mod quantity;
 mod section;
+mod shape;
 mod syntax;
 
+pub(crate) use document::Asked;
 pub use document::{Document, Spanned};
 pub use section::{Section, TextOrSection};
 
@@ -19,6 +21,7 @@ pub(crate) use json::JsonTable;
 pub(crate) use nearest::nearest;
 pub(crate) use quantity::Zero;
 pub(crate) use section::Sections;
+pub(crate) use shape::Shape;
 
 /// Text that a file of another program has at a JSON pointer, if it is TOML and has one.
 #[must_use]

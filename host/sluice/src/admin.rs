@@ -16,11 +16,13 @@ use crate::credentials::ListenerCredentials;
 use crate::health::Health;
 use crate::reload::Reloader;
 use crate::schema::Check;
+use ::config::Server;
 use gateway::routes::Gateway;
 use session::registry::unix_ms;
 
 mod answer;
 mod close;
+mod config;
 mod drain;
 mod generations;
 mod guard;
@@ -101,7 +103,7 @@ impl Admin {
 pub fn serve(
     listeners: AdminListeners,
     admin: &Admin,
-    settings: &config::Server,
+    settings: &Server,
     credentials: &ListenerCredentials,
 ) {
     let AdminListeners {
@@ -165,6 +167,7 @@ fn operators(guard: &Guard) -> Router<Admin> {
             ("/policies", get(policies::list)),
             ("/upstreams", get(upstreams::list)),
             ("/generations", get(generations::list)),
+            ("/config/diff", get(config::diff)),
             ("/status", get(status::status)),
         ],
     );

@@ -11,6 +11,7 @@ use serde::Serialize;
 mod admin;
 mod arguments;
 mod change;
+mod diff;
 mod record;
 mod sessions;
 mod status;
@@ -19,9 +20,11 @@ mod target;
 mod why;
 
 pub use arguments::{
-    AdminArgs, CloseArgs, LiftArgs, OwnerArgs, PolicyArgs, SessionsArgs, StatusArgs, WhyArgs,
+    AdminArgs, CloseArgs, DiffArgs, LiftArgs, OwnerArgs, PolicyArgs, SessionsArgs, StatusArgs,
+    WhyArgs,
 };
 pub use change::{close, drain, lift, quarantine, release, reload, revocations, undrain};
+pub use diff::{config_diff, config_schema};
 pub use sessions::sessions;
 pub use status::status;
 pub use why::why;

@@ -56,6 +56,9 @@ pub enum Command {
     ///
     /// Exit status: 0 if `serve` would start with this configuration, 1 if it would not.
     Check(CheckArgs),
+    /// Look at the configuration: its schema, and what a reload would change.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Make a token for development, and print only the token.
     ///
     /// The token is signed with a key set of the configuration that has a shared secret or a
@@ -129,6 +132,21 @@ Exit status:
     /// Compile the component on standard input: the gateway starts itself with this.
     #[command(name = compile::COMMAND, hide = true)]
     CompileComponent(CompileArgs),
+}
+
+/// `sluice config`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the JSON Schema of the configuration, for editors.
+    ///
+    /// It knows every option, the form of its value and its default. `sluice check` finds more
+    /// mistakes than the schema does.
+    Schema,
+    /// Show which options differ between two files, or what a reload of a running gateway would
+    /// change.
+    ///
+    /// Nothing changes, and no value is shown.
+    Diff(ask::DiffArgs),
 }
 
 /// Limits of a process that compiles.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use sluice::ask;
 use sluice::assemble::upstreams;
-use sluice::cli::{Cli, Command};
+use sluice::cli::{Cli, Command, ConfigCommand};
 use sluice::logs;
 use sluice::serve;
 use sluice::token;
@@ -41,6 +41,10 @@ fn main() -> ExitCode {
             return ExitCode::from(runtime.block_on(client::run(&args)).exit_code());
         }
         Command::CompileComponent(args) => return args.run(),
+        Command::Config(ConfigCommand::Schema) => return exit(ask::config_schema()),
+        Command::Config(ConfigCommand::Diff(args)) => {
+            return exit(runtime.block_on(ask::config_diff(&args)));
+        }
         Command::Sessions(args) => return exit(runtime.block_on(ask::sessions(&args))),
         Command::Status(args) => return exit(runtime.block_on(ask::status(&args))),
         Command::Why(args) => return exit(runtime.block_on(ask::why(&args))),

@@ -26,7 +26,7 @@ use crate::series;
 use base::blocking::LOADING;
 use base::diagnostics::Diagnostics;
 use base::metrics;
-use config::{self, Config};
+use config::{self, Config, Options};
 use gateway::routes::Gateway;
 use keys::KeySets;
 use policy::settings;
@@ -36,6 +36,7 @@ use upstream::wav::retention::Retention;
 pub mod files;
 mod history;
 mod outcome;
+mod preview;
 pub mod watch;
 
 use files::SeenFiles;
@@ -101,6 +102,8 @@ struct ReloadState {
     served: SeenFiles,
     /// Keys of the generation that serves.
     key_sets: Arc<KeySets>,
+    /// Options of the generation that serves.
+    options: Options,
 }
 
 impl Reloader {
@@ -135,6 +138,7 @@ impl Reloader {
                 served: seen.clone(),
                 seen,
                 key_sets,
+                options: config.options.clone(),
             })),
         }
     }
@@ -247,6 +251,18 @@ impl Reloader {
         }
     }
 
+    /// Options that differ from those of the start, and take effect only after a restart.
+    fn needs_restart(&self, config: &Config) -> Vec<&'static str> {
+        let mut options = self.server.differences(&config.server);
+        if config.decisions != self.decisions {
+            options.push("[decisions]");
+        }
+        if config.data_dir != self.data_dir {
+            options.push("data_dir");
+        }
+        options
+    }
+
     async fn swap(&self, state: &mut ReloadState) -> Result<Reloaded, ReloadError> {
         let source = self.source.clone();
         let (mut config, mut diagnostics) = LOADING
@@ -255,14 +271,8 @@ impl Reloader {
             .map_err(ReloadError::Panicked)?
             .map_err(ReloadError::Mistakes)?;
         state.seen = SeenFiles::of(&config).await;
-        let mut needs_restart = self.server.differences(&config.server);
-        if config.decisions != self.decisions {
-            needs_restart.push("[decisions]");
-        }
-        if config.data_dir != self.data_dir {
-            needs_restart.push("data_dir");
-            config.data_dir.clone_from(&self.data_dir);
-        }
+        let needs_restart = self.needs_restart(&config);
+        config.data_dir.clone_from(&self.data_dir);
         let before = self.gateway.generation.load_full();
         let (generation, key_sets) = self
             .builder
@@ -276,6 +286,7 @@ impl Reloader {
         let number = generation.number;
         self.gateway.generation.store(Arc::new(generation));
         state.key_sets = key_sets;
+        state.options = config.options.clone();
         series::register_of(&config);
         self.retention
             .replace(recordings(&config), &config.data_dir);

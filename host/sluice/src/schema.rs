@@ -14,7 +14,9 @@ mod session;
 mod status;
 mod upstream;
 
-pub use change::{Closed, Draining, Lifted, PolicyChanged, Reloaded, Revocation, Revocations};
+pub use change::{
+    Closed, ConfigDiff, Draining, Lifted, PolicyChanged, Reloaded, Revocation, Revocations,
+};
 pub use decision::{Claimed, Decision};
 pub use generation::{Generation, Generations};
 pub use policy::{Policies, Policy};

@@ -197,6 +197,7 @@ mod tests {
             declared: config::Declared::default(),
             upstream_attributes: Vec::new(),
             files: BTreeMap::new(),
+            options: config::Options::default(),
         }
     }
 

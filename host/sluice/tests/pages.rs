@@ -109,6 +109,7 @@ fn every_field_of_the_admin_listeners_answers_stands_in_the_operators_page() {
         ("revocation", fields::<schema::Revocation>()),
         ("lifted", fields::<schema::Lifted>()),
         ("draining", fields::<schema::Draining>()),
+        ("config-diff", fields::<schema::ConfigDiff>()),
         ("reloaded", fields::<schema::Reloaded>()),
         ("claimed", fields::<schema::Claimed>()),
         ("backend", fields::<schema::Backend>()),

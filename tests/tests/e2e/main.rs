@@ -27,6 +27,7 @@ mod compiling;
 mod completing;
 mod components;
 mod config;
+mod config_commands;
 mod credentials;
 mod decisions;
 mod delivery;

@@ -143,11 +143,7 @@ impl Reader<'_> {
         let place = section.place_of("algorithms");
         let given = section.has("algorithms");
         let before = self.toml.diagnostics().len();
-        let named = section.distinct("algorithms");
-        let mut algorithms: Vec<Spanned<Algorithm>> = named
-            .into_iter()
-            .filter_map(|name| self.toml.choose("algorithms", name, &ALGORITHMS))
-            .collect();
+        let mut algorithms = section.choices("algorithms", &ALGORITHMS);
         if algorithms.is_empty() && self.toml.diagnostics().len() == before {
             match kind {
                 Some(KeyKind::Shared) if !given => {}

@@ -33,12 +33,8 @@ impl Reader<'_> {
         let sha256 = section.text("sha256");
         let sha256 = sha256.and_then(|pin| self.pin(pin));
         let trial = self.trial(&mut section);
-        let grants: Vec<Grant> = section
-            .distinct("grants")
-            .into_iter()
-            .filter_map(|name| self.toml.choose("grants", name, &GRANTS))
-            .map(|grant| grant.value)
-            .collect();
+        let grants = section.choices("grants", &GRANTS).into_iter();
+        let grants: Vec<Grant> = grants.map(|grant| grant.value).collect();
         let wasi = section.choice("wasi", &WASI);
         let on_failure = section.choice("on_failure", &ON_FAILURE);
         if let Some(Spanned {

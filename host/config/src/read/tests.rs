@@ -3,9 +3,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::{ConfigText, Reader, read};
+use super::{ConfigText, read};
 use crate::Config;
-use crate::toml::{Document, Section};
 use base::diagnostics::Diagnostics;
 
 mod best_effort;
@@ -149,9 +148,6 @@ fn in_policy(line: &str, message: &str, help: &str) {
 fn asked() -> std::collections::BTreeSet<(&'static str, &'static str)> {
     let kinds = ["wav", "websocket"].map(|kind| format!("[upstreams.{kind}]\nkind = \"{kind}\"\n"));
     let text = format!("{GOOD}{}", kinds.concat());
-    let origin = origin(&text, Path::new(""));
-    let toml = Document::new("the configuration", "sluice.toml", &text);
-    let root = Section::root(&toml).unwrap();
-    Reader::new(&origin, &toml).config(root);
-    toml.asked.take()
+    let asked = super::asked(&origin(&text, Path::new("")));
+    asked.shapes.into_keys().collect()
 }

@@ -23,10 +23,8 @@ const KINDS: [(&str, UpstreamKind); 4] = [
 impl Reader<'_> {
     pub(super) fn upstream(&mut self, mut section: Section<'_>) -> Option<Upstream> {
         let help = "write `kind = \"wav\"`, \"websocket\", \"echo\" or \"discard\"";
-        let kind = section.required("kind", help);
-        let kind = kind
-            .and_then(|text| self.toml.choose("kind", text, &KINDS))?
-            .value;
+        section.demand("kind", help);
+        let kind = section.choice("kind", &KINDS)?.value;
         self.misplaced(&mut section, kind);
         let upstream = match kind {
             UpstreamKind::Wav => self.wav(&mut section),
@@ -44,7 +42,7 @@ impl Reader<'_> {
             if of.contains(&kind) || !section.has(option) {
                 continue;
             }
-            let Some((place, _)) = section.take(option) else {
+            let Some(place) = section.take_out(option) else {
                 continue;
             };
             let named = KINDS.iter().find(|(_, kind)| of.first() == Some(kind));

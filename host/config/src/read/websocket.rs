@@ -93,7 +93,7 @@ impl Reader<'_> {
         let on_loss = self.on_loss(section, receipts);
         if tee.is_none()
             && on_loss == OnLoss::Fail
-            && let Some((place, _)) = section.take("min_free")
+            && let Some(place) = section.take_out("min_free")
         {
             let message = "`min_free` is for streams that are recorded or held";
             let help = "leave it out, or write `tee = \"wav\"` or `on_loss = \"hold\"`";
@@ -136,7 +136,7 @@ impl Reader<'_> {
             Also::Recorded => self.recordings(section),
             Also::Nothing => {
                 for option in OF_RECORDINGS {
-                    if let Some((place, _)) = section.take(option) {
+                    if let Some(place) = section.take_out(option) {
                         let message = format!("`{option}` is for streams that are recorded");
                         let help = "leave it out, or write `tee = \"wav\"`";
                         self.error(&place, message, help).label("no meaning here");

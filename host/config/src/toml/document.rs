@@ -1,12 +1,15 @@
 //! File that is being read: where its values stand, and the mistakes found so far.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use toml_span::value::{Value, ValueInner};
 
 use super::nearest::nearest;
+use super::shape::Shape;
+use crate::diff::Options;
 use base::diagnostics::{Diagnostic, Diagnostics, Place, Source};
 
 /// File that is being read. All its sections report to it.
@@ -14,11 +17,39 @@ pub struct Document<'a> {
     pub(super) text: &'a str,
     source: Arc<Source>,
     diagnostics: RefCell<Diagnostics>,
-    /// All options that were asked for, with the kinds of their sections.
-    pub(crate) asked: RefCell<BTreeSet<(&'static str, &'static str)>>,
-    /// All options in the file that were asked for, with their places, by the title of their
-    /// section.
-    written: RefCell<BTreeMap<String, BTreeMap<&'static str, Place>>>,
+    /// All options that were asked for.
+    pub(crate) asked: RefCell<Asked>,
+    /// All options in the file that were asked for, by the title of their section.
+    written: RefCell<BTreeMap<String, BTreeMap<String, Written>>>,
+}
+
+/// Options that a reader asks for, with the kinds of their sections.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// What their values look like.
+    pub(crate) shapes: BTreeMap<(&'static str, &'static str), Shape>,
+    /// Those that must be there, with the number of sections that demanded them.
+    demanded: BTreeMap<(&'static str, String), usize>,
+    /// Numbers of sections, by kind.
+    sections: BTreeMap<&'static str, usize>,
+}
+
+impl Asked {
+    /// Options that every section of this kind demands.
+    pub(crate) fn demanded(&self, kind: &'static str) -> impl Iterator<Item = &String> {
+        let all = self.sections.get(kind);
+        let demanded = self.demanded.iter();
+        demanded
+            .filter(move |((of, _), times)| *of == kind && Some(*times) == all)
+            .map(|((_, key), _)| key)
+    }
+}
+
+/// An option in the file.
+struct Written {
+    place: Place,
+    /// Digest of its value; `None` for a table, whose own options are here too.
+    digest: Option<u64>,
 }
 
 /// Value with its place in the file.
@@ -65,19 +96,53 @@ impl<'a> Document<'a> {
 
     /// Place of an option that was taken from a section, if the file has it.
     pub(crate) fn written(&self, title: &str, key: &str) -> Option<Place> {
-        self.written.borrow().get(title)?.get(key).cloned()
+        let written = self.written.borrow();
+        Some(written.get(title)?.get(key)?.place.clone())
     }
 
-    /// Notes that an option was asked for.
-    pub(super) fn ask(&self, kind: &'static str, key: &'static str) {
-        self.asked.borrow_mut().insert((kind, key));
+    /// Options in the file, with digests of their values.
+    pub(crate) fn options(&self) -> Options {
+        let written = self.written.borrow();
+        let sections = written.iter().map(|(title, options)| {
+            let options = options.iter();
+            let digests = options.filter_map(|(key, written)| Some((key.clone(), written.digest?)));
+            (title.clone(), digests.collect())
+        });
+        Options(sections.collect())
+    }
+
+    /// Notes that an option was asked for. The shape that says most stays.
+    pub(super) fn ask(&self, kind: &'static str, key: &'static str, shape: Shape) {
+        let mut asked = self.asked.borrow_mut();
+        let known = asked.shapes.entry((kind, key)).or_insert(Shape::Anything);
+        if *known < shape {
+            *known = shape;
+        }
+    }
+
+    /// Notes that an option must be there.
+    pub(super) fn demand(&self, kind: &'static str, key: &str) {
+        let mut asked = self.asked.borrow_mut();
+        *asked.demanded.entry((kind, key.to_owned())).or_default() += 1;
+    }
+
+    /// Notes that a section of this kind is read.
+    pub(super) fn begin(&self, kind: &'static str) {
+        *self.asked.borrow_mut().sections.entry(kind).or_default() += 1;
     }
 
     /// Notes that an option was taken.
-    pub(super) fn write(&self, title: &str, key: &'static str, place: &Place) {
+    pub(super) fn write(&self, title: &str, key: &str, place: &Place, value: &Value<'_>) {
+        let digest = value.as_table().is_none().then(|| {
+            let text = self.text.get(value.span.start..value.span.end);
+            let mut hasher = DefaultHasher::new();
+            text.hash(&mut hasher);
+            hasher.finish()
+        });
         let mut written = self.written.borrow_mut();
         let section = written.entry(title.to_owned()).or_default();
-        section.insert(key, place.clone());
+        let place = place.clone();
+        section.insert(key.to_owned(), Written { place, digest });
     }
 
     pub(super) fn place(&self, span: impl Into<std::ops::Range<usize>>) -> Place {

@@ -27,6 +27,7 @@ impl Section<'_> {
         let mut table = JsonTable::default();
         for (Key { name, span }, value) in self.table {
             let place = self.document.place(span);
+            self.document.write(&self.title, &name, &place, &value);
             let json = self
                 .document
                 .json(value, &place, &step("", &name), &mut table.places);

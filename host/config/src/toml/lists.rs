@@ -4,11 +4,12 @@ use toml_span::value::{Value, ValueInner};
 
 use super::document::Spanned;
 use super::section::Section;
+use super::shape::Shape;
 
 impl<'de> Section<'de> {
     /// Takes a list of texts; empty if the key is absent. Other entries are reported and left out.
     pub fn texts(&mut self, key: &'static str) -> Vec<Spanned<String>> {
-        let Some((_, mut value)) = self.take(key) else {
+        let Some((_, mut value)) = self.take(key, Shape::Texts) else {
             return Vec::new();
         };
         let place = self.document.place(value.span);
@@ -29,6 +30,7 @@ impl<'de> Section<'de> {
     /// Takes a text, or a list of texts that must not be empty. Returns nothing if the key is
     /// absent.
     pub(crate) fn one_or_more(&mut self, key: &'static str) -> Vec<Spanned<String>> {
+        self.document.ask(self.kind, key, Shape::OneOrMore);
         match self.table.get(key).map(Value::as_array) {
             Some(Some(list)) if list.is_empty() => {
                 let place = self.place_of(key);
@@ -64,7 +66,7 @@ impl<'de> Section<'de> {
     /// Takes a list of tables: `[[case]]` and others, or tables in braces. Other entries are
     /// reported and left out.
     pub fn tables(&mut self, key: &'static str, title: &'static str) -> Vec<Section<'de>> {
-        let Some((place, mut value)) = self.take(key) else {
+        let Some((place, mut value)) = self.take(key, Shape::Tables) else {
             return Vec::new();
         };
         match value.take() {

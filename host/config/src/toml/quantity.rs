@@ -5,6 +5,7 @@ use std::time::Duration;
 use toml_span::value::ValueInner;
 
 use super::section::Section;
+use super::shape::Shape;
 use base::units::{self, UnitError};
 
 /// Whether zero is allowed.
@@ -20,24 +21,28 @@ struct Quantity<T> {
     /// Two units for examples, a small one and a large one.
     units: [&'static str; 2],
     parse: fn(&str) -> Result<T, UnitError>,
+    shape: Shape,
 }
 
 const DURATION: Quantity<Duration> = Quantity {
     wanted: "a duration",
     units: ["ms", "s"],
     parse: units::duration,
+    shape: Shape::Duration,
 };
 
 const AGE: Quantity<Duration> = Quantity {
     wanted: "a duration",
     units: ["h", "d"],
     parse: units::age,
+    shape: Shape::Duration,
 };
 
 const SIZE: Quantity<u64> = Quantity {
     wanted: "a size",
     units: ["KiB", "MiB"],
     parse: units::size,
+    shape: Shape::Size,
 };
 
 impl Section<'_> {
@@ -73,7 +78,8 @@ impl Section<'_> {
 
     /// Reads a whole number.
     pub(crate) fn count(&mut self, key: &'static str, default: usize, zero: Zero) -> usize {
-        let Some((_, mut value)) = self.take(key) else {
+        let least = u8::from(zero == Zero::Refused);
+        let Some((_, mut value)) = self.take(key, Shape::Whole { least }) else {
             return default;
         };
         let Some(count) = self.document.number(key, &mut value) else {
@@ -97,8 +103,9 @@ impl Section<'_> {
             wanted,
             units: [small, large],
             parse,
+            shape,
         } = quantity;
-        let Some((_, mut value)) = self.take(key) else {
+        let Some((_, mut value)) = self.take(key, shape.clone()) else {
             return default;
         };
         let place = self.document.place(value.span);

@@ -7,6 +7,7 @@ use toml_span::value::{Key, Table, Value, ValueInner};
 
 use super::document::{Document, Spanned};
 use super::nearest::nearest;
+use super::shape::{Shape, words};
 use base::diagnostics::{Diagnostic, Place};
 
 /// Sections of one kind by name: `[policies.auth]`, `[policies.duplicate]`.
@@ -30,7 +31,7 @@ pub struct Section<'de> {
     /// Place of its name in the file.
     pub place: Place,
     /// Kind of section: `policies.NAME`.
-    kind: &'static str,
+    pub(super) kind: &'static str,
     /// What was not taken yet.
     pub(super) table: Table<'de>,
     known: Vec<&'static str>,
@@ -44,6 +45,7 @@ impl<'de> Section<'de> {
         place: Place,
         table: Table<'de>,
     ) -> Self {
+        document.begin(kind);
         Self {
             document,
             title: title.to_owned(),
@@ -73,21 +75,27 @@ impl<'de> Section<'de> {
     }
 
     /// Takes a value of any type, with the place of its key.
-    pub(crate) fn take(&mut self, key: &'static str) -> Option<(Place, Value<'de>)> {
+    pub(super) fn take(&mut self, key: &'static str, shape: Shape) -> Option<(Place, Value<'de>)> {
         self.known.push(key);
-        self.document.ask(self.kind, key);
+        self.document.ask(self.kind, key, shape);
         let (found, value) = self.table.remove_entry(key)?;
         let place = self.document.place(found.span);
-        self.document.write(&self.title, key, &place);
+        self.document.write(&self.title, key, &place, &value);
         Some((place, value))
+    }
+
+    /// Takes an option that has no meaning here, with the place of its key.
+    pub(crate) fn take_out(&mut self, key: &'static str) -> Option<Place> {
+        self.take(key, Shape::Anything).map(|(place, _)| place)
     }
 
     fn read<T>(
         &mut self,
         key: &'static str,
+        shape: Shape,
         read: impl FnOnce(&Document<'de>, &str, &mut Value<'de>) -> Option<T>,
     ) -> Option<T> {
-        let (_, mut value) = self.take(key)?;
+        let (_, mut value) = self.take(key, shape)?;
         read(self.document, key, &mut value)
     }
 
@@ -117,12 +125,12 @@ impl<'de> Section<'de> {
 
     /// Takes a text. An empty one is a mistake.
     pub fn text(&mut self, key: &'static str) -> Option<Spanned<String>> {
-        self.read(key, Document::text)
+        self.read(key, Shape::Text, Document::text)
     }
 
     /// Takes a text that may be empty.
     pub fn any_text(&mut self, key: &'static str) -> Option<Spanned<String>> {
-        self.read(key, Document::any_text)
+        self.read(key, Shape::AnyText, Document::any_text)
     }
 
     /// Takes a text. An absent one is a mistake.
@@ -133,6 +141,7 @@ impl<'de> Section<'de> {
 
     /// Reports a key that is absent.
     pub fn demand(&self, key: &str, help: &str) {
+        self.document.demand(self.kind, key);
         if !self.has(key) {
             let message = format!("{} has no `{key}`", self.title);
             self.document.error(&self.place, message, help);
@@ -141,7 +150,10 @@ impl<'de> Section<'de> {
 
     /// Takes a whole number in the range of a type.
     pub fn number<T: TryFrom<i64>>(&mut self, key: &'static str) -> Option<T> {
-        Some(self.read(key, Document::number)?.value)
+        Some(
+            self.read(key, Shape::Whole { least: 0 }, Document::number)?
+                .value,
+        )
     }
 
     /// Takes one of a few words.
@@ -150,13 +162,29 @@ impl<'de> Section<'de> {
         key: &'static str,
         choices: &[(&str, T)],
     ) -> Option<Spanned<T>> {
+        self.document
+            .ask(self.kind, key, Shape::Word(words(choices)));
         let text = self.text(key)?;
         self.document.choose(key, text, choices)
     }
 
+    /// Takes a list of a few words, without repeated ones.
+    pub(crate) fn choices<T: Copy>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&str, T)],
+    ) -> Vec<Spanned<T>> {
+        self.document
+            .ask(self.kind, key, Shape::Words(words(choices)));
+        let named = self.distinct(key).into_iter();
+        named
+            .filter_map(|name| self.document.choose(key, name, choices))
+            .collect()
+    }
+
     /// Takes `true` or `false`.
     pub fn truth(&mut self, key: &'static str) -> Option<bool> {
-        self.read(key, Document::truth)
+        self.read(key, Shape::Truth, Document::truth)
     }
 
     /// Takes a table inside of this one. Any other value is reported.
@@ -166,7 +194,7 @@ impl<'de> Section<'de> {
         kind: &'static str,
         title: &str,
     ) -> Option<Section<'de>> {
-        let (place, value) = self.take(key)?;
+        let (place, value) = self.take(key, Shape::Section(kind))?;
         self.nested(key, title, kind, place, value)
     }
 
@@ -184,6 +212,7 @@ impl<'de> Section<'de> {
     /// Takes the tables of a kind: `[policies.auth]` and others.
     pub(crate) fn named(&mut self, key: &'static str, kind: &'static str) -> Sections<'de> {
         let mut sections = Sections::new();
+        self.document.ask(self.kind, key, Shape::Named(kind));
         let Some(outer) = self.section(key, "", &format!("[{kind}]")) else {
             return sections;
         };

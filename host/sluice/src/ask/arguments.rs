@@ -150,3 +150,15 @@ pub struct PolicyArgs {
     #[command(flatten)]
     pub admin: AdminArgs,
 }
+
+/// `sluice config diff`
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// Two files to compare. Without them, the configuration of a running
+    /// gateway as it is written now, and as it serves.
+    #[arg(value_name = "FILE", num_args = 2)]
+    pub files: Vec<PathBuf>,
+    /// Which gateway is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Policy, time};
+use config::OptionsDiff;
 use gateway::revocations::{self, Owner};
 
 /// Answer of `POST /sessions/{id}/close` and `POST /sessions/close`.
@@ -74,6 +75,41 @@ pub struct Draining {
 pub struct PolicyChanged {
     /// The policy as it is now.
     pub policy: Policy,
+}
+
+/// Answer of `GET /config/diff`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConfigDiff {
+    /// Sections, and options of sections, that are new.
+    pub added: Vec<String>,
+    /// Sections and options that are gone.
+    pub removed: Vec<String>,
+    /// Options with another value, or with the same one written in another way.
+    pub changed: Vec<String>,
+    /// Files whose content differs from what serves.
+    pub changed_files: Vec<String>,
+    /// Options that take effect only after a restart.
+    pub needs_restart: Vec<String>,
+    /// Beginning of the report, if the configuration has mistakes and a reload would be refused.
+    pub report: Option<String>,
+}
+
+impl ConfigDiff {
+    /// What differs between options.
+    #[must_use]
+    pub(crate) fn of(diff: OptionsDiff) -> Self {
+        let OptionsDiff {
+            added,
+            removed,
+            changed,
+        } = diff;
+        Self {
+            added,
+            removed,
+            changed,
+            ..Self::default()
+        }
+    }
 }
 
 /// Answer of `POST /reload`.

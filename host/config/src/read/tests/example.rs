@@ -3,27 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::schema::{EXAMPLE, NOT_DEFAULTS};
 use crate::settings::BUILTINS;
 use crate::{Route, Server};
 use keys::settings::KeySet;
 use policy::settings::{Component, Policy};
 use session::handshake::HandshakeMode;
-
-const EXAMPLE: &str = include_str!("../../../../sluice.example.toml");
-
-/// The options that the example cannot show with their defaults: those that
-/// must be there, those that an example is for, and free sections.
-const NOT_DEFAULTS: [(&str, &str); 9] = [
-    ("key_sets.NAME", "generate"),
-    ("policies.NAME", "component"),
-    ("policies.NAME", "grants"),
-    ("upstreams.NAME", "kind"),
-    ("upstreams.NAME", "url"),
-    ("routes.NAME", "paths"),
-    ("routes.NAME", "on_connect"),
-    ("routes.NAME", "on_handshake"),
-    ("routes.NAME", "upstream"),
-];
 
 /// A line of the example that sets an option, or would without its `#`.
 struct Line<'a> {
@@ -89,6 +74,7 @@ fn settings(config: &Config) -> Vec<String> {
         declared: _,
         upstream_attributes: _,
         files: _,
+        options: _,
     } = config;
     let Server {
         listen,

@@ -34,7 +34,7 @@ impl Reader<'_> {
         let place = on_loss.as_ref().map(|choice| choice.place.clone());
         if on_loss.is_none_or(|choice| choice.value == Loss::Fails) {
             for option in OF_HOLD {
-                if let Some((place, _)) = section.take(option) {
+                if let Some(place) = section.take_out(option) {
                     let message = format!("`{option}` is for streams that are held");
                     let help = "leave it out, or write `on_loss = \"hold\"`";
                     self.error(&place, message, help).label("no meaning here");
