@@ -7,14 +7,16 @@ use ::metrics::{
 };
 use anyhow::Context as _;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::closed_by::ClosedBy;
 
 mod names;
+mod samples;
 mod table;
 
 pub use names::*;
+pub use samples::Samples;
 pub use table::{ALL, Metric, MetricType};
 
 /// Interval in which the exporter folds its samples, so that they do not pile up while nothing
@@ -22,9 +24,13 @@ pub use table::{ALL, Metric, MetricType};
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Buckets of a policy's histogram, in seconds. A call usually takes microseconds, and its limit is
-/// usually 50 ms.
-const POLICY_BUCKETS: [f64; 9] = [
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.25,
+/// usually 50 ms, behind a wait for a slot of up to seconds.
+const POLICY_BUCKETS: [f64; 13] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.25, 0.5, 1.0, 2.5, 5.0,
+];
+/// Buckets of what a client waits for, in seconds. Admission may take 4 s, and a handshake 10 s.
+const WAIT_BUCKETS: [f64; 11] = [
+    0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
 /// Installs the recorder of metrics for the whole process.
@@ -33,7 +39,8 @@ const POLICY_BUCKETS: [f64; 9] = [
 /// If the process has another recorder already.
 pub fn install() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
-        .set_buckets(&POLICY_BUCKETS)?
+        .set_buckets(&WAIT_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(POLICY_SECONDS.to_owned()), &POLICY_BUCKETS)?
         .install_recorder()
         .context("metrics cannot be recorded")?;
     for metric in &ALL {
@@ -129,9 +136,14 @@ pub fn moved(received: u64, sent: u64, unknown_messages: u64) {
 }
 
 /// Counts a decision of a policy, and its duration.
-pub fn decided(policy: &str, outcome: &'static str, took: Duration) {
+pub fn decided(policy: &str, hook: &'static str, outcome: &'static str, took: Duration) {
     counter!(DECISIONS, "policy" => policy.to_owned(), "outcome" => outcome).increment(1);
-    histogram!(POLICY_SECONDS, "policy" => policy.to_owned()).record(took);
+    histogram!(POLICY_SECONDS, "policy" => policy.to_owned(), "hook" => hook).record(took);
+}
+
+/// Counts the duration of a stage before the stream.
+pub fn admission_stage(stage: &'static str, took: Duration) {
+    histogram!(ADMISSION_SECONDS, "stage" => stage).record(took);
 }
 
 /// Counts a policy's quarantine.
@@ -189,6 +201,26 @@ pub fn upstream_restored(upstream: &str) {
 /// Counts a backend address that is taken out of use because it keeps failing.
 pub fn upstream_rests(upstream: &str) {
     counter!(UPSTREAM_RESTS, "upstream" => upstream.to_owned()).increment(1);
+}
+
+/// Counts a held stream that ended without its backend.
+pub fn upstream_given_up(upstream: &str) {
+    counter!(UPSTREAM_GIVEN_UP, "upstream" => upstream.to_owned()).increment(1);
+}
+
+/// Counts a backend's answer to an upgrade with 101, and how long it took.
+pub fn dialed(upstream: &str, took: Duration) {
+    histogram!(DIAL_SECONDS, "upstream" => upstream.to_owned()).record(took);
+}
+
+/// Counts a stream that no address of a backend took.
+pub fn dial_failed(upstream: &str) {
+    counter!(DIAL_FAILURES, "upstream" => upstream.to_owned()).increment(1);
+}
+
+/// Counts a recording that begins.
+pub fn recording_begins(upstream: &str) {
+    counter!(RECORDINGS, "upstream" => upstream.to_owned()).increment(1);
 }
 
 /// One half of a stream that is relayed and recorded.

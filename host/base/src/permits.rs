@@ -110,6 +110,12 @@ impl Permits {
         }
     }
 
+    /// Number of connections that can be admitted at once.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.total
+    }
+
     /// Sets the number of descriptors for upstreams.
     #[must_use]
     pub fn with_upstreams(mut self, descriptors: usize) -> Self {

@@ -10,6 +10,7 @@ use self::settings::Tls;
 use crate::diagnostics::Diagnostics;
 
 pub mod client;
+mod expiry;
 pub mod failure;
 mod files;
 pub mod settings;
@@ -17,19 +18,25 @@ pub mod settings;
 pub use files::certificates;
 
 /// Certificate chain with its key, ready to be shown to clients.
-pub struct Certificate(Arc<ServerConfig>);
+pub struct Certificate {
+    config: Arc<ServerConfig>,
+    expires: Option<u64>,
+}
 
 impl Certificate {
     /// Reads certificate and key. `None` if there are mistakes, which go to `diagnostics`. Blocks.
     pub fn read(tls: &Tls, diagnostics: &mut Diagnostics) -> Option<Self> {
         match files::read(&tls.certificate, &tls.key) {
-            Ok((config, doubts)) => {
+            Ok((config, expires, doubts)) => {
                 for doubt in doubts {
                     let help = "give the server's own certificate first, then each behind the one \
                                 that it has signed; the root may be left out";
                     diagnostics.warning(&tls.place, doubt, help);
                 }
-                Some(Self(Arc::new(config)))
+                Some(Self {
+                    config: Arc::new(config),
+                    expires,
+                })
             }
             Err(problem) => {
                 let message = format!("TLS cannot be served: {:#}", problem.error);
@@ -42,23 +49,29 @@ impl Certificate {
 
 /// TLS server that uses the current certificate.
 #[derive(Clone)]
-pub struct Acceptor(Arc<ArcSwap<ServerConfig>>);
+pub struct Acceptor(Arc<ArcSwap<Certificate>>);
 
 impl Acceptor {
     /// Server that begins with this certificate.
     #[must_use]
-    pub fn new(Certificate(config): Certificate) -> Self {
-        Self(Arc::new(ArcSwap::new(config)))
+    pub fn new(certificate: Certificate) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(certificate)))
     }
 
     /// Replaces the certificate for new connections. Existing connections keep their keys.
-    pub fn replace(&self, Certificate(config): Certificate) {
-        self.0.store(config);
+    pub fn replace(&self, certificate: Certificate) {
+        self.0.store(Arc::new(certificate));
+    }
+
+    /// Time when the current certificate expires, in seconds since 1970; `None` if it does not say.
+    #[must_use]
+    pub fn expires(&self) -> Option<u64> {
+        self.0.load().expires
     }
 
     /// Acceptor for one new connection.
     #[must_use]
     pub fn current(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.0.load_full())
+        TlsAcceptor::from(Arc::clone(&self.0.load().config))
     }
 }

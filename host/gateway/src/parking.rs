@@ -53,6 +53,7 @@ pub struct Parking {
     slots: Mutex<HashMap<String, Arc<Slot>>>,
     parked: Rooms,
     remembered: Rooms,
+    limit: usize,
     next_sequence: AtomicU64,
 }
 
@@ -65,8 +66,15 @@ impl Parking {
             slots: Mutex::default(),
             parked: Rooms::new(streams, per_client),
             remembered: Rooms::new(streams, per_client),
+            limit: streams,
             next_sequence: AtomicU64::default(),
         })
+    }
+
+    /// Number of streams that can be parked at once.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Creates a slot for a stream, with a resume token, and attaches the connection to it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::policy::Policy;
-use crate::question::{Ending, Question};
+use crate::question::{Ending, Hook, Question};
 use crate::recorder::Recorder;
 use crate::shadow::Snapshot;
 use crate::verdict::{ABANDONED, Failure, OnFailure, Verdict};
@@ -215,9 +215,9 @@ pub struct Record {
 }
 
 impl Record {
-    /// Counts it.
-    pub fn count(&self) {
-        metrics::decided(&self.policy, self.outcome(), self.took);
+    /// Counts it as a call at this hook.
+    pub fn count(&self, hook: Hook) {
+        metrics::decided(&self.policy, hook.name(), self.outcome(), self.took);
     }
 
     /// Name of what came of the call in metrics.

@@ -31,6 +31,7 @@ mod health;
 mod listener;
 mod metrics;
 mod policies;
+mod process;
 mod refusals;
 mod reload;
 mod revocations;

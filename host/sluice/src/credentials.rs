@@ -49,6 +49,15 @@ impl ListenerCredentials {
         }
     }
 
+    /// Times when the certificates expire, in seconds since 1970, by listener.
+    pub(crate) fn expiries(&self) -> Vec<(&'static str, u64)> {
+        let listeners = [("clients", &self.clients), ("admin", &self.admin)];
+        let listeners = listeners.into_iter();
+        listeners
+            .filter_map(|(name, acceptor)| Some((name, acceptor.as_ref()?.expires()?)))
+            .collect()
+    }
+
     /// Replaces them for new connections and requests. A listener that has spoken plain TCP, or
     /// TLS, goes on so until a restart.
     pub(crate) fn replace(&self, new: NewCredentials) {

@@ -188,6 +188,11 @@ impl Reloader {
         self.missing_keys.load_full()
     }
 
+    /// Times when the certificates of the listeners expire, in seconds since 1970.
+    pub(crate) fn certificate_expiries(&self) -> Vec<(&'static str, u64)> {
+        self.credentials.expiries()
+    }
+
     /// Number of WebAssembly modules that are instantiated now.
     #[must_use]
     pub fn instances(&self) -> u64 {

@@ -5,19 +5,21 @@ use ::metrics::{counter, gauge, histogram};
 
 use base::instance;
 use base::metrics::{
-    ACCEPT_WAITS, ACCEPTED, BUILD_INFO, CLAIMS, DECISIONS, DELIVERIES, DROPPED, GENERATION,
-    HTTP_REFUSED, INSTANCES, LIVE, LOG_LINES_DROPPED, LONGEST_STALL, MEMORY_HELD, MEMORY_REFUSED,
-    PANICS, POLICY_SECONDS, PROXY_FAILURES, PUSHED_OUT, QUARANTINES, RECEIVED, RELOADS,
-    REMOVAL_FAILURES, REMOVED, REMOVED_BYTES, SENT, SHADOWS, STALLS, TASKS, TEE_GIVEN_UP,
-    TLS_FAILURES, UNKNOWN, UNRECORDED, UPSTREAM_HELD, UPSTREAM_LOST, UPSTREAM_RESTORED,
-    UPSTREAM_RESTS, closes,
+    ACCEPT_WAITS, ACCEPTED, ADMISSION_SECONDS, BUILD_INFO, CLAIMS, DECISIONS, DELIVERIES,
+    DIAL_FAILURES, DIAL_SECONDS, DROPPED, GENERATION, HTTP_REFUSED, INSTANCES, LIVE,
+    LOG_LINES_DROPPED, LONGEST_STALL, MEMORY_HELD, MEMORY_REFUSED, PANICS, POLICY_SECONDS,
+    PROXY_FAILURES, PUSHED_OUT, QUARANTINES, RECEIVED, RECORDINGS, RELOADS, REMOVAL_FAILURES,
+    REMOVED, REMOVED_BYTES, SENT, SHADOWS, STALLS, TASKS, TEE_GIVEN_UP, TLS_FAILURES, UNKNOWN,
+    UNRECORDED, UPSTREAM_GIVEN_UP, UPSTREAM_HELD, UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS,
+    closes,
 };
 use base::permits::NoMemory;
 use base::tls::failure::TlsFailure;
 use config::Config;
+use gateway::connections::Stage;
 use gateway::socket::close_message::KINDS;
 use gateway::socket::linger::Delivery;
-use policy;
+use policy::{self, Hook};
 use upstream::settings::Upstream;
 use wire::proxies::preamble::PreambleError;
 
@@ -62,6 +64,9 @@ pub(crate) fn register() {
     for (cause, code, closed_by) in KINDS {
         closes(cause, *code, *closed_by).absolute(0);
     }
+    for stage in [Stage::Connect, Stage::Handshake, Stage::Open] {
+        drop(histogram!(ADMISSION_SECONDS, "stage" => stage.word()));
+    }
     let labelled: [(_, _, &[&'static str]); 7] = [
         (DELIVERIES, "delivery", &Delivery::ALL.map(Delivery::word)),
         (
@@ -86,6 +91,15 @@ pub(crate) fn register() {
     }
 }
 
+/// Hooks at which a route calls this policy.
+fn hooks<'a>(config: &'a Config, policy: &'a str) -> impl Iterator<Item = Hook> + 'a {
+    let is_called = move |hook: &Hook| {
+        let mut routes = config.routes.values();
+        routes.any(|route| route.policies_at(*hook).iter().any(|name| name == policy))
+    };
+    Hook::ALL.into_iter().filter(is_called)
+}
+
 /// Registers the series of a configuration that begins to serve. Those of the previous one stay.
 pub(crate) fn register_of(config: &Config) {
     for (name, policy) in &config.policies {
@@ -93,8 +107,10 @@ pub(crate) fn register_of(config: &Config) {
             counter!(DECISIONS, "policy" => name.clone(), "outcome" => outcome).absolute(0);
         }
         counter!(QUARANTINES, "policy" => name.clone()).absolute(0);
-        // Registers the histogram without samples.
-        drop(histogram!(POLICY_SECONDS, "policy" => name.clone()));
+        for hook in hooks(config, policy.speaks_as(name)) {
+            // Registers the histogram without samples.
+            drop(histogram!(POLICY_SECONDS, "policy" => name.clone(), "hook" => hook.name()));
+        }
         if policy.trial.is_some() {
             for result in SHADOW_RESULTS {
                 counter!(SHADOWS, "policy" => name.clone(), "result" => result).absolute(0);
@@ -103,7 +119,7 @@ pub(crate) fn register_of(config: &Config) {
     }
     for (name, upstream) in &config.upstreams {
         if upstream.recordings().is_some() {
-            for metric in [REMOVED, REMOVED_BYTES, REMOVAL_FAILURES] {
+            for metric in [RECORDINGS, REMOVED, REMOVED_BYTES, REMOVAL_FAILURES] {
                 counter!(metric, "upstream" => name.clone()).absolute(0);
             }
         }
@@ -111,9 +127,16 @@ pub(crate) fn register_of(config: &Config) {
     let upstreams = config.upstreams.iter();
     let backends = upstreams.filter(|(_, upstream)| matches!(upstream, Upstream::WebSocket(_)));
     for (name, _) in backends {
-        for metric in [UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS] {
+        for metric in [
+            UPSTREAM_LOST,
+            UPSTREAM_RESTORED,
+            UPSTREAM_GIVEN_UP,
+            UPSTREAM_RESTS,
+            DIAL_FAILURES,
+        ] {
             counter!(metric, "upstream" => name.clone()).absolute(0);
         }
+        drop(histogram!(DIAL_SECONDS, "upstream" => name.clone()));
         for half in ["recording", "backend"] {
             counter!(TEE_GIVEN_UP, "upstream" => name.clone(), "half" => half).absolute(0);
         }

@@ -157,6 +157,9 @@ impl Wav {
         let create = move || {
             wav.has_room()?;
             let track = Track::create(&wav.folder, path, format)?;
+            if let Some((upstream, _)) = &wav.watched {
+                metrics::recording_begins(upstream);
+            }
             Ok(Kept::new(pool, SharedTrack::new(track)))
         };
         let file = pool

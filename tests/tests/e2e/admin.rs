@@ -9,6 +9,7 @@ use sluice_tests::client::{Client, Library, handshake, meeting};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
 use sluice_tests::raw::{self, Raw, upgrade_request};
+use sluice_tests::tls::Authority;
 use sluice_tests::{eventually, token};
 use tungstenite::protocol::frame::coding::{Control, OpCode};
 
@@ -197,7 +198,8 @@ fn every_metric_is_there_before_anything_has_happened() {
         .set("policies.next", "grants", json!(["jwt"]))
         .set("policies.next", "shadow_of", json!("auth"))
         .set("policies.next.config", "key_set", json!("main"));
-    let gateway = watched(config);
+    let authority = Authority::new();
+    let gateway = watched(authority.secure(config));
     let samples = metrics(&gateway);
     let named = |name: &str| {
         let of_it = |sample: &&String| {
@@ -216,7 +218,14 @@ fn every_metric_is_there_before_anything_has_happened() {
         "sluice_close_deliveries_total{delivery=\"not-read\"}",
         "sluice_policy_decisions_total{policy=\"duplicate\",outcome=\"trap\"}",
         "sluice_policy_quarantines_total{policy=\"auth\"}",
-        "sluice_policy_seconds_count{policy=\"sample-rate\"}",
+        "sluice_policy_duration_seconds_count{policy=\"sample-rate\",hook=\"on-handshake\"}",
+        "sluice_sessions{route=\"relay\",stage=\"stream\"}",
+        "sluice_admission_duration_seconds_count{stage=\"open\"}",
+        "sluice_upstream_dial_failures_total{upstream=\"backend\"}",
+        "sluice_upstream_given_up_total{upstream=\"backend\"}",
+        "sluice_upstream_addresses{upstream=\"backend\",state=\"rests\"}",
+        "sluice_recordings_begun_total{upstream=\"recordings\"}",
+        "sluice_restart_pending",
         "sluice_shadow_decisions_total{policy=\"next\",result=\"differ\"}",
         "sluice_upstream_lost_total{upstream=\"backend\"}",
         "sluice_reloads_total{result=\"refused\"}",

@@ -49,6 +49,7 @@ mod limits;
 mod live_state;
 mod log_storms;
 mod logs;
+mod monitoring;
 mod names;
 mod neighbours;
 mod proxies;

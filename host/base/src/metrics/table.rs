@@ -41,7 +41,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 39] = [
+pub const ALL: [Metric; 66] = [
     metric(
         BUILD_INFO,
         MetricType::Gauge,
@@ -59,6 +59,42 @@ pub const ALL: [Metric; 39] = [
         MetricType::Gauge,
         &[],
         "Connections between their 101 and the end of their socket",
+    ),
+    metric(
+        SESSIONS,
+        MetricType::Gauge,
+        &["route", "stage"],
+        "Live connections and parked streams, by the stage that they are in",
+    ),
+    metric(
+        LIVE_RECEIVED,
+        MetricType::Gauge,
+        &[],
+        "Bytes of BINARY payload that live connections have received",
+    ),
+    metric(
+        LIVE_SENT,
+        MetricType::Gauge,
+        &[],
+        "Bytes of payload from upstreams that live connections have been sent",
+    ),
+    metric(
+        CONNECTIONS_LIMIT,
+        MetricType::Gauge,
+        &[],
+        "Connections that can be admitted at once: `max_connections`, or fewer where descriptors are scarce",
+    ),
+    metric(
+        PARKED_LIMIT,
+        MetricType::Gauge,
+        &[],
+        "Streams that can be parked at once: `max_parked`, or fewer where descriptors are scarce",
+    ),
+    metric(
+        ADMISSION_SECONDS,
+        MetricType::Histogram,
+        &["stage"],
+        "How long a stage before the stream took: connect, handshake (with the wait for the client) or open",
     ),
     metric(
         ACCEPT_WAITS,
@@ -111,7 +147,7 @@ pub const ALL: [Metric; 39] = [
     metric(
         POLICY_SECONDS,
         MetricType::Histogram,
-        &["policy"],
+        &["policy", "hook"],
         "How long a policy call took, its wait for a slot included",
     ),
     metric(
@@ -163,10 +199,40 @@ pub const ALL: [Metric; 39] = [
         "Held streams that went on at their backend",
     ),
     metric(
+        UPSTREAM_GIVEN_UP,
+        MetricType::Counter,
+        &["upstream"],
+        "Held streams that ended because their backend did not come back, or refused them",
+    ),
+    metric(
         UPSTREAM_RESTS,
         MetricType::Counter,
         &["upstream"],
         "Times that an address of a backend was left alone because it kept failing",
+    ),
+    metric(
+        UPSTREAM_UP,
+        MetricType::Gauge,
+        &["upstream"],
+        "1 if an upstream of a route can take streams, as `/readyz` says; 0 if not",
+    ),
+    metric(
+        UPSTREAM_ADDRESSES,
+        MetricType::Gauge,
+        &["upstream", "state"],
+        "Addresses of a backend that are in-use, rests or probed",
+    ),
+    metric(
+        DIAL_SECONDS,
+        MetricType::Histogram,
+        &["upstream"],
+        "How long it took until a backend answered the upgrade with 101",
+    ),
+    metric(
+        DIAL_FAILURES,
+        MetricType::Counter,
+        &["upstream"],
+        "Times that no address of a backend took a stream",
     ),
     metric(
         TEE_GIVEN_UP,
@@ -185,6 +251,12 @@ pub const ALL: [Metric; 39] = [
         MetricType::Gauge,
         &["upstream"],
         "Bytes that were free for an upstream's recordings when the latest one was to begin",
+    ),
+    metric(
+        RECORDINGS,
+        MetricType::Counter,
+        &["upstream"],
+        "Recordings that were begun",
     ),
     metric(
         REMOVED,
@@ -218,6 +290,12 @@ pub const ALL: [Metric; 39] = [
         "Bytes that connections make the gateway hold, in steps of 16 KiB each",
     ),
     metric(
+        MEMORY_LIMIT,
+        MetricType::Gauge,
+        &[],
+        "Bytes that connections may make the gateway hold: `max_memory`",
+    ),
+    metric(
         MEMORY_REFUSED,
         MetricType::Counter,
         &["reason"],
@@ -234,6 +312,48 @@ pub const ALL: [Metric; 39] = [
         MetricType::Gauge,
         &[],
         "The number of the configuration that newcomers are served with",
+    ),
+    metric(
+        READY,
+        MetricType::Gauge,
+        &[],
+        "1 if `/readyz` says ready; 0 if not",
+    ),
+    metric(
+        KEY_SET_AVAILABLE,
+        MetricType::Gauge,
+        &["key_set"],
+        "1 if the keys that policies verify tokens with are there; 0 if their file is missing or unreadable",
+    ),
+    metric(
+        CERTIFICATE_EXPIRY,
+        MetricType::Gauge,
+        &["listener"],
+        "Time when the certificate of a listener expires: clients or admin",
+    ),
+    metric(
+        REVOCATIONS,
+        MetricType::Gauge,
+        &[],
+        "Users and tenants who are refused for a time",
+    ),
+    metric(
+        RESTART_PENDING,
+        MetricType::Gauge,
+        &[],
+        "1 if options differ from those of the start, and take effect after a restart; 0 if not",
+    ),
+    metric(
+        RELOAD_SUCCESSFUL,
+        MetricType::Gauge,
+        &[],
+        "1 if the latest reload, or the start, was taken up; 0 if it was refused",
+    ),
+    metric(
+        RELOAD_TIME,
+        MetricType::Gauge,
+        &[],
+        "Time of the latest reload, or of the start",
     ),
     metric(
         RELOADS,
@@ -270,5 +390,47 @@ pub const ALL: [Metric; 39] = [
         MetricType::Counter,
         &[],
         "Panics that were survived: each is a bug",
+    ),
+    metric(
+        PROCESS_CPU,
+        MetricType::Counter,
+        &[],
+        "Processor time of the process, in seconds",
+    ),
+    metric(
+        PROCESS_RESIDENT,
+        MetricType::Gauge,
+        &[],
+        "Resident memory of the process",
+    ),
+    metric(
+        PROCESS_VIRTUAL,
+        MetricType::Gauge,
+        &[],
+        "Virtual memory of the process, most of it reserved for policies",
+    ),
+    metric(
+        PROCESS_FDS,
+        MetricType::Gauge,
+        &[],
+        "Open file descriptors of the process",
+    ),
+    metric(
+        PROCESS_MAX_FDS,
+        MetricType::Gauge,
+        &[],
+        "Limit of open file descriptors",
+    ),
+    metric(
+        PROCESS_THREADS,
+        MetricType::Gauge,
+        &[],
+        "Threads of the process",
+    ),
+    metric(
+        PROCESS_START,
+        MetricType::Gauge,
+        &[],
+        "Time of the start of the process",
     ),
 ];

@@ -97,6 +97,12 @@ impl Memory {
         }
     }
 
+    /// Bytes that all connections together may hold.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.lock().total.saturating_mul(STEP)
+    }
+
     /// Bytes in use.
     #[must_use]
     pub fn held(&self) -> usize {

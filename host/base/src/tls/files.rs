@@ -12,6 +12,7 @@ use tokio_rustls::rustls::pki_types::{
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::sign::SigningKey;
 
+use super::expiry::not_after;
 use crate::files::pem::{self, Block, BlockError};
 use crate::files::text;
 
@@ -43,8 +44,16 @@ fn problem(error: impl std::fmt::Display, help: impl Into<String>) -> Problem {
     }
 }
 
-/// Settings of an HTTP/1.1 server with this certificate, and warnings about its chain.
-pub(super) fn read(certificate: &Path, key: &Path) -> Result<(ServerConfig, Vec<String>), Problem> {
+/// Settings of an HTTP/1.1 server with this certificate, the time when that expires, and warnings
+/// about its chain.
+#[allow(
+    clippy::type_complexity,
+    reason = "each is of another kind, and named above"
+)]
+pub(super) fn read(
+    certificate: &Path,
+    key: &Path,
+) -> Result<(ServerConfig, Option<u64>, Vec<String>), Problem> {
     let (name, key_name) = (certificate.display(), key.display());
     let chain = chain(&name, blocks(certificate, "certificate")?)?;
     let (key, signing) = private_key(&key_name, blocks(key, "key")?, &chain)?;
@@ -61,6 +70,7 @@ pub(super) fn read(certificate: &Path, key: &Path) -> Result<(ServerConfig, Vec<
             ));
         }
     }
+    let expires = chain.first().and_then(|own| not_after(own));
     let doubts = disorder(&chain)
         .map(|at| {
             format!(
@@ -76,7 +86,7 @@ pub(super) fn read(certificate: &Path, key: &Path) -> Result<(ServerConfig, Vec<
         .with_context(|| format!("certificate and key do not fit, {name} and {key_name}"))?;
     // A WebSocket upgrade is HTTP/1.1 (RFC 6455, section 1.7).
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok((config, doubts))
+    Ok((config, expires, doubts))
 }
 
 /// The blocks of a PEM file, at least one.

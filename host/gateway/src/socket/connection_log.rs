@@ -11,7 +11,7 @@ use crate::connections::{LiveConnection, Stage};
 use base::closed_by::ClosedBy;
 use base::metrics;
 use base::text;
-use policy::{OnFailure, Record, Verdict};
+use policy::{Hook, OnFailure, Record, Verdict};
 use upstream::{Destination, Places};
 
 /// Maximum number of decisions in the log entry of one connection.
@@ -73,7 +73,11 @@ impl ConnectionLog {
     /// Records that this stage has ended.
     pub(crate) fn stage_ended(&mut self, stage: Stage) {
         let now = Instant::now();
-        self.stages.push((stage, now - self.stage_began));
+        let took = now - self.stage_began;
+        if matches!(stage, Stage::Connect | Stage::Handshake | Stage::Open) {
+            metrics::admission_stage(stage.word(), took);
+        }
+        self.stages.push((stage, took));
         self.stage_began = now;
         self.live.has_left(stage);
     }
@@ -97,7 +101,12 @@ impl ConnectionLog {
 
     /// Records the decisions of policies.
     pub fn decided(&mut self, records: Vec<Record>) {
-        records.iter().for_each(Record::count);
+        let hook = match self.live.stage() {
+            Stage::Connect => Hook::Connect,
+            Stage::Handshake => Hook::Handshake,
+            Stage::Open | Stage::Stream | Stage::Seal | Stage::Close | Stage::Parked => Hook::Close,
+        };
+        records.iter().for_each(|record| record.count(hook));
         self.live.decided(records.into_iter(), usize::MAX);
     }
 
@@ -105,7 +114,7 @@ impl ConnectionLog {
     /// so acceptances are only counted.
     pub fn watched(&mut self, records: Vec<Record>) {
         self.windows += 1;
-        records.iter().for_each(Record::count);
+        records.iter().for_each(|record| record.count(Hook::Frames));
         let telling = records
             .into_iter()
             .filter(|record| record.verdict != Some(Verdict::Accept));

@@ -1,12 +1,23 @@
-//! Metrics, in the text format of Prometheus.
+//! Metrics, in the text format of Prometheus: those that are kept, and those that are taken at the
+//! scrape.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 
-use super::Admin;
-use base::metrics;
+use super::{Admin, process};
+use base::blocking::LOADING;
+use base::metrics::{
+    self, CERTIFICATE_EXPIRY, CONNECTIONS_LIMIT, KEY_SET_AVAILABLE, LIVE_RECEIVED, LIVE_SENT,
+    MEMORY_LIMIT, PARKED_LIMIT, READY, RELOAD_SUCCESSFUL, RELOAD_TIME, RESTART_PENDING,
+    REVOCATIONS, SESSIONS, Samples, UPSTREAM_ADDRESSES, UPSTREAM_UP,
+};
+use gateway::connections::Stage;
 use gateway::routes::Gateway;
+use upstream::BackendState;
 
 /// Content type of the format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -21,8 +32,119 @@ pub(super) async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
         admin.reloader.instances(),
         permits.memory.held(),
     );
+    let mut samples = Samples::default();
+    sessions(&admin, &mut samples).await;
+    limits(&admin, &mut samples);
+    health(&admin, &mut samples);
+    configuration(&admin, &mut samples);
+    let started_ms = admin.started_ms;
+    let sampled = LOADING.run(move || {
+        process::sample(&mut samples, started_ms);
+        samples.render()
+    });
+    // A panic was logged and counted where it happened.
+    let sampled = sampled.await.unwrap_or_default();
     (
         [(header::CONTENT_TYPE, METRICS_TYPE)],
-        admin.recorder.render(),
+        admin.recorder.render() + &sampled,
     )
+}
+
+/// Live connections by route and stage. Every route of the configuration is there, and whatever
+/// route a live connection has.
+async fn sessions(admin: &Admin, samples: &mut Samples) {
+    let routes = {
+        let generation = admin.gateway.generation.load();
+        let routes = generation.routes.all().map(|route| route.name.to_string());
+        // Of clients whose path no route has.
+        routes.chain([String::new()]).collect::<Vec<_>>()
+    };
+    let mut counted: BTreeMap<String, [u64; Stage::ALL.len()]> =
+        routes.into_iter().map(|route| (route, [0; _])).collect();
+    let (mut received, mut sent) = (0, 0);
+    let counting = admin.gateway.connections.visit("", |live| {
+        let route = &*live.session().facts.route;
+        let stage = live.stage() as usize;
+        match counted.get_mut(route) {
+            Some(stages) => stages[stage] += 1,
+            None => {
+                let mut stages = [0; Stage::ALL.len()];
+                stages[stage] = 1;
+                counted.insert(route.to_owned(), stages);
+            }
+        }
+        received += live.received();
+        sent += live.sent();
+        ControlFlow::Continue(())
+    });
+    counting.await;
+    for (route, stages) in &counted {
+        for (stage, number) in Stage::ALL.into_iter().zip(stages) {
+            let labels = [("route", &**route), ("stage", stage.word())];
+            samples.count(SESSIONS, &labels, *number);
+        }
+    }
+    samples.count(LIVE_RECEIVED, &[], received);
+    samples.count(LIVE_SENT, &[], sent);
+}
+
+fn limits(admin: &Admin, samples: &mut Samples) {
+    let Gateway {
+        permits,
+        parking,
+        revocations,
+        ..
+    } = &*admin.gateway;
+    samples.count(CONNECTIONS_LIMIT, &[], permits.places() as u64);
+    samples.count(PARKED_LIMIT, &[], parking.limit() as u64);
+    samples.count(MEMORY_LIMIT, &[], permits.memory.limit() as u64);
+    samples.count(REVOCATIONS, &[], revocations.all().len() as u64);
+}
+
+fn health(admin: &Admin, samples: &mut Samples) {
+    let checks = admin.checks();
+    let is_ready = checks.iter().all(|check| check.reason.is_none());
+    samples.count(READY, &[], u64::from(is_ready));
+    for check in &checks {
+        let is_fine = u64::from(check.reason.is_none());
+        if let Some(key_set) = check.name.strip_prefix("key set ") {
+            samples.count(KEY_SET_AVAILABLE, &[("key_set", key_set)], is_fine);
+        }
+        if let Some(upstream) = check.name.strip_prefix("upstream ") {
+            samples.count(UPSTREAM_UP, &[("upstream", upstream)], is_fine);
+        }
+    }
+    let generation = admin.gateway.generation.load();
+    for named in &generation.upstreams {
+        let addresses = named.upstream.backends();
+        if addresses.is_empty() {
+            continue;
+        }
+        for state in [
+            BackendState::InUse,
+            BackendState::Rests,
+            BackendState::Probed,
+        ] {
+            let labels = [("upstream", &*named.name), ("state", state.word())];
+            let in_it = addresses.iter().filter(|address| address.state == state);
+            samples.count(UPSTREAM_ADDRESSES, &labels, in_it.count() as u64);
+        }
+    }
+}
+
+fn configuration(admin: &Admin, samples: &mut Samples) {
+    let history = admin.reloader.history();
+    let swapped = history.iter().find(|change| change.result == "swapped");
+    let pending = swapped.is_some_and(|change| !change.needs_restart.is_empty());
+    samples.count(RESTART_PENDING, &[], u64::from(pending));
+    if let Some(last) = history.first() {
+        let is_taken_up = u64::from(last.result == "swapped");
+        samples.count(RELOAD_SUCCESSFUL, &[], is_taken_up);
+        let at = last.at.parse::<jiff::Timestamp>();
+        let at = at.map_or(0, |at| u64::try_from(at.as_second()).unwrap_or_default());
+        samples.count(RELOAD_TIME, &[], at);
+    }
+    for (listener, expires) in admin.reloader.certificate_expiries() {
+        samples.count(CERTIFICATE_EXPIRY, &[("listener", listener)], expires);
+    }
 }

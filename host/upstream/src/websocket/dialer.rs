@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow};
 use bytes::BytesMut;
 use tokio::io::split;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use self::failure::{Culprit, DialError};
 use super::backend_socket::BackendSocket;
@@ -18,6 +19,7 @@ use super::pool::ConnectionPool;
 use super::transport::BackendTransport;
 use super::{WebSocket, request, resolve};
 use crate::link::{OpenError, StreamInfo};
+use base::metrics;
 use wire::frame::{FrameReader, FrameWriter};
 
 mod failure;
@@ -79,11 +81,17 @@ impl Dialer {
                 public: "this stream has no place at the upstream".to_owned(),
                 detail: error.into(),
             })?;
+        let started = Instant::now();
+        let upgraded = self.upgrade(&target, stream).await;
+        match &upgraded {
+            Ok(_) => metrics::dialed(&self.name, started.elapsed()),
+            Err(_) => metrics::dial_failed(&self.name),
+        }
         let Upgraded {
             transport,
             received,
             session,
-        } = self.upgrade(&target, stream).await?;
+        } = upgraded?;
         let address = transport.address();
         let (read, write) = split(transport);
         let reader = FrameReader::of_server(read, backend.max_message, received);

@@ -87,6 +87,7 @@ impl HeldStream {
                 return Ok(Poll::Ready(()));
             };
             if self.outage.ends.as_mut().poll(cx).is_ready() {
+                metrics::upstream_given_up(&self.dialer.name);
                 return Err(self.outage.over(self.hold.timeout));
             }
             match attempt {
@@ -122,6 +123,7 @@ impl HeldStream {
                         }
                         // The backend is back, and refuses the stream.
                         Err(error) => {
+                            metrics::upstream_given_up(&self.dialer.name);
                             let detail = anyhow!(error).context("the backend, when it was back");
                             return Err(Lost::new("the upstream refused to go on", detail));
                         }
