@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 mod kept;
 mod live;
+mod meter;
 mod stage;
 
-pub use live::{Beginning, LiveConnection};
+pub use live::{Beginning, Listener, LiveConnection};
+pub use meter::Level;
 pub use stage::Stage;
 
 /// Number of connections that are looked at before those that begin and end have their turn.
@@ -37,6 +39,12 @@ impl Connections {
     #[must_use]
     pub fn get(&self, session_id: &str) -> Option<Arc<LiveConnection>> {
         self.lock().get(session_id).and_then(Weak::upgrade)
+    }
+
+    /// Listener to the level of a session's stream; `None` if it has none that can be computed.
+    #[must_use]
+    pub fn listen(&self, session_id: &str) -> Option<Listener> {
+        Listener::to(&self.get(session_id)?)
     }
 
     /// Shows `visit` the connections after this session id, in their order, until it has seen

@@ -70,6 +70,8 @@ pub struct Refusals(Mutex<Ring>);
 #[derive(Debug, Default)]
 struct Ring {
     latest: VecDeque<Arc<Refusal>>,
+    /// Number of refusals that were ever added.
+    added: u64,
     bytes: usize,
     /// Number of refusals of each network, so that a storm of them does not count them each time.
     networks: HashMap<IpAddr, usize>,
@@ -83,7 +85,18 @@ impl Refusals {
         let from = network(refusal.client.ip());
         *ring.networks.entry(from).or_default() += 1;
         ring.latest.push_back(Arc::new(refusal));
+        ring.added += 1;
         ring.make_room(from);
+    }
+
+    /// Number of refusals that were ever added, and those of them after the first `seen` that are
+    /// kept, the latest first. After a storm of refusals there may be some that were seen before.
+    #[must_use]
+    pub fn since(&self, seen: u64) -> (u64, Vec<Arc<Refusal>>) {
+        let ring = self.lock();
+        let unseen = usize::try_from(ring.added.saturating_sub(seen)).unwrap_or(usize::MAX);
+        let unseen = ring.latest.iter().rev().take(unseen);
+        (ring.added, unseen.cloned().collect())
     }
 
     /// All that are kept, the latest first.
@@ -189,6 +202,20 @@ mod tests {
         assert_eq!(kept.last().unwrap().detail, "the user that is looked for");
         refusals.add(refusal("203.0.113.1:1", "the latest"));
         assert_eq!(refusals.latest()[0].detail, "the latest");
+    }
+
+    #[test]
+    fn whoever_asks_again_gets_what_came_in_between() {
+        let refusals = Refusals::default();
+        refusals.add(refusal("192.0.2.1:1", "one"));
+        let (seen, first) = refusals.since(0);
+        assert_eq!((seen, first.len()), (1, 1));
+        assert!(refusals.since(seen).1.is_empty());
+        refusals.add(refusal("192.0.2.1:1", "two"));
+        refusals.add(refusal("192.0.2.1:1", "three"));
+        let (seen, next) = refusals.since(seen);
+        let next: Vec<_> = next.iter().map(|refusal| &*refusal.detail).collect();
+        assert_eq!((seen, &next[..]), (3, &["three", "two"][..]));
     }
 
     #[test]

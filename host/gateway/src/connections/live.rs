@@ -1,14 +1,16 @@
 //! A connection as operators see it while it lasts.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use super::kept::Kept;
+use super::meter::{Format, Level, Meter};
 use super::{Connections, Stage};
 use crate::revocations::{Owner, Revocations};
 use base::text;
 use policy::Record;
 use session::facts::Credentials;
+use session::handshake::Handshake;
 use session::registry::{Session, unix_ms};
 use upstream::Destination;
 
@@ -36,6 +38,11 @@ pub struct LiveConnection {
     stage: AtomicU8,
     received: AtomicU64,
     sent: AtomicU64,
+    /// Set once the client has said what it sends, where its level can be computed.
+    audio: OnceLock<Format>,
+    /// Bytes of the stream that an earlier connection has brought.
+    earlier: AtomicU64,
+    meter: Meter,
     destination: OnceLock<Arc<Destination>>,
     decisions: Mutex<Vec<Kept>>,
     connections: Arc<Connections>,
@@ -56,6 +63,9 @@ impl LiveConnection {
             stage: AtomicU8::new(Stage::Connect as u8),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            audio: OnceLock::new(),
+            earlier: AtomicU64::new(0),
+            meter: Meter::default(),
             destination: OnceLock::new(),
             decisions: Mutex::default(),
             connections,
@@ -170,16 +180,29 @@ impl LiveConnection {
         self.enter(stage.next());
     }
 
-    pub(crate) fn has_received(&self, bytes: usize) {
-        add(&self.received, bytes);
+    pub(crate) fn has_received(&self, payload: &[u8]) {
+        if let Some(format) = self.audio.get() {
+            let before = self.earlier.load(Ordering::Relaxed) + self.received();
+            self.meter.add(*format, before, payload);
+        }
+        add(&self.received, payload.len());
+    }
+
+    /// The client has said what it sends.
+    pub(crate) fn speaks(&self, handshake: &Handshake) {
+        if let Some(format) = Format::of(handshake) {
+            // A client says it once.
+            let _ = self.audio.set(format);
+        }
     }
 
     pub(crate) fn has_sent(&self, bytes: usize) {
         add(&self.sent, bytes);
     }
 
-    /// Its stream goes there.
-    pub(crate) fn streams_to(&self, destination: &Arc<Destination>) {
+    /// Its stream goes there, on from this many bytes.
+    pub(crate) fn streams_to(&self, destination: &Arc<Destination>, from: u64) {
+        self.earlier.store(from, Ordering::Relaxed);
         // A connection has one stream.
         let _ = self.destination.set(Arc::clone(destination));
     }
@@ -205,6 +228,35 @@ impl LiveConnection {
 fn add(counter: &AtomicU64, bytes: usize) {
     let before = counter.load(Ordering::Relaxed);
     counter.store(before + bytes as u64, Ordering::Relaxed);
+}
+
+/// Listener to the level of a stream, until this is dropped.
+#[derive(Debug)]
+pub struct Listener(Weak<LiveConnection>);
+
+impl Listener {
+    /// A listener; `None` if the level of the stream cannot be computed.
+    pub(super) fn to(live: &Arc<LiveConnection>) -> Option<Self> {
+        live.audio.get()?;
+        live.meter.join();
+        Some(Self(Arc::downgrade(live)))
+    }
+
+    /// Number of levels so far, and those of them after the first `seen` that are kept: at most the
+    /// latest 100.
+    #[must_use]
+    pub fn since(&self, seen: u64) -> (u64, Vec<Level>) {
+        let live = self.0.upgrade();
+        live.map_or((seen, Vec::new()), |live| live.meter.since(seen))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(live) = self.0.upgrade() {
+            live.meter.leave();
+        }
+    }
 }
 
 impl Drop for LiveConnection {

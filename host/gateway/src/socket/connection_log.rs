@@ -87,7 +87,7 @@ impl ConnectionLog {
     /// storm of them is not twice as long.
     pub(crate) fn stream_begins(&mut self, destination: &Arc<Destination>, from: u64) {
         self.streamed = true;
-        self.live.streams_to(destination);
+        self.live.streams_to(destination, from);
         let places = destination.places();
         tracing::info!(
             streamed = true,

@@ -80,6 +80,9 @@ pub(crate) async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused>
         Ok(greeting) => greeting,
         Err(cause) => return Err(connection.refuse(cause)),
     };
+    if let Some(greeting) = &greeting {
+        connection.socket.log.live.speaks(&greeting.handshake);
+    }
     let opened = match (returning, &greeting) {
         (Some(returning), Some(Greeting { handshake, .. })) => {
             take_up(&mut connection, &route, &returning, handshake).await

@@ -22,7 +22,7 @@ impl Relay<'_> {
                 if let Some(attachment) = self.returned.take() {
                     attachment.token_is_known();
                 }
-                self.log.live.has_received(payload.len());
+                self.log.live.has_received(&payload);
                 let pace = self.pace.takes(payload.len());
                 // What came in time is taken all the same.
                 self.link.start_send(Upward::Binary(payload));
