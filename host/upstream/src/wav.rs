@@ -40,6 +40,7 @@ mod name;
 mod recording;
 pub mod retention;
 mod shared;
+pub mod stored;
 mod track;
 
 #[cfg(test)]
