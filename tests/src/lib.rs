@@ -20,6 +20,7 @@ pub mod guest;
 pub mod hostile;
 pub mod machine;
 pub mod output;
+pub mod page;
 pub mod project;
 pub mod proxy;
 pub mod raw;

@@ -26,6 +26,8 @@ use wire::proxies::preamble::{self, Preamble, PreambleError};
 mod http;
 
 pub use http::speak_http;
+/// Upgrades of what the admin listener speaks.
+pub use hyper::upgrade;
 
 /// The answer to a request of plain HTTP where TLS is spoken.
 const TLS_REQUIRED: Answer = Answer::bad_request("this port speaks TLS: connect with wss://");

@@ -9,16 +9,11 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
+use crate::console;
 use crate::credentials::ListenerCredentials;
-use crate::health::Health;
-use crate::reload::Reloader;
-use crate::schema::Check;
 use ::config::Server;
-use gateway::routes::Gateway;
-use session::registry::unix_ms;
 
 mod answer;
 mod close;
@@ -32,25 +27,17 @@ mod listener;
 mod metrics;
 mod policies;
 mod process;
+mod recordings;
 mod refusals;
 mod reload;
 mod revocations;
 mod sessions;
 mod status;
+mod trial;
 mod upstreams;
 
+pub use crate::admin_state::Admin;
 use guard::{Guard, Need};
-
-/// State of the handlers.
-#[derive(Clone)]
-pub struct Admin {
-    gateway: Arc<Gateway>,
-    reloader: Arc<Reloader>,
-    recorder: PrometheusHandle,
-    health: Health,
-    /// Time of the start, in milliseconds since 1970.
-    started_ms: u64,
-}
 
 /// Address of whoever sends the requests of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -80,26 +67,6 @@ impl AdminListeners {
     }
 }
 
-impl Admin {
-    /// State of a gateway that starts now.
-    #[must_use]
-    pub fn new(gateway: Arc<Gateway>, reloader: Arc<Reloader>, recorder: PrometheusHandle) -> Self {
-        Self {
-            gateway,
-            reloader,
-            recorder,
-            health: Health::default(),
-            started_ms: unix_ms(),
-        }
-    }
-
-    /// Every check of the readiness.
-    fn checks(&self) -> Vec<Check> {
-        let missing_keys = self.reloader.missing_keys();
-        self.health.checks(&self.gateway, &missing_keys)
-    }
-}
-
 /// Serves the listeners, in tasks of their own, until the process ends.
 pub fn serve(
     listeners: AdminListeners,
@@ -114,7 +81,7 @@ pub fn serve(
     if for_operators.is_none() && probes.is_none() {
         return;
     }
-    tokio::spawn(admin.health.clone().watch(Arc::clone(&admin.gateway)));
+    tokio::spawn(admin.watch());
     let timeout = settings.header_timeout;
     let guard = |address: SocketAddr| {
         let tokens = Arc::clone(&credentials.admin_tokens);
@@ -170,6 +137,7 @@ fn operators(guard: &Guard) -> Router<Admin> {
             ("/generations", get(generations::list)),
             ("/config/diff", get(config::diff)),
             ("/status", get(status::status)),
+            ("/console/feed", get(console::feed)),
         ],
     );
     let changes = of(
@@ -178,6 +146,12 @@ fn operators(guard: &Guard) -> Router<Admin> {
             ("/sessions/{id}/close", post(close::one)),
             ("/sessions/close", post(close::all)),
             ("/revocations/lift", post(revocations::lift)),
+            ("/recordings", get(recordings::list)),
+            (
+                "/recordings/{*path}",
+                get(recordings::audio).delete(recordings::delete),
+            ),
+            ("/console/tickets", post(trial::ticket)),
             ("/drain", post(drain::drain)),
             ("/undrain", post(drain::undrain)),
             ("/policies/{name}/quarantine", post(policies::quarantine)),
@@ -187,6 +161,9 @@ fn operators(guard: &Guard) -> Router<Admin> {
     let reload = of(Need::Reload, &[("/reload", post(reload::reload))]);
     Router::new()
         .route("/livez", get(health::livez))
+        .merge(console::page())
+        // A browser's WebSocket sends no token: it has a ticket.
+        .route("/console/try/{ticket}/{*path}", get(trial::connect))
         .merge(reads)
         .merge(changes)
         .merge(reload)

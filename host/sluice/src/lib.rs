@@ -38,9 +38,12 @@ pub mod listen;
 pub mod lock;
 
 pub mod admin;
+mod admin_state;
 mod audit;
+mod console;
 pub mod credentials;
 mod health;
 pub mod reload;
 pub mod schema;
 pub mod series;
+mod tickets;

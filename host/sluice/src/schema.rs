@@ -9,9 +9,11 @@ mod change;
 mod decision;
 mod generation;
 mod policy;
+mod recording;
 mod refusal;
 mod session;
 mod status;
+mod ticket;
 mod upstream;
 
 pub use change::{
@@ -20,9 +22,11 @@ pub use change::{
 pub use decision::{Claimed, Decision};
 pub use generation::{Generation, Generations};
 pub use policy::{Policies, Policy};
+pub use recording::{Recording, RecordingDeleted, Recordings};
 pub use refusal::{Refusal, Refusals};
 pub use session::{Backend, OneSession, Session, Sessions};
 pub use status::{Check, Connections, Status};
+pub use ticket::Ticket;
 pub use upstream::{Address, Upstream, Upstreams};
 
 /// Version of the schema.

@@ -28,6 +28,7 @@ mod completing;
 mod components;
 mod config;
 mod config_commands;
+mod console;
 mod credentials;
 mod decisions;
 mod delivery;

@@ -102,12 +102,13 @@ async fn speak_tls(
 
 async fn speak_http<S>(stream: S, router: Router, header_timeout: Duration)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let answering = server::http()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
     if let Err(error) = answering.await {
         tracing::debug!(%error, "an admin connection ended");
     }

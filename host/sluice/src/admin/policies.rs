@@ -9,18 +9,12 @@ use axum::response::{IntoResponse, Response};
 use super::answer::json;
 use super::{Admin, Requester};
 use crate::audit::Change;
-use crate::schema::{Policies, Policy, PolicyChanged};
+use crate::schema::{Policy, PolicyChanged};
 use policy::component::ComponentPolicy;
 
 /// All policies.
 pub(super) async fn list(State(admin): State<Admin>) -> Response {
-    let generation = admin.gateway.generation.load();
-    let policies = generation.policies.iter();
-    let loaded = policies.filter_map(|(name, policy)| Some(Policy::of(name, policy.as_ref()?)));
-    json(Policies {
-        generation: generation.number,
-        policies: loaded.collect(),
-    })
+    json(admin.policies())
 }
 
 /// Puts a policy in quarantine, until it is released.

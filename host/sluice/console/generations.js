@@ -1,0 +1,34 @@
+// What has changed: the start and the latest reloads.
+
+import { badge, cell, h, heading, keyed, table } from "./dom.js";
+import { time } from "./format.js";
+
+export function generations({ main, watch }) {
+  const body = h("tbody");
+  const columns = [["At"], ["Result"], ["Generation", "number"], ["Trigger"], ["What changed", "wide"], ["Took", "number"]];
+  main.replaceChildren(heading("Generations"), table("The start and the latest reloads", columns, body));
+
+  function row(change) {
+    const files = change.changed_files.map((file) => h("li", { class: "code" }, file));
+    const restart = change.needs_restart.map((option) => h("li", {}, `${option}, after a restart`));
+    const report = change.report && h("pre", { tabindex: "0" }, change.report);
+    const file = change.file_sha256 && h("p", { class: "code quiet" }, `configuration sha256:${change.file_sha256.slice(0, 12)}`);
+    const nothing = files.length + restart.length === 0 && !report;
+    return h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, time(change.at)),
+      cell("Result", null, badge(change.result, change.result === "swapped" ? "good" : "bad")),
+      cell("Generation", "number", change.generation),
+      cell("Trigger", null, change.trigger),
+      cell("What changed", "wide", h("ul", { class: "plain" }, files, restart), report,
+        nothing ? h("p", {}, change.trigger === "start" ? "Everything: the gateway started." : "No file.") : null, file),
+      cell("Took", "number", `${change.took_ms} ms`),
+    );
+  }
+
+  watch({ view: "generations" }, {
+    generations: ({ generations }) =>
+      keyed(body, generations, (change) => `${change.at} ${change.generation} ${change.result}`, row),
+  });
+}

@@ -1,0 +1,120 @@
+// The console: which view is open, and how the gateway is.
+
+import { h, keyed, text } from "./dom.js";
+import { open } from "./feed.js";
+import { bytes, count, lasting } from "./format.js";
+import { askForToken, forget, hasToken, onChange } from "./operator.js";
+import { generations } from "./generations.js";
+import { policies } from "./policies.js";
+import { recordings } from "./recordings.js";
+import { refusals } from "./refusals.js";
+import { session } from "./session.js";
+import { sessions } from "./sessions.js";
+import { trial } from "./trial.js";
+import { upstreams } from "./upstreams.js";
+
+// Each view shows itself in `main`, and says what it wants to be told: `watch(wanted, handlers)`.
+const VIEWS = [
+  ["sessions", "Sessions", sessions],
+  ["refusals", "Refusals", refusals],
+  ["policies", "Policies", policies],
+  ["upstreams", "Upstreams", upstreams],
+  ["generations", "Generations", generations],
+  ["recordings", "Recordings", recordings],
+  ["try", "Try it", trial],
+];
+
+const main = document.querySelector("#main");
+const state = document.querySelector("#state");
+const operator = document.querySelector("#operator");
+let close = () => {};
+let leave = () => {};
+let again = () => {};
+let asked = false;
+
+function show() {
+  const [, name, ...rest] = location.hash.split("/");
+  const argument = rest.length > 0 ? decodeURIComponent(rest.join("/")) : null;
+  const [id, , view] = VIEWS.find(([id]) => id === name) ?? VIEWS[0];
+  for (const link of document.querySelectorAll("#views a")) {
+    if (link.hash === `#/${id}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  close();
+  leave();
+  const place = { main, argument, watch };
+  leave = (id === "sessions" && argument !== null ? session : view)(place) ?? (() => {});
+  main.querySelector("h1")?.focus({ preventScroll: true });
+  window.scrollTo(0, 0);
+}
+
+function watch(wanted, handlers) {
+  again = () => watch(wanted, handlers);
+  close();
+  close = open(
+    wanted,
+    (name, data) => {
+      if (name === "status") status(data);
+      handlers[name]?.(data);
+    },
+    (now, why, status) => {
+      if (status === 401 && !asked) {
+        asked = true;
+        askForToken("This gateway shows nothing without a token.");
+      }
+      if (now === "lost") shown("lost", `Not connected: ${why}. Trying again.`);
+      document.body.classList.toggle("stale", now === "lost");
+    },
+  );
+}
+
+function shown(kind, sentence) {
+  state.className = `state ${kind}`;
+  text(state, sentence);
+}
+
+function status(told) {
+  const failed = told.checks.filter((check) => check.reason !== null);
+  if (told.draining) shown("warn", "Draining");
+  else if (failed.length > 0) shown("bad", "Not ready");
+  else shown("good", "Ready");
+  const alerts = [
+    ...failed.map((check) => `${check.name}: ${check.reason}`),
+    ...told.needs_restart.map((option) => `${option} takes effect after a restart`),
+    ...(told.last_reload.result === "refused" ? ["The last reload was refused: see Generations"] : []),
+  ];
+  keyed(document.querySelector("#alerts"), alerts, (alert) => alert, (alert) => h("li", {}, alert));
+  const { live, streaming, parked } = told.connections;
+  const figures = [
+    ["live", "Live", count(live)],
+    ["streaming", "Streaming", count(streaming)],
+    ["parked", "Parked", count(parked)],
+    ["claims", "Claims", count(told.claims)],
+    ["memory", "Held", bytes(told.memory_held_bytes)],
+    ["generation", "Generation", count(told.generation)],
+    ["uptime", "Up", lasting(told.uptime_ms)],
+    ["version", "Version", `${told.version} · ${told.instance}`],
+  ];
+  keyed(
+    document.querySelector("#figures"),
+    figures,
+    ([id]) => id,
+    ([id, name]) => h("div", {}, h("dt", {}, name), h("dd", { "data-figure": id })),
+    (child, [, , value]) => text(child.lastElementChild, value),
+  );
+}
+
+document.querySelector("#views").append(
+  ...VIEWS.map(([id, name]) => h("li", {}, h("a", { href: `#/${id}` }, name))),
+);
+operator.addEventListener("click", () => (hasToken() ? forget() : askForToken("You can end sessions with the operator's token.")));
+onChange(() => {
+  text(operator, hasToken() ? "Forget the token" : "Operator");
+  again();
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+addEventListener("hashchange", show);
+show();

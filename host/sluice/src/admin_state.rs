@@ -1,0 +1,127 @@
+//! State of the handlers of the admin listener, and what more than one of them tells.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
+
+use crate::health::Health;
+use crate::reload::Reloader;
+use crate::schema::{self, Check, Connections, Policies, Policy, Status, Upstream, Upstreams};
+use crate::tickets::Tickets;
+use gateway::connections::Stage;
+use gateway::routes::Gateway;
+use session::registry::unix_ms;
+
+/// Maximum number of those who read recordings at once.
+const MAX_READERS: usize = 8;
+/// Maximum number of consoles at once.
+const MAX_CONSOLES: usize = 16;
+
+/// State of the handlers.
+#[derive(Clone)]
+pub struct Admin {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) reloader: Arc<Reloader>,
+    pub(crate) recorder: PrometheusHandle,
+    health: Health,
+    /// Time of the start, in milliseconds since 1970.
+    pub(crate) started_ms: u64,
+    /// Places for consoles.
+    pub(crate) consoles: Arc<Semaphore>,
+    /// Places for those who read recordings.
+    pub(crate) readers: Arc<Semaphore>,
+    /// Tickets of those who try a route.
+    pub(crate) tickets: Arc<Tickets>,
+}
+
+impl Admin {
+    /// State of a gateway that starts now.
+    #[must_use]
+    pub fn new(gateway: Arc<Gateway>, reloader: Arc<Reloader>, recorder: PrometheusHandle) -> Self {
+        Self {
+            gateway,
+            reloader,
+            recorder,
+            health: Health::default(),
+            started_ms: unix_ms(),
+            consoles: Arc::new(Semaphore::new(MAX_CONSOLES)),
+            readers: Arc::new(Semaphore::new(MAX_READERS)),
+            tickets: Arc::default(),
+        }
+    }
+
+    /// Looks at the health of the upstreams, until the process ends.
+    pub(crate) fn watch(&self) -> impl Future<Output = ()> + use<> {
+        self.health.clone().watch(Arc::clone(&self.gateway))
+    }
+
+    /// Every check of the readiness.
+    pub(crate) fn checks(&self) -> Vec<Check> {
+        let missing_keys = self.reloader.missing_keys();
+        self.health.checks(&self.gateway, &missing_keys)
+    }
+
+    /// Policies of the generation that serves newcomers.
+    pub(crate) fn policies(&self) -> Policies {
+        let generation = self.gateway.generation.load();
+        let policies = generation.policies.iter();
+        let loaded = policies.filter_map(|(name, policy)| Some(Policy::of(name, policy.as_ref()?)));
+        Policies {
+            generation: generation.number,
+            policies: loaded.collect(),
+        }
+    }
+
+    /// Upstreams of the generation that serves newcomers.
+    pub(crate) fn upstreams(&self) -> Upstreams {
+        let generation = self.gateway.generation.load();
+        Upstreams {
+            generation: generation.number,
+            upstreams: generation.upstreams.iter().map(Upstream::of).collect(),
+        }
+    }
+
+    /// The gateway as a whole.
+    pub(crate) async fn status(&self) -> Status {
+        let Self {
+            gateway, reloader, ..
+        } = self;
+        let history = reloader.history();
+        let swapped = history.iter().find(|change| change.result == "swapped");
+        let needs_restart = swapped.map(|change| change.needs_restart.clone());
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: schema::time(self.started_ms),
+            uptime_ms: unix_ms().saturating_sub(self.started_ms),
+            generation: gateway.generation.load().number,
+            draining: gateway.shutdown.is_draining(),
+            checks: self.checks(),
+            connections: self.connections().await,
+            claims: gateway.registry.len() as u64,
+            memory_held_bytes: gateway.permits.memory.held() as u64,
+            refusals_kept: gateway.refusals.latest().len() as u64,
+            missing_keys: reloader.missing_keys().to_vec(),
+            needs_restart: needs_restart.unwrap_or_default(),
+            last_reload: history.into_iter().next().unwrap_or_default(),
+        }
+    }
+
+    async fn connections(&self) -> Connections {
+        let mut counted = Connections::default();
+        let counting = self.gateway.connections.visit("", |live| {
+            match live.stage() {
+                Stage::Parked => counted.parked += 1,
+                Stage::Stream => {
+                    counted.live += 1;
+                    counted.streaming += 1;
+                }
+                _ => counted.live += 1,
+            }
+            ControlFlow::Continue(())
+        });
+        counting.await;
+        counted
+    }
+}

@@ -1,0 +1,81 @@
+//! Feed: what a console sees, as server-sent events.
+//!
+//! A snapshot is made when the connection takes the next one. So a console that reads slowly gets
+//! fewer of them, and never makes the gateway hold more than one.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::events::Events;
+use super::pace::Pace;
+use super::view::{View, Wanted};
+use crate::admin_state::Admin;
+
+const HEADERS: [(HeaderName, HeaderValue); 2] = [
+    (
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    ),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+/// Time between two snapshots, at least.
+const SNAPSHOTS: Duration = Duration::from_secs(1);
+/// Time between two events with levels, at least.
+const LEVELS: Duration = Duration::from_millis(200);
+
+/// Feed of one console.
+struct Feed {
+    admin: Admin,
+    view: View,
+    snapshots: Pace,
+    levels: Pace,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What a console looks at, as long as it looks.
+pub(crate) async fn feed(State(admin): State<Admin>, Query(wanted): Query<Wanted>) -> Response {
+    let Ok(place) = admin.consoles.clone().try_acquire_owned() else {
+        let sentence = "too many consoles are open: close one of them\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, sentence).into_response();
+    };
+    let feed = Feed {
+        admin,
+        view: View::of(wanted),
+        snapshots: Pace::of(SNAPSHOTS),
+        levels: Pace::of(LEVELS),
+        _place: place,
+    };
+    let events = stream::unfold(feed, async |mut feed| {
+        let events = feed.next().await;
+        Some((Ok::<_, Infallible>(events), feed))
+    });
+    (HEADERS, Body::from_stream(events)).into_response()
+}
+
+impl Feed {
+    async fn next(&mut self) -> Bytes {
+        let mut events = Events::default();
+        while events.is_empty() {
+            tokio::select! {
+                biased;
+                () = self.snapshots.due() => {
+                    self.view.tell(&self.admin, &mut events).await;
+                    self.snapshots.made();
+                }
+                () = self.levels.due() => {
+                    self.view.tell_levels(&mut events);
+                    self.levels.made();
+                }
+            }
+        }
+        events.into_bytes()
+    }
+}
