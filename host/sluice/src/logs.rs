@@ -16,15 +16,15 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
+use self::json::{Line, Members};
 use self::sampler::{Sampled, Sampler};
-use self::stamp::Stamped;
 use self::writer::LineWriter;
 use base::metrics;
 use base::text;
 
+mod json;
 pub mod patience;
 mod sampler;
-mod stamp;
 mod writer;
 
 /// Time at the end of the process for writing the last lines.
@@ -57,10 +57,9 @@ pub fn init() -> anyhow::Result<Logs> {
         layer.with_writer(move || writer.clone()).boxed()
     } else {
         layer
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .with_writer(move || Stamped(writer.clone()))
+            .fmt_fields(Members)
+            .event_format(Line)
+            .with_writer(move || writer.clone())
             .boxed()
     };
     // Without the hint, detailed lines of libraries would be formatted for each frame and then

@@ -1,7 +1,8 @@
 //! Thread that writes log lines to standard error.
 //!
 //! Lines reach it through a queue of [`MAX`] bytes. The lock of the queue is only held for a copy
-//! in memory, never during a write. A line that does not fit in the queue is lost. A metric counts
+//! in memory, never during a write. The thread writes the first line at once, and gathers those
+//! that follow it for [`GATHERED`], because to wake a thread costs as much as to format a line. A line that does not fit in the queue is lost. A metric counts
 //! it, and the log reports the number of lost lines once standard error accepts lines again.
 
 use std::cell::Cell;
@@ -16,6 +17,8 @@ use base::metrics;
 
 /// Maximum number of bytes in the queue. As many may be in the current write.
 const MAX: usize = 1 << 20;
+/// Time between two writes, unless half of the queue is full.
+const GATHERED: Duration = Duration::from_millis(20);
 /// Interval in which the thread checks for lines that were left out.
 const LOOK: Duration = Duration::from_secs(1);
 /// Pause before another write to a standard error that does not block.
@@ -33,7 +36,7 @@ pub(super) struct LineWriter(Arc<SharedQueue>);
 #[derive(Default)]
 struct SharedQueue {
     queue: Mutex<LineQueue>,
-    /// Signals that the queue has lines.
+    /// Signals that the thread has to go on.
     news: Condvar,
     /// Signals that everything is written.
     quiet: Condvar,
@@ -45,6 +48,21 @@ struct LineQueue {
     /// Number of lines that did not fit since the thread last checked.
     lost: u64,
     is_writing: bool,
+    rest: Rest,
+    /// When lines were last taken to be written.
+    taken: Option<Instant>,
+}
+
+/// What the writing thread waits for.
+#[derive(Default, PartialEq, Clone, Copy)]
+enum Rest {
+    /// Nothing.
+    #[default]
+    Awake,
+    /// More lines, for a moment.
+    Gathering,
+    /// The next line.
+    Idle,
 }
 
 /// Starts the thread.
@@ -73,6 +91,15 @@ impl LineWriter {
             return;
         }
         queue.waiting.extend_from_slice(line);
+        match queue.rest {
+            Rest::Idle => self.wake(queue),
+            Rest::Gathering if queue.waiting.len() > MAX / 2 => self.wake(queue),
+            Rest::Gathering | Rest::Awake => {}
+        }
+    }
+
+    fn wake(&self, mut queue: MutexGuard<'_, LineQueue>) {
+        queue.rest = Rest::Awake;
         drop(queue);
         self.0.news.notify_one();
     }
@@ -80,6 +107,7 @@ impl LineWriter {
     /// Waits until everything is written, with a time limit.
     pub(super) fn flush(&self, limit: Duration) {
         let end = Instant::now() + limit;
+        self.wake(self.queue());
         let mut queue = self.queue();
         while queue.is_writing || !queue.waiting.is_empty() {
             let left = end.saturating_duration_since(Instant::now());
@@ -126,14 +154,36 @@ impl LineWriter {
         if queue.waiting.is_empty() {
             queue.is_writing = false;
             self.0.quiet.notify_all();
-            let waited = self.0.news.wait_timeout(queue, LOOK);
-            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let since = queue.taken.map(|taken| taken.elapsed());
+        let left = since.map_or(Duration::ZERO, |since| GATHERED.saturating_sub(since));
+        queue = self.rest(queue, Rest::Gathering, left);
+        if queue.waiting.is_empty() {
+            queue = self.rest(queue, Rest::Idle, LOOK);
         }
         queue.is_writing = !queue.waiting.is_empty();
+        if queue.is_writing {
+            queue.taken = Some(Instant::now());
+        }
         Batch {
             lines: std::mem::take(&mut queue.waiting),
             lost: std::mem::take(&mut queue.lost),
         }
+    }
+
+    /// Waits until it is woken, with a time limit.
+    fn rest<'a>(
+        &self,
+        mut queue: MutexGuard<'a, LineQueue>,
+        rest: Rest,
+        limit: Duration,
+    ) -> MutexGuard<'a, LineQueue> {
+        queue.rest = rest;
+        let news = &self.0.news;
+        let waited = news.wait_timeout_while(queue, limit, |queue| queue.rest != Rest::Awake);
+        let mut queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        queue.rest = Rest::Awake;
+        queue
     }
 
     // The queue is consistent after every step, so poisoning does not matter.
