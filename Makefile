@@ -13,7 +13,7 @@ test: setup
 
 bench: wasm
 	cargo bench --workspace --locked --bench decision
-	cargo build --release --workspace --locked
+	cargo build --release --workspace --bin sluice --bin load --locked
 	target/release/load
 
 fuzz: wasm

@@ -298,10 +298,7 @@ fn each_change_is_a_command_too() {
     let text = said(&gateway, &["quarantine", "auth"]);
     assert_eq!(text, "auth is quarantined-by-operator; it fails closed");
     assert!(said(&gateway, &["release", "auth"]).starts_with("auth is in-use"));
-    assert_eq!(
-        said(&gateway, &["reload"]),
-        "generation 2 serves newcomers"
-    );
+    assert_eq!(said(&gateway, &["reload"]), "generation 2 serves newcomers");
     for (args, status, said) in [
         (&["close", &id][..], 1, "no session of this id"),
         (&["close"], 2, "required"),

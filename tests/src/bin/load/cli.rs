@@ -109,10 +109,10 @@ pub enum Mode {
     ///
     /// The gateway may use all cores here.
     Start(StartArgs),
-    /// Cost of relaying, compared with nginx and HAProxy as plain proxies, with the same clients
+    /// Cost of relaying, compared with nginx, HAProxy and Envoy as plain proxies, with the same clients
     /// and the same backend
     ///
-    /// Leaves out `nginx` or `haproxy` if it is not in PATH.
+    /// Leaves out `nginx`, `haproxy` or `envoy` if it is not in PATH.
     Relay(RelayArgs),
 }
 

@@ -15,6 +15,17 @@ use crate::process::Usage;
 /// Time limit for a proxy to listen.
 const START: Duration = Duration::from_secs(10);
 
+/// Command line of Envoy, with one worker thread.
+const ENVOY: &[&str] = &[
+    "envoy",
+    "--concurrency",
+    "1",
+    "--use-dynamic-base-id",
+    "--log-level",
+    "off",
+    "--config-path",
+];
+
 /// Kind of proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -26,11 +37,19 @@ pub enum Kind {
     Nginx,
     /// HAProxy, a plain proxy.
     Haproxy,
+    /// Envoy, a plain proxy.
+    Envoy,
 }
 
 impl Kind {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 4] = [Self::Direct, Self::Sluice, Self::Nginx, Self::Haproxy];
+    pub const ALL: [Self; 5] = [
+        Self::Direct,
+        Self::Sluice,
+        Self::Nginx,
+        Self::Haproxy,
+        Self::Envoy,
+    ];
 
     /// As in the table.
     pub fn name(self) -> &'static str {
@@ -39,6 +58,7 @@ impl Kind {
             Self::Sluice => "Sluice",
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
+            Self::Envoy => "Envoy",
         }
     }
 }
@@ -81,10 +101,12 @@ impl Proxy {
             }
             Kind::Nginx => (&["nginx", "-c"], nginx as fn(_, _, &Path) -> String),
             Kind::Haproxy => (&["haproxy", "-f"], haproxy as fn(_, _, &Path) -> String),
+            Kind::Envoy => (ENVOY, envoy as fn(_, _, &Path) -> String),
         };
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let folder = TempDir::new().context("there is no temporary folder")?;
-        let config = folder.path().join("config");
+        // Envoy tells the format of a file by the end of its name.
+        let config = folder.path().join("config.yaml");
         fs::write(&config, file(address, backend, folder.path()))?;
         let child = Command::new(words[0])
             .args(&words[1..])
@@ -194,6 +216,51 @@ frontend clients
   default_backend servers
 backend servers
   server one {backend}
+"#
+    )
+}
+
+fn envoy(listen: SocketAddr, backend: SocketAddr, _: &Path) -> String {
+    let socket = |address: SocketAddr| {
+        let (ip, port) = (address.ip(), address.port());
+        format!("{{socket_address: {{address: {ip}, port_value: {port}}}}}")
+    };
+    let (listen, backend) = (socket(listen), socket(backend));
+    format!(
+        r#"static_resources:
+  listeners:
+  - address: {listen}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: relay
+          stream_idle_timeout: 3600s
+          upgrade_configs: [{{upgrade_type: websocket}}]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: {{prefix: "/"}}
+                route: {{cluster: backend, timeout: 0s}}
+  clusters:
+  - name: backend
+    type: STATIC
+    connect_timeout: 5s
+    circuit_breakers:
+      thresholds:
+      - {{max_connections: 20000, max_pending_requests: 20000, max_requests: 20000}}
+    load_assignment:
+      cluster_name: backend
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{address: {backend}}}
 "#
     )
 }

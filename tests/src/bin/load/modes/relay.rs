@@ -67,7 +67,8 @@ pub async fn run(cli: &Cli, args: &RelayArgs) -> anyhow::Result<Rows> {
 fn rows(table: Vec<(Kind, Measured)>) -> Rows {
     let best = |of: fn(&Measured) -> f64| {
         let others = table.iter();
-        let others = others.filter(|(kind, _)| matches!(kind, Kind::Nginx | Kind::Haproxy));
+        let others =
+            others.filter(|(kind, _)| matches!(kind, Kind::Nginx | Kind::Haproxy | Kind::Envoy));
         others
             .map(|(_, measured)| of(measured))
             .fold(f64::INFINITY, f64::min)
@@ -87,7 +88,7 @@ fn rows(table: Vec<(Kind, Measured)>) -> Rows {
         }
         let cost = |micros: f64, best: f64| {
             let beside = if kind == Kind::Sluice && best.is_finite() {
-                format!(", {:.2} times the better of the others", micros / best)
+                format!(", {:.2} times the best of the others", micros / best)
             } else {
                 String::new()
             };
@@ -144,7 +145,7 @@ impl Bench {
         for number in from..to {
             let path = match self.kind {
                 Kind::Sluice => format!("/ws/ingest/meetings/{}-{number}", std::process::id()),
-                Kind::Direct | Kind::Nginx | Kind::Haproxy => "/echo".to_owned(),
+                Kind::Direct | Kind::Nginx | Kind::Haproxy | Kind::Envoy => "/echo".to_owned(),
             };
             let token = (self.kind == Kind::Sluice).then_some(self.token.as_str());
             let mut client = Client::connect(self.proxy.address, &path, token, number).await?;
