@@ -30,7 +30,7 @@ use session::origin::Security;
 const ON_THE_WAY: usize = 64 * 1024;
 /// Maximum length of the head of the gateway's answer, in bytes.
 const MAX_HEAD: usize = 8 * 1024;
-/// Time for the gateway's answer to the upgrade.
+/// Time for a place among the gateway's connections, and for its answer to the upgrade.
 const ANSWER: Duration = Duration::from_secs(5);
 /// Headers of the page's request that the gateway sees.
 const PASSED: [HeaderName; 7] = [
@@ -78,7 +78,11 @@ pub(super) async fn connect(
     };
     let (mut near, far) = duplex(ON_THE_WAY);
     let gateway = &admin.gateway;
-    let permit = gateway.permits.grant(gateway.permits.socket().await);
+    let Ok(socket) = timeout(ANSWER, gateway.permits.socket()).await else {
+        let sentence = "the gateway has no place for another connection\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, sentence).into_response();
+    };
+    let permit = gateway.permits.grant(socket);
     let arrival = Arrival {
         remote: by,
         security: Security::Plain,
