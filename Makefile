@@ -36,6 +36,7 @@ setup: wasm
 	tests/.venv/bin/python tests/setup/speech.py
 	tests/.venv/bin/python tests/setup/registry.py
 	tests/.venv/bin/python tests/setup/proxies.py
+	tests/.venv/bin/python tests/setup/prometheus.py
 	tests/.venv/bin/python tests/setup/browser.py
 
 wasm:

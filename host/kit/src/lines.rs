@@ -1,8 +1,9 @@
 //! Decision records, read one line at a time: a record is as long as its disk lets it be.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Take};
 use std::iter::Enumerate;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -15,7 +16,9 @@ pub struct Lines {
     file: PathBuf,
     /// Text that a line must have to be parsed.
     with: String,
-    lines: Enumerate<std::io::Lines<BufReader<File>>>,
+    lines: Enumerate<std::io::Lines<BufReader<Take<File>>>>,
+    /// Place of the first line in the file, in bytes.
+    from: u64,
 }
 
 /// All that lines of every version have.
@@ -40,12 +43,24 @@ impl Lines {
     /// # Errors
     /// If the file cannot be read.
     pub fn of(file: &Path) -> anyhow::Result<Self> {
-        let opened =
-            File::open(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        Self::within(file, 0..u64::MAX)
+    }
+
+    /// Decisions whose lines begin in this part of the file, where a line begins.
+    ///
+    /// # Errors
+    /// As [`Lines::of`].
+    pub fn within(file: &Path, part: Range<u64>) -> anyhow::Result<Self> {
+        let opened = File::open(file).and_then(|mut opened| {
+            opened.seek(SeekFrom::Start(part.start))?;
+            Ok(opened.take(part.end.saturating_sub(part.start)))
+        });
+        let opened = opened.with_context(|| format!("{} cannot be read", file.display()))?;
         Ok(Self {
             file: file.to_owned(),
             with: String::new(),
             lines: BufReader::new(opened).lines().enumerate(),
+            from: part.start,
         })
     }
 
@@ -68,7 +83,11 @@ impl Iterator for Lines {
             text.map_or(true, |text| text.contains(with))
         })?;
         let line = text.map_err(LineError::Disk).and_then(|text| read(&text));
-        Some(line.with_context(|| format!("{}:{}", self.file.display(), before + 1)))
+        let number = before + 1;
+        Some(line.with_context(|| match self.from {
+            0 => format!("{}:{number}", self.file.display()),
+            from => format!("{}, line {number} from byte {from} on", self.file.display()),
+        }))
     }
 }
 

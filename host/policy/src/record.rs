@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::question::Hook;
 
 mod calls;
+pub mod index;
 mod input;
 pub mod notes;
 mod verdict;

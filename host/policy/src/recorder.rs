@@ -13,14 +13,16 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 pub(crate) mod draft;
+mod index;
 mod quota;
 pub(crate) mod redact;
 mod rotate;
 
 use crate::policy::Policy;
 use crate::question::Question;
-use crate::record::DecidingRole;
+use crate::record::index::Entry;
 use crate::record::notes::Notes;
+use crate::record::{self, DecidingRole};
 use crate::record::{Effect, Pairs, Role};
 use crate::settings;
 use crate::verdict::{OnFailure, Verdict};
@@ -229,7 +231,7 @@ impl Drop for Pending<'_> {
 
 /// Until the last recorder is gone.
 fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated, reopens: &AtomicBool) {
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     let mut broken = false;
     while let Ok(first) = jobs.recv() {
         let mut flushed = Vec::new();
@@ -237,7 +239,7 @@ fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated, reopens: &AtomicBool) {
         for job in std::iter::once(first).chain(jobs.try_iter()) {
             match job {
                 Job::Write(draft, permit) => {
-                    add(&mut batch, *draft);
+                    batch.add(*draft);
                     drop(permit);
                 }
                 Job::Flush(written) => {
@@ -246,7 +248,7 @@ fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated, reopens: &AtomicBool) {
                 }
                 Job::Look => {}
             }
-            if batch.len() >= BATCH {
+            if batch.lines.len() >= BATCH {
                 break;
             }
         }
@@ -255,8 +257,11 @@ fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated, reopens: &AtomicBool) {
         {
             tracing::error!(%error, "the decision record cannot be opened again");
         }
-        for part in rotated.parts(&batch) {
-            match rotated.write(part) {
+        let mut from = 0;
+        for part in rotated.parts(&batch.lines) {
+            let entries = batch.entries(from, part.len());
+            from += part.len();
+            match rotated.write(part, entries) {
                 Ok(()) => broken = false,
                 Err(error) => {
                     let lines = part.iter().filter(|byte| **byte == b'\n').count();
@@ -269,6 +274,9 @@ fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated, reopens: &AtomicBool) {
             }
         }
         batch.clear();
+        if !flushed.is_empty() {
+            rotated.write_index();
+        }
         for written in flushed {
             // Whoever asked may have stopped waiting.
             let _ = written.send(());
@@ -276,14 +284,47 @@ fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated, reopens: &AtomicBool) {
     }
 }
 
-fn add(lines: &mut Vec<u8>, draft: Draft) {
-    let before = lines.len();
-    let mut ascii = serde_json::Serializer::with_formatter(&mut *lines, Ascii);
-    match draft.line().serialize(&mut ascii) {
-        Ok(()) => lines.push(b'\n'),
-        // A vector takes everything, so this is a bug; half a line must not
-        // spoil the file.
-        Err(_) => lines.truncate(before),
+/// Lines that are written together, with their entries for the index.
+#[derive(Default)]
+struct Batch {
+    lines: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl Batch {
+    fn add(&mut self, draft: Draft) {
+        let before = self.lines.len();
+        let line = draft.line();
+        let mut ascii = serde_json::Serializer::with_formatter(&mut self.lines, Ascii);
+        match line.serialize(&mut ascii) {
+            Ok(()) => {
+                self.lines.push(b'\n');
+                let keys = record::index::keys(&line).into_iter();
+                self.entries.extend(keys.map(|key| (key, before as u64)));
+            }
+            // A vector takes everything, so this is a bug; half a line must not
+            // spoil the file.
+            Err(_) => self.lines.truncate(before),
+        }
+    }
+
+    /// Entries of the lines in a part, with places from its beginning on.
+    fn entries(&self, from: usize, length: usize) -> impl Iterator<Item = Entry> + '_ {
+        let part = from as u64..(from + length) as u64;
+        let start = self
+            .entries
+            .partition_point(|(_, place)| *place < part.start);
+        let entries = self.entries.get(start..).unwrap_or_default().iter();
+        let within = entries.take_while({
+            let end = part.end;
+            move |(_, place)| *place < end
+        });
+        within.map(move |(key, place)| (*key, place - part.start))
+    }
+
+    fn clear(&mut self) {
+        self.lines.clear();
+        self.entries.clear();
     }
 }
 

@@ -17,16 +17,18 @@ mod sessions;
 mod status;
 mod table;
 mod target;
+mod top;
 mod why;
 
 pub use arguments::{
     AdminArgs, CloseArgs, DiffArgs, LiftArgs, OwnerArgs, PolicyArgs, SessionsArgs, StatusArgs,
-    WhyArgs,
+    TopArgs, WhyArgs,
 };
 pub use change::{close, drain, lift, quarantine, release, reload, revocations, undrain};
 pub use diff::{config_diff, config_schema};
 pub use sessions::sessions;
 pub use status::status;
+pub use top::top;
 pub use why::why;
 
 /// Whom a command prints for.

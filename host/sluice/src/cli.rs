@@ -95,6 +95,10 @@ Exit status:
     ///
     /// Lists live connections and streams that wait for their clients, the oldest first.
     Sessions(ask::SessionsArgs),
+    /// Show the busiest sessions of a running gateway, again and again.
+    ///
+    /// A picture has the state of the gateway, and the sessions that move the most bytes a second.
+    Top(ask::TopArgs),
     /// Show the state of a running gateway: connections, generation, last reload, health.
     Status(ask::StatusArgs),
     /// Explain why a session or a user was refused.

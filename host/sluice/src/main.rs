@@ -46,6 +46,7 @@ fn main() -> ExitCode {
             return exit(runtime.block_on(ask::config_diff(&args)));
         }
         Command::Sessions(args) => return exit(runtime.block_on(ask::sessions(&args))),
+        Command::Top(args) => return exit(runtime.block_on(ask::top(&args))),
         Command::Status(args) => return exit(runtime.block_on(ask::status(&args))),
         Command::Why(args) => return exit(runtime.block_on(ask::why(&args))),
         Command::Close(args) => return exit(runtime.block_on(ask::close(&args))),

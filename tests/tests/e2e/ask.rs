@@ -1,5 +1,8 @@
 //! The commands that ask a running gateway: `sluice sessions`, `sluice status`, `sluice why`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use jsonwebtoken::{Algorithm, Header};
 use serde_json::{Value, json};
 use sluice_tests::client::{Client, Library, meeting};
@@ -245,6 +248,107 @@ fn why_shows_what_the_record_has_and_the_command_that_decides_again() {
             &[&format!("no refusal of {whom} is known"), record],
         );
     }
+}
+
+#[test]
+fn why_finds_by_its_index_what_it_finds_without_and_in_records_that_were_put_aside() {
+    let config = Config::ingest()
+        .set("decisions", "file", json!("decisions.jsonl"))
+        .set("decisions", "max_size", json!("12KiB"));
+    let mut gateway = watched(config);
+    let (_holder, _) = Client::stream_of(&gateway, "m1", "u-1");
+    let users: Vec<_> = (2..22).map(|number| format!("u-{number}")).collect();
+    for user in &users {
+        refused(&gateway, "m1", &token::of_user(user), 4002, "ingest_exists");
+    }
+    gateway.signal(rustix::process::Signal::TERM);
+    gateway.wait();
+    let record = gateway.data().join("decisions.jsonl");
+    let aside = |place: u32| gateway.data().join(format!("decisions.jsonl.{place}"));
+    assert!(aside(1).exists() && aside(2).exists());
+    let why = |whom: &str| {
+        let mut command = command::sluice(&["why", whom, "--json", "--record"]);
+        command::run(command.arg(&record))
+    };
+    let told: Vec<_> = users.iter().map(|user| why(user)).collect();
+    let session = parsed(&told[0].stdout)["recorded"][0]["session"].clone();
+    let by_session = why(session.as_str().unwrap());
+    assert!(
+        by_session.stdout.contains("ingest_exists"),
+        "{by_session:?}"
+    );
+    let records: Vec<_> = (1..).map(aside).take_while(|file| file.exists()).collect();
+    // What is not about them is not even read: it is no decision any more.
+    let mut spoiled = 0;
+    for file in records.iter().chain([&record]) {
+        let text = std::fs::read_to_string(file).unwrap();
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        for line in lines.iter_mut().skip(1) {
+            if line.contains("\"effect\":\"accepted\"") && line.contains("\"u-2\"") {
+                *line = line.replacen("\"v\":1", "\"x\":1", 1);
+                spoiled += 1;
+            }
+        }
+        std::fs::write(file, lines.join("\n") + "\n").unwrap();
+    }
+    assert!(spoiled > 0);
+    for (user, told) in users.iter().zip(&told) {
+        let again = why(user);
+        assert_eq!(
+            (again.status, &again.stdout),
+            (Some(0), &told.stdout),
+            "{user}: {again:?}"
+        );
+    }
+    // Without the index all of it is read.
+    for file in records.iter().chain([&record]) {
+        let index = format!("{}.index", file.display());
+        std::fs::remove_file(index).unwrap();
+    }
+    let read = why("u-2");
+    assert!(
+        read.status == Some(1) && read.stderr.contains("it is not a decision"),
+        "{read:?}"
+    );
+    assert_eq!(why("u-9").stdout, told[7].stdout);
+}
+
+#[test]
+fn top_shows_the_busiest_session_first_with_what_it_moves_a_second() {
+    let gateway = watched(Config::ingest());
+    let (_idle, quiet) = Client::stream_of(&gateway, "m1", "u-1");
+    let (mut busy, loud) = Client::stream_of(&gateway, "m2", "u-2");
+    let is_seen = AtomicBool::new(false);
+    let text = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Bounded, so that a command that fails ends the test.
+            for _ in 0..3000 {
+                if is_seen.load(Ordering::Relaxed) {
+                    break;
+                }
+                busy.send_audio(&[1; 3200]);
+                // At a pace that a disk takes.
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let text = answer(&gateway, &["top", "--count", "2", "--interval", "1s"]);
+        is_seen.store(true, Ordering::Relaxed);
+        text
+    });
+    let pictures: Vec<_> = text.split("\n\n").collect();
+    assert_eq!(pictures.len(), 2, "{text}");
+    let rows: Vec<_> = pictures[1].lines().collect();
+    has(
+        rows[0],
+        &["serving", "2 live, 2 of them streaming, 0 parked"],
+    );
+    has(rows[1], &["SESSION", "IN/S"]);
+    has(rows[2], &[&loud, "u-2", "m2", "stream", "KiB"]);
+    has(rows[3], &[&quiet, "u-1", "m1", "0 B"]);
+    assert!(
+        pictures[0].lines().nth(2).unwrap().contains(" - "),
+        "{text}"
+    );
 }
 
 #[test]

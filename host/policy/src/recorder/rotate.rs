@@ -6,12 +6,16 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use super::index::PendingIndex;
+use crate::record::index::{self, Entry};
+
 /// File that is put aside when it is full.
 pub struct Rotated {
     path: PathBuf,
     max_size: u64,
     max_files: usize,
     open: Option<(File, u64)>,
+    index: PendingIndex,
 }
 
 impl Rotated {
@@ -23,6 +27,7 @@ impl Rotated {
             max_size,
             max_files,
             open: None,
+            index: PendingIndex::default(),
         }
     }
 
@@ -39,20 +44,22 @@ impl Rotated {
         })
     }
 
-    /// Writes whole lines. After an error the file is opened anew.
+    /// Writes whole lines, with their entries for the index: places are from the beginning of
+    /// `lines` on. After an error the file is opened anew.
     ///
     /// # Errors
     /// Where the disk is full, or the folder is gone.
-    pub fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    pub fn write(&mut self, lines: &[u8], entries: impl Iterator<Item = Entry>) -> io::Result<()> {
         let (file, size) = match self.open.take() {
             Some(open) => open,
-            None => open(&self.path)?,
+            None => self.open()?,
         };
         let more = lines.len() as u64;
         let (mut file, size) = if size > 0 && size + more > self.max_size {
+            self.index.write(&self.path, &file, size);
             drop(file);
             self.put_aside()?;
-            open(&self.path)?
+            self.open()?
         } else {
             (file, size)
         };
@@ -62,8 +69,17 @@ impl Rotated {
             drop(file.set_len(size));
             return Err(error);
         }
+        let entries = entries.map(|(key, place)| (key, size + place));
+        self.index.add(&self.path, &file, entries, size + more);
         self.open = Some((file, size + more));
         Ok(())
+    }
+
+    /// Brings the index up to date.
+    pub(crate) fn write_index(&mut self) {
+        if let Some((file, size)) = &self.open {
+            self.index.write(&self.path, file, *size);
+        }
     }
 
     /// Closes the file, and opens the one that has its name by now.
@@ -71,9 +87,20 @@ impl Rotated {
     /// # Errors
     /// Where it cannot be opened. The next [`Rotated::write`] tries again.
     pub fn reopen(&mut self) -> io::Result<()> {
+        self.write_index();
         self.open = None;
-        self.open = Some(open(&self.path)?);
+        self.open = Some(self.open()?);
         Ok(())
+    }
+
+    fn open(&mut self) -> io::Result<(File, u64)> {
+        let (file, size) = open(&self.path)?;
+        if size == 0 {
+            // One that is there is of a record that somebody else has put aside.
+            drop(std::fs::remove_file(index::path(&self.path)));
+        }
+        self.index.begin(size);
+        Ok((file, size))
     }
 
     /// Moves every file one place on; the last is overwritten.
@@ -84,13 +111,17 @@ impl Rotated {
             } else {
                 aside(&self.path, place - 1)
             };
-            match std::fs::rename(from, aside(&self.path, place)) {
+            let to = aside(&self.path, place);
+            match std::fs::rename(&from, &to) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
+            // Without its index a record is searched line by line.
+            drop(std::fs::rename(index::path(&from), index::path(&to)));
         }
         if self.max_files == 1 {
             std::fs::remove_file(&self.path)?;
+            drop(std::fs::remove_file(index::path(&self.path)));
         }
         Ok(())
     }
@@ -102,7 +133,12 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
         std::fs::create_dir_all(folder)?;
     }
     let mut options = OpenOptions::new();
-    let file = options.create(true).append(true).mode(0o600).open(path)?;
+    let file = options
+        .create(true)
+        .read(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)?;
     let size = file.metadata()?.len();
     Ok((file, size))
 }
@@ -123,7 +159,9 @@ mod tests {
         let path = folder.path().join("new/log");
         let mut rotated = Rotated::new(path, 10, 3);
         for n in 0..8 {
-            rotated.write(format!("{n}...\n").as_bytes()).unwrap();
+            rotated
+                .write(format!("{n}...\n").as_bytes(), std::iter::empty())
+                .unwrap();
         }
         let read = |name: &str| std::fs::read_to_string(folder.path().join("new").join(name));
         assert_eq!(read("log").unwrap(), "6...\n7...\n");
@@ -147,9 +185,9 @@ mod tests {
         let path = folder.path().join("log");
         std::fs::write(&path, "1234567\n").unwrap();
         let mut rotated = Rotated::new(path.clone(), 10, 1);
-        rotated.write(b"8\n").unwrap();
+        rotated.write(b"8\n", std::iter::empty()).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "1234567\n8\n");
-        rotated.write(b"9\n").unwrap();
+        rotated.write(b"9\n", std::iter::empty()).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "9\n");
     }
 
@@ -158,7 +196,9 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        Rotated::new(path.clone(), 10, 1).write(b"a\n").unwrap();
+        Rotated::new(path.clone(), 10, 1)
+            .write(b"a\n", std::iter::empty())
+            .unwrap();
         let mode = std::fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
@@ -166,7 +206,38 @@ mod tests {
     #[test]
     fn a_disk_that_is_full_is_an_error_each_time_and_no_more() {
         let mut rotated = Rotated::new("/dev/full".into(), 10, 2);
-        assert!(rotated.write(b"a\n").is_err());
-        assert!(rotated.write(b"a\n").is_err());
+        assert!(rotated.write(b"a\n", std::iter::empty()).is_err());
+        assert!(rotated.write(b"a\n", std::iter::empty()).is_err());
+    }
+
+    #[test]
+    fn each_record_keeps_its_index_and_what_is_pending_is_searched() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut rotated = Rotated::new(path.clone(), 1000, 2);
+        let line = |name: &str| format!("{name:<299}\n");
+        for name in ["a", "b", "a", "c", "a"] {
+            let entry = (index::key(name), 0);
+            let line = line(name);
+            rotated
+                .write(line.as_bytes(), std::iter::once(entry))
+                .unwrap();
+        }
+        let find = |file: &Path| {
+            let found = index::find(file, "a").unwrap();
+            (found.places, found.unknown)
+        };
+        assert_eq!(find(&aside(&path, 1)), (vec![0, 600], vec![]));
+        assert_eq!(find(&path), (vec![], std::iter::once(0..600).collect()));
+        rotated.write_index();
+        assert_eq!(find(&path), (vec![300], vec![]));
+        // Somebody puts it aside, and tells.
+        std::fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+        rotated.reopen().unwrap();
+        rotated
+            .write(line("a").as_bytes(), std::iter::once((index::key("a"), 0)))
+            .unwrap();
+        rotated.write_index();
+        assert_eq!(find(&path), (vec![0], vec![]));
     }
 }

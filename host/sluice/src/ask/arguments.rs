@@ -1,5 +1,6 @@
 //! Arguments of the commands that ask a running gateway.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -158,6 +159,20 @@ pub struct DiffArgs {
     /// gateway as it is written now, and as it serves.
     #[arg(value_name = "FILE", num_args = 2)]
     pub files: Vec<PathBuf>,
+    /// Which gateway is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+/// `sluice top`
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// Time between two pictures, with a unit: `2s`.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = units::duration)]
+    pub interval: Duration,
+    /// Number of pictures. Without it, until Ctrl-C.
+    #[arg(long, value_name = "NUMBER")]
+    pub count: Option<NonZeroU32>,
     /// Which gateway is asked.
     #[command(flatten)]
     pub admin: AdminArgs,

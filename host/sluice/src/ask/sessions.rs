@@ -28,11 +28,26 @@ pub async fn sessions(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
     let filters = filters
         .iter()
         .filter_map(|(name, value)| Some((*name, value.as_deref()?)));
-    let filters: Vec<_> = filters.chain([("limit", PAGE)]).collect();
+    let filters: Vec<_> = filters.collect();
+    let answer = every(&listener, &filters).await?;
+    print(args.admin.output(), &answer, |answer| {
+        show(&answer.body.sessions)
+    })
+}
+
+/// Every session that these filters let through, page by page.
+///
+/// # Errors
+/// If the gateway does not answer.
+pub(super) async fn every(
+    listener: &AdminListener,
+    filters: &[(&str, &str)],
+) -> anyhow::Result<Answer<Sessions>> {
     let mut all: Option<Answer<Sessions>> = None;
     loop {
         let after = all.as_ref().and_then(|answer| answer.body.next.clone());
-        let mut parameters = filters.clone();
+        let mut parameters = filters.to_vec();
+        parameters.push(("limit", PAGE));
         parameters.extend(after.as_deref().map(|after| ("after", after)));
         let page = listener.get::<Sessions>(&["sessions"], &parameters).await?;
         let page = page.context("the gateway is older than this sluice, and has no sessions")?;
@@ -45,9 +60,7 @@ pub async fn sessions(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
             }
         };
         if answer.body.next.is_none() {
-            return print(args.admin.output(), &answer, |answer| {
-                show(&answer.body.sessions)
-            });
+            return Ok(answer);
         }
         all = Some(answer);
     }

@@ -41,9 +41,12 @@ pub async fn why(args: &WhyArgs) -> anyhow::Result<ExitCode> {
     let file = args.record.clone().or_else(|| recorded_in(&args.admin));
     let session = refusals.first().map(|refusal| refusal.session.clone());
     let session = session.unwrap_or_else(|| args.whom.clone());
-    let recorded = match &file {
-        Some(file) => latest(record::about(&session, file)?),
-        None => Vec::new(),
+    let (recorded, file) = match file {
+        Some(file) => {
+            let (lines, file) = record::about(&session, &file)?;
+            (latest(lines), Some(file))
+        }
+        None => (Vec::new(), None),
     };
     if refusals.is_empty() && !recorded.iter().any(record::is_refusal) {
         bail!(unknown(&args.whom, file.as_deref()));
