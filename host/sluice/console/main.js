@@ -37,8 +37,11 @@ function show() {
   const argument = rest.length > 0 ? decodeURIComponent(rest.join("/")) : null;
   const [id, , view] = VIEWS.find(([id]) => id === name) ?? VIEWS[0];
   for (const link of document.querySelectorAll("#views a")) {
-    if (link.hash === `#/${id}`) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (link.hash === `#/${id}`) {
+      link.setAttribute("aria-current", "page");
+      // On a phone the views are in a row that scrolls.
+      link.scrollIntoView({ block: "nearest", inline: "center" });
+    } else link.removeAttribute("aria-current");
   }
   close();
   leave();

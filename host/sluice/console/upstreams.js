@@ -11,7 +11,7 @@ export function upstreams({ main, watch }) {
   const body = h("tbody");
   const backends = h("tbody");
   const noBackends = h("p", { class: "empty" }, "No upstream has a backend.");
-  const columns = [["Upstream"], ["Kind"], ["Health"], ["Lost", "number"], ["Restored", "number"], ["Rests", "number"], ["Held in files", "number"]];
+  const columns = [["Upstream"], ["Kind"], ["Health", "wide"], ["Lost", "number"], ["Restored", "number"], ["Rests", "number"], ["Held in files", "number"]];
   const backendColumns = [["Address"], ["Upstream"], ["State"], ["Streams", "number"]];
   main.replaceChildren(
     heading("Upstreams"),

@@ -94,7 +94,7 @@ fn a_session_is_found_opened_and_left_by_keyboard_alone() {
     page.click(&role("button", "Close session"));
     assert!(page.focused().starts_with("INPUT") || page.focused().starts_with("BUTTON"));
     page.press("Escape");
-    assert_eq!(page.count(&css("dialog")), 0);
+    page.wait_gone(&css("dialog"));
     assert_eq!(page.focused(), "BUTTON Close session");
 }
 
