@@ -122,7 +122,7 @@ impl<T> Future for Budgeted<T> {
 }
 
 /// CPU time of this thread since it began.
-fn thread_time() -> Duration {
+pub(super) fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     // Neither is ever negative.
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();

@@ -1,18 +1,18 @@
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 use super::*;
+use crate::budget::thread_time;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Keeps its thread for longer than a quick call may.
+/// Has the core for longer than a quick call may, however often its thread is preempted.
 fn work() {
-    let end = Instant::now() + 4 * QUICK;
-    while Instant::now() < end {
+    let end = thread_time() + 4 * QUICK;
+    while thread_time() < end {
         std::hint::spin_loop();
     }
 }

@@ -7,7 +7,6 @@ use axum::Router;
 use axum::extract::Extension;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -22,6 +21,7 @@ use wire::http1::{Answer, Persistence};
 /// Maximum number of connections of one listener. Further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
 /// Time after which a peer that does not take what it asked for is cut off.
+#[cfg(target_os = "linux")]
 const UNREAD: Duration = Duration::from_secs(30);
 
 /// Answer to plain HTTP where TLS is spoken.
@@ -49,9 +49,7 @@ pub(super) async fn serve(
                 continue;
             }
         };
-        if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD)) {
-            tracing::debug!(%error, "TCP_USER_TIMEOUT could not be set");
-        }
+        cut_off_when_unread(&stream);
         let router = router.clone().layer(Extension(Requester(requester)));
         let tls = tls.clone();
         tokio::spawn(async move {
@@ -63,6 +61,19 @@ pub(super) async fn serve(
         });
     }
 }
+
+/// Cuts a peer off that does not take what it asked for.
+#[cfg(target_os = "linux")]
+fn cut_off_when_unread(stream: &TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    if let Err(error) = socket.set_tcp_user_timeout(Some(UNREAD)) {
+        tracing::debug!(%error, "TCP_USER_TIMEOUT could not be set");
+    }
+}
+
+/// Other systems have no such option. There the bound on connections has to do.
+#[cfg(not(target_os = "linux"))]
+fn cut_off_when_unread(_: &TcpStream) {}
 
 async fn speak_tls(
     mut stream: TcpStream,
