@@ -42,6 +42,7 @@ export function trial({ main, watch }) {
     form, problem, outcome, h("h2", {}, "Frames"), left, frames,
   );
   let running = null;
+  let hasLeft = false;
   let count = 0;
 
   function show(way, kind, content, bad = false) {
@@ -63,12 +64,17 @@ export function trial({ main, watch }) {
     frames.replaceChildren();
     count = 0;
     start.disabled = true;
+    let audio = null;
     try {
-      const audio = await open(source.value, file.files[0]);
-      const { ticket } = await (await change("tickets")).json();
+      // First, because a ticket is not good for as long as somebody may think about the microphone.
+      audio = await open(source.value, file.files[0]);
+      const { ticket } = hasLeft ? {} : await (await change("tickets")).json();
+      // Nobody would see what is streamed, or could stop it.
+      if (hasLeft) return audio.close();
       running = new Run(ticket, audio);
       stop.disabled = false;
     } catch (error) {
+      audio?.close();
       problem.textContent = error.message;
       start.disabled = false;
     }
@@ -152,7 +158,10 @@ export function trial({ main, watch }) {
   }
 
   watch({ view: "status" }, {});
-  return () => running?.finish();
+  return () => {
+    hasLeft = true;
+    running?.finish();
+  };
 }
 
 function parsed(text) {
@@ -208,7 +217,14 @@ async function microphone() {
     throw new Error(`The microphone is not available: ${error.message}`);
   });
   const context = new AudioContext({ sampleRate: RATE });
-  await context.audioWorklet.addModule("microphone.js");
+  const close = () => {
+    media.getTracks().forEach((track) => track.stop());
+    context.close();
+  };
+  await context.audioWorklet.addModule("microphone.js").catch((error) => {
+    close();
+    throw error;
+  });
   const node = new AudioWorkletNode(context, "microphone");
   context.createMediaStreamSource(media).connect(node);
   let held = [];
@@ -225,9 +241,6 @@ async function microphone() {
         else await new Promise((resolve) => (heard = resolve));
       }
     },
-    close() {
-      media.getTracks().forEach((track) => track.stop());
-      context.close();
-    },
+    close,
   };
 }
