@@ -7,8 +7,11 @@ use base::text;
 /// Target of its lines in the log. They are never left out.
 pub(crate) const TARGET: &str = "sluice::audit";
 
-/// Maximum length of a text that somebody chose, in bytes.
+/// Maximum length of a reason and of a result, in bytes.
 const MAX_TEXT: usize = 256;
+/// Maximum length of what was changed, in bytes: longer than any id or path, whose end may be all
+/// that tells it from another.
+const MAX_TO: usize = 4096;
 
 /// Change that somebody made.
 #[derive(Debug)]
@@ -32,7 +35,7 @@ impl Change<'_> {
             target: TARGET,
             by = %self.by,
             action = self.action,
-            to = text::clean(self.to, MAX_TEXT),
+            to = text::clean(self.to, MAX_TO),
             reason = text::clean(self.reason, MAX_TEXT),
             result = text::clean(self.result, MAX_TEXT),
             "changed by way of the admin listener"

@@ -90,6 +90,14 @@ pub(super) async fn all(
             reason: told.clone(),
         };
         if let Err(error) = admin.gateway.revocations.add(owner.clone(), revocation) {
+            let change = Change {
+                by,
+                action: "close",
+                to: &owner.to_string(),
+                reason: &told,
+                result: &error.to_string(),
+            };
+            change.log();
             return (StatusCode::CONFLICT, format!("{error}\n")).into_response();
         }
     }
@@ -157,9 +165,11 @@ fn sentence(reason: Option<&str>) -> String {
 
 /// Ends a session, unless it is ending already. Says whether it did.
 fn end(live: &LiveConnection, told: &str) -> bool {
-    if matches!(live.stage(), Stage::Seal | Stage::Close) || live.session().is_evicted() {
+    let ends_already = matches!(live.stage(), Stage::Seal | Stage::Close);
+    if live.session().is_evicted() {
         return false;
     }
+    // In any case: a stream that is just about to be parked looks as if it ended already.
     live.session().end(told);
-    true
+    !ends_already
 }

@@ -104,7 +104,7 @@ pub(super) async fn delete(
         let deleting = pool.run(move || stored::delete(&folder, &path));
         deleted = match deleting.await {
             Ok(deleted) => deleted,
-            Err(error) => return failed(&error.to_string()),
+            Err(error) => Err(DeleteError::Disk(std::io::Error::other(error))),
         };
         if !matches!(deleted, Err(DeleteError::NotFound)) {
             break;

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use super::answer::json;
 use super::{Admin, Requester};
+use crate::audit::Change;
 use crate::schema::Ticket;
 use gateway::server::speak_http;
 use gateway::server::upgrade::{self, OnUpgrade};
@@ -51,9 +52,22 @@ const ANSWERED: [HeaderName; 4] = [
 ];
 
 /// Gives out a ticket for one trial.
-pub(super) async fn ticket(State(admin): State<Admin>) -> Response {
+pub(super) async fn ticket(
+    State(admin): State<Admin>,
+    Extension(Requester(by)): Extension<Requester>,
+) -> Response {
     match admin.tickets.give() {
-        Ok(ticket) => json(Ticket { ticket }),
+        Ok(ticket) => {
+            let change = Change {
+                by,
+                action: "try",
+                to: "a route",
+                reason: "",
+                result: "may open one stream",
+            };
+            change.log();
+            json(Ticket { ticket })
+        }
         Err(error) => {
             tracing::error!(%error, "there are no random bits for a ticket");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
