@@ -30,7 +30,9 @@ impl History {
     pub(super) fn add(&self, generation: Generation) {
         let mut latest = self.lock();
         if latest.len() >= MAX {
-            latest.pop_front();
+            // The latest that was swapped in stays: it says what still needs a restart.
+            let swapped = latest.iter().rposition(|kept| kept.result == "swapped");
+            latest.remove(usize::from(swapped == Some(0)));
         }
         latest.push_back(generation);
     }
@@ -106,5 +108,23 @@ mod tests {
         }
         let latest = history.latest();
         assert_eq!((latest.len(), latest[0].generation), (MAX, 2 * MAX as u64));
+    }
+
+    #[test]
+    fn what_was_swapped_in_last_stays_however_often_a_reload_is_refused() {
+        let change = |generation, result: &str| Generation {
+            generation,
+            result: result.to_owned(),
+            ..Generation::default()
+        };
+        let history = History::of(change(1, "swapped"));
+        history.add(change(2, "swapped"));
+        for _ in 0..2 * MAX {
+            history.add(change(2, "refused"));
+        }
+        let latest = history.latest();
+        let swapped = latest.iter().find(|change| change.result == "swapped");
+        assert_eq!(latest.len(), MAX);
+        assert_eq!(swapped.map(|change| change.generation), Some(2));
     }
 }

@@ -1,11 +1,16 @@
 //! What a reload would change.
 
+use tokio::sync::Mutex;
+
 use super::Reloader;
 use super::files::SeenFiles;
 use crate::schema::ConfigDiff;
 use base::blocking::LOADING;
 use base::text;
 use config::OptionsDiff;
+
+/// Held during a preview, which reads every file of the configuration.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// Maximum length of a report, in bytes.
 const MAX_REPORT: usize = 16 * 1024;
@@ -14,6 +19,7 @@ impl Reloader {
     /// Compares the configuration as it is written now with the one that serves. Nothing is loaded
     /// and nothing changes.
     pub(crate) async fn preview(&self) -> ConfigDiff {
+        let _turn = ONE_AT_A_TIME.lock().await;
         let (served, options) = {
             let state = self.state.lock().await;
             (state.served.clone(), state.options.clone())
