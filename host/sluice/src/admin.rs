@@ -37,6 +37,7 @@ mod trial;
 mod upstreams;
 
 pub use crate::admin_state::Admin;
+use crate::admin_state::StillAllowed;
 use guard::{Guard, Need};
 
 /// Address of whoever sends the requests of a connection.
@@ -180,13 +181,16 @@ fn for_probes(_: &Guard) -> Router<Admin> {
 /// Answers the requests that [`Guard::allow`] allows.
 async fn allowed(
     State((guard, need)): State<(Guard, Need)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    match guard.allow(need, request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+    if let Err(refusal) = guard.allow(need, request.headers()) {
+        return refusal.into_response();
     }
+    let headers = request.headers().clone();
+    let still = Arc::new(move || guard.allow(need, &headers).is_ok());
+    request.extensions_mut().insert(StillAllowed(still));
+    next.run(request).await
 }
 
 /// Answers the requests that [`Guard::check`] allows.

@@ -19,6 +19,11 @@ const MAX_READERS: usize = 8;
 /// Maximum number of consoles at once.
 const MAX_CONSOLES: usize = 16;
 
+/// Asks again whether whoever sent a request may do what it asked for: a reload may have replaced
+/// the tokens since.
+#[derive(Clone)]
+pub(crate) struct StillAllowed(pub(crate) Arc<dyn Fn() -> bool + Send + Sync>);
+
 /// State of the handlers.
 #[derive(Clone)]
 pub struct Admin {

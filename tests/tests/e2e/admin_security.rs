@@ -313,6 +313,22 @@ fn a_reload_takes_up_other_admin_tokens_and_another_admin_certificate() {
 }
 
 #[test]
+fn a_console_whose_token_is_replaced_sees_nothing_more() {
+    let authority = Authority::new();
+    let config = Config::open().set("server", "header_timeout", json!("1s"));
+    let gateway = start(&remote(&authority, config));
+    let mut console = Raw::connect(here(&gateway)).over_tls(&authority);
+    let feed = console.request(&format!(
+        "GET /console/feed?view=status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {READER}\r\n\r\n"
+    ));
+    assert_eq!(feed.status, 200);
+    console.wait_for_input();
+    gateway.replace("reader", NOBODY);
+    gateway.reloaded(2);
+    console.wait_for_end();
+}
+
+#[test]
 fn the_probe_listener_offers_health_and_metrics_and_nothing_else() {
     let config = Config::open()
         .set("server", "probe_listen", json!("0.0.0.0:0"))

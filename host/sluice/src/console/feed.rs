@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
@@ -16,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::events::Events;
 use super::pace::Pace;
 use super::view::{View, Wanted};
-use crate::admin_state::Admin;
+use crate::admin_state::{Admin, StillAllowed};
 
 const HEADERS: [(HeaderName, HeaderValue); 2] = [
     (
@@ -41,7 +41,11 @@ struct Feed {
 }
 
 /// What a console looks at, as long as it looks.
-pub(crate) async fn feed(State(admin): State<Admin>, Query(wanted): Query<Wanted>) -> Response {
+pub(crate) async fn feed(
+    State(admin): State<Admin>,
+    Extension(StillAllowed(still)): Extension<StillAllowed>,
+    Query(wanted): Query<Wanted>,
+) -> Response {
     let Ok(place) = admin.consoles.clone().try_acquire_owned() else {
         let sentence = "too many consoles are open: close one of them\n";
         return (StatusCode::SERVICE_UNAVAILABLE, sentence).into_response();
@@ -53,9 +57,10 @@ pub(crate) async fn feed(State(admin): State<Admin>, Query(wanted): Query<Wanted
         levels: Pace::of(LEVELS),
         _place: place,
     };
-    let events = stream::unfold(feed, async |mut feed| {
+    let events = stream::unfold((feed, still), async |(mut feed, still)| {
         let events = feed.next().await;
-        Some((Ok::<_, Infallible>(events), feed))
+        // A token that was replaced sees nothing more.
+        still().then(|| (Ok::<_, Infallible>(events), (feed, still)))
     });
     (HEADERS, Body::from_stream(events)).into_response()
 }
