@@ -6,16 +6,17 @@
 //! | bytes | what |
 //! | --- | --- |
 //! | 8 | [`MAGIC`] |
-//! | 8 | digest of the record's beginning, by which an index knows its record |
+//! | 8 | digest of all that follows in the run |
+//! | 8 | digest of the record's first line, by which an index knows its record |
 //! | 8, 8 | beginning and end of the part, in bytes |
 //! | 8 | number of entries |
 //! | 16 each | key and place of a line |
 //!
-//! All numbers are little-endian. The index is a help and no more: a part of the record that no run
-//! covers is searched line by line, and a line is read before it is believed.
+//! All numbers are little-endian. The index is a help and no more: a part of the record that no whole
+//! run covers is searched line by line, and a line is read before it is believed.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -24,13 +25,17 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// Beginning of each run.
-const MAGIC: u64 = u64::from_le_bytes(*b"sluidx01");
+const MAGIC: u64 = u64::from_le_bytes(*b"sluidx02");
 /// Bytes of a run before its entries.
-const HEAD: usize = 40;
+const HEAD: usize = 48;
+/// Bytes of the head that its digest does not cover: the magic and the digest itself.
+const UNCHECKED: usize = 16;
 /// Bytes of an entry.
 const ENTRY: usize = 16;
-/// Bytes of the record by which an index knows it. A line is longer.
-const BEGINNING: usize = 128;
+/// Maximum number of entries of a run. A head that names more is none.
+const MAX_ENTRIES: u64 = 1 << 20;
+/// Maximum length of a first line by which a record is known, in bytes.
+const MAX_FIRST_LINE: u64 = 1 << 20;
 
 /// Key of a session or a user, and the place of a line about them.
 pub(crate) type Entry = (u64, u64);
@@ -44,12 +49,13 @@ pub struct Found {
     pub unknown: Vec<Range<u64>>,
 }
 
-/// Part of a record that a run covers.
-struct Run {
-    part: Range<u64>,
-    /// Place of its entries in the index.
-    entries: u64,
-    count: u64,
+/// Run that was written to its end.
+pub(crate) struct Run {
+    /// Identity of the record that it is of.
+    pub(crate) identity: u64,
+    /// Part of the record that it covers.
+    pub(crate) part: Range<u64>,
+    entries: Vec<Entry>,
 }
 
 /// The index of a record.
@@ -88,50 +94,64 @@ pub(crate) fn keys(line: &Value) -> Vec<u64> {
     keys
 }
 
-/// Digest of a record's beginning; `None` while it is too short to be known.
+/// Digest of a record's first line; `None` while the line has no end, and if it is too long.
 pub(crate) fn identity(record: &File) -> io::Result<Option<u64>> {
-    let mut beginning = [0; BEGINNING];
-    match record.read_exact_at(&mut beginning, 0) {
-        Ok(()) => Ok(Some(first(&Sha256::digest(beginning)))),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(error) => Err(error),
+    let mut digest = Sha256::new();
+    let mut chunk = [0; 4096];
+    let mut at = 0;
+    while at < MAX_FIRST_LINE {
+        let read = record.read_at(&mut chunk, at)?;
+        let read = &chunk[..read];
+        if let Some(end) = read.iter().position(|byte| *byte == b'\n') {
+            digest.update(&read[..end]);
+            return Ok(Some(first(&digest.finalize())));
+        }
+        if read.is_empty() {
+            break;
+        }
+        digest.update(read);
+        at += read.len() as u64;
     }
+    Ok(None)
 }
 
-/// A run of this part of a record.
+/// Bytes of a run of this part of a record.
 pub(crate) fn run(identity: u64, part: Range<u64>, mut entries: Vec<Entry>) -> Vec<u8> {
     entries.sort_unstable();
-    let head = [MAGIC, identity, part.start, part.end, entries.len() as u64];
+    let head = [identity, part.start, part.end, entries.len() as u64];
     let entries = entries.into_iter().flat_map(|(key, place)| [key, place]);
     let numbers = head.into_iter().chain(entries);
-    numbers.flat_map(u64::to_le_bytes).collect()
+    let checked: Vec<u8> = numbers.flat_map(u64::to_le_bytes).collect();
+    let digest = first(&Sha256::digest(&checked));
+    [&MAGIC.to_le_bytes(), &digest.to_le_bytes(), &*checked].concat()
 }
 
 /// Looks for lines about a session or a user. Blocks.
 ///
 /// # Errors
-/// If the record or its index cannot be read.
+/// If the record cannot be read.
 pub fn find(record: &Path, whom: &str) -> io::Result<Found> {
     let file = File::open(record)?;
     let length = file.metadata()?.len();
-    let index = match File::open(path(record)) {
-        Ok(index) => Some(index),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
     let mut found = Found::default();
     let mut known = 0;
-    if let (Some(index), Some(identity)) = (&index, identity(&file)?) {
+    // Without its index a record is searched line by line.
+    if let (Ok(index), Some(identity)) = (File::open(path(record)), identity(&file)?) {
         let key = key(whom);
-        let mut runs = runs(index, identity)?;
-        runs.retain(|run| run.part.end <= length);
-        runs.sort_unstable_by_key(|run| run.part.start);
-        for run in runs {
-            if run.part.start > known {
-                found.unknown.push(known..run.part.start);
+        let mut index = BufReader::new(index);
+        let runs = std::iter::from_fn(|| Run::read(&mut index));
+        let of_record = |run: &Run| run.identity == identity && run.part.end <= length;
+        let mut runs: Vec<_> = runs
+            .filter(of_record)
+            .map(|run| (run.part.clone(), run.places(key)))
+            .collect();
+        runs.sort_unstable_by_key(|(part, _)| part.start);
+        for (part, places) in runs {
+            if part.start > known {
+                found.unknown.push(known..part.start);
             }
-            known = known.max(run.part.end);
-            run.find(index, key, &mut found.places)?;
+            known = known.max(part.end);
+            found.places.extend(places);
         }
     }
     if known < length {
@@ -142,71 +162,44 @@ pub fn find(record: &Path, whom: &str) -> io::Result<Found> {
     Ok(found)
 }
 
-/// Runs of an index that are about the record of this identity. One that was not written to its
-/// end is left out.
-fn runs(index: &File, identity: u64) -> io::Result<Vec<Run>> {
-    let length = index.metadata()?.len();
-    let mut runs = Vec::new();
-    let mut at = 0;
-    while at + HEAD as u64 <= length {
-        let mut head = [0; HEAD];
-        index.read_exact_at(&mut head, at)?;
-        let mut numbers = head.as_slice();
-        let mut next = || {
-            let mut number = [0; 8];
-            numbers
-                .read_exact(&mut number)
-                .map(|()| u64::from_le_bytes(number))
-        };
-        let (magic, of, start, end, count) = (next()?, next()?, next()?, next()?, next()?);
-        let entries = at + HEAD as u64;
-        let behind = count
-            .checked_mul(ENTRY as u64)
-            .and_then(|bytes| entries.checked_add(bytes));
-        let Some(behind) = behind.filter(|behind| magic == MAGIC && *behind <= length) else {
-            break;
-        };
-        if of == identity && start <= end {
-            runs.push(Run {
-                part: start..end,
-                entries,
-                count,
-            });
-        }
-        at = behind;
-    }
-    Ok(runs)
-}
-
 impl Run {
-    /// Adds the places of a key.
-    fn find(&self, index: &File, key: u64, places: &mut Vec<u64>) -> io::Result<()> {
-        let (mut low, mut high) = (0, self.count);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.entry(index, middle)?.0 < key {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
+    /// The next run of an index; `None` at its end, and if what is there is no whole run.
+    pub(crate) fn read(index: &mut impl Read) -> Option<Self> {
+        let mut head = [0; HEAD];
+        index.read_exact(&mut head).ok()?;
+        let mut numbers = head.chunks_exact(8).map(first);
+        let [magic, digest, identity, start, end, count] =
+            std::array::from_fn(|_| numbers.next().unwrap_or_default());
+        if magic != MAGIC || count > MAX_ENTRIES {
+            return None;
         }
-        for at in low..self.count {
-            let (of, place) = self.entry(index, at)?;
-            if of != key {
-                break;
-            }
-            if self.part.contains(&place) {
-                places.push(place);
-            }
+        let mut entries = vec![0; usize::try_from(count).ok()? * ENTRY];
+        index.read_exact(&mut entries).ok()?;
+        let checked = Sha256::new().chain_update(&head[UNCHECKED..]);
+        if first(&checked.chain_update(&entries).finalize()) != digest {
+            return None;
         }
-        Ok(())
+        let entries = entries.chunks_exact(ENTRY);
+        Some(Self {
+            identity,
+            part: start..end,
+            entries: entries
+                .map(|entry| (first(entry), first(&entry[8..])))
+                .collect(),
+        })
     }
 
-    fn entry(&self, index: &File, at: u64) -> io::Result<Entry> {
-        let mut bytes = [0; ENTRY];
-        index.read_exact_at(&mut bytes, self.entries + at * ENTRY as u64)?;
-        let (key, place) = bytes.split_at(8);
-        Ok((first(key), first(place)))
+    /// Number of bytes that it takes in the index.
+    pub(crate) fn size(&self) -> u64 {
+        (HEAD + self.entries.len() * ENTRY) as u64
+    }
+
+    /// Places of the lines with a key.
+    fn places(&self, key: u64) -> Vec<u64> {
+        let start = self.entries.partition_point(|(of, _)| *of < key);
+        let entries = self.entries[start..].iter();
+        let with_key = entries.take_while(|(of, _)| *of == key);
+        with_key.map(|(_, place)| *place).collect()
     }
 }
 

@@ -2,11 +2,11 @@
 //! record goes on without, and is searched line by line.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use crate::record::index::{self, Entry};
+use crate::record::index::{self, Entry, Run};
 
 /// Entries of a run. It is sorted in memory, and searched as a whole.
 const RUN: usize = 32 * 1024;
@@ -21,9 +21,13 @@ pub(super) struct PendingIndex {
 
 impl PendingIndex {
     /// Begins anew behind what is in a record that is opened.
-    pub(super) fn begin(&mut self, from: u64) {
+    pub(super) fn begin(&mut self, record: &Path, file: &File, from: u64) {
         self.entries.clear();
         self.from = from;
+        if let Err(error) = cut(record, file, from) {
+            tracing::debug!(%error, "the index of the decision record cannot be cut, and is removed");
+            drop(std::fs::remove_file(index::path(record)));
+        }
     }
 
     /// Adds entries of lines that were written. `end` is the end of the record with them.
@@ -60,6 +64,10 @@ fn append(
     part: std::ops::Range<u64>,
     entries: Vec<Entry>,
 ) -> io::Result<()> {
+    // Somebody else has cut the record or written to it: the places are wrong.
+    if file.metadata()?.len() != part.end {
+        return Ok(());
+    }
     // A record is read by its owner only, and so is its index.
     let Some(identity) = index::identity(file)? else {
         return Ok(());
@@ -75,3 +83,29 @@ fn append(
     }
     written
 }
+
+/// Cuts the index behind its last run that is whole, and of a part that is in a record of this size.
+/// A crash leaves half a run, which would hide those behind it. A power cut may leave a run of
+/// decisions that are lost, which must not be taken for one of those that are written in their place.
+fn cut(record: &Path, file: &File, size: u64) -> io::Result<()> {
+    let path = index::path(record);
+    let index = match OpenOptions::new().read(true).write(true).open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        index => index?,
+    };
+    let mut whole = 0;
+    if let Some(identity) = index::identity(file)? {
+        let mut runs = BufReader::new(&index);
+        let runs = std::iter::from_fn(|| Run::read(&mut runs));
+        let is_of_record = |run: &Run| run.identity == identity && run.part.end <= size;
+        whole = runs.take_while(is_of_record).map(|run| run.size()).sum();
+    }
+    match whole {
+        // It is of a record that somebody else has put aside.
+        0 => std::fs::remove_file(path),
+        whole => index.set_len(whole),
+    }
+}
+
+#[cfg(test)]
+mod tests;

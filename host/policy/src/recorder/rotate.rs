@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::index::PendingIndex;
@@ -51,8 +51,9 @@ impl Rotated {
     /// Where the disk is full, or the folder is gone.
     pub fn write(&mut self, lines: &[u8], entries: impl Iterator<Item = Entry>) -> io::Result<()> {
         let (file, size) = match self.open.take() {
-            Some(open) => open,
-            None => self.open()?,
+            Some((file, size)) if file.metadata()?.len() == size => (file, size),
+            // Where somebody has cut it, what is known of it is wrong.
+            _ => self.open()?,
         };
         let more = lines.len() as u64;
         let (mut file, size) = if size > 0 && size + more > self.max_size {
@@ -94,12 +95,17 @@ impl Rotated {
     }
 
     fn open(&mut self) -> io::Result<(File, u64)> {
-        let (file, size) = open(&self.path)?;
-        if size == 0 {
-            // One that is there is of a record that somebody else has put aside.
-            drop(std::fs::remove_file(index::path(&self.path)));
+        let (mut file, mut size) = open(&self.path)?;
+        let mut last = [b'\n'];
+        if size > 0 {
+            file.read_exact_at(&mut last, size - 1)?;
         }
-        self.index.begin(size);
+        if last != [b'\n'] {
+            // A crash left half a line, which would spoil the next one too.
+            file.write_all(b"\n")?;
+            size += 1;
+        }
+        self.index.begin(&self.path, &file, size);
         Ok((file, size))
     }
 
@@ -189,6 +195,16 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "1234567\n8\n");
         rotated.write(b"9\n", std::iter::empty()).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "9\n");
+    }
+
+    #[test]
+    fn half_a_line_that_a_crash_left_does_not_spoil_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, "whole\nha").unwrap();
+        let mut rotated = Rotated::new(path.clone(), 100, 1);
+        rotated.write(b"next\n", std::iter::empty()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "whole\nha\nnext\n");
     }
 
     #[test]

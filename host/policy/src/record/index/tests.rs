@@ -89,6 +89,57 @@ fn an_index_of_another_record_or_one_that_is_cut_short_hides_nothing() {
 }
 
 #[test]
+fn a_run_of_which_any_byte_is_not_what_was_written_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (record, places, end) = record(folder.path(), &["a", "b"]);
+    let entries = vec![(key("a"), places[0]), (key("b"), places[1])];
+    let whole = run(identity_of(&record), 0..end, entries);
+    let nothing = Found {
+        places: Vec::new(),
+        unknown: std::iter::once(0..end).collect(),
+    };
+    for at in 0..whole.len() {
+        let mut other = whole.clone();
+        other[at] ^= 1;
+        write(&record, &other);
+        assert_eq!(find(&record, "a").unwrap(), nothing, "byte {at}");
+    }
+    for at in 0..whole.len() {
+        // A power cut leaves zeros where nothing had reached the disk.
+        let mut other = whole.clone();
+        other[at..].fill(0);
+        if other != whole {
+            write(&record, &other);
+            assert_eq!(find(&record, "a").unwrap(), nothing, "from byte {at}");
+        }
+    }
+}
+
+#[test]
+fn a_record_is_known_by_its_whole_first_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("decisions.jsonl");
+    let mut identities = std::collections::BTreeSet::new();
+    for length in [0, 200, 10_000] {
+        let same = "s".repeat(length);
+        for differs in ["x", "y"] {
+            std::fs::write(&file, format!("{same}{differs}\nsecond\n")).unwrap();
+            identities.insert(identity_of(&file));
+        }
+    }
+    assert_eq!(identities.len(), 6);
+    let before = identity_of(&file);
+    let mut more = File::options().append(true).open(&file).unwrap();
+    more.write_all(b"third\n").unwrap();
+    assert_eq!(identity_of(&file), before);
+    // A line that is not whole yet, or longer than any that is looked at.
+    for unknown in ["half a line".to_owned(), "s".repeat(2 << 20) + "\n"] {
+        std::fs::write(&file, unknown).unwrap();
+        assert_eq!(identity(&File::open(&file).unwrap()).unwrap(), None);
+    }
+}
+
+#[test]
 fn a_line_is_known_by_its_session_and_a_refusal_by_its_user_too() {
     let line = |effect: &str| {
         json!({
