@@ -1,7 +1,7 @@
 //! Decision records, read one line at a time: a record is as long as its disk lets it be.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Take};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom, Take};
 use std::iter::Enumerate;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ pub struct Lines {
     lines: Enumerate<std::io::Lines<BufReader<Take<File>>>>,
     /// Place of the first line in the file, in bytes.
     from: u64,
+    /// Whether the file could not be read any further.
+    is_over: bool,
 }
 
 /// All that lines of every version have.
@@ -61,6 +63,7 @@ impl Lines {
             with: String::new(),
             lines: BufReader::new(opened).lines().enumerate(),
             from: part.start,
+            is_over: false,
         })
     }
 
@@ -76,12 +79,18 @@ impl Iterator for Lines {
     type Item = anyhow::Result<Line>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
         let with = &self.with;
         let lines = self.lines.by_ref();
         let (before, text) = lines.find(|(_, text)| {
             let text = text.as_ref();
             text.map_or(true, |text| text.contains(with))
         })?;
+        let failed = text.as_ref().map_err(std::io::Error::kind).err();
+        // Behind a line that is no text there may be others; a disk says the same each time.
+        self.is_over = failed.is_some_and(|kind| kind != ErrorKind::InvalidData);
         let line = text.map_err(LineError::Disk).and_then(|text| read(&text));
         let number = before + 1;
         Some(line.with_context(|| match self.from {

@@ -178,4 +178,7 @@ fn a_line_of_another_form_is_named_with_its_file_and_its_number() {
         assert!(error.contains(said), "{error}");
     }
     assert!(Lines::of(&folder.path().join("absent")).is_err());
+    // What opens and cannot be read says so once.
+    let read: Vec<_> = Lines::of(folder.path()).unwrap().take(2).collect();
+    assert!(matches!(&*read, [Err(_)]), "{read:?}");
 }

@@ -1,6 +1,8 @@
 //! Decisions about somebody, from the decision record.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -10,77 +12,120 @@ use policy::record::{Effect, HostAnswer, HostCall, Line, index};
 /// Maximum number of decisions that are kept, the latest.
 const MAX: usize = 64;
 
+/// Decisions about somebody that were found.
+pub(super) struct Recorded {
+    /// The latest ones, in their order.
+    pub(super) lines: Vec<Line>,
+    /// File of the latest.
+    pub(super) file: PathBuf,
+    /// Why a line that may be about them is left out.
+    pub(super) left_out: Option<anyhow::Error>,
+}
+
 /// The latest decisions of a session, or the refusals of a user whom a policy had verified, in the
-/// record and in those that were put aside before it, and the file of the latest. Blocks.
+/// record and in those that were put aside before it. Blocks.
 ///
 /// # Errors
-/// If a file cannot be read, or is no record.
-pub(super) fn about(whom: &str, file: &Path) -> anyhow::Result<(Vec<Line>, PathBuf)> {
-    let mut latest = Vec::new();
-    let mut file = file.to_owned();
-    let first = file.clone();
-    let mut has_latest = file.clone();
-    for place in 1.. {
-        // From the latest to the oldest.
-        let mut lines = within(whom, &file)?;
+/// If a file cannot be read.
+pub(super) fn about(whom: &str, file: &Path) -> anyhow::Result<Recorded> {
+    let mut recorded = Recorded {
+        lines: Vec::new(),
+        file: file.to_owned(),
+        left_out: None,
+    };
+    // From the latest to the oldest.
+    for file in iter::once(file.to_owned()).chain(put_aside(file)?) {
+        let mut lines = within(whom, &file, &mut recorded.left_out)?;
         lines.reverse();
-        if latest.is_empty() && !lines.is_empty() {
-            has_latest.clone_from(&file);
+        if recorded.lines.is_empty() && !lines.is_empty() {
+            recorded.file = file;
         }
-        latest.append(&mut lines);
-        latest.truncate(MAX);
-        file = aside(&first, place);
-        if latest.len() == MAX || !file.exists() {
+        recorded.lines.append(&mut lines);
+        recorded.lines.truncate(MAX);
+        if recorded.lines.len() == MAX {
             break;
         }
     }
-    latest.reverse();
-    Ok((latest, has_latest))
+    recorded.lines.reverse();
+    Ok(recorded)
 }
 
-/// A record that was put aside: `decisions.jsonl.1` and so on.
-fn aside(file: &Path, place: u32) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(format!(".{place}"));
-    name.into()
+/// Records that were put aside, from the latest to the oldest: `decisions.jsonl.1` and so on. One
+/// between them may be missing.
+fn put_aside(file: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let unreadable = || format!("the folder {} cannot be read", folder.display());
+    let mut before = file.file_name().unwrap_or_default().to_owned();
+    before.push(".");
+    let place = |name: &OsStr| {
+        let place = name.as_encoded_bytes();
+        let place = place.strip_prefix(before.as_encoded_bytes())?;
+        let place = str::from_utf8(place).ok()?;
+        let is_number = place.bytes().all(|byte| byte.is_ascii_digit());
+        place.parse::<u64>().ok().filter(|_| is_number)
+    };
+    let mut files = Vec::new();
+    for entry in folder.read_dir().with_context(unreadable)? {
+        let entry = entry.with_context(unreadable)?;
+        if let Some(place) = place(&entry.file_name())
+            && entry.path().is_file()
+        {
+            files.push((place, entry.path()));
+        }
+    }
+    files.sort_unstable();
+    Ok(files.into_iter().map(|(_, file)| file).collect())
 }
 
 /// The latest decisions in one file.
-fn within(whom: &str, file: &Path) -> anyhow::Result<Vec<Line>> {
+fn within(
+    whom: &str,
+    file: &Path,
+    left_out: &mut Option<anyhow::Error>,
+) -> anyhow::Result<Vec<Line>> {
     let found =
         index::find(file, whom).with_context(|| format!("{} cannot be read", file.display()))?;
     let is_about = |line: &Line| line.session == whom || (is_refusal(line) && is_of(line, whom));
+    let (mut lines, unknown) = match at(file, &found.places, is_about) {
+        Some(lines) => (lines, found.unknown),
+        // An index that is wrong once is not believed at all.
+        None => (BTreeMap::new(), iter::once(0..u64::MAX).collect()),
+    };
     // Escaped as in the record, so that lines about others need not be parsed.
     let named = serde_json::to_string(whom)?;
-    let mut lines = BTreeMap::new();
-    for part in found.unknown {
+    for part in unknown {
         let start = part.start;
         let asked = Lines::within(file, part)?.with(named.clone());
         // Numbers are places enough: no line is shorter than a byte.
         for (number, line) in (start..).zip(asked) {
-            let line = line?;
-            if is_about(&line) {
-                lines.insert(number, line);
-                if lines.len() > MAX {
-                    lines.pop_first();
-                }
+            match line {
+                Ok(line) if is_about(&line) => drop(lines.insert(number, line)),
+                Ok(_) => {}
+                Err(error) => drop(left_out.get_or_insert(error)),
+            }
+            if lines.len() > MAX {
+                lines.pop_first();
             }
         }
     }
-    let mut missing = MAX;
-    for place in found.places.into_iter().rev() {
-        let line = Lines::within(file, place..u64::MAX)?.next().transpose()?;
-        // Two names may have one key.
-        if let Some(line) = line.filter(|line| is_about(line)) {
-            lines.insert(place, line);
-            missing -= 1;
-        }
-        if missing == 0 {
-            break;
-        }
-    }
-    let skipped = lines.len().saturating_sub(MAX);
-    Ok(lines.into_values().skip(skipped).collect())
+    Ok(lines.into_values().collect())
+}
+
+/// The latest of the decisions at these places of a file; `None` if one is not there.
+fn at(
+    file: &Path,
+    places: &[u64],
+    is_about: impl Fn(&Line) -> bool,
+) -> Option<BTreeMap<u64, Line>> {
+    let latest = places.iter().rev().take(MAX);
+    let lines = latest.map(|place| {
+        let line = Lines::within(file, *place..u64::MAX).ok()?.next()?.ok()?;
+        is_about(&line).then_some((*place, line))
+    });
+    lines.collect()
 }
 
 /// Whether a decision refused a connection.
@@ -102,3 +147,6 @@ fn is_of(line: &Line, user: &str) -> bool {
             _ => false,
         })
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use serde::Serialize;
 
 use super::admin::AdminListener;
@@ -41,15 +41,19 @@ pub async fn why(args: &WhyArgs) -> anyhow::Result<ExitCode> {
     let file = args.record.clone().or_else(|| recorded_in(&args.admin));
     let session = refusals.first().map(|refusal| refusal.session.clone());
     let session = session.unwrap_or_else(|| args.whom.clone());
-    let (recorded, file) = match file {
+    let (recorded, file, left_out) = match file {
         Some(file) => {
-            let (lines, file) = record::about(&session, &file)?;
-            (latest(lines), Some(file))
+            let found = record::about(&session, &file)?;
+            (latest(found.lines), Some(found.file), found.left_out)
         }
-        None => (Vec::new(), None),
+        None => (Vec::new(), None, None),
     };
     if refusals.is_empty() && !recorded.iter().any(record::is_refusal) {
-        bail!(unknown(&args.whom, file.as_deref()));
+        let unknown = unknown(&args.whom, file.as_deref());
+        return Err(match left_out {
+            Some(error) => error.context(unknown + ", and a line that names them is left out"),
+            None => anyhow!(unknown),
+        });
     }
     let why = Why {
         refusals,
