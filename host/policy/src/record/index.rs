@@ -55,7 +55,8 @@ pub(crate) struct Run {
     pub(crate) identity: u64,
     /// Part of the record that it covers.
     pub(crate) part: Range<u64>,
-    entries: Vec<Entry>,
+    /// Entries as they are in the file. To parse each would take longer than to look for one.
+    entries: Vec<u8>,
 }
 
 /// The index of a record.
@@ -179,27 +180,25 @@ impl Run {
         if first(&checked.chain_update(&entries).finalize()) != digest {
             return None;
         }
-        let entries = entries.chunks_exact(ENTRY);
         Some(Self {
             identity,
             part: start..end,
-            entries: entries
-                .map(|entry| (first(entry), first(&entry[8..])))
-                .collect(),
+            entries,
         })
     }
 
     /// Number of bytes that it takes in the index.
     pub(crate) fn size(&self) -> u64 {
-        (HEAD + self.entries.len() * ENTRY) as u64
+        (HEAD + self.entries.len()) as u64
     }
 
     /// Places of the lines with a key.
     fn places(&self, key: u64) -> Vec<u64> {
-        let start = self.entries.partition_point(|(of, _)| *of < key);
-        let entries = self.entries[start..].iter();
-        let with_key = entries.take_while(|(of, _)| *of == key);
-        with_key.map(|(_, place)| *place).collect()
+        let (entries, _) = self.entries.as_chunks::<ENTRY>();
+        let start = entries.partition_point(|entry| first(entry) < key);
+        let with_key = entries[start..].iter();
+        let with_key = with_key.take_while(|entry| first(*entry) == key);
+        with_key.map(|entry| first(&entry[8..])).collect()
     }
 }
 
