@@ -8,7 +8,9 @@ use tokio::sync::Semaphore;
 
 use crate::health::Health;
 use crate::reload::Reloader;
-use crate::schema::{self, Check, Connections, Policies, Policy, Status, Upstream, Upstreams};
+use crate::schema::{
+    self, Check, Connections, Generation, Policies, Policy, Status, Upstream, Upstreams,
+};
 use crate::tickets::Tickets;
 use gateway::connections::Stage;
 use gateway::routes::Gateway;
@@ -94,8 +96,6 @@ impl Admin {
             gateway, reloader, ..
         } = self;
         let history = reloader.history();
-        let swapped = history.iter().find(|change| change.result == "swapped");
-        let needs_restart = swapped.map(|change| change.needs_restart.clone());
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: schema::time(self.started_ms),
@@ -108,7 +108,7 @@ impl Admin {
             memory_held_bytes: gateway.permits.memory.held() as u64,
             refusals_kept: gateway.refusals.latest().len() as u64,
             missing_keys: reloader.missing_keys().to_vec(),
-            needs_restart: needs_restart.unwrap_or_default(),
+            needs_restart: needs_restart(&history).to_vec(),
             last_reload: history.into_iter().next().unwrap_or_default(),
         }
     }
@@ -129,4 +129,10 @@ impl Admin {
         counting.await;
         counted
     }
+}
+
+/// Options that a restart has to take up, by the latest change of generation. The latest come first.
+pub(crate) fn needs_restart(history: &[Generation]) -> &[String] {
+    let swapped = history.iter().find(|change| change.result == "swapped");
+    swapped.map_or(&[], |change| &change.needs_restart)
 }

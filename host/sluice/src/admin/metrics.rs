@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 
 use super::{Admin, process};
+use crate::admin_state::needs_restart;
 use base::blocking::LOADING;
 use base::metrics::{
     self, CERTIFICATE_EXPIRY, CONNECTIONS_LIMIT, KEY_SET_AVAILABLE, LIVE_RECEIVED, LIVE_SENT,
@@ -134,8 +135,7 @@ fn health(admin: &Admin, samples: &mut Samples) {
 
 fn configuration(admin: &Admin, samples: &mut Samples) {
     let history = admin.reloader.history();
-    let swapped = history.iter().find(|change| change.result == "swapped");
-    let pending = swapped.is_some_and(|change| !change.needs_restart.is_empty());
+    let pending = !needs_restart(&history).is_empty();
     samples.count(RESTART_PENDING, &[], u64::from(pending));
     if let Some(last) = history.first() {
         let is_taken_up = u64::from(last.result == "swapped");
