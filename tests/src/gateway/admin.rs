@@ -36,6 +36,16 @@ impl Gateway {
         address.expect("the gateway runs")
     }
 
+    /// Address of the probe listener, which must be configured on port 0.
+    ///
+    /// # Panics
+    /// If the gateway does not run.
+    pub fn probe_address(&self) -> SocketAddr {
+        let listening = |line: &str| address_of("probes listening", line);
+        let address = self.output.find("the probe listener", listening);
+        address.expect("the gateway runs")
+    }
+
     /// Value of a metric, by its name and labels, from the admin listener; zero if it is absent.
     ///
     /// # Panics
@@ -74,8 +84,13 @@ impl Gateway {
 }
 
 fn admin_address(line: &str) -> Option<SocketAddr> {
+    address_of("admin listening", line)
+}
+
+/// Address in a log line with this message.
+fn address_of(message: &str, line: &str) -> Option<SocketAddr> {
     let event: Value = serde_json::from_str(line).ok()?;
-    let listening = event["message"] == "admin listening";
+    let listening = event["message"] == message;
     listening.then(|| event["address"].as_str()?.parse().ok())?
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sluice_tests::client::Client;
 use sluice_tests::command::{self, Done};
 use sluice_tests::config::Config;
@@ -55,15 +55,6 @@ fn start(config: &Config) -> Gateway {
 /// The admin listener, by way of loopback.
 fn here(gateway: &Gateway) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], gateway.admin_address().port()))
-}
-
-fn probes(gateway: &Gateway) -> SocketAddr {
-    let address = gateway.output().find("the probe listener", |line| {
-        let event: Value = serde_json::from_str(line).ok()?;
-        let listening = event["message"] == "probes listening";
-        listening.then(|| event["address"].as_str()?.parse().ok())?
-    });
-    address.expect("the gateway runs")
 }
 
 /// Sends a request line with a token and further headers.
@@ -334,7 +325,7 @@ fn the_probe_listener_offers_health_and_metrics_and_nothing_else() {
         .set("server", "probe_listen", json!("0.0.0.0:0"))
         .set("server", "admin_hosts", json!(["sluice.monitoring.svc"]));
     let gateway = Gateway::start(&config);
-    let address = SocketAddr::from(([127, 0, 0, 1], probes(&gateway).port()));
+    let address = SocketAddr::from(([127, 0, 0, 1], gateway.probe_address().port()));
     let ask = |line: &str, host: &str| {
         let request = format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         Raw::connect(address).request(&request)

@@ -61,15 +61,6 @@ fn gateway(authority: &Authority, backend: &Backend) -> Gateway {
     Gateway::start(&config)
 }
 
-fn probes(gateway: &Gateway) -> SocketAddr {
-    let address = gateway.output().find("the probe listener", |line| {
-        let event: Value = serde_json::from_str(line).ok()?;
-        let listening = event["message"] == "probes listening";
-        listening.then(|| event["address"].as_str()?.parse().ok())?
-    });
-    address.expect("the gateway runs")
-}
-
 /// Body of the answer to a `GET`; `None` if there is none yet.
 fn get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
@@ -182,7 +173,7 @@ fn every_alert_fires_where_it_must_and_is_quiet_where_it_must_be() {
 fn the_metrics_are_named_as_prometheus_wants_it() {
     let (authority, backend) = (Authority::new(), Backend::start(Library::Ws));
     let gateway = gateway(&authority, &backend);
-    let metrics = get(probes(&gateway), "/metrics").unwrap();
+    let metrics = get(gateway.probe_address(), "/metrics").unwrap();
     let mut check = tool("promtool");
     check.args(["check", "metrics"]).stdin(Stdio::piped());
     let mut child = check.spawn().expect("promtool starts");
@@ -201,7 +192,7 @@ fn the_metrics_are_named_as_prometheus_wants_it() {
 fn every_query_of_the_dashboard_and_of_the_alerts_finds_what_a_real_gateway_says() {
     let (authority, backend) = (Authority::new(), Backend::start(Library::Ws));
     let gateway = gateway(&authority, &backend);
-    let prometheus = Prometheus::start(probes(&gateway));
+    let prometheus = Prometheus::start(gateway.probe_address());
     eventually("a scrape", || {
         let up = prometheus.query("up{job=\"sluice\"}")?;
         (up.first()?["value"][1] == "1").then_some(())
