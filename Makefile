@@ -1,7 +1,7 @@
 # Thin: each target is a line or two over cargo. Set-up is quick when it is done, and never needs root.
 # `run` builds only what runs; `test` builds that the same way, so that dependencies are compiled once.
 
-.PHONY: run test bench fuzz lint fmt audit setup wasm
+.PHONY: run test bench fuzz lint fmt audit package package-lint setup wasm
 
 run: wasm
 	cargo build --workspace --bin sluice --locked
@@ -30,6 +30,17 @@ fmt:
 
 audit:
 	tests/setup/audit.sh
+
+package-lint:
+	python3 tests/setup/packaging.py
+	tests/.packaging/venv/bin/python host/packaging/lint.py
+
+# Needs `cargo-deb`, for the Debian package alone.
+package: wasm
+	python3 tests/setup/packaging.py
+	cargo build --release --workspace --bin sluice --locked
+	python3 host/packaging/image.py target/release/sluice
+	cargo deb --no-build --no-strip --package sluice --output target/package/
 
 setup: wasm
 	tests/setup/clients.sh

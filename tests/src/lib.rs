@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 pub mod backend;
 pub mod client;
+pub mod collector;
 pub mod command;
 pub mod config;
 pub mod event;

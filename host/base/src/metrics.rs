@@ -274,6 +274,16 @@ pub fn log_lines_dropped(reason: &'static str, lines: u64) {
     counter!(LOG_LINES_DROPPED, "reason" => reason).increment(lines);
 }
 
+/// Counts spans that the trace collector has taken.
+pub fn spans_exported(spans: u64) {
+    counter!(SPANS).increment(spans);
+}
+
+/// Counts spans that were not exported.
+pub fn spans_dropped(reason: &'static str, spans: u64) {
+    counter!(SPANS_DROPPED, "reason" => reason).increment(spans);
+}
+
 /// Counts a worker thread that is stuck.
 pub fn worker_stalled() {
     counter!(STALLS).increment(1);

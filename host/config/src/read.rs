@@ -33,6 +33,7 @@ mod route;
 mod server;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod trial;
 mod upstream;
 mod upstream_routes;
@@ -102,6 +103,8 @@ impl<'a> Reader<'a> {
         let server = self.server(server);
         let decisions = root.section_or_empty("decisions", "decisions", "[decisions]");
         let decisions = self.decisions(decisions);
+        let traces = root.section_or_empty("traces", "traces", "[traces]");
+        let traces = self.traces(traces);
         let key_sets = root.named("key_sets", "key_sets.NAME");
         let policies = root.named("policies", "policies.NAME");
         let upstreams = root.named("upstreams", "upstreams.NAME");
@@ -158,6 +161,7 @@ impl<'a> Reader<'a> {
             realms,
             server,
             decisions,
+            traces,
             key_sets,
             policies,
             upstreams,

@@ -77,6 +77,7 @@ fn value(shape: &Shape, asked: &Asked, comments: &Comments<'_>) -> Value {
         Shape::AnyText => json!({"type": "string"}),
         Shape::Text => json!({"type": "string", "pattern": r"\S"}),
         Shape::Whole { least } => json!({"type": "integer", "minimum": least}),
+        Shape::Ratio => json!({"type": "number", "minimum": 0, "maximum": 1}),
         Shape::Truth => json!({"type": "boolean"}),
         Shape::Duration => json!({"type": "string", "pattern": DURATION}),
         Shape::Size => json!({"type": "string", "pattern": SIZE}),

@@ -20,6 +20,7 @@ use policy::settings::{Decisions, Policy};
 use session::handshake::HandshakeMode;
 use session::origin::Origins;
 use session::rate_limit::Allowance;
+use traces::settings::Traces;
 use upstream::settings::Upstream;
 use wire::proxies::Proxies;
 
@@ -42,6 +43,8 @@ pub struct Config {
     pub server: Server,
     /// Record of decisions.
     pub decisions: Decisions,
+    /// Export of traces, if there is any.
+    pub traces: Option<Traces>,
     /// Keys for verifying tokens, by the name of their set.
     pub key_sets: BTreeMap<String, KeySet>,
     /// Policies by name.

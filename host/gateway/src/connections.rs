@@ -35,6 +35,12 @@ impl Connections {
         live
     }
 
+    /// Number of live connections and parked streams.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Connection of this session.
     #[must_use]
     pub fn get(&self, session_id: &str) -> Option<Arc<LiveConnection>> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
@@ -24,6 +24,7 @@ use session::handshake::HandshakeMode;
 use session::origin::Origins;
 use session::rate_limit::AttemptLimit;
 use session::registry::Registry;
+use traces::trace::Tracer;
 use upstream::Upstream;
 use wire::proxies::Proxies;
 
@@ -190,6 +191,8 @@ pub struct Gateway {
     pub refusals: Refusals,
     /// Users and tenants whom operators want refused.
     pub revocations: Revocations,
+    /// Traces connections, once it is set.
+    pub tracer: OnceLock<Tracer>,
     /// Streams whose clients are away.
     pub parking: Arc<Parking>,
     /// Every task that owns a connection, so that a shutdown can wait for them.

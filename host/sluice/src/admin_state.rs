@@ -9,7 +9,8 @@ use tokio::sync::Semaphore;
 use crate::health::Health;
 use crate::reload::Reloader;
 use crate::schema::{
-    self, Check, Connections, Generation, Policies, Policy, Status, Upstream, Upstreams,
+    self, Check, Connections, Generation, Policies, Policy, Status, UncleanStop, Upstream,
+    Upstreams,
 };
 use crate::tickets::Tickets;
 use gateway::connections::Stage;
@@ -41,6 +42,8 @@ pub struct Admin {
     pub(crate) readers: Arc<Semaphore>,
     /// Tickets of those who try a route.
     pub(crate) tickets: Arc<Tickets>,
+    /// Unclean stop of the gateway before this one.
+    unclean_stop: Option<Arc<UncleanStop>>,
 }
 
 impl Admin {
@@ -56,6 +59,16 @@ impl Admin {
             consoles: Arc::new(Semaphore::new(MAX_CONSOLES)),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
             tickets: Arc::default(),
+            unclean_stop: None,
+        }
+    }
+
+    /// Tells of the unclean stop of the gateway before this one, if there was one.
+    #[must_use]
+    pub(crate) fn after(self, unclean_stop: Option<UncleanStop>) -> Self {
+        Self {
+            unclean_stop: unclean_stop.map(Arc::new),
+            ..self
         }
     }
 
@@ -109,6 +122,7 @@ impl Admin {
             refusals_kept: gateway.refusals.latest().len() as u64,
             missing_keys: reloader.missing_keys().to_vec(),
             needs_restart: needs_restart(&history).to_vec(),
+            unclean_stop: self.unclean_stop.as_deref().cloned(),
             last_reload: history.into_iter().next().unwrap_or_default(),
         }
     }

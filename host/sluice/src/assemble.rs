@@ -1,7 +1,7 @@
 //! Assembly of a gateway from its configuration. All remaining mistakes are found here, and
 //! reported together.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use tokio_util::task::TaskTracker;
@@ -63,6 +63,7 @@ pub async fn assemble(
         connections: Arc::default(),
         refusals: Refusals::default(),
         revocations: Revocations::default(),
+        tracer: OnceLock::new(),
         parking: Parking::new(room.parked, room.parked_per_client),
         tasks: TaskTracker::new(),
         shutdown: Shutdown::default(),

@@ -46,4 +46,6 @@ mod health;
 pub mod reload;
 pub mod schema;
 pub mod series;
+mod supervisor;
 mod tickets;
+mod unclean;

@@ -4,7 +4,7 @@
 //! one pointer is swapped. Live connections keep the route and policies that accepted them. If the
 //! new configuration has mistakes, nothing changes, and the report says what is wrong and where.
 //!
-//! A reload applies everything except `[server]`, `[decisions]` and `data_dir`, because listeners
+//! A reload applies everything except `[server]`, `[decisions]`, `[traces]` and `data_dir`, because listeners
 //! and written files belong to the process. Changes of these are logged as needing a restart, and
 //! the rest is applied. The certificates and tokens of `[server]` are applied too: new connections
 //! get the new certificate, and existing ones continue.
@@ -23,6 +23,7 @@ use crate::assemble::generation::{Builder, prepare_folders};
 use crate::credentials::{ListenerCredentials, NewCredentials};
 use crate::schema::Generation;
 use crate::series;
+use crate::supervisor::Supervisor;
 use base::blocking::LOADING;
 use base::diagnostics::Diagnostics;
 use base::metrics;
@@ -30,6 +31,7 @@ use config::{self, Config, Options};
 use gateway::routes::Gateway;
 use keys::KeySets;
 use policy::settings;
+use traces::settings::Traces;
 use upstream::wav::Recordings;
 use upstream::wav::retention::Retention;
 
@@ -81,10 +83,12 @@ pub struct Reloader {
     /// `[server]` of the start.
     server: config::Server,
     decisions: settings::Decisions,
+    traces: Option<Traces>,
     data_dir: PathBuf,
     credentials: ListenerCredentials,
     retention: Retention,
     history: History,
+    supervisor: Supervisor,
     /// Apart from `state`, which a reload holds for as long as it takes.
     missing_keys: Missing,
     /// Notified when the files may have changed, or may be other files.
@@ -128,10 +132,12 @@ impl Reloader {
             gateway,
             server: config.server.clone(),
             decisions: config.decisions.clone(),
+            traces: config.traces.clone(),
             data_dir: config.data_dir.clone(),
             credentials,
             retention: Retention::start(recordings(config), &config.data_dir),
             history: History::of(start),
+            supervisor: Supervisor::default(),
             missing_keys: Missing::default(),
             changed: Arc::default(),
             state: Arc::new(Mutex::new(ReloadState {
@@ -141,6 +147,12 @@ impl Reloader {
                 options: config.options.clone(),
             })),
         }
+    }
+
+    /// Tells the service manager of each reload.
+    #[must_use]
+    pub(crate) fn telling(self, supervisor: Supervisor) -> Self {
+        Self { supervisor, ..self }
     }
 
     /// Reads everything again, and swaps it in if it has no mistakes.
@@ -221,6 +233,7 @@ impl Reloader {
         trigger: Trigger,
     ) -> Result<Reloaded, ReloadError> {
         let started = Instant::now();
+        self.supervisor.reloading();
         // Before the files are read, so that a later change counts as another one.
         state.seen = state.seen.again().await;
         let before = Arc::clone(&state.key_sets);
@@ -235,6 +248,7 @@ impl Reloader {
         self.missing_keys.store(Arc::new(state.key_sets.missing()));
         metrics::reloaded(if result.is_ok() { "swapped" } else { "refused" });
         self.changed.notify_one();
+        self.supervisor.ready(&self.gateway);
         result
     }
 
@@ -261,6 +275,9 @@ impl Reloader {
         let mut options = self.server.differences(&config.server);
         if config.decisions != self.decisions {
             options.push("[decisions]");
+        }
+        if config.traces != self.traces {
+            options.push("[traces]");
         }
         if config.data_dir != self.data_dir {
             options.push("data_dir");

@@ -14,6 +14,7 @@ mod refusal;
 mod session;
 mod status;
 mod ticket;
+mod unclean;
 mod upstream;
 
 pub use change::{
@@ -27,6 +28,7 @@ pub use refusal::{Refusal, Refusals};
 pub use session::{Backend, OneSession, Session, Sessions};
 pub use status::{Check, Connections, Status};
 pub use ticket::Ticket;
+pub use unclean::{CutSession, UncleanStop};
 pub use upstream::{Address, Upstream, Upstreams};
 
 /// Version of the schema.

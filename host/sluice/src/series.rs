@@ -9,9 +9,9 @@ use base::metrics::{
     DIAL_FAILURES, DIAL_SECONDS, DROPPED, GENERATION, HTTP_REFUSED, INSTANCES, LIVE,
     LOG_LINES_DROPPED, LONGEST_STALL, MEMORY_HELD, MEMORY_REFUSED, PANICS, POLICY_SECONDS,
     PROXY_FAILURES, PUSHED_OUT, QUARANTINES, RECEIVED, RECORDINGS, RELOADS, REMOVAL_FAILURES,
-    REMOVED, REMOVED_BYTES, SENT, SHADOWS, STALLS, TASKS, TEE_GIVEN_UP, TLS_FAILURES, UNKNOWN,
-    UNRECORDED, UPSTREAM_GIVEN_UP, UPSTREAM_HELD, UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS,
-    closes,
+    REMOVED, REMOVED_BYTES, SENT, SHADOWS, SPANS, SPANS_DROPPED, STALLS, TASKS, TEE_GIVEN_UP,
+    TLS_FAILURES, UNKNOWN, UNRECORDED, UPSTREAM_GIVEN_UP, UPSTREAM_HELD, UPSTREAM_LOST,
+    UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
 };
 use base::permits::NoMemory;
 use base::tls::failure::TlsFailure;
@@ -28,6 +28,7 @@ const STATUSES: [u16; 4] = [400, 405, 426, 431];
 const UNRECORDED_REASONS: [&str; 4] = ["queue-full", "source-quota", "disk", "writer-gone"];
 const SHADOW_RESULTS: [&str; 4] = ["agree", "differ", "failed", "skipped"];
 const LINES_DROPPED_REASONS: [&str; 3] = ["sampled", "queue-full", "error"];
+const SPANS_DROPPED_REASONS: [&str; 3] = ["queue-full", "not-taken", "rejected"];
 const RELOAD_RESULTS: [&str; 2] = ["swapped", "refused"];
 
 /// Registers the series of every gateway.
@@ -41,6 +42,7 @@ pub(crate) fn register() {
         UNKNOWN,
         DROPPED,
         PANICS,
+        SPANS,
         STALLS,
     ] {
         counter!(name).absolute(0);
@@ -67,7 +69,7 @@ pub(crate) fn register() {
     for stage in [Stage::Connect, Stage::Handshake, Stage::Open] {
         drop(histogram!(ADMISSION_SECONDS, "stage" => stage.word()));
     }
-    let labelled: [(_, _, &[&'static str]); 7] = [
+    let labelled: [(_, _, &[&'static str]); 8] = [
         (DELIVERIES, "delivery", &Delivery::ALL.map(Delivery::word)),
         (
             TLS_FAILURES,
@@ -83,6 +85,7 @@ pub(crate) fn register() {
         ),
         (RELOADS, "result", &RELOAD_RESULTS),
         (LOG_LINES_DROPPED, "reason", &LINES_DROPPED_REASONS),
+        (SPANS_DROPPED, "reason", &SPANS_DROPPED_REASONS),
     ];
     for (name, label, values) in labelled {
         for value in values {

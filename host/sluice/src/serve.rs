@@ -20,6 +20,9 @@ use crate::logs::patience::print_within;
 use crate::reload::files::SeenFiles;
 use crate::reload::{ConfigSource, Reloader, Trigger, watch};
 use crate::series;
+use crate::supervisor::Supervisor;
+use crate::unclean::{self, RunFile};
+use base::blocking::LOADING;
 use base::diagnostics::Look;
 use base::diagnostics::{Mistakes, Warnings};
 use base::metrics;
@@ -29,6 +32,7 @@ use gateway::server;
 use gateway::server::Listener;
 use gateway::watchdog;
 use policy::recorder::Recorder;
+use traces::export::Prepared;
 use upstream::Upstreams;
 use wire::proxies::preamble::Preamble;
 
@@ -41,6 +45,8 @@ use stop::Signals;
 /// Time limit for printing the banner, or the reason why the gateway does not run. Standard error
 /// may be a pipe that nothing reads.
 const PRINTING: Duration = Duration::from_secs(2);
+/// Time limit for the last spans.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// Runs the gateway until it is told to stop. `upstreams` builds its upstreams, so that a test can
 /// use one that fails.
@@ -58,8 +64,11 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     let reopenings = signals::listen(SignalKind::user_defined1())?;
     signals::survive()?;
     let (config, seen, assembled, warnings) = load(&source, upstreams).await?;
+    let export = prepare_export(&config).await?;
     warnings.log();
     let _lock = DataLock::take(&config.data_dir)?;
+    let unclean_stop = unclean::notice(&config.data_dir);
+    let supervisor = Supervisor::start()?;
     // Before the free space of the disks of recordings is measured.
     let recorder = metrics::install()?;
     series::register();
@@ -85,6 +94,11 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         key_sets,
     } = assembled;
     let decisions = builder.recorder().clone();
+    let export = export.map(Prepared::start).map(|(tracer, export)| {
+        // Nothing is traced before this.
+        let _ = gateway.tracer.set(tracer);
+        export
+    });
     let reloader = Reloader::new(
         source,
         builder,
@@ -94,7 +108,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         credentials.clone(),
         seen,
     );
-    let reloader = Arc::new(reloader);
+    let reloader = Arc::new(reloader.telling(supervisor.clone()));
     tokio::spawn(reload_on_signal(hangups, Arc::clone(&reloader)));
     tokio::spawn(reopen_on_signal(reopenings, decisions.clone()));
     if config.server.watch == OnChange::Reload {
@@ -105,7 +119,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     admin.log()?;
     admin::serve(
         admin,
-        &Admin::new(Arc::clone(&gateway), reloader, recorder),
+        &Admin::new(Arc::clone(&gateway), reloader, recorder).after(unclean_stop),
         &config.server,
         &credentials,
     );
@@ -118,8 +132,18 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         let serve = server::serve(listener, Arc::clone(&gateway), header_timeout);
         tokio::spawn(serve)
     });
-    stop::stop(&gateway, signals, serving.collect(), &config.server).await?;
+    let serving = serving.collect();
+    let run_file = RunFile::begin(&config.data_dir, Arc::clone(&gateway)).await;
+    supervisor.ready(&gateway);
+    tokio::spawn(supervisor.clone().attend(Arc::clone(&gateway)));
+    stop::stop(&gateway, signals, serving, &config.server, &supervisor).await?;
+    if !gateway.shutdown.is_abandoned() {
+        run_file.end().await;
+    }
     decisions.flush().await;
+    if let Some(export) = export {
+        export.finish(LAST_SPANS).await;
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -170,6 +194,7 @@ pub async fn check(args: &CheckArgs) -> anyhow::Result<()> {
         ..ConfigSource::default()
     };
     let (config, .., warnings) = load(&source, upstreams::build).await?;
+    drop(prepare_export(&config).await?);
     // A closed standard error cannot be reported.
     drop(std::io::stderr().write_all(warnings.render(Look::of(&std::io::stderr())).as_bytes()));
     let count =
@@ -194,6 +219,16 @@ async fn load(
     let assembled = assemble(&config, upstreams, &mut diagnostics).await?;
     let warnings = diagnostics.finish().map_err(Mistakes)?;
     Ok((config, seen, assembled, warnings))
+}
+
+/// Prepares the export of traces, if there is one.
+async fn prepare_export(config: &Config) -> anyhow::Result<Option<Prepared>> {
+    let Some(settings) = config.traces.clone() else {
+        return Ok(None);
+    };
+    let preparing = LOADING.run(move || Prepared::new(&settings));
+    let prepared = preparing.await.context("[traces]")?;
+    Ok(Some(prepared.context("[traces]")?))
 }
 
 async fn reload_on_signal(mut hangups: Signal, reloader: Arc<Reloader>) {

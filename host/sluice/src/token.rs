@@ -182,6 +182,7 @@ mod tests {
                 admin: config::Admin::default(),
                 watch: config::OnChange::Wait,
             },
+            traces: None,
             decisions: Decisions {
                 file: None,
                 max_size: 1,

@@ -102,6 +102,8 @@ impl<'de> serde::de::Visitor<'de> for Members {
 fn every_field_of_the_admin_listeners_answers_stands_in_the_operators_page() {
     let objects = [
         ("status", fields::<schema::Status>()),
+        ("unclean", fields::<schema::UncleanStop>()),
+        ("cut", fields::<schema::CutSession>()),
         ("check", fields::<schema::Check>()),
         ("connections", fields::<schema::Connections>()),
         ("session", fields::<schema::Session>()),

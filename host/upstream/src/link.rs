@@ -150,6 +150,8 @@ pub struct StreamInfo {
     pub identified_by: Arc<[String]>,
     /// Where the link says which backend and which file the stream has.
     pub destination: Arc<Destination>,
+    /// Value of the header `traceparent` for a backend, if the gateway traces the connection.
+    pub traceparent: Option<String>,
 }
 
 impl StreamInfo {

@@ -67,6 +67,7 @@ pub(super) fn stream_info(meeting: &str) -> StreamInfo {
         client: Client::numbered(0),
         identified_by: ["auth".to_owned()].into(),
         destination: Arc::default(),
+        traceparent: None,
     }
 }
 

@@ -41,7 +41,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 66] = [
+pub const ALL: [Metric; 68] = [
     metric(
         BUILD_INFO,
         MetricType::Gauge,
@@ -366,6 +366,18 @@ pub const ALL: [Metric; 66] = [
         MetricType::Counter,
         &["reason"],
         "Log lines that were not written: sampled, queue-full or error",
+    ),
+    metric(
+        SPANS,
+        MetricType::Counter,
+        &[],
+        "Spans that the trace collector has taken",
+    ),
+    metric(
+        SPANS_DROPPED,
+        MetricType::Counter,
+        &["reason"],
+        "Spans that were not exported: queue-full, not-taken or rejected",
     ),
     metric(
         STALLS,

@@ -15,6 +15,7 @@ mod key_sets;
 mod mistakes;
 mod registries;
 mod report;
+mod traces;
 
 /// A configuration without mistakes, for tests to break.
 const GOOD: &str = r#"

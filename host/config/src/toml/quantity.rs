@@ -92,6 +92,33 @@ impl Section<'_> {
         count.value
     }
 
+    /// Reads a number from 0 to 1.
+    pub(crate) fn ratio(&mut self, key: &'static str, default: f64) -> f64 {
+        let Some((_, mut value)) = self.take(key, Shape::Ratio) else {
+            return default;
+        };
+        let place = self.document.place(value.span);
+        let help = "write a number from 0 to 1 without quotes, such as 0.01";
+        let ratio = match value.take() {
+            #[allow(clippy::cast_precision_loss, reason = "it is only shown")]
+            ValueInner::Integer(number) => number as f64,
+            ValueInner::Float(number) => number,
+            other => {
+                self.document
+                    .wrong_type(&place, key, "a number", &other, help);
+                return default;
+            }
+        };
+        if (0.0..=1.0).contains(&ratio) {
+            return ratio;
+        }
+        let message = format!("`{key}` cannot be {ratio}");
+        self.document
+            .error(&place, message, help)
+            .label("out of range");
+        default
+    }
+
     fn quantity<T: Default + PartialEq>(
         &mut self,
         key: &'static str,

@@ -11,6 +11,8 @@ pub(crate) enum Shape {
     Text,
     /// Whole number of at least so much.
     Whole { least: u8 },
+    /// Number from 0 to 1.
+    Ratio,
     /// `true` or `false`.
     Truth,
     /// Number with a unit of time.

@@ -12,6 +12,7 @@ use policy::Record;
 use session::facts::Credentials;
 use session::handshake::Handshake;
 use session::registry::{Session, unix_ms};
+use traces::trace::Trace;
 use upstream::Destination;
 
 /// Maximum length of a client's text that is shown, in bytes.
@@ -25,6 +26,8 @@ pub struct Beginning {
     pub generation: u64,
     /// Policies of its route whose attributes say who the client is.
     pub identified_by: Arc<[String]>,
+    /// Its trace, if it is recorded.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// A connection as operators see it while it lasts. Only its own task writes to it, and never
@@ -34,6 +37,7 @@ pub struct LiveConnection {
     session: Arc<Session>,
     generation: u64,
     identified_by: Arc<[String]>,
+    trace: Option<Box<Trace>>,
     began_ms: u64,
     stage: AtomicU8,
     received: AtomicU64,
@@ -54,11 +58,13 @@ impl LiveConnection {
             session,
             generation,
             identified_by,
+            trace,
         } = beginning;
         Self {
             session,
             generation,
             identified_by,
+            trace,
             began_ms: unix_ms(),
             stage: AtomicU8::new(Stage::Connect as u8),
             received: AtomicU64::new(0),
@@ -88,6 +94,12 @@ impl LiveConnection {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Its trace, if it is recorded.
+    #[must_use]
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
     }
 
     /// Time of its upgrade, in milliseconds since 1970.
@@ -166,6 +178,11 @@ impl LiveConnection {
     #[must_use]
     pub fn decisions(&self) -> Vec<Record> {
         self.lock().iter().map(Kept::record).collect()
+    }
+
+    /// Number of decisions about it that are kept.
+    pub(crate) fn decisions_told(&self) -> usize {
+        self.lock().len()
     }
 
     /// Enters a stage. A parked stream stays one, while the socket of its last connection closes.

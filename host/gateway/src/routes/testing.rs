@@ -84,6 +84,7 @@ pub fn gateway(routes: Routes, default_limits: Limits) -> Arc<Gateway> {
         connections: Arc::default(),
         refusals: Refusals::default(),
         revocations: Revocations::default(),
+        tracer: std::sync::OnceLock::new(),
         parking: Parking::new(0, 0),
         tasks: TaskTracker::new(),
         shutdown: Shutdown::default(),

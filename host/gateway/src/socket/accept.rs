@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::http::header;
+use axum::http::{HeaderName, header};
 use bytes::BytesMut;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -25,9 +25,13 @@ use session::facts::{Facts, Headers};
 use session::handshake::HandshakeMode;
 use session::origin::Security;
 use session::registry::{Session, SessionGuard};
+use traces::trace::Trace;
 use wire::http1::{Answer, Head};
 
 mod request;
+
+/// Header with the span of the client (W3C Trace Context).
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Where a request came from.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +49,7 @@ pub struct Accepting {
     limits: Arc<Limits>,
     generation: u64,
     gateway: Arc<Gateway>,
+    trace: Option<Box<Trace>>,
     response: Vec<u8>,
 }
 
@@ -112,12 +117,19 @@ pub fn begin(
         || Arc::clone(&gateway.default_limits),
         |route| Arc::clone(&route.limits),
     );
+    let trace = gateway.tracer.get().and_then(|tracer| {
+        let mut parents = head.values(&TRACEPARENT);
+        // Two of them are none.
+        let parent = parents.next().filter(|_| parents.next().is_none());
+        tracer.begin(parent)
+    });
     Ok(Accepting {
         facts,
         verdict,
         limits,
         generation: generation.number,
         gateway: Arc::clone(gateway),
+        trace: trace.map(Box::new),
         response,
     })
 }
@@ -201,6 +213,7 @@ impl Accepting {
             limits,
             generation,
             gateway,
+            trace,
             response: _,
         } = *self;
         if verdict.is_err() {
@@ -220,6 +233,7 @@ impl Accepting {
             session: Arc::clone(claims.session()),
             generation,
             identified_by,
+            trace,
         });
         let parts = Box::new(Parts {
             wire: Wire::new(io, received, &limits, charge, permit.socket),

@@ -12,7 +12,11 @@ use base::closed_by::ClosedBy;
 use base::metrics;
 use base::text;
 use policy::{Hook, OnFailure, Record, Verdict};
+use traces::span::SpanId;
+use traces::trace::Trace;
 use upstream::{Destination, Places};
+
+mod spans;
 
 /// Maximum number of decisions in the log entry of one connection.
 const MAX_TOLD: usize = 32;
@@ -34,6 +38,8 @@ pub struct ConnectionLog {
     /// Whether the connection reached the stream stage.
     pub streamed: bool,
     windows: u64,
+    /// Span of the stage, if the connection is traced.
+    span: Option<SpanId>,
 }
 
 /// How a connection ended, for the log.
@@ -51,6 +57,8 @@ pub struct ConnectionEnd<'a> {
     pub detail: &'a str,
     /// Whether the client got the Close.
     pub delivery: Delivery,
+    /// Whether the client got an error frame.
+    pub refused: bool,
 }
 
 impl ConnectionLog {
@@ -62,6 +70,7 @@ impl ConnectionLog {
             started: now,
             stage_began: now,
             stages: Vec::with_capacity(4),
+            span: live.trace().map(Trace::next),
             live,
             unknown_messages: 0,
             pauses: 0,
@@ -78,6 +87,12 @@ impl ConnectionLog {
             metrics::admission_stage(stage.word(), took);
         }
         self.stages.push((stage, took));
+        if let (Some(trace), Some(id)) = (self.live.trace(), self.span) {
+            trace.end(spans::stage(trace, id, stage, (self.stage_began, now)));
+            // What follows the close stage belongs to no stage.
+            let is_last = stage == Stage::Close;
+            self.span = Some(if is_last { trace.root() } else { trace.next() });
+        }
         self.stage_began = now;
         self.live.has_left(stage);
     }
@@ -94,6 +109,7 @@ impl ConnectionLog {
             address = %self.live.session().facts.remote,
             backend = places.address().map(tracing::field::display),
             recording = recording(&places),
+            trace_id = self.live.trace().map(Trace::id),
             from,
             "stream began"
         );
@@ -107,6 +123,7 @@ impl ConnectionLog {
             Stage::Open | Stage::Stream | Stage::Seal | Stage::Close | Stage::Parked => Hook::Close,
         };
         records.iter().for_each(|record| record.count(hook));
+        self.trace(&records, hook);
         self.live.decided(records.into_iter(), usize::MAX);
     }
 
@@ -115,10 +132,29 @@ impl ConnectionLog {
     pub fn watched(&mut self, records: Vec<Record>) {
         self.windows += 1;
         records.iter().for_each(|record| record.count(Hook::Frames));
-        let telling = records
-            .into_iter()
-            .filter(|record| record.verdict != Some(Verdict::Accept));
-        self.live.decided(telling, MAX_TOLD);
+        let mut telling = records;
+        telling.retain(|record| record.verdict != Some(Verdict::Accept));
+        if telling.is_empty() {
+            return;
+        }
+        let told = self.live.decisions_told();
+        telling.truncate(MAX_TOLD.saturating_sub(told));
+        self.trace(&telling, Hook::Frames);
+        self.live.decided(telling.into_iter(), MAX_TOLD);
+    }
+
+    /// Hands over a span for each of these decisions.
+    fn trace(&self, records: &[Record], hook: Hook) {
+        if let (Some(trace), Some(parent)) = (self.live.trace(), self.span) {
+            for record in records {
+                trace.end(spans::decision(trace, parent, record, hook));
+            }
+        }
+    }
+
+    /// The header for a backend that is asked now, if the connection is traced.
+    pub(crate) fn traceparent(&self) -> Option<String> {
+        Some(self.live.trace()?.traceparent(self.span?))
     }
 
     /// Stage in which the connection was when its end began.
@@ -146,6 +182,10 @@ impl ConnectionLog {
         );
         let places = self.live.destination().map(|to| to.places());
         let places = places.unwrap_or_default();
+        let trace = self.live.trace();
+        if let Some(trace) = trace {
+            trace.end(spans::connection(trace, &self.live, &places, ending));
+        }
         tracing::info!(
             cause = ending.cause,
             close_code = ending.close_code,
@@ -156,6 +196,7 @@ impl ConnectionLog {
             address = %self.live.session().facts.remote,
             backend = places.address().map(tracing::field::display),
             recording = recording(&places),
+            trace_id = trace.map(Trace::id),
             generation = self.live.generation(),
             stages = %self.stages(),
             decisions = %self.decisions(),

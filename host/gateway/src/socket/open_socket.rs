@@ -84,6 +84,7 @@ impl Parts {
             told: close_message.sentence(),
             detail: &text::clean(&close_message.detail, 2048),
             delivery,
+            refused: close_message.error_code().is_some(),
         });
         if let Some(refusal) = refusal(&self.log, close_message, delivery) {
             self.gateway.refusals.add(refusal);

@@ -33,6 +33,9 @@ pub async fn config_diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
         if old.decisions != new.decisions {
             needs_restart.push("[decisions]");
         }
+        if old.traces != new.traces {
+            needs_restart.push("[traces]");
+        }
         let data_dir = |config: &Config| config.options.value("the file", "data_dir");
         if data_dir(&old) != data_dir(&new) {
             needs_restart.push("data_dir");

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::admin::AdminListener;
 use super::table::{bytes, duration, list};
 use super::{StatusArgs, print};
-use crate::schema::{Answer, Status};
+use crate::schema::{Answer, Status, UncleanStop};
 
 /// Prints the status.
 ///
@@ -34,6 +34,7 @@ fn show(answer: &Answer<Status>) -> String {
         refusals_kept,
         missing_keys,
         needs_restart,
+        unclean_stop,
         last_reload,
     } = &answer.body;
     let serving = if *draining { "draining" } else { "serving" };
@@ -75,7 +76,22 @@ fn show(answer: &Answer<Status>) -> String {
         ),
         ("report", last_reload.report.clone().unwrap_or_default()),
         ("needs a restart", needs_restart.join(", ")),
+        (
+            "unclean stop",
+            unclean_stop.as_ref().map(unclean).unwrap_or_default(),
+        ),
     ];
     rows.splice(1..1, failed);
     list(&rows)
+}
+
+/// The unclean stop before this run, in a line.
+fn unclean(stop: &UncleanStop) -> String {
+    let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
+    format!(
+        "instance {}, last seen at {}, cut {} sessions",
+        known(&stop.instance),
+        known(&stop.seen),
+        stop.sessions
+    )
 }

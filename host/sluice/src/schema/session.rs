@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Claimed, Decision, time};
 use gateway::connections::LiveConnection;
 use session::registry::unix_ms;
+use traces::trace::Trace;
 use upstream::{Places, Presence};
 
 /// Answer of `GET /sessions`.
@@ -60,6 +61,8 @@ pub struct Session {
     pub backend: Option<Backend>,
     /// File of the recording.
     pub recording: Option<String>,
+    /// Id of its trace, if it is traced.
+    pub trace_id: Option<String>,
     /// Decisions of policies, in their order.
     pub decisions: Vec<Decision>,
 }
@@ -105,6 +108,7 @@ impl Session {
             recording: places
                 .recording
                 .map(|file| base::text::clean(&file.to_string_lossy(), 1024)),
+            trace_id: live.trace().map(Trace::id),
             decisions: decisions.iter().map(Decision::of).collect(),
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Generation;
+use super::{Generation, UncleanStop};
 
 /// Answer of `GET /status`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub struct Status {
     pub missing_keys: Vec<String>,
     /// Options that differ from those of the start, and take effect after a restart.
     pub needs_restart: Vec<String>,
+    /// Unclean stop of the gateway before this one, if there was one.
+    pub unclean_stop: Option<UncleanStop>,
     /// The start or the latest reload.
     pub last_reload: Generation,
 }

@@ -8,9 +8,13 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::signals::listen;
+use crate::supervisor::Supervisor;
 use config::Server;
 use gateway::routes::Gateway;
 use gateway::socket::linger;
+
+/// Time for the last lines, decisions and spans, once every connection has ended.
+const LAST: Duration = Duration::from_secs(5);
 
 /// Signals that stop the gateway.
 pub(super) struct Signals {
@@ -48,8 +52,11 @@ pub(super) async fn stop(
     mut signals: Signals,
     listeners: Vec<JoinHandle<()>>,
     server: &Server,
+    supervisor: &Supervisor,
 ) -> anyhow::Result<()> {
     signals.next().await;
+    let longest = server.drain_timeout + patience(gateway, server.header_timeout);
+    supervisor.stopping(longest + LAST);
     tokio::select! {
         biased;
         () = signals.next() => {

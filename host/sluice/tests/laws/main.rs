@@ -24,10 +24,14 @@ struct Crate {
 
 /// From the ground up. Policies know no socket and no upstream, upstreams know no policy, and only the binary knows how all
 /// of it is put together.
-const HOUSE: [Crate; 12] = [
+const HOUSE: [Crate; 13] = [
     Crate {
         name: "base",
         may_know: &[],
+    },
+    Crate {
+        name: "traces",
+        may_know: &["base"],
     },
     Crate {
         name: "wire",
@@ -47,15 +51,17 @@ const HOUSE: [Crate; 12] = [
     },
     Crate {
         name: "upstream",
-        may_know: &["base", "wire", "session"],
+        may_know: &["base", "traces", "wire", "session"],
     },
     Crate {
         name: "config",
-        may_know: &["base", "wire", "keys", "session", "policy", "upstream"],
+        may_know: &[
+            "base", "traces", "wire", "keys", "session", "policy", "upstream",
+        ],
     },
     Crate {
         name: "gateway",
-        may_know: &["base", "wire", "session", "policy", "upstream"],
+        may_know: &["base", "traces", "wire", "session", "policy", "upstream"],
     },
     Crate {
         name: "client",
@@ -72,8 +78,8 @@ const HOUSE: [Crate; 12] = [
     Crate {
         name: "sluice",
         may_know: &[
-            "base", "wire", "keys", "session", "policy", "upstream", "config", "gateway", "client",
-            "kit",
+            "base", "traces", "wire", "keys", "session", "policy", "upstream", "config", "gateway",
+            "client", "kit",
         ],
     },
 ];

@@ -205,6 +205,7 @@ fn gateway(world: &Arc<World>) -> Arc<Gateway> {
         connections: std::sync::Arc::default(),
         refusals: gateway::refusals::Refusals::default(),
         revocations: gateway::revocations::Revocations::default(),
+        tracer: std::sync::OnceLock::new(),
         parking: gateway::parking::Parking::new(world.schedule.parking, world.schedule.per_client),
         tasks: tokio_util::task::TaskTracker::new(),
         shutdown: base::shutdown::Shutdown::default(),

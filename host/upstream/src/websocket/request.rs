@@ -17,6 +17,7 @@ use super::transport::BackendTransport;
 use super::{TokenForwarding, WebSocket, header_word};
 use crate::link::StreamInfo;
 use session::facts::{Credentials, Facts};
+use traces::parent::Parent;
 use wire::headers;
 
 /// Maximum length of an answer to an upgrade, in bytes.
@@ -145,7 +146,7 @@ fn chosen(backend: &WebSocket, stream: &StreamInfo) -> HeaderMap {
             headers.insert(name, value);
         }
     }
-    trace(facts, &mut headers);
+    trace(facts, stream.traceparent.as_deref(), &mut headers);
     if backend.token == TokenForwarding::Forwarded
         && let Some(token) = facts.token()
         && let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}"))
@@ -172,39 +173,32 @@ fn chosen(backend: &WebSocket, stream: &StreamInfo) -> HeaderMap {
     headers
 }
 
-/// Forwards the client's trace context if it is valid (W3C Trace Context, section 3.2). The gateway
-/// adds no span.
-fn trace(facts: &Facts, headers: &mut HeaderMap) {
+/// Forwards the client's trace context if it is valid (W3C Trace Context, section 3.2). `ours` is
+/// the gateway's own span, if it traces the connection: the backend's spans belong to that one then.
+fn trace(facts: &Facts, ours: Option<&str>, headers: &mut HeaderMap) {
     let header = |name| facts.header(name, Credentials::Withheld);
-    let Some(parent) = header("traceparent").filter(|parent| is_traceparent(parent)) else {
+    let theirs = header("traceparent").filter(|parent| Parent::parse(parent).is_some());
+    let Some(parent) = ours.or(theirs.as_deref()) else {
         return;
     };
+    // The state belongs to the client's trace, which the gateway may have left.
+    let continues = theirs
+        .as_deref()
+        .is_some_and(|theirs| id(theirs) == id(parent));
+    let state = continues.then(|| header("tracestate")).flatten();
     for (name, value) in [
         ("traceparent", Some(parent)),
-        ("tracestate", header("tracestate")),
+        ("tracestate", state.as_deref()),
     ] {
-        if let Some(Ok(value)) = value.as_deref().map(HeaderValue::from_str) {
+        if let Some(Ok(value)) = value.map(HeaderValue::from_str) {
             headers.insert(name, value);
         }
     }
 }
 
-fn is_traceparent(value: &str) -> bool {
-    let parts: Vec<&str> = value.split('-').collect();
-    let lowercase_hex = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let [version, trace, parent, flags, ..] = parts[..] else {
-        return false;
-    };
-    lowercase_hex(version, 2)
-        && version != "ff"
-        && (version != "00" || parts.len() == 4)
-        && lowercase_hex(trace, 32)
-        && trace.bytes().any(|b| b != b'0')
-        && lowercase_hex(parent, 16)
-        && parent.bytes().any(|b| b != b'0')
-        && lowercase_hex(flags, 2)
+/// Id of the trace in a valid header.
+fn id(parent: &str) -> Option<&str> {
+    parent.split('-').nth(1)
 }
 
 /// Value of a header for an attribute. Everything but printable ASCII is percent-encoded, as are

@@ -67,6 +67,7 @@ fn settings(config: &Config) -> Vec<String> {
         realms,
         server,
         decisions,
+        traces,
         key_sets,
         policies,
         upstreams,
@@ -92,7 +93,7 @@ fn settings(config: &Config) -> Vec<String> {
         watch,
     } = server;
     let mut all = vec![
-        format!("{decisions:?} {credentials:?} {realms:?}"),
+        format!("{decisions:?} {traces:?} {credentials:?} {realms:?}"),
         format!("{data_dir:?} {listen:?} {header_timeout:?} {drain_timeout:?}"),
         format!("{proxy_listen:?} {proxies:?} {shares:?}"),
         format!(

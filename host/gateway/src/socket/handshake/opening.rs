@@ -48,7 +48,8 @@ pub(super) async fn open(
     greeting: Option<&Greeting>,
 ) -> Result<Opened, Cause> {
     let destination = Arc::<Destination>::default();
-    let info = stream_info(connection.session(), route, greeting, &destination);
+    let mut info = stream_info(connection.session(), route, greeting, &destination);
+    info.traceparent = connection.socket.log.traceparent();
     let Parts {
         session, gateway, ..
     } = &**connection.socket;
@@ -101,5 +102,6 @@ fn stream_info(
         client: Client::of(session),
         identified_by: Arc::clone(&route.identified_by),
         destination: Arc::clone(destination),
+        traceparent: None,
     }
 }
