@@ -177,6 +177,16 @@ pub(crate) fn memory_refused(reason: &'static str) {
     counter!(MEMORY_REFUSED, "reason" => reason).increment(1);
 }
 
+/// Counts a transaction of the store of streams that failed.
+pub fn store_failed() {
+    counter!(STORE_FAILURES).increment(1);
+}
+
+/// Counts a stream of the earlier process.
+pub fn restored(result: &'static str) {
+    counter!(RESTORED, "result" => result).increment(1);
+}
+
 /// Sets the generation that serves new connections.
 pub fn generation(number: u64) {
     set(GENERATION, number);

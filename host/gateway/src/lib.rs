@@ -8,7 +8,8 @@
 //! The [`socket`] goes through its stages: accept, connect, handshake, stream, close.
 //!
 //! # A stream that was cut
-//! [`parking`] keeps it for the client that comes back.
+//! [`parking`] keeps it for the client that comes back, and [`restore`] for the client that comes
+//! back to another process.
 //!
 //! # What operators see
 //! [`connections`] finds whatever is open now, and [`refusals`] keeps the latest ones.
@@ -25,5 +26,6 @@ pub mod socket;
 pub mod connections;
 pub mod parking;
 pub mod refusals;
+pub mod restore;
 pub mod revocations;
 pub mod watchdog;

@@ -18,13 +18,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-
-use base::credentials::RESUME_PREFIX;
 use session::registry::Session;
+use session::store::Store;
 
 mod attachment;
 mod owner;
@@ -33,9 +30,11 @@ mod parked_stream;
 mod returning;
 mod rooms;
 mod slot;
+mod stored;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use attachment::{Attachment, Remembered};
 pub use owner::Owner;
@@ -43,14 +42,15 @@ pub use parked_stream::{ParkLimits, ParkedStream};
 pub use returning::{Returning, Taken};
 use rooms::Rooms;
 use slot::Slot;
+pub(crate) use stored::{OpenStream, StoredState, StoredStream};
 pub use stream::{Said, Stream};
-
-/// Random bytes of a resume token: too many to guess.
-const TOKEN: usize = 32;
+use token::{Token, TokenDigest};
 
 /// Registry of all slots of a gateway, by resume token.
 pub struct Parking {
-    slots: Mutex<HashMap<String, Arc<Slot>>>,
+    slots: Mutex<HashMap<TokenDigest, Arc<Slot>>>,
+    /// Where streams are kept for the next process, if there is such a place.
+    store: OnceLock<Arc<dyn Store>>,
     parked: Rooms,
     remembered: Rooms,
     limit: usize,
@@ -64,11 +64,18 @@ impl Parking {
     pub fn new(streams: usize, per_client: usize) -> Arc<Self> {
         Arc::new(Self {
             slots: Mutex::default(),
+            store: OnceLock::new(),
             parked: Rooms::new(streams, per_client),
             remembered: Rooms::new(streams, per_client),
             limit: streams,
             next_sequence: AtomicU64::default(),
         })
+    }
+
+    /// Keeps streams in this store as well, for the next process.
+    pub(crate) fn keep_in(&self, store: Arc<dyn Store>) {
+        // A gateway has one store.
+        let _ = self.store.set(store);
     }
 
     /// Number of streams that can be parked at once.
@@ -87,16 +94,16 @@ impl Parking {
             parking: Arc::clone(self),
             slot: Arc::new(Slot::new(owner, client, stream, sequence)),
             sequence,
-            token: token(),
+            token: Token::random(),
         };
-        attachment.add_token(&attachment.token);
+        attachment.add_token(attachment.token.digest());
         attachment
     }
 
     /// Connection that presents this token; `None` if the token leads to no slot.
     #[must_use]
     pub fn find(self: &Arc<Self>, token: &str) -> Option<Returning> {
-        let slot = self.lock().get(token).cloned()?;
+        let slot = self.lock().get(&TokenDigest::of(token)).cloned()?;
         Some(Returning {
             parking: Arc::clone(self),
             slot,
@@ -110,7 +117,7 @@ impl Parking {
         self.next_sequence.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn forget(&self, tokens: &[String]) {
+    fn forget(&self, tokens: &[TokenDigest]) {
         let mut slots = self.lock();
         for token in tokens {
             slots.remove(token);
@@ -118,13 +125,7 @@ impl Parking {
     }
 
     // A map keeps its invariants at every step, so poisoning carries no news.
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Slot>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenDigest, Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// New resume token, with a prefix by which logs recognize and hide it.
-fn token() -> String {
-    let random = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN]>());
-    RESUME_PREFIX.to_owned() + &random
 }

@@ -27,7 +27,7 @@ pub mod message;
 mod open_socket;
 mod refused;
 pub mod report;
-mod resume;
+pub(crate) mod resume;
 pub mod stream;
 pub mod watch;
 pub mod wire;

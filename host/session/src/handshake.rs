@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
 use base::text;
@@ -17,7 +17,10 @@ pub enum HandshakeMode {
 }
 
 /// Handshake of a client. Unknown fields are ignored, so that newer clients can connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// The message itself is read by [`Handshake::parse`]. The other form is the gateway's own record of
+/// what it has read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handshake {
     /// `mic` or `sys` (or `system`), if the client names it.
     pub source: Option<String>,

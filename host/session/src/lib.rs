@@ -5,7 +5,8 @@
 //! [`facts`] of the request, its [`origin`], and the client's [`handshake`].
 //!
 //! # Holdings
-//! The [`registry`] of sessions and their exclusive claims, and the [`rate_limit`] of attempts.
+//! The [`registry`] of sessions and their exclusive claims, the [`rate_limit`] of attempts, and the
+//! [`store`] of what outlives the process.
 
 pub mod facts;
 pub mod handshake;
@@ -13,6 +14,7 @@ pub mod origin;
 
 pub mod rate_limit;
 pub mod registry;
+pub mod store;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

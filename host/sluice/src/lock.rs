@@ -28,11 +28,14 @@ pub struct FolderInUse {
 /// Held lock. Dropping it releases the lock.
 #[derive(Debug)]
 #[must_use]
-pub struct DataLock(
-    #[allow(dead_code, reason = "it is held, and let go of when closed")] Option<File>,
-);
+pub struct DataLock(Option<File>);
 
 impl DataLock {
+    /// Whether no other gateway serves from the folder, as far as locks can tell.
+    pub fn is_held(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Takes the lock. If the folder cannot be locked, because it is read-only or its file system
     /// has no locks, the gateway serves without a lock and logs a warning.
     ///

@@ -9,9 +9,9 @@ use base::metrics::{
     DIAL_FAILURES, DIAL_SECONDS, DROPPED, GENERATION, HTTP_REFUSED, INSTANCES, LIVE,
     LOG_LINES_DROPPED, LONGEST_STALL, MEMORY_HELD, MEMORY_REFUSED, PANICS, POLICY_SECONDS,
     PROXY_FAILURES, PUSHED_OUT, QUARANTINES, RECEIVED, RECORDINGS, RELOADS, REMOVAL_FAILURES,
-    REMOVED, REMOVED_BYTES, SENT, SHADOWS, SPANS, SPANS_DROPPED, STALLS, TASKS, TEE_GIVEN_UP,
-    TLS_FAILURES, UNKNOWN, UNRECORDED, UPSTREAM_GIVEN_UP, UPSTREAM_HELD, UPSTREAM_LOST,
-    UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
+    REMOVED, REMOVED_BYTES, RESTORED, SENT, SHADOWS, SPANS, SPANS_DROPPED, STALLS, STORE_FAILURES,
+    TASKS, TEE_GIVEN_UP, TLS_FAILURES, UNKNOWN, UNRECORDED, UPSTREAM_GIVEN_UP, UPSTREAM_HELD,
+    UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
 };
 use base::permits::NoMemory;
 use base::tls::failure::TlsFailure;
@@ -29,6 +29,7 @@ const UNRECORDED_REASONS: [&str; 4] = ["queue-full", "source-quota", "disk", "wr
 const SHADOW_RESULTS: [&str; 4] = ["agree", "differ", "failed", "skipped"];
 const LINES_DROPPED_REASONS: [&str; 3] = ["sampled", "queue-full", "error"];
 const SPANS_DROPPED_REASONS: [&str; 3] = ["queue-full", "not-taken", "rejected"];
+const RESTORED_RESULTS: [&str; 3] = ["restored", "complete", "lost"];
 const RELOAD_RESULTS: [&str; 2] = ["swapped", "refused"];
 
 /// Registers the series of every gateway.
@@ -44,6 +45,7 @@ pub(crate) fn register() {
         PANICS,
         SPANS,
         STALLS,
+        STORE_FAILURES,
     ] {
         counter!(name).absolute(0);
     }
@@ -69,7 +71,8 @@ pub(crate) fn register() {
     for stage in [Stage::Connect, Stage::Handshake, Stage::Open] {
         drop(histogram!(ADMISSION_SECONDS, "stage" => stage.word()));
     }
-    let labelled: [(_, _, &[&'static str]); 8] = [
+    let labelled: [(_, _, &[&'static str]); 9] = [
+        (RESTORED, "result", &RESTORED_RESULTS),
         (DELIVERIES, "delivery", &Delivery::ALL.map(Delivery::word)),
         (
             TLS_FAILURES,

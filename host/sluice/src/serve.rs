@@ -39,6 +39,7 @@ use wire::proxies::preamble::Preamble;
 mod greet;
 mod signals;
 mod stop;
+mod streams;
 
 use stop::Signals;
 
@@ -66,7 +67,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     let (config, seen, assembled, warnings) = load(&source, upstreams).await?;
     let export = prepare_export(&config).await?;
     warnings.log();
-    let _lock = DataLock::take(&config.data_dir)?;
+    let lock = DataLock::take(&config.data_dir)?;
     let unclean_stop = unclean::notice(&config.data_dir);
     let supervisor = Supervisor::start()?;
     // Before the free space of the disks of recordings is measured.
@@ -81,6 +82,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         probes,
     } = Listeners::bind(&config.server)?;
     watchdog::start().context("the watchdog's thread could not be started")?;
+    let streams = streams::restore(&lock, &config.data_dir, &assembled.gateway).await;
     greet::greet(&config, &source, &assembled, &addresses)?;
     for (address, (_, preamble)) in addresses.iter().zip(&clients) {
         let proxies_only = *preamble == Preamble::Expected;
@@ -141,6 +143,9 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         run_file.end().await;
     }
     decisions.flush().await;
+    if let Some(streams) = streams {
+        streams.flush().await;
+    }
     if let Some(export) = export {
         export.finish(LAST_SPANS).await;
     }

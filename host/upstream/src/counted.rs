@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::link::{Downward, Link, Lost, Receipts, Sealed, StreamEnd, Upward};
+use crate::link::{Downward, Link, Lost, Place, Receipts, Sealed, StreamEnd, Upward};
 
 /// Link with its descriptor permits, until it is sealed or dropped.
 pub struct Counted {
@@ -47,6 +47,10 @@ impl Link for Counted {
 
     fn receipts(&self) -> Receipts {
         self.link.receipts()
+    }
+
+    fn place(&self) -> Option<Place> {
+        self.link.place()
     }
 
     fn outage(&self) -> Duration {

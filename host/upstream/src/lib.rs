@@ -24,7 +24,7 @@ mod testing;
 pub use counted::Counted;
 pub use destination::{Destination, Places, Presence};
 pub use link::{
-    Control, Downward, Link, Lost, OpenError, Receipts, Refusal, Sealed, StreamEnd, StreamInfo,
-    Upstream, Upstreams, Upward,
+    Control, Downward, Link, Lost, OpenError, Place, Receipts, Refusal, Reopened, Sealed,
+    StreamEnd, StreamInfo, Upstream, Upstreams, Upward,
 };
 pub use status::{BackendAddress, BackendState};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::status::BackendAddress;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use session::facts::Facts;
@@ -33,6 +35,15 @@ pub trait Upstream: Send + Sync {
     /// Maximum number of descriptors that one link has open at once.
     fn descriptors(&self) -> u32 {
         0
+    }
+
+    /// Opens the link of a stream that an earlier process had, at what [`Link::place`] said there.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the stream cannot go on.
+    fn reopen(&self, _: StreamInfo, _: Place) -> BoxFuture<'_, Result<Reopened, OpenError>> {
+        let detail = anyhow::anyhow!("this kind of upstream cannot go on after a restart");
+        std::future::ready(Err(OpenError::unavailable("the stream is gone", detail))).boxed()
     }
 
     /// Checks whether it could take a stream now. It may take as long as its disk or network does.
@@ -95,6 +106,12 @@ pub trait Link: Send {
         Receipts::None
     }
 
+    /// Where another process can go on with this stream, from what the client was told is safe.
+    /// `None` if only this process can.
+    fn place(&self) -> Option<Place> {
+        None
+    }
+
     /// Time that the gateway waits for this link in addition to the usual timeouts, because its
     /// backend may go away and come back.
     fn outage(&self) -> Duration {
@@ -123,6 +140,22 @@ pub trait Link: Send {
     /// # Errors
     /// [`Lost`] if some of what was taken could not be saved.
     fn seal(self: Box<Self>, ending: StreamEnd) -> BoxFuture<'static, Result<Sealed, Lost>>;
+}
+
+/// Where a process can go on with the stream of another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// A recording, by its path below the folder of its upstream.
+    Recording(PathBuf),
+}
+
+/// Link of a stream that another process had.
+pub struct Reopened {
+    /// The link.
+    pub link: Box<dyn Link>,
+    /// Number of bytes of audio that it has.
+    pub bytes: u64,
 }
 
 /// Information about a stream, for an upstream that opens it.

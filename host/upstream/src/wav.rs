@@ -28,11 +28,12 @@ use self::retention::RetentionLimits;
 use self::shared::SharedTrack;
 use self::track::Track;
 use super::space::{self, Watermark};
-use crate::link::{Link, OpenError, StreamInfo, Upstream};
+use crate::link::{Link, OpenError, Place, Reopened, StreamInfo, Upstream};
 use base::blocking::{BlockingPool, Kept};
 use base::metrics;
 
 mod failure;
+mod folders;
 mod format;
 pub mod layout;
 mod live;
@@ -173,13 +174,41 @@ impl Wav {
             .map_err(|detail| OpenError::unavailable("recording is not possible", detail))?
             .map_err(RecordingError::open_error)?;
         stream.destination.is_recorded_in(Arc::clone(file.path()));
-        Ok(Box::new(RecordingLink::new(file, pool, stream.receipts)))
+        let link = RecordingLink::new(file, 0, pool, stream.receipts);
+        Ok(Box::new(link))
+    }
+
+    async fn go_on(&self, stream: StreamInfo, place: PathBuf) -> Result<Reopened, OpenError> {
+        let gone = |detail: anyhow::Error| OpenError::unavailable("the recording is gone", detail);
+        let handshake = stream.handshake.as_ref();
+        let handshake = handshake.ok_or_else(|| gone(anyhow!("the stream has no handshake")))?;
+        let format = Format::of(handshake).map_err(|error| gone(error.into()))?;
+        let (pool, folder) = (self.pool, self.folder.clone());
+        let reopen = move || {
+            let track = Track::reopen(&folder, &place, format)?;
+            let bytes = track.written();
+            Ok((Kept::new(pool, SharedTrack::new(track)), bytes))
+        };
+        let reopened = pool.run(reopen).await.map_err(|error| gone(error.into()))?;
+        let (file, bytes) = reopened.map_err(|failure: RecordingError| gone(failure.into()))?;
+        stream.destination.is_recorded_in(Arc::clone(file.path()));
+        let link = Box::new(RecordingLink::new(file, bytes, pool, stream.receipts));
+        Ok(Reopened { link, bytes })
     }
 }
 
 impl Upstream for Wav {
     fn open(&self, stream: StreamInfo) -> BoxFuture<'_, Result<Box<dyn Link>, OpenError>> {
         self.record(stream).boxed()
+    }
+
+    fn reopen(
+        &self,
+        stream: StreamInfo,
+        place: Place,
+    ) -> BoxFuture<'_, Result<Reopened, OpenError>> {
+        let Place::Recording(place) = place;
+        self.go_on(stream, place).boxed()
     }
 
     fn check(&self) -> BoxFuture<'_, anyhow::Result<()>> {

@@ -65,6 +65,7 @@ mod relay_faults;
 mod relay_limits;
 mod reload;
 mod replay;
+mod restart;
 mod resume;
 mod retention;
 mod rfc6455;

@@ -41,7 +41,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 68] = [
+pub const ALL: [Metric; 70] = [
     metric(
         BUILD_INFO,
         MetricType::Gauge,
@@ -89,6 +89,18 @@ pub const ALL: [Metric; 68] = [
         MetricType::Gauge,
         &[],
         "Streams that can be parked at once: `max_parked`, or fewer where descriptors are scarce",
+    ),
+    metric(
+        STORE_FAILURES,
+        MetricType::Counter,
+        &[],
+        "Transactions of the store of streams that failed: streams that begin then cannot be resumed",
+    ),
+    metric(
+        RESTORED,
+        MetricType::Counter,
+        &["result"],
+        "Streams of the earlier process that this one found in its store: restored, complete, or lost",
     ),
     metric(
         ADMISSION_SECONDS,

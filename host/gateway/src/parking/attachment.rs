@@ -7,8 +7,9 @@ use tokio::time::sleep;
 
 use super::Parking;
 use super::rooms::Room;
-use super::slot::{Slot, SlotState, StreamState};
+use super::slot::{Slot, SlotState, Stored, StreamState};
 use super::stream::Stream;
+use super::token::{Token, TokenDigest};
 use base::shutdown::Shutdown;
 use session::registry::SessionGuard;
 
@@ -19,14 +20,14 @@ pub struct Attachment {
     pub(super) parking: Arc<Parking>,
     pub(super) slot: Arc<Slot>,
     pub(super) sequence: u64,
-    pub(super) token: String,
+    pub(super) token: Token,
 }
 
 impl Attachment {
     /// Resume token of the stream. Only its client may see it.
     #[must_use]
     pub fn token(&self) -> &str {
-        &self.token
+        self.token.as_str()
     }
 
     /// Waits until a later connection wants the stream.
@@ -42,7 +43,8 @@ impl Attachment {
         if slot.holder != self.sequence {
             return;
         }
-        let unused = |token: &mut String| *token != self.token;
+        let known = self.token.digest();
+        let unused = |token: &mut TokenDigest| *token != known;
         let unused: Vec<_> = slot.tokens.extract_if(.., unused).collect();
         drop(slot);
         self.parking.forget(&unused);
@@ -53,18 +55,29 @@ impl Attachment {
     pub fn complete(self, bytes: u64) -> Option<Remembered> {
         let room = self.parking.remembered.take(&self.slot.client)?;
         self.slot.lock().stream = StreamState::Complete(bytes);
+        self.store_that_complete(bytes);
         self.slot.has_changed();
         Some(Remembered {
-            _attachment: self,
+            attachment: self,
             _room: room,
         })
     }
 
+    /// Leaves the stream's record in the store, if there is one, for the next process.
+    pub(crate) fn leave_stored(&self) {
+        let mut slot = self.slot.lock();
+        // A recording without audio is removed.
+        let is_empty = matches!(&slot.stream, StreamState::Parked(stream, _) if stream.bytes == 0);
+        if slot.holder == self.sequence && !is_empty {
+            slot.stored = Stored::No;
+        }
+    }
+
     /// Makes this token lead to the slot.
-    pub(super) fn add_token(&self, token: &str) {
-        self.slot.lock().tokens.push(token.to_owned());
+    pub(super) fn add_token(&self, token: TokenDigest) {
+        self.slot.lock().tokens.push(token.clone());
         let slot = Arc::clone(&self.slot);
-        self.parking.lock().insert(token.to_owned(), slot);
+        self.parking.lock().insert(token, slot);
     }
 
     /// Detaches from the slot, and returns the stream that is parked in it. Does nothing if another
@@ -76,9 +89,13 @@ impl Attachment {
         }
         let before = std::mem::replace(&mut slot.stream, StreamState::Gone);
         let tokens = std::mem::take(&mut slot.tokens);
+        let stored = std::mem::replace(&mut slot.stored, Stored::No);
         slot.room = None;
         drop(slot);
         self.parking.forget(&tokens);
+        if let (Stored::Yes, Some(store)) = (stored, self.parking.store.get()) {
+            store.forget(&self.slot.stream);
+        }
         // Wakes waiting connections: the stream is gone.
         self.slot.has_changed();
         match before {
@@ -97,8 +114,8 @@ impl Drop for Attachment {
 /// Complete stream whose client may not have been told so. It keeps only the slot, which is removed
 /// when this is dropped.
 pub struct Remembered {
-    _attachment: Attachment,
-    _room: Room,
+    pub(super) attachment: Attachment,
+    pub(super) _room: Room,
 }
 
 impl Remembered {
@@ -106,7 +123,7 @@ impl Remembered {
     pub async fn stay(self, grace: Duration, shutdown: Shutdown) {
         tokio::select! {
             biased;
-            () = shutdown.draining() => {}
+            () = shutdown.draining() => self.attachment.leave_stored(),
             () = sleep(grace) => {}
         }
     }

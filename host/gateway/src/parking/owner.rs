@@ -1,7 +1,8 @@
 //! Whose a stream is.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::rooms::CountedClient;
 use base::permits::network;
@@ -9,11 +10,11 @@ use session::facts::{Credentials, Facts};
 use session::handshake::Handshake;
 
 /// What must be the same for a stream to go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
-    route: Arc<str>,
-    params: Vec<(String, String)>,
-    source: Option<String>,
+    pub(crate) route: Box<str>,
+    pub(crate) params: Vec<(String, String)>,
+    pub(crate) source: Option<String>,
     /// All that is known of who the client is. The rest of what policies leave
     /// proves nothing.
     identity: Vec<(String, String)>,
@@ -37,7 +38,7 @@ impl Owner {
     pub fn of(facts: &Facts, identified_by: &[String], handshake: &Handshake) -> Self {
         let source = facts.query("source", Credentials::Withheld);
         Self {
-            route: Arc::clone(&facts.route),
+            route: (*facts.route).into(),
             params: facts.params.clone(),
             source: source.map(std::borrow::Cow::into_owned),
             identity: facts.attributes_of(identified_by),

@@ -76,6 +76,27 @@ impl Pace {
         }
     }
 
+    /// Of a stream that has lasted this long in another process, with this much audio.
+    #[must_use]
+    pub(crate) fn resume(
+        limits: &Limits,
+        handshake: &Handshake,
+        lasted: Duration,
+        bytes: u64,
+    ) -> Self {
+        let mut pace = Self::begin(limits, Some(handshake));
+        // A machine that has run for less than that knows no earlier time.
+        pace.began = pace.began.checked_sub(lasted).unwrap_or(pace.began);
+        pace.ends_at = limits.max_duration.map(|longest| pace.began + longest);
+        pace.bytes = bytes;
+        pace
+    }
+
+    /// How long the stream has lasted.
+    pub(crate) fn lasted(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// When the stream has lasted long enough.
     #[must_use]
     pub fn ends_at(&self) -> Option<Instant> {

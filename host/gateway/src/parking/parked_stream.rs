@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::Attachment;
+use super::rooms::Room;
 use super::slot::{Slot, SlotState, StreamState};
 use super::stream::{Over, Stream};
 use base::shutdown::Shutdown;
@@ -50,19 +51,28 @@ impl Attachment {
         guard: SessionGuard,
     ) -> Result<ParkedStream, (Stream, SessionGuard)> {
         let room = self.parking.parked.take(&self.slot.client);
-        let session = Arc::clone(guard.session());
-        let mut slot = self.slot.lock();
-        if room.is_none() && !slot.is_wanted() {
+        if room.is_none() && !self.slot.lock().is_wanted() {
             return Err((stream, guard));
         }
+        Ok(self.park_in(room, stream, guard))
+    }
+
+    /// Parks a stream of an earlier process.
+    pub(crate) fn park_restored(self, stream: Stream, guard: SessionGuard) -> ParkedStream {
+        self.park_in(Some(Room::of_restored()), stream, guard)
+    }
+
+    fn park_in(self, room: Option<Room>, stream: Stream, guard: SessionGuard) -> ParkedStream {
+        let session = Arc::clone(guard.session());
+        let mut slot = self.slot.lock();
         slot.stream = StreamState::Parked(stream, guard);
         slot.room = room;
         drop(slot);
         self.slot.has_changed();
-        Ok(ParkedStream {
+        ParkedStream {
             attachment: self,
             session,
-        })
+        }
     }
 }
 
@@ -80,7 +90,10 @@ impl ParkedStream {
             biased;
             () = slot.until(|state| (state.holder != sequence).then_some(())) => return,
             notice = session.evicted() => (why(&notice), String::new()),
-            () = shutdown.draining() => ("the gateway is shutting down", String::new()),
+            () = shutdown.draining() => {
+                attachment.leave_stored();
+                ("the gateway is shutting down", String::new())
+            }
             over = drive(slot, sequence, park_limits.max_said) => {
                 let why = match &over {
                     Over::Lost(_) => "its upstream was lost",

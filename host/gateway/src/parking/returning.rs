@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::Parking;
 use super::attachment::Attachment;
 use super::owner::Owner;
 use super::slot::{Slot, StreamState, Waiter};
 use super::stream::Stream;
-use super::{Parking, token};
+use super::token::{Token, TokenDigest};
 
 /// Connection that has presented a resume token, before its owner was checked.
 pub struct Returning {
@@ -57,15 +58,14 @@ impl Returning {
             parking: Arc::clone(&self.parking),
             slot: Arc::clone(&self.slot),
             sequence: self.sequence,
-            token: token(),
+            token: Token::random(),
         };
         let tokens = std::mem::take(&mut self.slot.lock().tokens);
-        attachment.add_token(&self.token);
-        attachment.add_token(&attachment.token);
-        let unused: Vec<_> = tokens
-            .into_iter()
-            .filter(|old| *old != self.token)
-            .collect();
+        let presented = TokenDigest::of(&self.token);
+        let unused = tokens.into_iter().filter(|old| *old != presented);
+        let unused: Vec<_> = unused.collect();
+        attachment.add_token(presented);
+        attachment.add_token(attachment.token.digest());
         self.parking.forget(&unused);
         // The claims now belong to the new session.
         drop(guard);

@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use base::permits::{Share, Tally};
 
 /// Client that a parked stream is counted for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum CountedClient {
     /// User, by all attributes that identify it.
     User(Vec<(String, String)>),
@@ -27,8 +29,15 @@ pub(super) struct Rooms {
 /// Room for one stream, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Room {
-    _one: OwnedSemaphorePermit,
-    _share: Share<CountedClient>,
+    _permits: Option<(OwnedSemaphorePermit, Share<CountedClient>)>,
+}
+
+impl Room {
+    /// Room of a stream that an earlier process had: it had the place of a connection there, which
+    /// nobody has taken here.
+    pub(super) const fn of_restored() -> Self {
+        Self { _permits: None }
+    }
 }
 
 impl Rooms {
@@ -45,8 +54,7 @@ impl Rooms {
         let share = self.clients.take(client.clone(), self.per_client)?;
         let one = Arc::clone(&self.all).try_acquire_owned().ok()?;
         Some(Room {
-            _one: one,
-            _share: share,
+            _permits: Some((one, share)),
         })
     }
 }

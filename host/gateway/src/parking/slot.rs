@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use super::owner::Owner;
 use super::rooms::{CountedClient, Room};
 use super::stream::Stream;
+use super::token::TokenDigest;
 use session::registry::SessionGuard;
 
 /// Slot of one resumable stream, across all of its connections.
@@ -28,9 +29,19 @@ pub(super) struct SlotState {
     waiters: Vec<u64>,
     /// Tokens that lead here: the one that the client was told last, and the one that it presented,
     /// as long as it may not know the other.
-    pub(super) tokens: Vec<String>,
+    pub(super) tokens: Vec<TokenDigest>,
+    pub(super) stored: Stored,
     /// Room of the parked stream. A stream that is about to be taken may have none.
     pub(super) room: Option<Room>,
+}
+
+/// Whether the store has a record that ends with the slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// There is none, or it stays for the next process.
+    No,
+    /// It is removed with the slot.
+    Yes,
 }
 
 /// State of a resumable stream.
@@ -57,6 +68,7 @@ impl Slot {
                 holder,
                 waiters: Vec::new(),
                 tokens: Vec::new(),
+                stored: Stored::No,
                 room: None,
             }),
             changed: Notify::new(),

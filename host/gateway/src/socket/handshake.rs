@@ -13,7 +13,7 @@ use crate::parking::pace::Pace;
 use crate::parking::{Attachment, Stream, Taken};
 use crate::routes::Route;
 use session::handshake::{self, Handshake, HandshakeMode};
-use upstream::{Link, Receipts};
+use upstream::Receipts;
 
 mod greeting;
 mod opening;
@@ -97,12 +97,17 @@ pub(crate) async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused>
     let handshake = greeting.map(|greeting| greeting.handshake);
     let negotiated = match opened {
         Opened::Fresh(link, destination) => {
-            let attachment = start(&mut connection, &route, handshake.as_ref(), &*link);
             let pace = Pace::begin(&connection.socket.limits, handshake.as_ref());
             let charge = connection.socket.wire.charge.another();
-            Negotiated::Stream(Stream::begin(link, destination, pace, charge), attachment)
+            let stream = Stream::begin(link, destination, pace, charge);
+            match &handshake {
+                Some(handshake) => start(&mut connection, &route, handshake, stream).await,
+                None => Negotiated::Stream(stream, None),
+            }
         }
-        Opened::Resumed(taken, token) => go_on(&mut connection, taken, &token),
+        Opened::Resumed(taken, token) => {
+            go_on(&mut connection, handshake.as_ref(), taken, &token).await
+        }
     };
     Ok(Box::new(Ready {
         connection,
@@ -118,49 +123,69 @@ pub(crate) async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused>
 
 /// Attaches a stream that begins to a slot, if it may be resumed, and says so to a client that
 /// greeted.
-fn start(
+async fn start(
     connection: &mut Connection,
     route: &Route,
-    handshake: Option<&Handshake>,
-    link: &dyn Link,
-) -> Option<Attachment> {
-    let attachment =
-        handshake.and_then(|handshake| resume::attach(connection, route, handshake, link));
-    if handshake.is_some() {
-        let features: &[&str] = match (link.receipts(), &attachment) {
-            (Receipts::Given, Some(_)) => &RESUMABLE,
-            (Receipts::Given, None) => &[handshake::ACK],
-            (Receipts::None, _) => &[],
-        };
-        let token = attachment.as_ref().map(Attachment::token);
-        acknowledge(connection, features, token, None);
-    }
-    attachment
+    handshake: &Handshake,
+    stream: Stream,
+) -> Negotiated {
+    let attachment = match resume::attach(connection, route, handshake, &stream) {
+        Some(attachment) => resume::store(connection, handshake, &stream, attachment).await,
+        None => None,
+    };
+    acknowledge(connection, &stream, attachment.as_ref(), None);
+    Negotiated::Stream(stream, attachment)
 }
 
 /// Goes on with a stream, and says where. What its upstream has said meanwhile
 /// comes right behind that.
-fn go_on(connection: &mut Connection, taken: Taken, token: &str) -> Negotiated {
+async fn go_on(
+    connection: &mut Connection,
+    handshake: Option<&Handshake>,
+    taken: Taken,
+    token: &str,
+) -> Negotiated {
     match taken {
         Taken::Stream(mut stream, attachment) => {
             // It may be with another address now.
             stream.charge = connection.socket.wire.charge.another();
-            acknowledge(
-                connection,
-                &RESUMABLE,
-                Some(attachment.token()),
-                Some(stream.bytes),
-            );
-            Negotiated::Stream(stream, Some(attachment))
+            let attachment = match handshake {
+                Some(handshake) => resume::store(connection, handshake, &stream, attachment).await,
+                // Whoever resumes has sent one.
+                None => Some(attachment),
+            };
+            let from = Some(stream.bytes);
+            acknowledge(connection, &stream, attachment.as_ref(), from);
+            Negotiated::Stream(stream, attachment)
         }
         Taken::Complete(bytes) => {
-            acknowledge(connection, &RESUMABLE, Some(token), Some(bytes));
+            say(connection, &RESUMABLE, Some(token), Some(bytes));
             Negotiated::Complete(bytes)
         }
     }
 }
 
+/// Says that the stream begins, or goes on, and what its client can rely on.
 fn acknowledge(
+    connection: &mut Connection,
+    stream: &Stream,
+    attachment: Option<&Attachment>,
+    from_bytes: Option<u64>,
+) {
+    let features: &[&str] = match (stream.link.receipts(), attachment) {
+        (Receipts::Given, Some(_)) => &RESUMABLE,
+        (Receipts::Given, None) => &[handshake::ACK],
+        (Receipts::None, _) => &[],
+    };
+    say(
+        connection,
+        features,
+        attachment.map(Attachment::token),
+        from_bytes,
+    );
+}
+
+fn say(
     connection: &mut Connection,
     features: &[&str],
     token: Option<&str>,

@@ -1,18 +1,22 @@
 //! Resumption of a stream whose client lost its connection.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cause::Cause;
 use super::close_message;
 use super::connection::Connection;
 use super::open_socket::OpenSocket;
 use crate::connections::Stage;
-use crate::parking::{Attachment, Owner, ParkLimits, Remembered, Returning, Stream, Taken};
+use crate::parking::{
+    Attachment, OpenStream, Owner, ParkLimits, Remembered, Returning, Stream, Taken,
+};
 use crate::routes::{Gateway, Route};
 use crate::watchdog::watched;
 use base::limits::Limits;
 use session::handshake::{ACK, Handshake, RESUME};
-use upstream::{Link, Receipts, StreamEnd};
+use session::registry::unix_ms;
+use upstream::{Receipts, StreamEnd};
 use wire::frame::Violation;
 
 /// Takes the stream that the client wants to resume. A connection of another client, or one that
@@ -38,17 +42,53 @@ pub(super) fn attach(
     connection: &Connection,
     route: &Route,
     handshake: &Handshake,
-    link: &dyn Link,
+    stream: &Stream,
 ) -> Option<Attachment> {
     let asked = handshake.has(ACK) && handshake.has(RESUME);
-    let possible =
-        connection.socket.limits.resume_grace.is_some() && link.receipts() == Receipts::Given;
+    let possible = connection.socket.limits.resume_grace.is_some()
+        && stream.link.receipts() == Receipts::Given;
     let attach = || {
         let owner = owner(connection, route, handshake);
         let gateway = &connection.socket.gateway;
         gateway.parking.attach(connection.session(), owner)
     };
     (asked && possible).then(attach)
+}
+
+/// Stores the stream for the next process, if it can go on there. `None` if that fails: its client
+/// must not rely on coming back.
+///
+/// The future borrows nothing of the connection, which may not be shared between threads.
+pub(super) fn store(
+    connection: &Connection,
+    handshake: &Handshake,
+    stream: &Stream,
+    attachment: Attachment,
+) -> impl Future<Output = Option<Attachment>> + use<> {
+    let open = stream.link.place().map(|place| {
+        let began_ms = unix_ms().saturating_sub(millis(stream.pace.lasted()));
+        OpenStream::of(connection.session(), handshake, place, began_ms)
+    });
+    async move {
+        let Some(open) = open else {
+            return Some(attachment);
+        };
+        let session_id = open.session_id.clone();
+        match attachment.store(open).await {
+            Ok(()) => Some(attachment),
+            Err(error) => {
+                tracing::warn!(
+                    session_id, %error,
+                    "the stream is not stored: its client cannot resume it"
+                );
+                None
+            }
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn owner(connection: &Connection, route: &Route, handshake: &Handshake) -> Owner {
@@ -89,12 +129,7 @@ pub(super) fn park(
     } = connection;
     match attachment.park(stream, claims) {
         Ok(parked) => {
-            let park_limits = ParkLimits {
-                grace,
-                max_said: socket.limits.max_outbound,
-                ending: StreamEnd::Cut(close_message::for_upstream(cause)),
-                sealing: socket.limits.write_timeout,
-            };
+            let park_limits = park_limits(&socket.limits, grace, cause);
             let live = Arc::clone(&socket.log.live);
             live.enter(Stage::Parked);
             let running = parked.run(park_limits, socket.gateway.shutdown.clone());
@@ -115,6 +150,16 @@ pub(super) fn park(
             };
             Left::Ends(connection, stream, None)
         }
+    }
+}
+
+/// Limits of a stream whose connection ended for this cause.
+pub(crate) fn park_limits(limits: &Limits, grace: Duration, cause: &Cause) -> ParkLimits {
+    ParkLimits {
+        grace,
+        max_said: limits.max_outbound,
+        ending: StreamEnd::Cut(close_message::for_upstream(cause)),
+        sealing: limits.write_timeout,
     }
 }
 

@@ -22,6 +22,7 @@ use crate::connections::Stage;
 use crate::parking::{Attachment, Remembered, Stream};
 use crate::routes::Route;
 use base::limits::TokenExpiry;
+use upstream::Sealed;
 
 mod complete;
 mod deadlines;
@@ -125,6 +126,11 @@ async fn conclude(
         _ => sealing.await,
     };
     connection.socket.log.stage_ended(Stage::Seal);
+    let has_audio = matches!(sealed, Ok(Sealed { bytes: 1.. }) | Err(_));
+    if let (Cause::Draining, Some(attachment), true) = (&cause, &attachment, has_audio) {
+        // The next process can go on with it. A recording without audio is gone.
+        attachment.leave_stored();
+    }
     let (cause, complete) = outcome(cause, sealed);
     Finished {
         socket: connection.release(),

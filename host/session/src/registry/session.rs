@@ -138,6 +138,20 @@ impl Session {
         self.user.get().map(|user| &**user)
     }
 
+    /// Keys that it holds, in the order in which it claimed them.
+    #[must_use]
+    pub fn claims(&self) -> Vec<String> {
+        let held = self.lock();
+        held.claims.iter().map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Expiry of its admission, in seconds since 1970.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<u64> {
+        let at = self.expires_at.load(Ordering::Relaxed);
+        (at != u64::MAX).then_some(at)
+    }
+
     /// Waits until another connection takes over, or an operator ends this one.
     pub async fn evicted(&self) -> Notice {
         loop {
@@ -171,9 +185,9 @@ impl Session {
     /// Time until the admission of this connection expires.
     #[must_use]
     pub fn expires_in(&self) -> Option<Duration> {
-        let at = self.expires_at.load(Ordering::Relaxed);
-        (at != u64::MAX)
-            .then(|| Duration::from_millis(at.saturating_mul(1000).saturating_sub(unix_ms())))
+        let at = self.expires_at()?;
+        let left = at.saturating_mul(1000).saturating_sub(unix_ms());
+        Some(Duration::from_millis(left))
     }
 
     /// Records that this session came back for the stream of another session.

@@ -69,6 +69,18 @@ impl Format {
         self.bytes_per_second
     }
 
+    /// Bytes of one sample of all channels. Never 0.
+    pub(super) const fn frame(self) -> u64 {
+        self.frame as u64
+    }
+
+    /// Bytes of audio that this header counts; `None` if it is not of this format.
+    pub(super) fn counted(self, header: &[u8; HEADER]) -> Option<u64> {
+        let [.., a, b, c, d] = *header;
+        let data = u64::from(u32::from_le_bytes([a, b, c, d]));
+        (self.header(data) == *header).then_some(data)
+    }
+
     /// Header of a file with `data` bytes of audio.
     ///
     /// It counts only whole frames, because readers refuse a file that ends inside of a sample. The

@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep};
 use super::failure::RecordingError;
 use super::format::MAX_DATA;
 use super::shared::SharedTrack;
-use crate::link::{Downward, Link, Lost, Receipts, Sealed, StreamEnd, Upward};
+use crate::link::{Downward, Link, Lost, Place, Receipts, Sealed, StreamEnd, Upward};
 use base::blocking::{BlockingPool, Kept};
 
 /// Maximum time that audio stays in memory.
@@ -29,6 +29,8 @@ pub(super) struct RecordingLink {
     file: Kept<SharedTrack>,
     pool: &'static BlockingPool,
     path: Arc<Path>,
+    /// Bytes of one sample of all channels.
+    frame: u64,
     gathered: Vec<u8>,
     /// Time when the oldest gathered byte must be written. `None` if none is gathered.
     due: Option<Pin<Box<Sleep>>>,
@@ -55,13 +57,15 @@ enum Writer {
 }
 
 impl RecordingLink {
-    /// Link of a file, whose disk this pool waits for.
+    /// Link of a file, whose disk this pool waits for. The file has `written` bytes of audio.
     pub(super) fn new(
         file: Kept<SharedTrack>,
+        written: u64,
         pool: &'static BlockingPool,
         receipts: Receipts,
     ) -> Self {
         let path = Arc::clone(file.path());
+        let frame = file.format().frame();
         let second = usize::try_from(file.format().bytes_per_second()).unwrap_or(usize::MAX);
         // At most three quarters of a second are held, of which half a second is written at once.
         // With one message of a usual size that is less than a second.
@@ -70,15 +74,16 @@ impl RecordingLink {
             file,
             pool,
             path,
+            frame,
             gathered: Vec::new(),
             due: None,
             writer: Writer::Idle,
             failure: None,
             idle: None,
-            taken: 0,
+            taken: written,
             receipts,
-            kept: 0,
-            told: 0,
+            kept: written,
+            told: written,
             batch,
             bound: batch + batch / 2,
             limit: MAX_DATA,
@@ -199,11 +204,17 @@ impl Link for RecordingLink {
         self.receipts
     }
 
+    fn place(&self) -> Option<Place> {
+        Some(Place::Recording(self.file.place()))
+    }
+
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Downward, Lost>> {
         self.drive(cx)?;
-        if self.receipts == Receipts::Given && self.told < self.kept {
-            self.told = self.kept;
-            return Poll::Ready(Ok(Downward::Kept(self.kept)));
+        // The header counts whole frames, and another process finds what it counts.
+        let kept = self.kept / self.frame * self.frame;
+        if self.receipts == Receipts::Given && self.told < kept {
+            self.told = kept;
+            return Poll::Ready(Ok(Downward::Kept(kept)));
         }
         if self.gathered.is_empty() {
             self.idle = Some(cx.waker().clone());

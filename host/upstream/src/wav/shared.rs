@@ -1,6 +1,6 @@
 //! File of a recording, shared by the link and the threads that wait for its disk.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::failure::RecordingError;
@@ -16,6 +16,8 @@ use super::track::Track;
 /// the file writes what is left. So a task that never ran loses nothing, and the order is kept.
 pub(super) struct SharedTrack {
     path: Arc<Path>,
+    /// The path below the folder of all recordings.
+    place: PathBuf,
     format: Format,
     pending: Mutex<Vec<u8>>,
     track: Mutex<Track>,
@@ -25,6 +27,7 @@ impl SharedTrack {
     pub(super) fn new(track: Track) -> Self {
         Self {
             path: Arc::clone(track.path()),
+            place: track.place(),
             format: track.format(),
             pending: Mutex::default(),
             track: Mutex::new(track),
@@ -33,6 +36,11 @@ impl SharedTrack {
 
     pub(super) fn path(&self) -> &Arc<Path> {
         &self.path
+    }
+
+    /// Path below the folder of all recordings.
+    pub(super) fn place(&self) -> PathBuf {
+        self.place.clone()
     }
 
     pub(super) const fn format(&self) -> Format {

@@ -6,14 +6,14 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::{self, File};
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use walkdir::WalkDir;
 
+use super::folders::{find, remove_folders};
 use super::live;
 use super::name::is_recording;
-use super::track::remove_folders;
 
 /// Maximum depth of nested folders. It exceeds that of any layout.
 const MAX_DEPTH: usize = 32;
@@ -93,7 +93,7 @@ pub fn newest(
 /// # Errors
 /// If the disk fails.
 pub fn open(folder: &Path, path: &str) -> io::Result<Option<File>> {
-    match find(folder, path)? {
+    match find(folder, Path::new(path))? {
         Some(file) => File::open(file).map(Some),
         None => Ok(None),
     }
@@ -104,33 +104,13 @@ pub fn open(folder: &Path, path: &str) -> io::Result<Option<File>> {
 /// # Errors
 /// See [`DeleteError`].
 pub fn delete(folder: &Path, path: &str) -> Result<(), DeleteError> {
-    let file = find(folder, path)?.ok_or(DeleteError::NotFound)?;
+    let file = find(folder, Path::new(path))?.ok_or(DeleteError::NotFound)?;
     if live::is_live(file.file_name().unwrap_or_default()) {
         return Err(DeleteError::Live);
     }
     fs::remove_file(&file)?;
     remove_folders(folder, &file);
     Ok(())
-}
-
-/// The file of a recording. Neither the path nor a link leads out of the folder.
-fn find(folder: &Path, path: &str) -> io::Result<Option<PathBuf>> {
-    let path = Path::new(path);
-    let mut parts = path.components();
-    let is_below = parts.all(|part| matches!(part, Component::Normal(_)));
-    let name = path.file_name().and_then(|name| name.to_str());
-    if !is_below || !name.is_some_and(is_recording) {
-        return Ok(None);
-    }
-    let file = folder.join(path);
-    let found = fs::symlink_metadata(&file).and_then(|metadata| {
-        let is_there = fs::canonicalize(&file)? == fs::canonicalize(folder)?.join(path);
-        Ok((metadata.is_file() && is_there).then_some(file))
-    });
-    match found {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        found => found,
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::failure::RecordingError;
+use super::folders::{find, folders, remove_folders};
 use super::format::{Format, HEADER};
 use super::live::LiveRecording;
 
@@ -58,6 +59,46 @@ impl Track {
             .write_header()
             .map_err(|cause| RecordingError::disk(&track.path, cause))?;
         Ok(track)
+    }
+
+    /// Opens the file of a recording that another process had, at its path below `root`. What the
+    /// header does not count is cut off: nobody was told that it is safe. Blocks.
+    ///
+    /// # Errors
+    /// [`RecordingError::Disk`], if there is no such recording of this format.
+    pub(super) fn reopen(
+        root: &Path,
+        place: &Path,
+        format: Format,
+    ) -> Result<Self, RecordingError> {
+        let path: Arc<Path> = root.join(place).into();
+        let live = LiveRecording::of(&path);
+        let opened = find(root, place)
+            .and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()))
+            .and_then(|file| open_file(&file, format));
+        let (file, written) = opened.map_err(|cause| RecordingError::disk(&path, cause))?;
+        Ok(Self {
+            file,
+            path,
+            format,
+            written,
+            failure: None,
+            // The process that created it may have ended before.
+            named: false,
+            root: root.to_owned(),
+            _live: live,
+        })
+    }
+
+    /// Number of bytes of audio in the file.
+    pub(super) const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Path below the folder of all recordings.
+    pub(super) fn place(&self) -> PathBuf {
+        let place = self.path.strip_prefix(&self.root);
+        place.unwrap_or(&self.path).to_owned()
     }
 
     pub(super) fn path(&self) -> &Arc<Path> {
@@ -154,21 +195,23 @@ impl Drop for Track {
     }
 }
 
-/// Folders of a file below `root`, the innermost first.
-fn folders<'a>(root: &'a Path, path: &'a Path) -> impl DoubleEndedIterator<Item = &'a Path> {
-    let folders = path.ancestors().skip(1);
-    let folders: Vec<_> = folders.take_while(|folder| *folder != root).collect();
-    folders.into_iter()
-}
-
-/// Removes the empty folders of a file below `root`. Blocks.
-pub(super) fn remove_folders(root: &Path, path: &Path) {
-    for folder in folders(root, path) {
-        // Fails, as it should, while other recordings are in the folder.
-        if fs::remove_dir(folder).is_err() {
-            return;
-        }
-    }
+/// Opens a recording, and gives the bytes of audio in it.
+fn open_file(path: &Path, format: Format) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut header = [0; HEADER];
+    file.read_exact_at(&mut header, 0)?;
+    let Some(counted) = format.counted(&header) else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "its header is not that of the stream",
+        ));
+    };
+    // After a loss of power the header may be ahead of the samples.
+    let there = file.metadata()?.len().saturating_sub(HEADER as u64);
+    let written = counted.min(there / format.frame() * format.frame());
+    file.set_len(HEADER as u64 + written + written % 2)?;
+    file.write_all_at(&format.header(written), 0)?;
+    Ok((file, written))
 }
 
 /// Creates a file that must not exist, in folders that may.
@@ -198,3 +241,6 @@ fn create_folder(folder: &Path) -> io::Result<()> {
         result => result,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ fn bench(codec: &str, sample_rate: u32, channels: u16) -> Bench {
     let pool = BlockingPool::of_recordings(folder.path());
     let file = Kept::new(pool, SharedTrack::new(track));
     Bench {
-        recording: Box::new(RecordingLink::new(file, pool, Receipts::None)),
+        recording: Box::new(RecordingLink::new(file, 0, pool, Receipts::None)),
         path,
         folder,
     }

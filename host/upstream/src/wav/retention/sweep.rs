@@ -8,9 +8,9 @@ use std::{fs, io};
 use walkdir::{DirEntry, WalkDir};
 
 use super::RetentionLimits;
+use crate::wav::folders::remove_folders;
 use crate::wav::live;
 use crate::wav::name::is_recording;
-use crate::wav::track::remove_folders;
 
 /// Maximum depth of nested folders. It exceeds that of any layout.
 const MAX_DEPTH: usize = 32;

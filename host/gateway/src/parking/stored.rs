@@ -1,0 +1,176 @@
+//! What the store keeps of a stream, so that it can go on in another process.
+//!
+//! The record is saved before the ack that promises the client that it may come back, and removed
+//! when the stream ends. The bytes of a stream are not in it: its upstream knows how many are safe.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use super::Parking;
+use super::attachment::Attachment;
+use super::owner::Owner;
+use super::rooms::CountedClient;
+use super::slot::{Slot, Stored};
+use super::token::{Token, TokenDigest};
+use session::handshake::Handshake;
+use session::registry::Session;
+use session::store::StoreError;
+use upstream::Place;
+
+/// Version of the record. A process ignores records of other versions.
+const VERSION: u32 = 1;
+/// Maximum size of a record, in bytes. What policies know of a client can be more.
+const MAX_RECORD: usize = 64 * 1024;
+/// Maximum time that a client waits for its record to be safe.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Record of a stream.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredStream {
+    version: u32,
+    tokens: Vec<TokenDigest>,
+    pub(crate) owner: Owner,
+    client: CountedClient,
+    pub(crate) state: StoredState,
+}
+
+/// State of a stream, as the next process finds it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StoredState {
+    /// Its client may go on with it.
+    Open(Box<OpenStream>),
+    /// It was completed with this many bytes of audio.
+    Complete(u64),
+}
+
+/// Stream that may go on.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OpenStream {
+    /// Session that has it, or had it last.
+    pub(crate) session_id: String,
+    pub(crate) remote: SocketAddr,
+    pub(crate) attributes: Vec<(String, String)>,
+    pub(crate) user: Option<String>,
+    /// In seconds since 1970.
+    pub(crate) expires_at: Option<u64>,
+    pub(crate) claims: Vec<String>,
+    /// Time when the stream began, in milliseconds since 1970.
+    pub(crate) began_ms: u64,
+    pub(crate) handshake: Handshake,
+    pub(crate) place: Place,
+}
+
+/// Reason why a stream is not stored.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotStored {
+    /// The store has failed.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+    /// The disk takes too long.
+    #[error("the disk did not answer within {PATIENCE:?}")]
+    Slow,
+    /// There is too much to be stored.
+    #[error("it has {0} bytes, and {MAX_RECORD} are the most")]
+    TooLarge(usize),
+}
+
+impl OpenStream {
+    /// A session's stream that may go on from this place.
+    pub(crate) fn of(
+        session: &Session,
+        handshake: &Handshake,
+        place: Place,
+        began_ms: u64,
+    ) -> Self {
+        let facts = &session.facts;
+        Self {
+            session_id: facts.session_id.to_string(),
+            remote: facts.remote,
+            attributes: facts.attributes(),
+            user: session.user().map(str::to_owned),
+            expires_at: session.expires_at(),
+            claims: session.claims(),
+            began_ms,
+            handshake: handshake.clone(),
+            place,
+        }
+    }
+}
+
+impl StoredStream {
+    /// Reads a record; `None` if it is none of this version.
+    pub(crate) fn read(record: &[u8]) -> Option<Self> {
+        let stored: Self = serde_json::from_slice(record).ok()?;
+        (stored.version == VERSION).then_some(stored)
+    }
+}
+
+impl Attachment {
+    /// Stores the stream, and waits until it is safe. Does nothing without a store.
+    ///
+    /// # Errors
+    /// [`NotStored`]. The client must not be promised that it may come back.
+    pub(crate) async fn store(&self, open: OpenStream) -> Result<(), NotStored> {
+        let Some(saving) = self.save(StoredState::Open(Box::new(open)))? else {
+            return Ok(());
+        };
+        let saved = timeout(PATIENCE, saving).await;
+        Ok(saved.map_err(|_| NotStored::Slow)??)
+    }
+
+    /// Stores that the stream is complete. Nobody waits for it: until it is safe the client finds
+    /// the stream as it was, and completes it once more.
+    pub(super) fn store_that_complete(&self, bytes: u64) {
+        if self.slot.lock().stored == Stored::Yes {
+            drop(self.save(StoredState::Complete(bytes)));
+        }
+    }
+
+    fn save(
+        &self,
+        state: StoredState,
+    ) -> Result<Option<impl Future<Output = Result<(), StoreError>> + use<>>, NotStored> {
+        let Some(store) = self.parking.store.get() else {
+            return Ok(None);
+        };
+        let stored = StoredStream {
+            version: VERSION,
+            tokens: self.slot.lock().tokens.clone(),
+            owner: self.slot.owner.clone(),
+            client: self.slot.client.clone(),
+            state,
+        };
+        let record =
+            serde_json::to_vec(&stored).map_err(|error| StoreError::Disk(error.to_string()))?;
+        if record.len() > MAX_RECORD {
+            return Err(NotStored::TooLarge(record.len()));
+        }
+        self.slot.lock().stored = Stored::Yes;
+        Ok(Some(store.save(&self.slot.stream, record)))
+    }
+}
+
+impl Parking {
+    /// Attaches to a new slot of a stream that an earlier process has stored.
+    pub(crate) fn restore(self: &Arc<Self>, stream: Arc<str>, stored: &StoredStream) -> Attachment {
+        let sequence = self.sequence();
+        let (owner, client) = (stored.owner.clone(), stored.client.clone());
+        let attachment = Attachment {
+            parking: Arc::clone(self),
+            slot: Arc::new(Slot::new(owner, client, stream, sequence)),
+            sequence,
+            // Nobody is told this one.
+            token: Token::random(),
+        };
+        for token in &stored.tokens {
+            attachment.add_token(token.clone());
+        }
+        attachment.slot.lock().stored = Stored::Yes;
+        attachment
+    }
+}

@@ -1,0 +1,220 @@
+//! Restores the streams of an earlier process, before this one takes connections.
+//!
+//! A restored stream is a parked one: its claims are held, its recording is open, and its client has
+//! the route's grace period to come back.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use axum::http::HeaderMap;
+use futures_util::StreamExt as _;
+use tokio::time::timeout;
+
+use crate::connections::{Beginning, Stage};
+use crate::parking::pace::Pace;
+use crate::parking::{OpenStream, Owner, StoredState, StoredStream, Stream};
+use crate::routes::{Gateway, Route};
+use crate::socket::cause::Cause;
+use crate::socket::resume;
+use crate::watchdog::watched;
+use base::metrics;
+use base::permits::{ShareHolder, network};
+use session::facts::{Credentials, Facts};
+use session::registry::{Client, Session, SessionGuard, unix_ms};
+use session::store::Store;
+use upstream::{Counted, Destination, OpenError, Receipts, Reopened, StreamInfo};
+
+/// Number of streams that are restored at once.
+const AT_ONCE: usize = 64;
+/// Time limit for opening the upstream of one stream.
+const OPENING: Duration = Duration::from_secs(5);
+
+/// Keeps streams in this store, and restores those that it has.
+pub async fn restore(
+    gateway: &Arc<Gateway>,
+    store: Arc<dyn Store>,
+    records: Vec<(String, Vec<u8>)>,
+) {
+    gateway.parking.keep_in(Arc::clone(&store));
+    if records.is_empty() {
+        return;
+    }
+    let mut counts = [0_usize; 3];
+    let mut restoring = futures_util::stream::iter(records)
+        .map(|(stream, record)| restore_one(gateway, stream, record))
+        .buffer_unordered(AT_ONCE);
+    while let Some((stream, result)) = restoring.next().await {
+        let (result, count) = match result {
+            Ok(Restored::Parked) => ("restored", &mut counts[0]),
+            Ok(Restored::Complete) => ("complete", &mut counts[1]),
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(stream, error, "a stream of the earlier process is lost");
+                store.forget(&stream);
+                ("lost", &mut counts[2])
+            }
+        };
+        metrics::restored(result);
+        *count += 1;
+    }
+    let [restored, complete, lost] = counts;
+    tracing::info!(
+        restored,
+        complete,
+        lost,
+        "the streams of the earlier process wait for their clients"
+    );
+}
+
+/// What became of a stream.
+enum Restored {
+    /// It waits for its client.
+    Parked,
+    /// It was complete, and its client may ask.
+    Complete,
+}
+
+async fn restore_one(
+    gateway: &Arc<Gateway>,
+    id: String,
+    record: Vec<u8>,
+) -> (String, anyhow::Result<Restored>) {
+    let stream = id.as_str().into();
+    let result = match StoredStream::read(&record) {
+        Some(stored) => park(gateway, stream, stored).await,
+        None => Err(anyhow!("its record is of another version, or broken")),
+    };
+    (id, result)
+}
+
+async fn park(
+    gateway: &Arc<Gateway>,
+    stream: Arc<str>,
+    stored: StoredStream,
+) -> anyhow::Result<Restored> {
+    let generation = gateway.generation.load_full();
+    let name = &*stored.owner.route;
+    let route = generation.routes.named(name);
+    let route = route.with_context(|| format!("there is no route \"{name}\" any more"))?;
+    let grace = route.limits.resume_grace;
+    let grace = grace.with_context(|| format!("route \"{name}\" has no resume_grace any more"))?;
+    let attachment = gateway.parking.restore(Arc::clone(&stream), &stored);
+    let open = match stored.state {
+        StoredState::Open(open) => open,
+        StoredState::Complete(bytes) => {
+            let remembered = attachment.complete(bytes);
+            let remembered = remembered.context("max_parked streams are remembered already")?;
+            let staying = remembered.stay(grace, gateway.shutdown.clone());
+            gateway.tasks.spawn(staying);
+            return Ok(Restored::Complete);
+        }
+    };
+    let guard = session(gateway, &stream, &stored.owner, &open);
+    let live = gateway.connections.begin(Beginning {
+        session: Arc::clone(guard.session()),
+        generation: generation.number,
+        identified_by: Arc::clone(&route.identified_by),
+        // The connection that began it has its own.
+        trace: None,
+    });
+    live.speaks(&open.handshake);
+    let reopened = reopen(gateway, route, guard.session(), *open);
+    let reopened = timeout(OPENING, reopened).await;
+    let stream = reopened.context("its upstream did not open in time")??;
+    live.streams_to(&stream.destination, stream.bytes);
+    live.enter(Stage::Parked);
+    let parked = attachment.park_restored(stream, guard);
+    let limits = resume::park_limits(&route.limits, grace, &Cause::Eof);
+    let running = parked.run(limits, gateway.shutdown.clone());
+    gateway.tasks.spawn(watched(async move {
+        running.await;
+        // Operators see it until it has ended, or goes on over a connection.
+        drop(live);
+    }));
+    Ok(Restored::Parked)
+}
+
+/// The session as it was, with its claims.
+fn session(gateway: &Gateway, stream: &Arc<str>, owner: &Owner, open: &OpenStream) -> SessionGuard {
+    let source = owner.source.iter();
+    let query: Vec<_> = source
+        .map(|source| ("source".to_owned(), source.clone()))
+        .collect();
+    let facts = Facts::of_parts(
+        open.session_id.as_str().into(),
+        (*owner.route).into(),
+        owner.params.clone(),
+        ("", &query, HeaderMap::new()),
+        open.remote,
+    );
+    facts.restore_attributes(open.attributes.clone());
+    let guard = SessionGuard::new(facts, gateway.registry.clone());
+    let session = guard.session();
+    if *open.session_id != **stream {
+        session.resumes(stream);
+    }
+    if let Some(user) = &open.user {
+        session.identify(user);
+    }
+    if let Some(at) = open.expires_at {
+        session.expires(at);
+    }
+    for key in &open.claims {
+        if let Err(error) = gateway.registry.claim(session, key) {
+            // Only a store that somebody has edited has two owners of a key.
+            tracing::warn!(session_id = open.session_id, %error, "a claim is not restored");
+        }
+    }
+    guard
+}
+
+/// Opens the upstream where the stream goes on.
+async fn reopen(
+    gateway: &Gateway,
+    route: &Route,
+    session: &Session,
+    open: OpenStream,
+) -> anyhow::Result<Stream> {
+    let destination = Arc::<Destination>::default();
+    let facts = &session.facts;
+    let info = StreamInfo {
+        session_id: facts.session_id.to_string(),
+        route: facts.route.to_string(),
+        params: facts.params.clone(),
+        source: facts
+            .query("source", Credentials::Withheld)
+            .map(Cow::into_owned),
+        handshake: Some(open.handshake.clone()),
+        greeting: None,
+        // Without them it would not be stored.
+        receipts: Receipts::Given,
+        facts: Arc::clone(facts),
+        client: Client::of(session),
+        identified_by: Arc::clone(&route.identified_by),
+        traceparent: None,
+        destination: Arc::clone(&destination),
+    };
+    let descriptors = gateway.permits.upstream(route.upstream.descriptors());
+    let descriptors = descriptors.context("file descriptors are scarce")?;
+    let Reopened { link, bytes } = route.upstream.reopen(info, open.place).await.map_err(why)?;
+    let link = Box::new(Counted::new(link, descriptors));
+    let lasted = Duration::from_millis(unix_ms().saturating_sub(open.began_ms));
+    let pace = Pace::resume(&route.limits, &open.handshake, lasted, bytes);
+    let holder = ShareHolder::Address(network(facts.remote.ip()));
+    let charge = gateway.permits.memory.charge(holder);
+    let mut stream = Stream::begin(link, destination, pace, charge);
+    stream.bytes = bytes;
+    Ok(stream)
+}
+
+/// For the operator.
+fn why(error: OpenError) -> anyhow::Error {
+    match error {
+        OpenError::Unavailable { public, detail } | OpenError::NoPlace { public, detail } => {
+            detail.context(public)
+        }
+        OpenError::Refused(_) => error.into(),
+    }
+}

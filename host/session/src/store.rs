@@ -1,0 +1,42 @@
+//! Store of what must outlive the process: small records by key.
+//!
+//! A [`Store`] makes a record safe before it says so. What uses it decides what a record means.
+//! [`embedded::EmbeddedStore`] keeps the records in one file on this machine's disk.
+
+use futures_util::future::BoxFuture;
+
+pub mod embedded;
+
+/// Reason why a record is not safe.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Too many records wait for the disk.
+    #[error("too many records wait for the disk")]
+    Busy,
+    /// The disk refused it.
+    #[error("{0}")]
+    Disk(String),
+    /// The store has ended.
+    #[error("the store has ended")]
+    Ended,
+}
+
+/// Store of small records by key.
+///
+/// Changes take effect in the order of the calls. A call never waits: whoever must know that a
+/// record is safe awaits the future.
+pub trait Store: Send + Sync {
+    /// Saves a record, in place of an earlier one with this key. The future is ready when the record
+    /// survives the end of the process, and the loss of power as far as the disk promises. The
+    /// record is saved also if nobody polls the future.
+    ///
+    /// # Errors
+    /// [`StoreError`]. An earlier record with this key may be there or not.
+    fn save(&self, key: &str, record: Vec<u8>) -> BoxFuture<'static, Result<(), StoreError>>;
+
+    /// Removes a record, if there is one.
+    fn forget(&self, key: &str);
+
+    /// Waits until all earlier changes are safe, or have failed.
+    fn flush(&self) -> BoxFuture<'static, ()>;
+}
