@@ -2,11 +2,24 @@
 
 import { badge, cell, h, heading, keyed, table } from "./dom.js";
 import { time } from "./format.js";
+import { confirmed, operatorButton } from "./operator.js";
 
 export function generations({ main, watch }) {
   const body = h("tbody");
   const columns = [["At"], ["Result"], ["Generation", "number"], ["Trigger"], ["What changed", "wide"], ["Took", "number"]];
-  main.replaceChildren(heading("Generations"), table("The start and the latest reloads", columns, body));
+  const problem = h("pre", { class: "problem", role: "alert", tabindex: "0", hidden: true });
+  // The report of a reload that was refused has many lines.
+  new MutationObserver(() => { problem.hidden = problem.textContent === ""; }).observe(problem, { childList: true });
+  const reload = operatorButton("Reload", () => confirmed({
+    title: "Reload the configuration",
+    content: h("p", {}, "The gateway reads its configuration again. Live streams keep the policies that they were admitted with. A configuration with a mistake changes nothing."),
+    action: "Reload",
+    kind: "",
+    url: "../reload",
+    problem,
+    done: ({ generation }) => `Generation ${generation} serves newcomers.`,
+  }));
+  main.replaceChildren(heading("Generations", reload), problem, table("The start and the latest reloads", columns, body));
 
   function row(change) {
     const files = change.changed_files.map((file) => h("li", { class: "code" }, file));

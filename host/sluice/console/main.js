@@ -3,7 +3,7 @@
 import { h, keyed, text } from "./dom.js";
 import { open } from "./feed.js";
 import { bytes, count, lasting } from "./format.js";
-import { askForToken, forget, hasToken, onChange } from "./operator.js";
+import { askForToken, confirmed, forget, hasToken, learn, onChange, operatorButton } from "./operator.js";
 import { generations } from "./generations.js";
 import { policies } from "./policies.js";
 import { recordings } from "./recordings.js";
@@ -27,6 +27,8 @@ const VIEWS = [
 const main = document.querySelector("#main");
 const state = document.querySelector("#state");
 const operator = document.querySelector("#operator");
+const problem = document.querySelector("#problem");
+const drain = operatorButton("Drain", () => drained(drain.textContent === "Drain"), "small");
 let close = () => {};
 let leave = () => {};
 let again = () => {};
@@ -58,6 +60,7 @@ function watch(wanted, handlers) {
     wanted,
     (name, data) => {
       if (name === "status") status(data);
+      if (name === "role") learn(data);
       handlers[name]?.(data);
     },
     (now, why, status) => {
@@ -71,6 +74,21 @@ function watch(wanted, handlers) {
   );
 }
 
+/** Takes the gateway out of service, or back into it. */
+function drained(out) {
+  return confirmed({
+    title: out ? "Drain the gateway" : "Take newcomers again",
+    content: h("p", {}, out
+      ? "Newcomers are refused with 1001 and advice when to come back, and /readyz says 503. Live streams go on."
+      : "Newcomers are taken again, and /readyz answers 200 if all else is well."),
+    action: out ? "Drain" : "Undrain",
+    url: out ? "../drain" : "../undrain",
+    kind: out ? "danger" : "",
+    problem,
+    done: out ? "The gateway drains." : "The gateway takes newcomers.",
+  });
+}
+
 function shown(kind, sentence) {
   state.className = `state ${kind}`;
   text(state, sentence);
@@ -81,9 +99,12 @@ function status(told) {
   if (told.draining) shown("warn", "Draining");
   else if (failed.length > 0) shown("bad", "Not ready");
   else shown("good", "Ready");
+  text(drain, told.draining ? "Undrain" : "Drain");
+  const cut = told.unclean_stop;
   const alerts = [
     ...failed.map((check) => `${check.name}: ${check.reason}`),
     ...told.needs_restart.map((option) => `${option} takes effect after a restart`),
+    ...(cut ? [`The gateway before this one has not stopped cleanly, and cut ${count(cut.sessions)} ${cut.sessions === 1 ? "session" : "sessions"}`] : []),
     ...(told.last_reload.result === "refused" ? ["The last reload was refused: see Generations"] : []),
   ];
   keyed(document.querySelector("#alerts"), alerts, (alert) => alert, (alert) => h("li", {}, alert));
@@ -119,5 +140,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
+document.querySelector("#figures").after(drain);
 addEventListener("hashchange", show);
 show();

@@ -3,11 +3,37 @@
 import { h, say } from "./dom.js";
 
 let token = "";
+// Whether the gateway says that this token may only read.
+let readOnly = false;
 const changed = new Set();
+const buttons = new Set();
 
 /** Whether there is a token. */
 export function hasToken() {
   return token !== "";
+}
+
+/** Learns from the gateway what the bearer of the token may do. */
+export function learn({ operate }) {
+  if (readOnly === (token !== "" && !operate)) return;
+  readOnly = !readOnly;
+  for (const button of buttons) show(button);
+}
+
+/** Button for a change. One who may only read cannot press it, and is told why. */
+export function operatorButton(word, action, kind = null, attributes = {}) {
+  const button = h("button", { type: "button", class: kind, ...attributes, click: action }, word);
+  for (const known of buttons) if (known.wasShown && !known.isConnected) buttons.delete(known);
+  buttons.add(button);
+  show(button);
+  return button;
+}
+
+function show(button) {
+  button.wasShown = button.wasShown || button.isConnected;
+  button.disabled = readOnly;
+  if (readOnly) button.title = "Your token may only read.";
+  else button.removeAttribute("title");
 }
 
 /** Calls `listener` when the token changes. */
@@ -38,6 +64,8 @@ export async function change(url, method = "POST") {
 
 function keep(next) {
   token = next;
+  // The gateway says again what the next one may do.
+  learn({ operate: true });
   changed.forEach((listener) => listener());
 }
 
@@ -86,4 +114,19 @@ export function dialog(title, content, action, confirmed, kind = "") {
     document.body.append(element);
     element.showModal();
   });
+}
+
+/** Asks for a confirmation, makes the change, and says what came of it; in `problem`, if it failed. */
+export async function confirmed({ title, content, action, url, problem, done, kind = "danger" }) {
+  problem.textContent = "";
+  if (!(await dialog(title, content, action, () => {}, kind))) return null;
+  try {
+    const response = await change(typeof url === "function" ? url() : url);
+    const answer = await response.json();
+    say(typeof done === "function" ? done(answer) : done);
+    return answer;
+  } catch (error) {
+    problem.textContent = error.message;
+    return null;
+  }
 }

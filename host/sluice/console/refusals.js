@@ -2,6 +2,7 @@
 
 import { badge, cell, facts, h, heading, keyed, searchField, table, text } from "./dom.js";
 import { count, time, who } from "./format.js";
+import { confirmed, operatorButton } from "./operator.js";
 import { decisionTable, showDecisions } from "./session.js";
 
 const KEPT = 500;
@@ -13,6 +14,11 @@ export function refusals({ main, argument, watch }) {
   const found = h("p", { class: "found", role: "status" });
   const empty = h("p", { class: "empty", hidden: true });
   const why = h("section", { class: "why", "aria-label": "Why", hidden: true });
+  const problem = h("p", { class: "problem", role: "alert" });
+  const revoked = h("tbody");
+  const revocations = h("section", { hidden: true },
+    h("h2", {}, "Refused for a time"),
+    table("Users and tenants who are refused for a time", [["Who"], ["Until"], ["Told the clients", "wide"], ["Action"]], revoked));
   let open = null;
   const columns = [["At"], ["Code"], ["Told the client", "wide"], ["User"], ["Meeting"], ["Client"], ["Policy"]];
   main.replaceChildren(
@@ -20,16 +26,18 @@ export function refusals({ main, argument, watch }) {
       search = words;
       look();
     })),
+    problem,
     found,
     why,
     table("Latest refusals", columns, body),
     empty,
+    revocations,
   );
 
   function look() {
     kept = [];
     body.replaceChildren();
-    watch({ view: "refusals", search }, { refusals: told });
+    watch({ view: "refusals", search }, { refusals: told, revocations: toldOfRevocations });
   }
 
   function told({ refusals }) {
@@ -41,6 +49,27 @@ export function refusals({ main, argument, watch }) {
     empty.hidden = kept.length > 0;
     text(empty, search ? "No refusal that the gateway has kept has these words." : "Nobody was refused since the start.");
     if (argument !== null && search === argument && kept.length === 1 && open === null) show(kept[0], null);
+  }
+
+  function toldOfRevocations({ revocations: all }) {
+    revocations.hidden = all.length === 0;
+    keyed(revoked, all, ({ user, tenant, until }) => JSON.stringify([user, tenant, until]), ({ user, tenant, until, reason }) => {
+      const [kind, owner] = user === null ? ["tenant", tenant] : ["user", user];
+      const lift = operatorButton("Lift", () => confirmed({
+        title: `Lift the revocation of ${kind} ${owner}`,
+        content: h("p", {}, `This ${kind} may come again at once.`),
+        action: "Lift",
+        kind: "",
+        url: `../revocations/lift?${new URLSearchParams({ [kind]: owner })}`,
+        problem,
+        done: `The ${kind} ${owner} may come again.`,
+      }), null, { "aria-label": `Lift the revocation of ${kind} ${owner}` });
+      return h("tr", {},
+        h("th", { scope: "row" }, `${kind} ${owner}`),
+        cell("Until", null, time(until)),
+        cell("Told the clients", "wide", reason),
+        cell("Action", "buttons", lift));
+    });
   }
 
   function row(refusal) {

@@ -2,7 +2,7 @@
 
 import { badge, cell, facts, h, heading, keyed, say, table, text } from "./dom.js";
 import { bytes, digest, lasting, rate, time, who } from "./format.js";
-import { change, dialog } from "./operator.js";
+import { askForToken, confirmed, hasToken, operatorButton, request } from "./operator.js";
 import { Rates, STAGES } from "./sessions.js";
 import { Wave } from "./wave.js";
 
@@ -10,25 +10,34 @@ export function session({ main, argument: id, watch }) {
   const rates = new Rates();
   const stage = h("span", {});
   const problem = h("p", { class: "problem", role: "alert" });
-  const end = h("button", { type: "button", class: "danger", click: () => close(id, problem) }, "Close session");
+  const end = operatorButton("Close session", () => close(id, problem), "danger");
+  const revokeUser = operatorButton("Revoke user", () => revoke("user", known.user, problem), "danger", { hidden: true });
+  const revokeTenant = operatorButton("Revoke tenant", () => revoke("tenant", known.tenant, problem), "danger", { hidden: true });
+  let known = {};
   const story = h("div", {});
   const decisions = h("tbody");
   const wave = new Wave(100, 600, 72);
   const level = h("section", { class: "levels", "aria-label": "Level", hidden: true }, wave.element);
+  const saw = recorded(id);
   let last = null;
   main.replaceChildren(
     h("p", { class: "back" }, h("a", { href: "#/sessions" }, "All sessions")),
-    heading("Session", stage, end),
+    heading("Session", stage, h("div", { class: "row" }, revokeUser, revokeTenant, end)),
     problem,
     h("p", { class: "id" }, id),
     level,
     story,
     h("h2", {}, "Decisions of policies"),
     decisionTable(decisions),
+    h("h2", {}, "What the policies saw"),
+    saw.element,
   );
 
   function told({ session }) {
     if (!session) return over();
+    known = session;
+    revokeUser.hidden = !session.user;
+    revokeTenant.hidden = !session.tenant;
     const { up, down } = rates.of(session);
     if (stage.textContent !== session.stage) stage.replaceChildren(badge(session.stage, STAGES[session.stage] ?? "quiet"));
     keepFacts(story, [
@@ -45,6 +54,7 @@ export function session({ main, argument: id, watch }) {
       ["Backend", session.backend && `${session.backend.address ?? "not connected yet"}, ${session.backend.state}`],
       ["Recording", session.recording],
       ["Generation", session.generation],
+      ["Trace", session.trace_id],
     ]);
     if (JSON.stringify(session.decisions) !== last) {
       last = JSON.stringify(session.decisions);
@@ -78,6 +88,37 @@ export function keepFacts(place, rows) {
   rows.forEach(([, value], index) => text(values[index], value));
 }
 
+/** Lines of the decision record about a session, once an operator asks for them. */
+function recorded(id) {
+  const problem = h("p", { class: "problem", role: "alert" });
+  const lines = h("div", {});
+  const load = operatorButton("Show the record", async () => {
+    problem.textContent = "";
+    if (!hasToken() && !(await askForToken("The record has claims of tokens, so it needs the operator's token."))) return;
+    try {
+      const response = await request(`../sessions/${encodeURIComponent(id)}/decisions`);
+      if (!response.ok) throw new Error((await response.text()).trim());
+      show(await response.json());
+    } catch (error) {
+      problem.textContent = error.message;
+    }
+  });
+
+  function show({ recorded, decisions }) {
+    const none = recorded ? "The record has no decision about this session yet." : "This gateway records no decisions: see [decisions] in its configuration.";
+    const shown = decisions.map((line) => h("details", { class: "saw" },
+      h("summary", {}, `${line.policy}, ${line.stage}: ${line.verdict}`, " ", h("span", { class: "quiet" }, `${line.role}, ${line.effect}, ${time(line.time)}`)),
+      h("h3", {}, "Input"),
+      h("pre", { tabindex: "0" }, JSON.stringify(line.input, null, 2)),
+      h("h3", {}, "Calls and answers"),
+      h("pre", { tabindex: "0" }, line.calls.length ? JSON.stringify(line.calls, null, 2) : "It asked the gateway nothing.")));
+    lines.replaceChildren(...(shown.length > 0 ? shown : [h("p", { class: "empty" }, none)]));
+    say(shown.length > 0 ? `${shown.length} decisions are shown.` : none);
+  }
+
+  return { element: h("div", {}, load, problem, lines) };
+}
+
 /** Table of decisions. */
 export function decisionTable(body) {
   const columns = [["Policy"], ["Answer"], ["Why"], ["Took", "number"], ["At", "number"], ["Digest"]];
@@ -102,21 +143,46 @@ export function showDecisions(body, decisions) {
   body.replaceChildren(...rows);
 }
 
-async function close(id, problem) {
+function close(id, problem) {
   const reason = h("input", { type: "text", id: "reason", maxlength: "200", autocomplete: "off" });
-  const content = [
-    h("p", {}, "The client gets an error frame with the reason, and close code 4003. Its stream is sealed, and cannot be resumed."),
-    h("label", { for: "reason" }, "Reason, which the client is told"),
-    reason,
-  ];
-  if (!(await dialog("Close session", content, "Close session", () => {}, "danger"))) return;
-  problem.textContent = "";
-  const words = reason.value.trim();
-  const query = words ? `?reason=${encodeURIComponent(words)}` : "";
-  try {
-    await change(`../sessions/${encodeURIComponent(id)}/close${query}`);
-    say("The session was told to end.");
-  } catch (error) {
-    problem.textContent = error.message;
-  }
+  return confirmed({
+    title: "Close session",
+    content: [
+      h("p", {}, "The client gets an error frame with the reason, and close code 4003. Its stream is sealed, and cannot be resumed."),
+      h("label", { for: "reason" }, "Reason, which the client is told"),
+      reason,
+    ],
+    action: "Close session",
+    url: () => {
+      const words = reason.value.trim();
+      return `../sessions/${encodeURIComponent(id)}/close${words ? `?reason=${encodeURIComponent(words)}` : ""}`;
+    },
+    problem,
+    done: "The session was told to end.",
+  });
+}
+
+/** Ends all sessions of a user or a tenant, and refuses new ones for a time. */
+export function revoke(kind, owner, problem) {
+  const reason = h("input", { type: "text", id: "reason", maxlength: "200", autocomplete: "off" });
+  const hours = h("select", { id: "hours" },
+    [["1", "1 hour"], ["8", "8 hours"], ["24", "1 day"], ["168", "7 days"]].map(([value, word]) => h("option", { value }, word)));
+  return confirmed({
+    title: `Revoke ${kind} ${owner}`,
+    content: [
+      h("p", {}, `All sessions of this ${kind} end with close code 4003, and new ones are refused until the time is over.`),
+      h("label", { for: "hours" }, "For how long"),
+      hours,
+      h("label", { for: "reason" }, "Reason, which the clients are told"),
+      reason,
+    ],
+    action: `Revoke ${kind}`,
+    url: () => {
+      const until = new Date(Date.now() + hours.value * 3_600_000).toISOString();
+      const words = reason.value.trim();
+      return `../sessions/close?${new URLSearchParams({ [kind]: owner, until, ...(words && { reason: words }) })}`;
+    },
+    problem,
+    done: ({ closed, revoked_until: until }) => `${closed} sessions were told to end. New ones are refused until ${until}.`,
+  });
 }

@@ -18,6 +18,7 @@ use ::config::Server;
 mod answer;
 mod close;
 mod config;
+mod decisions;
 mod drain;
 mod generations;
 mod guard;
@@ -27,6 +28,7 @@ mod listener;
 mod metrics;
 mod policies;
 mod process;
+mod range;
 mod recordings;
 mod refusals;
 mod reload;
@@ -37,7 +39,7 @@ mod trial;
 mod upstreams;
 
 pub use crate::admin_state::Admin;
-use crate::admin_state::StillAllowed;
+use crate::admin_state::{MayOperate, StillAllowed};
 use guard::{Guard, Need};
 
 /// Address of whoever sends the requests of a connection.
@@ -146,6 +148,7 @@ fn operators(guard: &Guard) -> Router<Admin> {
         &[
             ("/sessions/{id}/close", post(close::one)),
             ("/sessions/close", post(close::all)),
+            ("/sessions/{id}/decisions", get(decisions::of_session)),
             ("/revocations/lift", post(revocations::lift)),
             ("/recordings", get(recordings::list)),
             (
@@ -188,6 +191,9 @@ async fn allowed(
         return refusal.into_response();
     }
     let headers = request.headers().clone();
+    let asking = (guard.clone(), headers.clone());
+    let operates = Arc::new(move || asking.0.allow(Need::Operate, &asking.1).is_ok());
+    request.extensions_mut().insert(MayOperate(operates));
     let still = Arc::new(move || guard.allow(need, &headers).is_ok());
     request.extensions_mut().insert(StillAllowed(still));
     next.run(request).await

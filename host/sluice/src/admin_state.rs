@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 use crate::health::Health;
 use crate::reload::Reloader;
 use crate::schema::{
-    self, Check, Connections, Generation, Policies, Policy, Status, UncleanStop, Upstream,
-    Upstreams,
+    self, Check, Connections, Generation, Policies, Policy, Revocation, Revocations, Status,
+    UncleanStop, Upstream, Upstreams,
 };
 use crate::tickets::Tickets;
 use gateway::connections::Stage;
@@ -26,6 +26,10 @@ const MAX_CONSOLES: usize = 16;
 /// the tokens since.
 #[derive(Clone)]
 pub(crate) struct StillAllowed(pub(crate) Arc<dyn Fn() -> bool + Send + Sync>);
+
+/// Whether whoever sent a request may change something.
+#[derive(Clone)]
+pub(crate) struct MayOperate(pub(crate) Arc<dyn Fn() -> bool + Send + Sync>);
 
 /// State of the handlers.
 #[derive(Clone)]
@@ -100,6 +104,15 @@ impl Admin {
         Upstreams {
             generation: generation.number,
             upstreams: generation.upstreams.iter().map(Upstream::of).collect(),
+        }
+    }
+
+    /// Revocations in force.
+    pub(crate) fn revocations(&self) -> Revocations {
+        let all = self.gateway.revocations.all().into_iter();
+        let revocations = all.map(|(owner, revocation)| Revocation::of(owner, revocation));
+        Revocations {
+            revocations: revocations.collect(),
         }
     }
 

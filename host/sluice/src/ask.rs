@@ -12,7 +12,6 @@ mod admin;
 mod arguments;
 mod change;
 mod diff;
-mod record;
 mod sessions;
 mod status;
 mod table;

@@ -205,6 +205,12 @@ impl Reloader {
         self.credentials.expiries()
     }
 
+    /// File of the decision record, if there is one.
+    pub(crate) fn decision_record(&self) -> Option<PathBuf> {
+        let file = self.decisions.file.as_ref()?;
+        Some(self.data_dir.join(file))
+    }
+
     /// Number of WebAssembly modules that are instantiated now.
     #[must_use]
     pub fn instances(&self) -> u64 {

@@ -9,6 +9,7 @@ mod change;
 mod decision;
 mod generation;
 mod policy;
+mod recorded;
 mod recording;
 mod refusal;
 mod session;
@@ -23,6 +24,7 @@ pub use change::{
 pub use decision::{Claimed, Decision};
 pub use generation::{Generation, Generations};
 pub use policy::{Policies, Policy};
+pub use recorded::RecordedDecisions;
 pub use recording::{Recording, RecordingDeleted, Recordings};
 pub use refusal::{Refusal, Refusals};
 pub use session::{Backend, OneSession, Session, Sessions};

@@ -121,6 +121,7 @@ fn every_field_of_the_admin_listeners_answers_stands_in_the_operators_page() {
         ("upstream", fields::<schema::Upstream>()),
         ("address", fields::<schema::Address>()),
         ("generation", fields::<schema::Generation>()),
+        ("recorded", fields::<schema::RecordedDecisions>()),
         ("recordings", fields::<schema::Recordings>()),
         ("recording", fields::<schema::Recording>()),
         ("recording_deleted", fields::<schema::RecordingDeleted>()),

@@ -53,6 +53,17 @@ impl Raw {
         response
     }
 
+    /// Reads so many bytes.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.pending.len() < count {
+            assert!(self.fill(), "the connection ended within the body");
+        }
+        self.pending.drain(..count).collect()
+    }
+
     /// Reads an answer without a body, even if its head announces one.
     ///
     /// # Panics

@@ -29,6 +29,7 @@ mod components;
 mod config;
 mod config_commands;
 mod console;
+mod console_actions;
 mod console_views;
 mod credentials;
 mod decisions;

@@ -3,21 +3,21 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Extension, Path, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::json;
-use super::{Admin, Requester};
+use super::{Admin, Requester, range};
 use crate::audit::Change;
 use crate::schema::{Recording, RecordingDeleted, Recordings};
 use base::blocking::BlockingPool;
@@ -69,21 +69,25 @@ pub(super) async fn list(State(admin): State<Admin>, Query(wanted): Query<Wanted
     json(all)
 }
 
-/// The file of a recording, as long as it is now.
-pub(super) async fn audio(State(admin): State<Admin>, Path(path): Path<String>) -> Response {
+/// The file of a recording as long as it is now, or a part of it.
+pub(super) async fn audio(
+    State(admin): State<Admin>,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     let Some(place) = place(&admin) else {
         return busy();
     };
     for folder in folders(&admin) {
         let pool = BlockingPool::of_recordings(&folder);
         let path = path.clone();
+        let headers = headers.clone();
         let opening = pool.run(move || {
             let file = stored::open(&folder, &path)?;
-            file.map(|file| Ok((file.metadata()?.len(), file)))
-                .transpose()
+            file.map(|file| opened(file, &headers)).transpose()
         });
         match opening.await.map_err(std::io::Error::other).flatten() {
-            Ok(Some((bytes, file))) => return sent(bytes, file, pool, place),
+            Ok(Some(opened)) => return sent(opened, pool, place),
             Ok(None) => {}
             Err(error) => return failed(&error.to_string()),
         }
@@ -152,13 +156,47 @@ fn failed(why: &str) -> Response {
     (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response()
 }
 
-/// Sends a file, part by part as the peer takes it.
-fn sent(
-    bytes: u64,
+/// A file of which something is sent, from where that begins.
+struct Opened {
     file: File,
-    pool: &'static BlockingPool,
-    place: OwnedSemaphorePermit,
-) -> Response {
+    bytes: u64,
+    wanted: range::Wanted,
+}
+
+/// Goes to the beginning of what is asked for. Blocks.
+fn opened(mut file: File, headers: &HeaderMap) -> std::io::Result<Opened> {
+    let bytes = file.metadata()?.len();
+    let wanted = range::Wanted::of(headers, bytes);
+    if let range::Wanted::Part(range) = &wanted {
+        file.seek(SeekFrom::Start(*range.start()))?;
+    }
+    Ok(Opened {
+        file,
+        bytes,
+        wanted,
+    })
+}
+
+/// Sends a file or a part of it, bit by bit as the peer takes it.
+fn sent(opened: Opened, pool: &'static BlockingPool, place: OwnedSemaphorePermit) -> Response {
+    let Opened {
+        file,
+        bytes: whole,
+        wanted,
+    } = opened;
+    let (status, bytes, range) = match wanted {
+        range::Wanted::Whole => (StatusCode::OK, whole, None),
+        range::Wanted::Part(range) => {
+            let (first, last) = range.into_inner();
+            let range = format!("bytes {first}-{last}/{whole}");
+            (StatusCode::PARTIAL_CONTENT, last - first + 1, Some(range))
+        }
+        range::Wanted::Nothing => {
+            let range = [(header::CONTENT_RANGE, format!("bytes */{whole}"))];
+            let sentence = "the recording has no such bytes\n";
+            return (StatusCode::RANGE_NOT_SATISFIABLE, range, sentence).into_response();
+        }
+    };
     let parts = stream::try_unfold(
         (file, bytes, place),
         move |(file, left, place)| async move {
@@ -179,7 +217,13 @@ fn sent(
             HeaderValue::from_static("attachment"),
         ),
     ];
-    (headers, Body::from_stream(parts)).into_response()
+    let range = range.map(|range| [(header::CONTENT_RANGE, range)]);
+    let accepts = [(header::ACCEPT_RANGES, "bytes")];
+    let body = Body::from_stream(parts);
+    match range {
+        Some(range) => (status, headers, accepts, range, body).into_response(),
+        None => (status, headers, accepts, body).into_response(),
+    }
 }
 
 /// The next part of a file, at most `left` bytes. Blocks.

@@ -9,7 +9,7 @@ use super::answer::json;
 use super::close::owner;
 use super::{Admin, Requester};
 use crate::audit::Change;
-use crate::schema::{Lifted, Revocation, Revocations};
+use crate::schema::Lifted;
 
 /// Who may come again.
 #[derive(Debug, Deserialize)]
@@ -21,12 +21,7 @@ pub(super) struct Whose {
 
 /// Revocations in force.
 pub(super) async fn list(State(admin): State<Admin>) -> Response {
-    let all = admin.gateway.revocations.all().into_iter();
-    json(Revocations {
-        revocations: all
-            .map(|(owner, revocation)| Revocation::of(owner, revocation))
-            .collect(),
-    })
+    json(admin.revocations())
 }
 
 /// Ends one before its time.

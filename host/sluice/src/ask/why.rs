@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::admin::AdminListener;
 use super::sessions::who;
 use super::table::{Row, list, or_dash, shown};
-use super::{AdminArgs, WhyArgs, print, record};
+use super::{AdminArgs, WhyArgs, print};
+use crate::recorded;
 use crate::schema::{Decision, OneSession, Refusal, Refusals};
 use config::Config;
 use policy::record::{Line, RecordedVerdict};
@@ -43,12 +44,12 @@ pub async fn why(args: &WhyArgs) -> anyhow::Result<ExitCode> {
     let session = session.unwrap_or_else(|| args.whom.clone());
     let (recorded, file, left_out) = match file {
         Some(file) => {
-            let found = record::about(&session, &file)?;
+            let found = recorded::about(&session, &file)?;
             (latest(found.lines), Some(found.file), found.left_out)
         }
         None => (Vec::new(), None, None),
     };
-    if refusals.is_empty() && !recorded.iter().any(record::is_refusal) {
+    if refusals.is_empty() && !recorded.iter().any(recorded::is_refusal) {
         let unknown = unknown(&args.whom, file.as_deref());
         return Err(match left_out {
             Some(error) => error.context(unknown + ", and a line that names them is left out"),
@@ -94,7 +95,7 @@ fn recorded_in(args: &AdminArgs) -> Option<PathBuf> {
 
 /// The decisions about one session: that of the latest refusal.
 fn latest(mut lines: Vec<Line>) -> Vec<Line> {
-    let last = lines.iter().rev().find(|line| record::is_refusal(line));
+    let last = lines.iter().rev().find(|line| recorded::is_refusal(line));
     let session = last.or(lines.last()).map(|line| line.session.clone());
     lines.retain(|line| Some(&line.session) == session.as_ref());
     lines
@@ -117,7 +118,7 @@ fn unknown(whom: &str, file: Option<&Path>) -> String {
 fn show(why: &Why) -> String {
     let mut rows = why.refusals.first().map(refused).unwrap_or_default();
     let mut recorded = why.recorded.iter().rev();
-    if let Some(line) = recorded.find(|line| record::is_refusal(line)) {
+    if let Some(line) = recorded.find(|line| recorded::is_refusal(line)) {
         if rows.is_empty() {
             rows = decided_in_the_record(line);
         }

@@ -4,6 +4,7 @@
 //! fewer of them, and never makes the gateway hold more than one.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -11,12 +12,13 @@ use axum::extract::{Extension, Query, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
+use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::events::Events;
 use super::pace::Pace;
 use super::view::{View, Wanted};
-use crate::admin_state::{Admin, StillAllowed};
+use crate::admin_state::{Admin, MayOperate, StillAllowed};
 
 const HEADERS: [(HeaderName, HeaderValue); 2] = [
     (
@@ -31,9 +33,18 @@ const SNAPSHOTS: Duration = Duration::from_secs(1);
 /// Time between two events with levels, at least.
 const LEVELS: Duration = Duration::from_millis(200);
 
+/// What the viewer of a console may do.
+#[derive(Debug, Serialize)]
+struct Role {
+    /// Whether they may change something.
+    operate: bool,
+}
+
 /// Feed of one console.
 struct Feed {
     admin: Admin,
+    /// Whether its viewer may change something.
+    operates: Arc<dyn Fn() -> bool + Send + Sync>,
     view: View,
     snapshots: Pace,
     levels: Pace,
@@ -44,6 +55,7 @@ struct Feed {
 pub(crate) async fn feed(
     State(admin): State<Admin>,
     Extension(StillAllowed(still)): Extension<StillAllowed>,
+    Extension(MayOperate(operates)): Extension<MayOperate>,
     Query(wanted): Query<Wanted>,
 ) -> Response {
     let Ok(place) = admin.consoles.clone().try_acquire_owned() else {
@@ -52,6 +64,7 @@ pub(crate) async fn feed(
     };
     let feed = Feed {
         admin,
+        operates,
         view: View::of(wanted),
         snapshots: Pace::of(SNAPSHOTS),
         levels: Pace::of(LEVELS),
@@ -72,6 +85,8 @@ impl Feed {
             tokio::select! {
                 biased;
                 () = self.snapshots.due() => {
+                    let operate = (self.operates)();
+                    events.add("role", Role { operate });
                     self.view.tell(&self.admin, &mut events).await;
                     self.snapshots.made();
                 }

@@ -114,6 +114,7 @@ impl View {
                 events.add("session", MaybeSession { session });
             }
             Name::Refusals => {
+                events.add("revocations", admin.revocations());
                 if let Some(refusals) = self.refusals(admin) {
                     events.add("refusals", refusals);
                 }

@@ -13,13 +13,13 @@ use policy::record::{Effect, HostAnswer, HostCall, Line, index};
 const MAX: usize = 64;
 
 /// Decisions about somebody that were found.
-pub(super) struct Recorded {
+pub(crate) struct Recorded {
     /// The latest ones, in their order.
-    pub(super) lines: Vec<Line>,
+    pub(crate) lines: Vec<Line>,
     /// File of the latest.
-    pub(super) file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Why a line that may be about them is left out.
-    pub(super) left_out: Option<anyhow::Error>,
+    pub(crate) left_out: Option<anyhow::Error>,
 }
 
 /// The latest decisions of a session, or the refusals of a user whom a policy had verified, in the
@@ -27,7 +27,7 @@ pub(super) struct Recorded {
 ///
 /// # Errors
 /// If a file cannot be read.
-pub(super) fn about(whom: &str, file: &Path) -> anyhow::Result<Recorded> {
+pub(crate) fn about(whom: &str, file: &Path) -> anyhow::Result<Recorded> {
     let mut recorded = Recorded {
         lines: Vec::new(),
         file: file.to_owned(),
@@ -129,7 +129,7 @@ fn at(
 }
 
 /// Whether a decision refused a connection.
-pub(super) fn is_refusal(line: &Line) -> bool {
+pub(crate) fn is_refusal(line: &Line) -> bool {
     matches!(line.effect, Effect::Refused | Effect::FailedClosed)
 }
 
