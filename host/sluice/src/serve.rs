@@ -81,6 +81,8 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         admin,
         probes,
     } = Listeners::bind(&config.server)?;
+    // Before anybody is told that the gateway listens, so that any crash after that is noticed.
+    let run_file = RunFile::begin(&config.data_dir, Arc::clone(&assembled.gateway)).await;
     watchdog::start().context("the watchdog's thread could not be started")?;
     let streams = streams::restore(&lock, &config.data_dir, &assembled.gateway).await;
     greet::greet(&config, &source, &assembled, &addresses)?;
@@ -135,7 +137,6 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         tokio::spawn(serve)
     });
     let serving = serving.collect();
-    let run_file = RunFile::begin(&config.data_dir, Arc::clone(&gateway)).await;
     supervisor.ready(&gateway);
     tokio::spawn(supervisor.clone().attend(Arc::clone(&gateway)));
     stop::stop(&gateway, signals, serving, &config.server, &supervisor).await?;

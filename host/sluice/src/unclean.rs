@@ -210,7 +210,7 @@ impl RunFile {
 
 /// Replaces the file in one step, so that it is whole whenever the process ends.
 fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
-    let new = file.with_extension("new");
+    let new = file.with_extension("running.new");
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     options.open(&new)?.write_all(content)?;

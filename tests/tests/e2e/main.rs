@@ -70,6 +70,7 @@ mod restart;
 mod resume;
 mod retention;
 mod rfc6455;
+mod runbook;
 mod seed;
 mod service_manager;
 mod shadow;
