@@ -23,6 +23,7 @@ pub mod machine;
 pub mod output;
 pub mod page;
 pub mod project;
+pub mod provider;
 pub mod proxy;
 pub mod raw;
 pub mod raw_backend;

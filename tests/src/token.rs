@@ -79,6 +79,7 @@ pub fn forged(header: &Value, signature: &[u8]) -> String {
 /// Key pair, of which the gateway gets the public half.
 pub struct KeyOfOurs {
     private: Vec<u8>,
+    public: Vec<u8>,
     /// Public half in PEM.
     pub pem: String,
 }
@@ -95,14 +96,35 @@ impl KeyOfOurs {
             .to_vec();
         let body = BASE64_STANDARD.encode(der.as_ref());
         let pem = format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n");
-        Self { private, pem }
+        let public = key.public_key().as_ref().to_vec();
+        Self {
+            private,
+            public,
+            pem,
+        }
+    }
+
+    /// Public half as a JWK of this name.
+    pub fn jwk(&self, kid: &str) -> Value {
+        let x = BASE64_URL_SAFE_NO_PAD.encode(&self.public);
+        json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x})
+    }
+
+    /// Signs claims with EdDSA, as the key of this name.
+    pub fn sign_as(&self, kid: &str, claims: &Value) -> String {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some(kid.to_owned());
+        self.sign_with(&header, claims)
     }
 
     /// Signs claims with EdDSA.
     pub fn sign(&self, claims: &Value) -> String {
+        self.sign_with(&Header::new(Algorithm::EdDSA), claims)
+    }
+
+    fn sign_with(&self, header: &Header, claims: &Value) -> String {
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
         let key = EncodingKey::from_ed_der(&self.private);
-        jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), claims, &key)
-            .expect("claims can be signed")
+        jsonwebtoken::encode(header, claims, &key).expect("claims can be signed")
     }
 }

@@ -40,6 +40,8 @@ pub struct Limits {
     pub max_discard: u64,
     /// Effect of a token's expiry on its stream.
     pub token_expiry: TokenExpiry,
+    /// Time before a token's expiry at which its client is told, if it asked for that. Zero: never.
+    pub token_notice: Duration,
     /// Rate limit of a client, in bytes of messages per second, averaged over time. The gateway
     /// pauses reading from a client that exceeds it. `None`: only the upstream limits the rate.
     pub max_rate: Option<u64>,
@@ -88,6 +90,7 @@ impl Default for Limits {
             close_timeout: Duration::from_secs(2),
             max_discard: 16 * 1024 * 1024,
             token_expiry: TokenExpiry::Close,
+            token_notice: Duration::from_mins(1),
             max_rate: Some(16 << 20),
             max_ahead: None,
             resume_grace: Some(Duration::from_secs(30)),

@@ -279,6 +279,16 @@ pub fn reloaded(result: &'static str) {
     counter!(RELOADS, "result" => result).increment(1);
 }
 
+/// Counts an attempt to fetch the keys of an identity provider.
+pub fn keys_fetched(key_set: &str, result: &'static str) {
+    counter!(KEY_FETCHES, "key_set" => key_set.to_owned(), "result" => result).increment(1);
+}
+
+/// Counts a token that a client has sent while it streams.
+pub fn renewed(result: &'static str) {
+    counter!(RENEWALS, "result" => result).increment(1);
+}
+
 /// Counts log lines that were dropped.
 pub fn log_lines_dropped(reason: &'static str, lines: u64) {
     counter!(LOG_LINES_DROPPED, "reason" => reason).increment(lines);

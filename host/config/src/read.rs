@@ -129,6 +129,7 @@ impl<'a> Reader<'a> {
         };
         let declared_key_sets: BTreeSet<String> = key_sets.keys().cloned().collect();
         let key_sets = self.each(key_sets, Self::key_set);
+        self.check_choices(&key_sets, &declared_key_sets);
         let policies = self.each(policies, Self::policy);
         let places: BTreeMap<String, Place> = upstreams
             .iter()

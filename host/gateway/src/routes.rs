@@ -49,6 +49,9 @@ pub struct Route {
     pub metering: Metering,
     /// The policies whose attributes say who a client is.
     pub identified_by: Arc<[String]>,
+    /// Whether a client may send another token while it streams: all of these policies are asked
+    /// after the upgrade.
+    pub renews: bool,
     /// Where its streams go.
     pub upstream: Arc<dyn Upstream>,
     /// Deadlines and bounds.

@@ -14,6 +14,7 @@ use base::diagnostics::{Diagnostics, Place};
 use crate::errors::{KeyError, MintError};
 use crate::file::KeyFile;
 use crate::load::{ALGORITHMS, Key, NamedKey};
+use crate::provider::{ProviderKeys, Providers};
 
 /// Maximum number of keys of a set with a warning each.
 const MOST_WARNINGS: usize = 10;
@@ -27,11 +28,16 @@ impl KeySets {
     pub fn build(
         key_sets: &BTreeMap<String, crate::settings::KeySet>,
         data_dir: &Path,
+        providers: &Providers,
         diagnostics: &mut Diagnostics,
     ) -> Self {
         let mut sets = BTreeMap::new();
-        for (name, settings) in key_sets {
-            match KeySet::build(name, settings, data_dir) {
+        // Those that choose among others come last.
+        let (chosen, choosing): (Vec<_>, Vec<_>) = key_sets
+            .iter()
+            .partition(|(_, set)| !matches!(set.source, KeySource::ByIssuer(_)));
+        for (name, settings) in chosen.into_iter().chain(choosing) {
+            match KeySet::build_among(name, settings, data_dir, providers, &sets) {
                 Ok(set) => {
                     set.warn(name, &settings.place, diagnostics);
                     sets.insert(name.clone(), Arc::new(set));
@@ -82,6 +88,16 @@ impl KeySets {
     pub fn get(&self, name: &str) -> Option<&Arc<KeySet>> {
         self.0.get(name)
     }
+
+    /// All key sets, by their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &KeySet)> {
+        self.0.iter().map(|(name, set)| (name.as_str(), &**set))
+    }
+
+    /// Keys of identity providers.
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<ProviderKeys>> {
+        self.0.values().filter_map(|set| set.provider())
+    }
 }
 
 /// Keys of one set, and the claims that its tokens must have.
@@ -103,11 +119,15 @@ pub(crate) enum Keys {
     Unnamed(Vec<Key>),
     /// Keys of a JWK set that can verify tokens, at least one.
     Set(Vec<NamedKey>),
+    /// Keys of an identity provider, which change while they are used.
+    Provider(Arc<ProviderKeys>),
+    /// Other key sets with their names, chosen by the `iss` of a token.
+    ByIssuer(Vec<(String, Arc<KeySet>)>),
 }
 
 impl KeySet {
-    /// Builds the key set `name`. A generated key is made if it does not exist, in the folder
-    /// `keys` under `data_dir`.
+    /// Builds the key set `name`, which stands alone. A generated key is made if it does not exist,
+    /// in the folder `keys` under `data_dir`.
     ///
     /// # Errors
     /// [`KeyError`] if the keys cannot be read, are invalid, or fit none of the allowed algorithms.
@@ -115,6 +135,18 @@ impl KeySet {
         name: &str,
         settings: &crate::settings::KeySet,
         data_dir: &Path,
+    ) -> Result<Self, KeyError> {
+        let alone = BTreeMap::new();
+        Self::build_among(name, settings, data_dir, &Providers::default(), &alone)
+    }
+
+    /// [`KeySet::build`] for a set that may choose among these others.
+    fn build_among(
+        name: &str,
+        settings: &crate::settings::KeySet,
+        data_dir: &Path,
+        providers: &Providers,
+        others: &BTreeMap<String, Arc<Self>>,
     ) -> Result<Self, KeyError> {
         install_provider();
         if let Some(unknown) = settings.algorithms.iter().find(|a| !ALGORITHMS.contains(a)) {
@@ -141,6 +173,18 @@ impl KeySet {
                 remarks = loaded.remarks;
                 (Keys::Set(loaded.keys), None)
             }
+            KeySource::Provider(provider) => {
+                let keys = providers.keys(name, provider, allowed, data_dir);
+                (Keys::Provider(keys), None)
+            }
+            KeySource::ByIssuer(names) => {
+                // The mistake of one that could not be built is reported with it.
+                let built = names.iter().filter_map(|name| {
+                    let set = others.get(name)?;
+                    Some((name.clone(), Arc::clone(set)))
+                });
+                (Keys::ByIssuer(built.collect()), None)
+            }
         };
         Ok(Self {
             keys,
@@ -165,6 +209,70 @@ impl KeySet {
         if more > 0 {
             let message = format!("key set `{name}`: there is more to say of {more} more keys");
             diagnostics.warning(place, message, "correct the first ones");
+        }
+    }
+
+    /// Number of keys that can verify tokens. A set that chooses among others has none of its own.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.keys {
+            Keys::Unnamed(keys) => keys.len(),
+            Keys::Set(keys) => keys.len(),
+            Keys::Provider(provider) => provider.state().keys,
+            Keys::ByIssuer(_) => 0,
+        }
+    }
+
+    /// Whether it has no keys of its own.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where its keys are from: `configuration`, `file`, `provider` or `by-issuer`.
+    #[must_use]
+    pub fn source(&self) -> &'static str {
+        match (&self.keys, &self.file) {
+            (Keys::Provider(_), _) => "provider",
+            (Keys::ByIssuer(_), _) => "by-issuer",
+            (_, Some(_)) => "file",
+            (_, None) => "configuration",
+        }
+    }
+
+    /// Identity provider that its keys are from.
+    #[must_use]
+    pub fn provider(&self) -> Option<&Arc<ProviderKeys>> {
+        match &self.keys {
+            Keys::Provider(provider) => Some(provider),
+            Keys::Unnamed(_) | Keys::Set(_) | Keys::ByIssuer(_) => None,
+        }
+    }
+
+    /// Reason why it rejects every token with 4012 (`auth_unavailable`), if it does.
+    #[must_use]
+    pub fn unavailable(&self) -> Option<String> {
+        if self.file.as_ref().is_some_and(KeyFile::is_gone) {
+            return Some("its file is missing or unreadable; clients get 4012".to_owned());
+        }
+        match &self.keys {
+            Keys::Provider(provider) => {
+                let state = provider.state();
+                let what = match state.fetched_ms {
+                    _ if state.is_good => return None,
+                    None => "keys unavailable: they could not be had yet from",
+                    Some(_) => {
+                        "keys unavailable: they are too old, and no others could be had from"
+                    }
+                };
+                let url = provider.settings().address.shown();
+                Some(format!("{what} {url}; clients get 4012"))
+            }
+            Keys::ByIssuer(sets) => sets.iter().find_map(|(name, set)| {
+                let reason = set.unavailable()?;
+                Some(format!("key set {name}: {reason}"))
+            }),
+            Keys::Unnamed(_) | Keys::Set(_) => None,
         }
     }
 
@@ -204,6 +312,7 @@ impl fmt::Debug for KeySet {
         let algorithms: Vec<Algorithm> = match &self.keys {
             Keys::Unnamed(keys) => keys.iter().map(Key::algorithm).collect(),
             Keys::Set(keys) => keys.iter().map(|named| named.key.algorithm()).collect(),
+            Keys::Provider(_) | Keys::ByIssuer(_) => Vec::new(),
         };
         f.debug_struct("KeySet")
             .field("keys", &algorithms)

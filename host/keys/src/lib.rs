@@ -9,6 +9,7 @@ mod file;
 mod generated;
 mod key_set;
 mod load;
+pub mod provider;
 pub mod settings;
 mod verify;
 

@@ -3,6 +3,7 @@ mod file;
 mod generated;
 mod kid;
 mod load;
+mod provider;
 mod signature;
 
 use serde_json::{Value, json};

@@ -3,6 +3,7 @@
 //! `jsonwebtoken` verifies the signature. Header and claims are parsed here, once each, because its
 //! own validation treats an `aud` or `iss` of the wrong JSON type as absent.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use base64::Engine;
@@ -17,8 +18,7 @@ use crate::claims::{Claims, seconds};
 use crate::errors::TokenError;
 use crate::file::KeyFile;
 use crate::key_set::{KeySet, Keys};
-use crate::load::Key;
-use crate::load::MOST_TRIED;
+use crate::load::{Key, MOST_TRIED, NamedKey};
 
 /// Maximum length of a token, in bytes. The longest tokens in use carry a certificate or some
 /// dozens of groups, and stay below half of it.
@@ -35,6 +35,14 @@ struct JoseHeader {
     /// Extensions that must be understood. The gateway supports none.
     #[serde(default, deserialize_with = "present")]
     crit: Option<IgnoredAny>,
+}
+
+/// Issuer that a token claims to be from. It chooses the keys that the token is verified with, which
+/// then verify the claim too.
+#[derive(Deserialize)]
+struct ClaimedIssuer {
+    #[serde(default)]
+    iss: String,
 }
 
 /// Unlike a plain `Option`, rejects an explicit `null` as a value of the wrong type.
@@ -72,6 +80,12 @@ impl KeySet {
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
+        if let Keys::ByIssuer(sets) = &self.keys {
+            let issuer: ClaimedIssuer = read(payload)?;
+            let named = |(_, set): &&(String, Arc<Self>)| set.issuers.contains(&issuer.iss);
+            let (_, set) = sets.iter().find(named).ok_or(TokenError::WrongIssuer)?;
+            return set.verify_at(token, now);
+        }
         let algorithm = algorithm(&header.alg).ok_or(TokenError::BadSignature)?;
         self.check_signature(header.kid.as_deref(), algorithm, message, signature)?;
         self.check_claims(read(payload)?, now)
@@ -89,28 +103,22 @@ impl KeySet {
         message: &str,
         signature: &str,
     ) -> Result<(), TokenError> {
-        let of_its_kind = |key: &&Key| key.algorithm() == algorithm;
         let signed_by = |key: &Key| key.signed(message, signature);
-        let fits = match (&self.keys, kid) {
-            (Keys::Unnamed(keys), _) => {
+        let fits = match &self.keys {
+            Keys::Unnamed(keys) => {
+                let of_its_kind = |key: &&Key| key.algorithm() == algorithm;
                 let mut keys = keys.iter().filter(of_its_kind).take(MOST_TRIED);
                 keys.any(signed_by)
             }
-            (Keys::Set(keys), None) => {
-                let keys = keys.iter().map(|named| &named.key);
-                keys.filter(of_its_kind).take(MOST_TRIED).any(signed_by)
+            Keys::Set(keys) => {
+                return check_named(keys, kid, algorithm, signed_by);
             }
-            (Keys::Set(keys), Some(kid)) => {
-                let mut named = keys
-                    .iter()
-                    .filter(|named| named.id.as_deref() == Some(kid))
-                    .map(|named| &named.key)
-                    .peekable();
-                if named.peek().is_none() {
-                    return Err(TokenError::UnknownKey);
-                }
-                named.filter(of_its_kind).take(MOST_TRIED).any(signed_by)
+            Keys::Provider(provider) => {
+                let look = |keys: &[NamedKey]| check_named(keys, kid, algorithm, signed_by);
+                return provider.with(kid, look);
             }
+            // Each of them checks on its own.
+            Keys::ByIssuer(_) => false,
         };
         if fits {
             Ok(())
@@ -148,6 +156,27 @@ impl KeySet {
             _ => return Err(TokenError::WrongAudience),
         }
         Ok(Claims::new(claims, expires_at, accepted_until))
+    }
+}
+
+/// Checks the signature against keys that may have names.
+fn check_named(
+    keys: &[NamedKey],
+    kid: Option<&str>,
+    algorithm: Algorithm,
+    signed_by: impl Fn(&Key) -> bool,
+) -> Result<(), TokenError> {
+    let is_named = |named: &&NamedKey| kid.is_none() || named.id.as_deref() == kid;
+    let mut named = keys.iter().filter(is_named).peekable();
+    if kid.is_some() && named.peek().is_none() {
+        return Err(TokenError::UnknownKey);
+    }
+    let keys = named.map(|named| &named.key);
+    let of_its_kind = |key: &&Key| key.algorithm() == algorithm;
+    if keys.filter(of_its_kind).take(MOST_TRIED).any(signed_by) {
+        Ok(())
+    } else {
+        Err(TokenError::BadSignature)
     }
 }
 

@@ -96,7 +96,8 @@ impl Chain {
         question: &Question,
         records: &mut Vec<Record>,
     ) -> Result<(), ChainRefusal> {
-        let mut is_named = self.user(session).is_some();
+        // A client that renews its token is known before the policies say so again.
+        let mut is_named = session.user().is_some() || self.user(session).is_some();
         for step in &self.steps {
             let Cast { decides, watched } = step.cast(session);
             let watched = watched.map(|watched| (watched, Snapshot::of(session, registry)));

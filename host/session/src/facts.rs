@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use crate::handshake::HandshakeError;
-use base::credentials;
+use base::credentials::{self, TOKEN_PARAMETER};
 use wire::headers;
 use wire::proxies;
 
@@ -16,6 +16,7 @@ mod attributes;
 mod bearer;
 mod claimed;
 mod flaw;
+mod renewed;
 mod request;
 mod secrets;
 
@@ -49,6 +50,8 @@ pub struct Facts {
     request: Arc<ReceivedRequest>,
     source: SourceParameter,
     attributes: Mutex<Vec<(String, String)>>,
+    /// Token that takes the place of the one in the request.
+    renewed: Mutex<Option<Arc<str>>>,
 }
 
 /// Value of the query parameter `source`, as far as it is known.
@@ -140,6 +143,7 @@ impl Facts {
             request: Arc::new(request),
             source: SourceParameter::AsSent,
             attributes: Mutex::default(),
+            renewed: Mutex::default(),
         }
     }
 
@@ -160,6 +164,7 @@ impl Facts {
             request: Arc::clone(&self.request),
             source: self.source,
             attributes: Mutex::new(attributes),
+            renewed: Mutex::new(self.renewed()),
         }
     }
 
@@ -182,6 +187,9 @@ impl Facts {
         if credentials == Credentials::Withheld && credentials::is_parameter(name) {
             return None;
         }
+        if name == TOKEN_PARAMETER && self.renewed().is_some() {
+            return None;
+        }
         match self.source {
             SourceParameter::Named(source) if name == "source" => Some(source.into()),
             SourceParameter::Unknown if name == "source" => None,
@@ -199,6 +207,11 @@ impl Facts {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
         if credentials == Credentials::Withheld && credentials::is_header(&name) {
             return None;
+        }
+        if name == header::AUTHORIZATION
+            && let Some(renewed) = self.renewed()
+        {
+            return Some(format!("Bearer {renewed}").into());
         }
         if let Some(told) = proxies::told(&name, self.remote) {
             return Some(told.into());

@@ -57,6 +57,8 @@ pub const ACK: &str = "ack";
 /// Feature: the client wants to resume its stream after a lost connection. It requires [`ACK`] as
 /// well.
 pub const RESUME: &str = "resume";
+/// Feature: the client wants to know before its token expires, so that it can send another one.
+pub const RENEW: &str = "renew";
 
 /// Members of the message, of any JSON type. So the errors about them can be in words for the
 /// client, who does not know the gateway's types. A null member is absent.

@@ -29,6 +29,7 @@ use base::limits::Metering;
 use config::Config;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, criterion_group, criterion_main};
+use keys::provider::Providers;
 use keys::{KeySet, KeySets};
 use policy::component::ComponentPolicy;
 use policy::engine::Engine;
@@ -90,6 +91,7 @@ impl Bench {
         let key_sets = Arc::new(KeySets::build(
             &config.key_sets,
             &config.data_dir,
+            &Providers::default(),
             &mut diagnostics,
         ));
         drop(diagnostics.finish().expect("it has no mistakes"));

@@ -34,6 +34,7 @@ mod refusals;
 mod reload;
 mod revocations;
 mod sessions;
+mod shares;
 mod status;
 mod trial;
 mod upstreams;

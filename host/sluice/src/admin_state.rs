@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 use crate::health::Health;
 use crate::reload::Reloader;
 use crate::schema::{
-    self, Check, Connections, Generation, Policies, Policy, Revocation, Revocations, Status,
-    UncleanStop, Upstream, Upstreams,
+    self, Check, Connections, Generation, KeySet, Policies, Policy, Revocation, Revocations,
+    Status, UncleanStop, Upstream, Upstreams,
 };
 use crate::tickets::Tickets;
 use gateway::connections::Stage;
@@ -83,8 +83,7 @@ impl Admin {
 
     /// Every check of the readiness.
     pub(crate) fn checks(&self) -> Vec<Check> {
-        let missing_keys = self.reloader.missing_keys();
-        self.health.checks(&self.gateway, &missing_keys)
+        self.health.checks(&self.gateway, &self.reloader.key_sets())
     }
 
     /// Policies of the generation that serves newcomers.
@@ -134,6 +133,7 @@ impl Admin {
             memory_held_bytes: gateway.permits.memory.held() as u64,
             refusals_kept: gateway.refusals.latest().len() as u64,
             missing_keys: reloader.missing_keys().to_vec(),
+            key_sets: KeySet::all(&reloader.key_sets()),
             needs_restart: needs_restart(&history).to_vec(),
             unclean_stop: self.unclean_stop.as_deref().cloned(),
             last_reload: history.into_iter().next().unwrap_or_default(),

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::schema::Check;
 use base::text;
 use gateway::routes::{Gateway, Generation, NamedUpstream};
+use keys::KeySets;
 use policy::references::ReferenceKind;
 
 /// Time between two looks.
@@ -99,17 +100,15 @@ impl Health {
         }
     }
 
-    /// Every check, with its result now. `missing_keys` are the key sets whose files are missing.
+    /// Every check, with its result now.
     #[must_use]
-    pub(crate) fn checks(&self, gateway: &Gateway, missing_keys: &[String]) -> Vec<Check> {
+    pub(crate) fn checks(&self, gateway: &Gateway, key_sets: &KeySets) -> Vec<Check> {
         let generation = gateway.generation.load();
         let draining = gateway.shutdown.is_draining();
         let draining = draining.then(|| "the gateway drains, and refuses newcomers".to_owned());
         let mut checks = vec![Check::of("serving", draining)];
         for key_set in used_key_sets(&generation) {
-            let reason = "its file is missing or unreadable; clients get 4012";
-            let is_missing = missing_keys.contains(&key_set);
-            let reason = is_missing.then(|| reason.to_owned());
+            let reason = key_sets.get(&key_set).and_then(|set| set.unavailable());
             checks.push(Check::of(&format!("key set {key_set}"), reason));
         }
         let outages = self.lock();

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::assemble::generation::{Builder, prepare_folders};
 use crate::credentials::{ListenerCredentials, NewCredentials};
+use crate::providers;
 use crate::schema::Generation;
 use crate::series;
 use crate::supervisor::Supervisor;
@@ -91,6 +92,8 @@ pub struct Reloader {
     supervisor: Supervisor,
     /// Apart from `state`, which a reload holds for as long as it takes.
     missing_keys: Missing,
+    /// Keys of the generation that serves, for those who only look.
+    key_sets: ArcSwap<KeySets>,
     /// Notified when the files may have changed, or may be other files.
     changed: Arc<Notify>,
     state: Arc<Mutex<ReloadState>>,
@@ -139,6 +142,7 @@ impl Reloader {
             history: History::of(start),
             supervisor: Supervisor::default(),
             missing_keys: Missing::default(),
+            key_sets: ArcSwap::new(Arc::clone(&key_sets)),
             changed: Arc::default(),
             state: Arc::new(Mutex::new(ReloadState {
                 served: seen.clone(),
@@ -198,6 +202,11 @@ impl Reloader {
     /// Names of the key sets whose files were missing at the last attempt.
     pub(crate) fn missing_keys(&self) -> Arc<Vec<String>> {
         self.missing_keys.load_full()
+    }
+
+    /// Keys of the generation that serves newcomers.
+    pub(crate) fn key_sets(&self) -> Arc<KeySets> {
+        self.key_sets.load_full()
     }
 
     /// Times when the certificates of the listeners expire, in seconds since 1970.
@@ -313,6 +322,8 @@ impl Reloader {
         prepare_folders(&config, Some(&before));
         let number = generation.number;
         self.gateway.generation.store(Arc::new(generation));
+        providers::start(&key_sets);
+        self.key_sets.store(Arc::clone(&key_sets));
         state.key_sets = key_sets;
         state.options = config.options.clone();
         series::register_of(&config);

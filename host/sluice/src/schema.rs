@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 mod change;
 mod decision;
 mod generation;
+mod key_set;
 mod policy;
 mod recorded;
 mod recording;
@@ -23,6 +24,7 @@ pub use change::{
 };
 pub use decision::{Claimed, Decision};
 pub use generation::{Generation, Generations};
+pub use key_set::KeySet;
 pub use policy::{Policies, Policy};
 pub use recorded::RecordedDecisions;
 pub use recording::{Recording, RecordingDeleted, Recordings};

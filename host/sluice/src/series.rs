@@ -6,12 +6,12 @@ use ::metrics::{counter, gauge, histogram};
 use base::instance;
 use base::metrics::{
     ACCEPT_WAITS, ACCEPTED, ADMISSION_SECONDS, BUILD_INFO, CLAIMS, DECISIONS, DELIVERIES,
-    DIAL_FAILURES, DIAL_SECONDS, DROPPED, GENERATION, HTTP_REFUSED, INSTANCES, LIVE,
+    DIAL_FAILURES, DIAL_SECONDS, DROPPED, GENERATION, HTTP_REFUSED, INSTANCES, KEY_FETCHES, LIVE,
     LOG_LINES_DROPPED, LONGEST_STALL, MEMORY_HELD, MEMORY_REFUSED, PANICS, POLICY_SECONDS,
     PROXY_FAILURES, PUSHED_OUT, QUARANTINES, RECEIVED, RECORDINGS, RELOADS, REMOVAL_FAILURES,
-    REMOVED, REMOVED_BYTES, RESTORED, SENT, SHADOWS, SPANS, SPANS_DROPPED, STALLS, STORE_FAILURES,
-    TASKS, TEE_GIVEN_UP, TLS_FAILURES, UNKNOWN, UNRECORDED, UPSTREAM_GIVEN_UP, UPSTREAM_HELD,
-    UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
+    REMOVED, REMOVED_BYTES, RENEWALS, RESTORED, SENT, SHADOWS, SPANS, SPANS_DROPPED, STALLS,
+    STORE_FAILURES, TASKS, TEE_GIVEN_UP, TLS_FAILURES, UNKNOWN, UNRECORDED, UPSTREAM_GIVEN_UP,
+    UPSTREAM_HELD, UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
 };
 use base::permits::NoMemory;
 use base::tls::failure::TlsFailure;
@@ -19,6 +19,8 @@ use config::Config;
 use gateway::connections::Stage;
 use gateway::socket::close_message::KINDS;
 use gateway::socket::linger::Delivery;
+use keys::provider::Attempt;
+use keys::settings::KeySource;
 use policy::{self, Hook};
 use upstream::settings::Upstream;
 use wire::proxies::preamble::PreambleError;
@@ -30,6 +32,7 @@ const SHADOW_RESULTS: [&str; 4] = ["agree", "differ", "failed", "skipped"];
 const LINES_DROPPED_REASONS: [&str; 3] = ["sampled", "queue-full", "error"];
 const SPANS_DROPPED_REASONS: [&str; 3] = ["queue-full", "not-taken", "rejected"];
 const RESTORED_RESULTS: [&str; 3] = ["restored", "complete", "lost"];
+const RENEWAL_RESULTS: [&str; 2] = ["renewed", "refused"];
 const RELOAD_RESULTS: [&str; 2] = ["swapped", "refused"];
 
 /// Registers the series of every gateway.
@@ -71,7 +74,7 @@ pub(crate) fn register() {
     for stage in [Stage::Connect, Stage::Handshake, Stage::Open] {
         drop(histogram!(ADMISSION_SECONDS, "stage" => stage.word()));
     }
-    let labelled: [(_, _, &[&'static str]); 9] = [
+    let labelled: [(_, _, &[&'static str]); 10] = [
         (RESTORED, "result", &RESTORED_RESULTS),
         (DELIVERIES, "delivery", &Delivery::ALL.map(Delivery::word)),
         (
@@ -87,6 +90,7 @@ pub(crate) fn register() {
             &[NoMemory::Full.word(), NoMemory::Share.word()],
         ),
         (RELOADS, "result", &RELOAD_RESULTS),
+        (RENEWALS, "result", &RENEWAL_RESULTS),
         (LOG_LINES_DROPPED, "reason", &LINES_DROPPED_REASONS),
         (SPANS_DROPPED, "reason", &SPANS_DROPPED_REASONS),
     ];
@@ -120,6 +124,13 @@ pub(crate) fn register_of(config: &Config) {
         if policy.trial.is_some() {
             for result in SHADOW_RESULTS {
                 counter!(SHADOWS, "policy" => name.clone(), "result" => result).absolute(0);
+            }
+        }
+    }
+    for (name, set) in &config.key_sets {
+        if matches!(set.source, KeySource::Provider(_)) {
+            for result in Attempt::WORDS {
+                counter!(KEY_FETCHES, "key_set" => name.clone(), "result" => result).absolute(0);
             }
         }
     }

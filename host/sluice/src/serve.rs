@@ -17,6 +17,7 @@ use crate::cli::{CheckArgs, ServeArgs};
 use crate::listen;
 use crate::lock::DataLock;
 use crate::logs::patience::print_within;
+use crate::providers;
 use crate::reload::files::SeenFiles;
 use crate::reload::{ConfigSource, Reloader, Trigger, watch};
 use crate::series;
@@ -103,6 +104,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
         let _ = gateway.tracer.set(tracer);
         export
     });
+    providers::start(&key_sets);
     let reloader = Reloader::new(
         source,
         builder,

@@ -105,6 +105,7 @@ fn every_field_of_the_admin_listeners_answers_stands_in_the_operators_page() {
         ("unclean", fields::<schema::UncleanStop>()),
         ("cut", fields::<schema::CutSession>()),
         ("check", fields::<schema::Check>()),
+        ("key_set", fields::<schema::KeySet>()),
         ("connections", fields::<schema::Connections>()),
         ("session", fields::<schema::Session>()),
         ("closed", fields::<schema::Closed>()),

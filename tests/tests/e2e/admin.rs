@@ -197,7 +197,10 @@ fn every_metric_is_there_before_anything_has_happened() {
         .set("policies.next", "component", json!("builtin:auth"))
         .set("policies.next", "grants", json!(["jwt"]))
         .set("policies.next", "shadow_of", json!("auth"))
-        .set("policies.next.config", "key_set", json!("main"));
+        .set("policies.next.config", "key_set", json!("main"))
+        // Nothing listens there.
+        .set("key_sets.far", "jwks_url", json!("https://127.0.0.1:1/"))
+        .set("key_sets.far", "algorithms", json!(["RS256"]));
     let authority = Authority::new();
     let gateway = watched(authority.secure(config));
     let samples = metrics(&gateway);
@@ -230,6 +233,8 @@ fn every_metric_is_there_before_anything_has_happened() {
         "sluice_upstream_lost_total{upstream=\"backend\"}",
         "sluice_reloads_total{result=\"refused\"}",
         "sluice_tls_failures_total{reason=\"not-tls\"}",
+        "sluice_key_set_keys{key_set=\"far\"}",
+        "sluice_key_set_fetches_total{key_set=\"far\",result=\"fetched\"}",
     ] {
         assert_eq!(samples.get(sample), Some(&0.0), "{sample} in {samples:#?}");
     }

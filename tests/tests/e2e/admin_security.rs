@@ -52,6 +52,35 @@ fn start(config: &Config) -> Gateway {
     Gateway::start_with_files(config, &files)
 }
 
+#[test]
+fn connections_of_one_address_keep_nobody_out_of_either_listener() {
+    let config = Config::open()
+        .set("server", "header_timeout", json!("10min"))
+        .set("server", "admin_listen", json!("127.0.0.1:0"))
+        .set("server", "probe_listen", json!("127.0.0.1:0"));
+    let gateway = Gateway::start(&config);
+    for address in [gateway.admin_address(), gateway.probe_address()] {
+        // More than all of its connections, none of which says anything.
+        let silent = || Raw::connect_from([127, 0, 0, 2].into(), address);
+        let mut held: Vec<_> = (0..300).map(|_| silent()).collect();
+        let request = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let mut other = Raw::connect(address);
+        assert_eq!(other.request(request).status, 200);
+        // The first one had to make room for the last one, which may go on.
+        held[0].wait_for_end();
+        assert_eq!(held[299].request(request).status, 200);
+        // Whoever has asked for something need not make room.
+        let asking = || {
+            let mut peer = Raw::connect_from([127, 0, 0, 3].into(), address);
+            assert_eq!(peer.request(request).status, 200);
+            peer
+        };
+        let mut held: Vec<_> = (0..64).map(|_| asking()).collect();
+        Raw::connect_from([127, 0, 0, 3].into(), address).wait_for_end();
+        assert_eq!(held[0].request(request).status, 200);
+    }
+}
+
 /// The admin listener, by way of loopback.
 fn here(gateway: &Gateway) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], gateway.admin_address().port()))

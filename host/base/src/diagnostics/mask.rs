@@ -12,13 +12,18 @@ use std::ops::Range;
 use crate::credentials;
 
 /// Keys that look like a secret's and whose values are safe to show.
-const SAFE: [&str; 11] = [
+const SAFE: [&str; 16] = [
     "admin_token_file",
+    "by_issuer",
     "generate",
     "secret_env",
     "secret_file",
     "pem_file",
     "jwks_file",
+    "jwks_ca_file",
+    "jwks_refresh",
+    "jwks_stale",
+    "issuer",
     "algorithms",
     "issuers",
     "audiences",

@@ -41,7 +41,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 70] = [
+pub const ALL: [Metric; 75] = [
     metric(
         BUILD_INFO,
         MetricType::Gauge,
@@ -335,7 +335,37 @@ pub const ALL: [Metric; 70] = [
         KEY_SET_AVAILABLE,
         MetricType::Gauge,
         &["key_set"],
-        "1 if the keys that policies verify tokens with are there; 0 if their file is missing or unreadable",
+        "1 if the keys that policies verify tokens with are there; 0 if every token is rejected with 4012",
+    ),
+    metric(
+        KEYS,
+        MetricType::Gauge,
+        &["key_set"],
+        "Keys of a key set that can verify tokens",
+    ),
+    metric(
+        KEYS_TIME,
+        MetricType::Gauge,
+        &["key_set"],
+        "Time of the latest answer of the identity provider of a key set; 0 if there was none",
+    ),
+    metric(
+        KEYS_FETCHED,
+        MetricType::Gauge,
+        &["key_set"],
+        "1 if the latest attempt to fetch the keys of an identity provider succeeded; 0 if not",
+    ),
+    metric(
+        KEY_FETCHES,
+        MetricType::Counter,
+        &["key_set", "result"],
+        "Attempts to fetch the keys of an identity provider: fetched (others), unchanged or failed",
+    ),
+    metric(
+        RENEWALS,
+        MetricType::Counter,
+        &["result"],
+        "Tokens that clients have sent while they stream: renewed or refused",
     ),
     metric(
         CERTIFICATE_EXPIRY,

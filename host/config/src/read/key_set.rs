@@ -9,7 +9,12 @@ use crate::toml::{Section, Spanned, Zero};
 use base::diagnostics::Place;
 use base::files::{pem, text};
 use base::secret::Secret;
-use keys::settings::{KeySet, KeySource};
+use keys::settings::{KeySet, KeySource, ProviderAddress};
+
+mod by_issuer;
+mod provider;
+
+use provider::Fetching;
 
 /// Algorithms that the gateway verifies (RFC 7518 section 3.1, RFC 8037).
 const ALGORITHMS: [(&str, Algorithm); 4] = [
@@ -20,7 +25,7 @@ const ALGORITHMS: [(&str, Algorithm); 4] = [
 ];
 
 const SOURCES: &str = "set one of: `generate = true`, `secret`, `secret_env`, `secret_file`, `pem`, \
-                       `pem_file`, `jwks`, `jwks_file`";
+                       `pem_file`, `jwks`, `jwks_file`, `jwks_url`, `issuer`, `by_issuer`";
 
 /// KeyKind of key in a source. It determines the algorithms that fit.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,6 +33,9 @@ enum KeyKind {
     Shared,
     Pem,
     Jwks,
+    Provider,
+    /// No key: a choice among other key sets.
+    Choice,
 }
 
 /// Source that the section names.
@@ -43,14 +51,20 @@ enum From {
     Inline(Spanned<String>),
     Environment(Spanned<String>),
     File(Spanned<String>),
+    Provider(Spanned<ProviderAddress>),
+    Others(Vec<Spanned<String>>),
 }
 
 impl Reader<'_> {
     pub(super) fn key_set(&mut self, mut section: Section<'_>) -> Option<KeySet> {
         let named = self.sources(&mut section);
         let kind = named.first().map(|source| source.kind);
+        let fetching = self.fetching(&mut section, kind);
+        if kind == Some(KeyKind::Choice) {
+            self.without_own_options(&mut section);
+        }
         let algorithms = self.algorithms(&mut section, kind);
-        let issuers = section.distinct("issuers");
+        let mut issuers = values(section.distinct("issuers"));
         let audiences = section.distinct("audiences");
         let leeway = section.duration("leeway", Duration::from_secs(30), Zero::Allowed);
         let place = section.place.clone();
@@ -58,11 +72,21 @@ impl Reader<'_> {
         let [source] = <[NamedSource; 1]>::try_from(named).ok()?;
         let file = match &source.from {
             From::File(path) => Some(self.relative(&path.value)),
-            From::Generated | From::Inline(_) | From::Environment(_) => None,
+            From::Generated
+            | From::Inline(_)
+            | From::Environment(_)
+            | From::Provider(_)
+            | From::Others(_) => None,
         };
-        let source = self.key_source(source)?;
-        if algorithms.is_empty() {
+        let source = self.key_source(source, fetching)?;
+        if algorithms.is_empty() && kind != Some(KeyKind::Choice) {
             return None;
+        }
+        if let KeySource::Provider(provider) = &source
+            && let ProviderAddress::Issuer(issuer) = &provider.address
+            && issuers.is_empty()
+        {
+            issuers.push(issuer.clone());
         }
         Some(KeySet {
             source,
@@ -71,7 +95,7 @@ impl Reader<'_> {
                 .into_iter()
                 .map(|algorithm| algorithm.value)
                 .collect(),
-            issuers: values(issuers),
+            issuers,
             audiences: values(audiences),
             leeway,
             place,
@@ -116,6 +140,7 @@ impl Reader<'_> {
                 });
             }
         }
+        self.provider_sources(section, &mut named);
         if let [first, second, ..] = named.as_slice() {
             let message = format!(
                 "{} has two sources of keys: `{}` and `{}`",
@@ -156,14 +181,14 @@ impl Reader<'_> {
                     )
                     .label("empty");
                 }
-                Some(KeyKind::Pem | KeyKind::Jwks) => {
+                Some(KeyKind::Pem | KeyKind::Jwks | KeyKind::Provider) => {
                     let help = "write what your tokens are signed with: \
                                 `algorithms = [\"RS256\"]`, or \"ES256\" or \"EdDSA\"";
                     let message =
                         format!("{} does not say which algorithms it accepts", section.title);
                     self.error(&place, message, help);
                 }
-                None => {}
+                Some(KeyKind::Choice) | None => {}
             }
         }
         if kind == Some(KeyKind::Shared) && algorithms.is_empty() {
@@ -196,17 +221,27 @@ impl Reader<'_> {
                 "write \"RS256\", \"ES256\" or \"EdDSA\", whichever fits the key; anybody who knows \
                  the public key could sign HS256 tokens with it",
             ),
-            KeyKind::Shared | KeyKind::Pem | KeyKind::Jwks => return true,
+            KeyKind::Provider if shared => (
+                "HS256 needs a shared secret, which nobody may fetch".to_owned(),
+                "write \"RS256\", \"ES256\" or \"EdDSA\", whichever the provider signs with",
+            ),
+            KeyKind::Shared
+            | KeyKind::Pem
+            | KeyKind::Jwks
+            | KeyKind::Provider
+            | KeyKind::Choice => return true,
         };
         self.error(&algorithm.place, message, help)
             .label("does not fit the key");
         false
     }
 
-    fn key_source(&mut self, named: NamedSource) -> Option<KeySource> {
+    fn key_source(&mut self, named: NamedSource, fetching: Option<Fetching>) -> Option<KeySource> {
         let key = named.key;
         let (bytes, place) = match named.from {
             From::Generated => return Some(KeySource::Generate),
+            From::Provider(address) => return Some(fetching?.source(address.value)),
+            From::Others(names) => return Some(KeySource::ByIssuer(values(names))),
             From::Inline(text) => (text.value.into_bytes(), text.place),
             From::Environment(name) => (self.variable(&name, "secret_file")?, name.place),
             From::File(path) => (self.key_file(key, &path)?, path.place),
@@ -218,6 +253,8 @@ impl Reader<'_> {
                 Some(KeySource::Pem(text.into_bytes()))
             }
             KeyKind::Jwks => self.key_text(&place, key, bytes).map(KeySource::Jwks),
+            // They are not bytes.
+            KeyKind::Provider | KeyKind::Choice => None,
         }
     }
 

@@ -55,6 +55,7 @@ impl Reader<'_> {
             token_expiry: section
                 .choice("token_expiry", &TOKEN_EXPIRY)
                 .map_or(default.token_expiry, |choice| choice.value),
+            token_notice: section.duration("token_notice", default.token_notice, Zero::Allowed),
             max_rate: Some(section.size_or_none("max_rate", default.max_rate.unwrap_or_default()))
                 .filter(|rate| *rate > 0),
             max_ahead: self.optional(section, "max_ahead", default.max_ahead),

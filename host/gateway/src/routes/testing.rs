@@ -49,6 +49,7 @@ pub fn routes(before: &Routes, limits: Limits, upstream: impl Upstream + 'static
         on_frames: Chain::default(),
         on_close: Chain::default(),
         identified_by: Arc::default(),
+        renews: false,
         metering: Metering::default(),
         upstream: Arc::new(upstream),
         limits: Arc::new(limits),

@@ -157,6 +157,18 @@ impl ConnectionLog {
         Some(self.live.trace()?.traceparent(self.span?))
     }
 
+    /// Records the decisions of policies about another token. A stream may have many of them, so
+    /// acceptances are only counted.
+    pub(crate) fn renewal_decided(&mut self, records: Vec<Record>) {
+        records
+            .iter()
+            .for_each(|record| record.count(Hook::Connect));
+        let telling = records
+            .into_iter()
+            .filter(|record| record.verdict != Some(Verdict::Accept));
+        self.live.decided(telling, MAX_TOLD);
+    }
+
     /// Stage in which the connection was when its end began.
     pub(crate) fn last_stage(&self) -> Stage {
         let mut stages = self.stages.iter().rev().map(|(stage, _)| *stage);

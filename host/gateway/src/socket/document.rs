@@ -68,6 +68,9 @@ fn name(message: &HostMessage<'_>) -> &'static str {
         HostMessage::Pong { .. } => "gateway-pong",
         HostMessage::Status { .. } => "status",
         HostMessage::Kept { .. } => "ack",
+        HostMessage::TokenExpiring { .. } => "token_expiring",
+        HostMessage::Renewed { .. } => "renewed",
+        HostMessage::RenewalRefused { .. } => "renewal_refused",
         HostMessage::Finalized { .. } => "finalized",
         HostMessage::Error(_) => "error",
     }
@@ -110,6 +113,18 @@ fn the_examples_of_the_host_are_what_it_says() {
         ),
         ("ack", HostMessage::kept(348_160)),
         (
+            "token_expiring",
+            HostMessage::token_expiring(Duration::from_mins(1)),
+        ),
+        (
+            "renewed",
+            HostMessage::renewed(Some(Duration::from_hours(1))),
+        ),
+        (
+            "renewal_refused",
+            HostMessage::renewal_refused("auth_failed", expired, false),
+        ),
+        (
             "refused",
             HostMessage::error("auth_failed", expired, 4001, false, None, SESSION),
         ),
@@ -150,7 +165,9 @@ fn the_examples_of_a_client_are_understood() {
     }
     assert_eq!(
         names,
-        ["ping", "pong", "pause", "resume", "finalize", "close"]
+        [
+            "ping", "pong", "pause", "resume", "finalize", "close", "auth"
+        ]
     );
     assert_eq!(examples("receive-api"), examples("receive"));
 }

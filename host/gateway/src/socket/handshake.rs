@@ -12,6 +12,7 @@ use crate::connections::Stage;
 use crate::parking::pace::Pace;
 use crate::parking::{Attachment, Stream, Taken};
 use crate::routes::Route;
+use base::limits::TokenExpiry;
 use session::handshake::{self, Handshake, HandshakeMode};
 use upstream::Receipts;
 
@@ -38,7 +39,16 @@ pub(super) enum ClientProtocol {
     IngestV1 {
         /// Bytes of a second of audio; 0 if that is not known.
         bytes_per_second: u64,
+        /// Whether the client is told before its token expires.
+        renews: bool,
     },
+}
+
+impl ClientProtocol {
+    /// Whether the client is told before its token expires.
+    pub(super) fn renews(self) -> bool {
+        matches!(self, Self::IngestV1 { renews: true, .. })
+    }
 }
 
 /// Result of the handshake.
@@ -95,18 +105,21 @@ pub(crate) async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused>
         Err(cause) => return Err(connection.refuse(cause)),
     };
     let handshake = greeting.map(|greeting| greeting.handshake);
+    let renews = handshake
+        .as_ref()
+        .is_some_and(|handshake| renews(&connection, &route, handshake));
     let negotiated = match opened {
         Opened::Fresh(link, destination) => {
             let pace = Pace::begin(&connection.socket.limits, handshake.as_ref());
             let charge = connection.socket.wire.charge.another();
             let stream = Stream::begin(link, destination, pace, charge);
             match &handshake {
-                Some(handshake) => start(&mut connection, &route, handshake, stream).await,
+                Some(handshake) => start(&mut connection, &route, handshake, renews, stream).await,
                 None => Negotiated::Stream(stream, None),
             }
         }
         Opened::Resumed(taken, token) => {
-            go_on(&mut connection, handshake.as_ref(), taken, &token).await
+            go_on(&mut connection, handshake.as_ref(), renews, taken, &token).await
         }
     };
     Ok(Box::new(Ready {
@@ -115,10 +128,21 @@ pub(crate) async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused>
         speaks: handshake.map_or(ClientProtocol::Plain, |handshake| {
             ClientProtocol::IngestV1 {
                 bytes_per_second: handshake.bytes_per_second(),
+                renews,
             }
         }),
         negotiated,
     }))
+}
+
+/// Whether the client wants to know before its token expires, and can send another one.
+fn renews(connection: &Connection, route: &Route, handshake: &Handshake) -> bool {
+    let limits = &route.limits;
+    handshake.has(handshake::RENEW)
+        && route.renews
+        && limits.token_expiry == TokenExpiry::Close
+        && !limits.token_notice.is_zero()
+        && connection.session().expires_in().is_some()
 }
 
 /// Attaches a stream that begins to a slot, if it may be resumed, and says so to a client that
@@ -127,13 +151,14 @@ async fn start(
     connection: &mut Connection,
     route: &Route,
     handshake: &Handshake,
+    renews: bool,
     stream: Stream,
 ) -> Negotiated {
     let attachment = match resume::attach(connection, route, handshake, &stream) {
         Some(attachment) => resume::store(connection, handshake, &stream, attachment).await,
         None => None,
     };
-    acknowledge(connection, &stream, attachment.as_ref(), None);
+    acknowledge(connection, renews, &stream, attachment.as_ref(), None);
     Negotiated::Stream(stream, attachment)
 }
 
@@ -142,6 +167,7 @@ async fn start(
 async fn go_on(
     connection: &mut Connection,
     handshake: Option<&Handshake>,
+    renews: bool,
     taken: Taken,
     token: &str,
 ) -> Negotiated {
@@ -155,7 +181,7 @@ async fn go_on(
                 None => Some(attachment),
             };
             let from = Some(stream.bytes);
-            acknowledge(connection, &stream, attachment.as_ref(), from);
+            acknowledge(connection, renews, &stream, attachment.as_ref(), from);
             Negotiated::Stream(stream, attachment)
         }
         Taken::Complete(bytes) => {
@@ -168,18 +194,22 @@ async fn go_on(
 /// Says that the stream begins, or goes on, and what its client can rely on.
 fn acknowledge(
     connection: &mut Connection,
+    renews: bool,
     stream: &Stream,
     attachment: Option<&Attachment>,
     from_bytes: Option<u64>,
 ) {
-    let features: &[&str] = match (stream.link.receipts(), attachment) {
-        (Receipts::Given, Some(_)) => &RESUMABLE,
-        (Receipts::Given, None) => &[handshake::ACK],
-        (Receipts::None, _) => &[],
-    };
+    let is_resumable = stream.link.receipts() == Receipts::Given && attachment.is_some();
+    let features = [
+        (handshake::ACK, stream.link.receipts() == Receipts::Given),
+        (handshake::RESUME, is_resumable),
+        (handshake::RENEW, renews),
+    ];
+    let features = features.into_iter().filter(|(_, holds)| *holds);
+    let features: Vec<_> = features.map(|(feature, _)| feature).collect();
     say(
         connection,
-        features,
+        &features,
         attachment.map(Attachment::token),
         from_bytes,
     );

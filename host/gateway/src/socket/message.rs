@@ -1,12 +1,14 @@
 //! The JSON messages of `ingest.v1`.
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 /// What a client says while it streams. Fields that a message has beyond its
 /// type are ignored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ClientMessage {
     /// Asks for a pong.
@@ -21,6 +23,12 @@ pub enum ClientMessage {
     Finalize,
     /// The stream is complete; only the Close is due.
     Close,
+    /// Another token, in the place of the one that the client came with.
+    Auth {
+        /// The token; empty if there is none.
+        #[serde(default, skip_serializing)]
+        token: ClientToken,
+    },
     /// Some later version's message.
     #[serde(other)]
     Unknown,
@@ -34,7 +42,48 @@ impl ClientMessage {
         if !text.trim_ascii_start().starts_with(b"{") {
             return Self::Unknown;
         }
-        serde_json::from_slice(text).unwrap_or(Self::Unknown)
+        serde_json::from_slice(text).unwrap_or_else(|_| Self::unreadable(text))
+    }
+
+    /// A message that is none of these. One that may have a token in it is not passed on.
+    fn unreadable(text: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Kind {
+            r#type: String,
+        }
+        match serde_json::from_slice(text) {
+            Ok(Kind { r#type }) if r#type == "auth" => Self::Auth {
+                token: ClientToken::default(),
+            },
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Token that a client has sent. Never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ClientToken(String);
+
+impl ClientToken {
+    /// The token.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientToken {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Value::deserialize(deserializer)? {
+            Value::String(token) => Self(token),
+            _ => Self::default(),
+        })
+    }
+}
+
+impl fmt::Debug for ClientToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientToken(..)")
     }
 }
 
@@ -55,6 +104,35 @@ pub enum HostMessage<'a> {
         r#type: &'static str,
         /// `paused`, `resumed`, `upstream_lost` or `upstream_restored`
         status: &'static str,
+    },
+    /// The token of the client expires soon.
+    TokenExpiring {
+        /// `token_expiring`
+        r#type: &'static str,
+        /// Time until then.
+        expires_in_ms: u64,
+    },
+    /// The token of the client was renewed.
+    Renewed {
+        /// `status`
+        r#type: &'static str,
+        /// `renewed`
+        status: &'static str,
+        /// Time until the new one expires; `null` if the stream does not end with it.
+        expires_in_ms: Option<u64>,
+    },
+    /// The token of the client was not renewed. The stream goes on with the one before.
+    RenewalRefused {
+        /// `status`
+        r#type: &'static str,
+        /// `renewal_refused`
+        status: &'static str,
+        /// As in an error frame.
+        code: &'a str,
+        /// As in an error frame.
+        message: &'a str,
+        /// Whether the client may try again with the same token.
+        retryable: bool,
     },
     /// So much of the stream is safe.
     Kept {
@@ -149,6 +227,37 @@ impl<'a> HostMessage<'a> {
         }
     }
 
+    /// Says that the token of the client expires soon.
+    #[must_use]
+    pub fn token_expiring(left: Duration) -> Self {
+        Self::TokenExpiring {
+            r#type: "token_expiring",
+            expires_in_ms: millis(left),
+        }
+    }
+
+    /// Says that the token of the client was renewed.
+    #[must_use]
+    pub fn renewed(left: Option<Duration>) -> Self {
+        Self::Renewed {
+            r#type: "status",
+            status: "renewed",
+            expires_in_ms: left.map(millis),
+        }
+    }
+
+    /// Says that the token of the client was not renewed.
+    #[must_use]
+    pub fn renewal_refused(code: &'a str, message: &'a str, retryable: bool) -> Self {
+        Self::RenewalRefused {
+            r#type: "status",
+            status: "renewal_refused",
+            code,
+            message,
+            retryable,
+        }
+    }
+
     /// Says how much of the stream is safe.
     #[must_use]
     pub fn kept(bytes: u64) -> Self {
@@ -217,6 +326,16 @@ mod tests {
             ClientMessage::parse(b" \n{\"type\":\"finalize\"}"),
             ClientMessage::Finalize
         );
+        for auth in [
+            r#"{"type":"auth","token":"a.b.c"}"#,
+            r#"{"type":"auth"}"#,
+            r#"{"type":"auth","token":["a.b.c"]}"#,
+            r#"{"type":"auth","token":"a.b.c","token":"a.b.c"}"#,
+        ] {
+            let parsed = ClientMessage::parse(auth.as_bytes());
+            assert!(matches!(parsed, ClientMessage::Auth { .. }), "{auth}");
+            assert!(!format!("{parsed:?}").contains("a.b.c"), "{parsed:?}");
+        }
         for unknown in [
             &br#"{"type":"dance"}"#[..],
             br#"{"a":1}"#,

@@ -21,17 +21,19 @@ use super::watch::Watch;
 use crate::connections::Stage;
 use crate::parking::{Attachment, Remembered, Stream};
 use crate::routes::Route;
-use base::limits::TokenExpiry;
 use upstream::Sealed;
 
 mod complete;
 mod deadlines;
 mod input;
 mod relay;
+mod renewal;
 mod seal;
+mod token;
 
 use complete::FinalizedClient;
 use relay::{Input, Relay};
+use renewal::Renewals;
 use seal::{confirmation, outcome, seal};
 
 /// Connection whose upstream is sealed, ready for the close stage.
@@ -168,10 +170,7 @@ async fn run(
         ..
     } = socket;
     log.stream_begins(&stream.destination, stream.bytes);
-    let token_ends = match limits.token_expiry {
-        TokenExpiry::Close => session.expires_in().map(|left| Instant::now() + left),
-        TokenExpiry::Ignore => None,
-    };
+    let renewals = Renewals::begin(session, &gateway.registry, route, speaks.renews());
     // Nothing was read while the upstream opened.
     let held = Input::Held {
         since: wire.reader.last_received(),
@@ -194,7 +193,7 @@ async fn run(
         speaks,
         input: held,
         upstream_busy_since: None,
-        token_ends,
+        renewals,
         last_ping: Instant::now(),
         watch,
         pace,

@@ -17,10 +17,14 @@ const MAX_COOKIES: usize = 64;
 
 impl Facts {
     /// The client's token: from `Authorization: Bearer` (RFC 6750, section 2.1), or else from the
-    /// query parameter `token`, or else from a subprotocol. Deployed clients send white space
+    /// query parameter `token`, or else from a subprotocol. A token that the client has sent since
+    /// takes its place. Deployed clients send white space
     /// around and inside of it, which a JWT never has, so it is removed.
     #[must_use]
     pub fn token(&self) -> Option<String> {
+        if let Some(renewed) = self.renewed() {
+            return without_white_space(&renewed);
+        }
         let authorization = self.header("authorization", Credentials::Shown);
         let bearer = authorization.as_deref().and_then(bearer_token);
         let bearer = bearer.map(|token| Cow::Owned(token.to_owned()));
@@ -63,8 +67,10 @@ impl Facts {
             .filter_map(|cookie| cookie.split_once('='))
             .take(MAX_COOKIES)
             .map(|(_, value)| value);
+        let renewed = self.renewed();
         let tokens = [
             self.resume(),
+            renewed.as_deref().map(Cow::Borrowed),
             self.query(TOKEN_PARAMETER, Credentials::Shown),
         ];
         let mut held = proofs

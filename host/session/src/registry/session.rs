@@ -126,6 +126,32 @@ impl Session {
         Arc::new(shadow)
     }
 
+    /// Copy of `real` whose client comes with another token, for policies to decide about. Nothing
+    /// that it does affects others.
+    #[must_use]
+    pub fn renewal(real: &Arc<Self>, token: Arc<str>) -> Arc<Self> {
+        let original = Original {
+            session: Arc::clone(real),
+            since: Vec::new(),
+        };
+        let facts = real.facts.with_token(token);
+        let renewal = Self::new(Arc::new(facts), Some(original));
+        // Failures count for the client that is known.
+        if let Some(user) = real.user() {
+            renewal.identify(user);
+        }
+        Arc::new(renewal)
+    }
+
+    /// Takes over the token of a renewal, and the expiry of its admission.
+    pub fn renewed(&self, renewal: &Self) {
+        if let Some(token) = renewal.facts.renewed() {
+            self.facts.renew(token);
+        }
+        let at = renewal.expires_at.load(Ordering::Relaxed);
+        self.expires_at.store(at, Ordering::Relaxed);
+    }
+
     /// Sets the user, once a policy has verified it.
     pub fn identify(&self, user: &str) {
         // The first policy that knows the user counts.

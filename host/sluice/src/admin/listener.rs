@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Extension;
+use axum::extract::{Extension, Request};
+use axum::middleware::map_request;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -13,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::Requester;
+use super::shares::Shares;
 use base::tls::Acceptor;
 use base::tls::failure::TlsFailure;
 use gateway::server;
@@ -36,6 +38,7 @@ pub(super) async fn serve(
     header_timeout: Duration,
 ) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let shares = Shares::of(MAX_CONNECTIONS);
     loop {
         // The semaphore is never closed.
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
@@ -49,13 +52,34 @@ pub(super) async fn serve(
                 continue;
             }
         };
+        let Some(share) = shares.take(requester.ip(), permits.available_permits()) else {
+            tracing::info!(
+                client = %requester.ip(),
+                "a connection of an operator or a probe was closed: its address has too many"
+            );
+            continue;
+        };
         cut_off_when_unread(&stream);
-        let router = router.clone().layer(Extension(Requester(requester)));
+        let asks = share.asks();
+        let router = router
+            .clone()
+            .layer(Extension(Requester(requester)))
+            .layer(map_request(move |request: Request| {
+                asks();
+                std::future::ready(request)
+            }));
         let tls = tls.clone();
         tokio::spawn(async move {
-            match tls {
-                None => speak_http(stream, router, header_timeout).await,
-                Some(tls) => speak_tls(stream, &tls, router, header_timeout).await,
+            let speaking = async {
+                match tls {
+                    None => speak_http(stream, router, header_timeout).await,
+                    Some(tls) => speak_tls(stream, &tls, router, header_timeout).await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = speaking => {}
+                () = share.pushed_out() => {}
             }
             drop(permit);
         });

@@ -12,12 +12,13 @@ use super::{Admin, process};
 use crate::admin_state::needs_restart;
 use base::blocking::LOADING;
 use base::metrics::{
-    self, CERTIFICATE_EXPIRY, CONNECTIONS_LIMIT, KEY_SET_AVAILABLE, LIVE_RECEIVED, LIVE_SENT,
-    MEMORY_LIMIT, PARKED_LIMIT, READY, RELOAD_SUCCESSFUL, RELOAD_TIME, RESTART_PENDING,
-    REVOCATIONS, SESSIONS, Samples, UPSTREAM_ADDRESSES, UPSTREAM_UP,
+    self, CERTIFICATE_EXPIRY, CONNECTIONS_LIMIT, KEY_SET_AVAILABLE, KEYS, KEYS_FETCHED, KEYS_TIME,
+    LIVE_RECEIVED, LIVE_SENT, MEMORY_LIMIT, PARKED_LIMIT, READY, RELOAD_SUCCESSFUL, RELOAD_TIME,
+    RESTART_PENDING, REVOCATIONS, SESSIONS, Samples, UPSTREAM_ADDRESSES, UPSTREAM_UP,
 };
 use gateway::connections::Stage;
 use gateway::routes::Gateway;
+use keys::provider::Attempt;
 use upstream::BackendState;
 
 /// Content type of the format.
@@ -143,6 +144,16 @@ fn configuration(admin: &Admin, samples: &mut Samples) {
         let at = last.at.parse::<jiff::Timestamp>();
         let at = at.map_or(0, |at| u64::try_from(at.as_second()).unwrap_or_default());
         samples.count(RELOAD_TIME, &[], at);
+    }
+    for (name, set) in admin.reloader.key_sets().iter() {
+        let labels = [("key_set", name)];
+        samples.count(KEYS, &labels, set.len() as u64);
+        if let Some(state) = set.provider().map(|provider| provider.state()) {
+            let succeeded = matches!(state.latest, Some(Attempt::Fetched | Attempt::Unchanged));
+            samples.count(KEYS_FETCHED, &labels, u64::from(succeeded));
+            let at = state.fetched_ms.unwrap_or_default() / 1000;
+            samples.count(KEYS_TIME, &labels, at);
+        }
     }
     for (listener, expires) in admin.reloader.certificate_expiries() {
         samples.count(CERTIFICATE_EXPIRY, &[("listener", listener)], expires);

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::admin::AdminListener;
 use super::table::{bytes, duration, list};
 use super::{StatusArgs, print};
-use crate::schema::{Answer, Status, UncleanStop};
+use crate::schema::{Answer, KeySet, Status, UncleanStop};
 
 /// Prints the status.
 ///
@@ -33,6 +33,7 @@ fn show(answer: &Answer<Status>) -> String {
         memory_held_bytes,
         refusals_kept,
         missing_keys,
+        key_sets,
         needs_restart,
         unclean_stop,
         last_reload,
@@ -66,6 +67,7 @@ fn show(answer: &Answer<Status>) -> String {
         ("memory held", bytes(*memory_held_bytes)),
         ("refusals kept", refusals_kept.to_string()),
         ("missing keys", missing_keys.join(", ")),
+        ("fetched keys", fetched(key_sets)),
         ("generation", generation.to_string()),
         (
             "last reload",
@@ -94,4 +96,16 @@ fn unclean(stop: &UncleanStop) -> String {
         known(&stop.seen),
         stop.sessions
     )
+}
+
+/// Key sets of identity providers, in a line.
+fn fetched(key_sets: &[KeySet]) -> String {
+    let mut said = Vec::new();
+    for set in key_sets.iter().filter(|set| set.source == "provider") {
+        let at = set.fetched.as_deref().unwrap_or("never");
+        let failed = set.error.as_deref();
+        let failed = failed.map_or_else(String::new, |error| format!(", then failed: {error}"));
+        said.push(format!("{} ({} keys, {at}{failed})", set.name, set.keys));
+    }
+    said.join("; ")
 }

@@ -12,6 +12,7 @@ use base::diagnostics::Diagnostics;
 use config::Config;
 use gateway::routes::{Generation, NamedUpstream, Policies, Routes};
 use keys::KeySets;
+use keys::provider::Providers;
 use policy::component::ComponentPolicy;
 use policy::counters::Counters;
 use policy::engine::Engine;
@@ -40,6 +41,7 @@ pub struct Builder {
     counters: Arc<Counters>,
     recorder: Recorder,
     shadows: ShadowPermits,
+    providers: Providers,
 }
 
 impl Builder {
@@ -63,6 +65,7 @@ impl Builder {
             registry,
             counters: Arc::default(),
             shadows: ShadowPermits::default(),
+            providers: Providers::default(),
             recorder: Recorder::start(&decisions)
                 .context("the thread that records decisions could not be started")?,
         })
@@ -95,6 +98,7 @@ impl Builder {
         let key_sets = Arc::new(KeySets::build(
             &config.key_sets,
             &config.data_dir,
+            &self.providers,
             diagnostics,
         ));
         let parts = Parts {

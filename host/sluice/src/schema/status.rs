@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Generation, UncleanStop};
+use super::{Generation, KeySet, UncleanStop};
 
 /// Answer of `GET /status`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub struct Status {
     pub refusals_kept: u64,
     /// Key sets whose file is missing or unreadable.
     pub missing_keys: Vec<String>,
+    /// Key sets, with the state of their keys.
+    pub key_sets: Vec<KeySet>,
     /// Options that differ from those of the start, and take effect after a restart.
     pub needs_restart: Vec<String>,
     /// Unclean stop of the gateway before this one, if there was one.

@@ -170,6 +170,7 @@ fn gateway(world: &Arc<World>) -> Arc<Gateway> {
                 ..Metering::default()
             },
             identified_by: ["first".to_owned()].into(),
+            renews: false,
             upstream,
             limits: Arc::clone(&limits),
             origins: Origins::new(vec!["https://our.example".parse().unwrap()]),

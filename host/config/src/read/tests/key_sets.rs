@@ -276,3 +276,92 @@ fn debug_shows_no_keys() {
     );
     assert!(!format!("{:?}", good(&hidden)).contains("HUSH"));
 }
+
+#[test]
+fn keys_of_a_provider_come_by_https_and_need_algorithms() {
+    let provider = |lines: &str| {
+        let lines = format!("{lines}\nalgorithms = [\"RS256\", \"ES256\"]");
+        let mut config = good(&key_set(&lines));
+        let set = config.key_sets.remove("main").unwrap();
+        let KeySource::Provider(provider) = set.source else {
+            panic!("{lines} is {:?}", set.source);
+        };
+        (*provider, set.issuers)
+    };
+    let (by_url, issuers) = provider("jwks_url = \"https://a.example/keys?tenant=HUSH\"");
+    assert_eq!(by_url.address.shown(), "https://a.example/keys");
+    assert!(issuers.is_empty());
+    let (by_issuer, issuers) = provider("issuer = \"https://a.example/\"\njwks_refresh = \"1m\"");
+    assert_eq!(by_issuer.refresh.as_secs(), 60);
+    assert_eq!(issuers, ["https://a.example/"]);
+    let mistaken = |url: &str, message| {
+        let lines = format!("{url}\nalgorithms = [\"RS256\"]");
+        mistake(&lines, message, "");
+    };
+    mistaken("jwks_url = \"http://a/\"", "keys come by https alone");
+    mistaken("jwks_url = \"keys.json\"", "it is not a URL");
+    mistaken("jwks_url = \"https://u:HUSH@a/\"", "it has a user name");
+    mistaken("issuer = \"https://a/?b\"", "an issuer has no query");
+    mistaken(
+        "jwks_url = \"https://a/\"\njwks_stale = \"1m\"",
+        "`jwks_stale` is shorter than `jwks_refresh`",
+    );
+    mistaken(
+        "jwks_url = \"https://a/\"\njwks_ca_file = \"missing\"",
+        "the provider's certificate cannot be verified",
+    );
+    mistake(
+        "jwks_url = \"https://a/\"",
+        "does not say which algorithms it accepts",
+        "\"RS256\"",
+    );
+    mistake(
+        "jwks_url = \"https://a/\"\nalgorithms = [\"HS256\"]",
+        "HS256 needs a shared secret, which nobody may fetch",
+        "whichever the provider signs with",
+    );
+    mistake(
+        "generate = true\njwks_refresh = \"1m\"",
+        "`jwks_refresh` is for keys that are fetched",
+        "leave it out",
+    );
+}
+
+#[test]
+fn a_set_that_chooses_among_others_knows_all_of_them_by_their_issuers() {
+    let sets = |main: &str, more: &str| format!("{}\n{more}", key_set(main));
+    let secret = format!("secret = \"{LONG}\"\n");
+    let other = |name: &str, lines: &str| format!("[key_sets.{name}]\n{secret}{lines}\n");
+    let ours = other("ours", "issuers = [\"us\"]");
+    let mut config = good(&sets("by_issuer = [\"ours\"]", &ours));
+    let set = config.key_sets.remove("main").unwrap();
+    assert!(matches!(set.source, KeySource::ByIssuer(names) if names == ["ours"]));
+    for (main, more, message) in [
+        ("by_issuer = []", &*ours, "`by_issuer` names no key set"),
+        ("by_issuer = [\"our\"]", &ours, "no key set called \"our\""),
+        (
+            "by_issuer = [\"ours\"]",
+            &other("ours", ""),
+            "has no `issuers`",
+        ),
+        (
+            "by_issuer = [\"ours\", \"too\"]",
+            &format!("{ours}{}", other("too", "issuers = [\"us\"]")),
+            "has the issuer \"us\", as `ours` has",
+        ),
+        (
+            "by_issuer = [\"main\"]",
+            &ours,
+            "chooses among others itself",
+        ),
+        (
+            "by_issuer = [\"ours\"]\naudiences = [\"a\"]",
+            &ours,
+            "`audiences` has no meaning beside `by_issuer`",
+        ),
+    ] {
+        let report = report_in(folder().path(), &sets(main, more));
+        let flat = report.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(message), "no {message:?} in\n{report}");
+    }
+}

@@ -41,9 +41,9 @@ fn unknown_keys_are_reported_in_every_section() {
     );
     mistake(
         "generate = true",
-        "generate = true\nissuer = []",
-        "[key_sets.main] has no option `issuer`",
-        "did you mean `issuers`?",
+        "generate = true\naudience = []",
+        "[key_sets.main] has no option `audience`",
+        "did you mean `audiences`?",
     );
     in_policy(
         "memory = \"1MiB\"",

@@ -47,8 +47,11 @@ impl Relay<'_> {
 
     /// Acts on every deadline that has come.
     fn overdue(&mut self, now: Instant) -> Option<Cause> {
-        if self.token_ends.is_some_and(|at| at <= now) {
+        if self.renewals.ends.is_some_and(|at| at <= now) {
             return Some(Cause::TokenExpired);
+        }
+        if self.renewals.notice_at.is_some_and(|at| at <= now) {
+            self.give_notice(now);
         }
         if self.pace.ends_at().is_some_and(|at| at <= now) {
             return Some(Cause::StreamLimit(StreamLimit::TooLong));
@@ -80,7 +83,8 @@ impl Relay<'_> {
         let reading = self.input == Input::Read;
         let deadlines = [
             Some(self.pings_at()),
-            self.token_ends,
+            self.renewals.ends,
+            self.renewals.notice_at,
             self.pace.ends_at(),
             self.pace.rests_until(),
             self.stalls_at(),

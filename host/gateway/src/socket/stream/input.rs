@@ -11,6 +11,17 @@ use wire::frame::Message;
 
 impl Relay<'_> {
     pub(super) fn handle(&mut self, message: Message) -> Result<(), Cause> {
+        let said = match &message {
+            Message::Text(text) if self.speaks != ClientProtocol::Plain => {
+                Some(ClientMessage::parse(text))
+            }
+            _ => None,
+        };
+        // Before anybody else sees it: policies that look at messages get no token.
+        if let Some(ClientMessage::Auth { token }) = &said {
+            self.renew(token);
+            return Ok(());
+        }
         if let Some(watch) = &mut self.watch {
             watch.saw(&message);
         }
@@ -18,6 +29,7 @@ impl Relay<'_> {
             self.pace.spend(payload.len());
         }
         match message {
+            Message::Text(text) if let Some(said) = said => return self.handle_json(&said, text),
             Message::Binary(payload) => {
                 if let Some(attachment) = self.returned.take() {
                     attachment.token_is_known();
@@ -28,9 +40,6 @@ impl Relay<'_> {
                 self.link.start_send(Upward::Binary(payload));
                 pace.map_err(Cause::StreamLimit)?;
             }
-            Message::Text(text) if self.speaks != ClientProtocol::Plain => {
-                return self.handle_json(text);
-            }
             Message::Text(text) => self.link.start_send(Upward::Text(text)),
             Message::Ping(payload) => self.wire.writer.pong(&payload),
             Message::Pong(_) => {}
@@ -39,10 +48,11 @@ impl Relay<'_> {
         Ok(())
     }
 
-    fn handle_json(&mut self, text: Bytes) -> Result<(), Cause> {
-        match ClientMessage::parse(&text) {
+    fn handle_json(&mut self, said: &ClientMessage, text: Bytes) -> Result<(), Cause> {
+        match said {
             ClientMessage::Ping => self.answer(&HostMessage::pong()),
-            ClientMessage::Pong => {}
+            // A token is taken before anything else.
+            ClientMessage::Pong | ClientMessage::Auth { .. } => {}
             ClientMessage::Pause => {
                 self.log.pauses += 1;
                 self.pauses(true);
@@ -70,7 +80,7 @@ impl Relay<'_> {
         }
     }
 
-    fn answer(&mut self, message: &HostMessage<'_>) {
+    pub(super) fn answer(&mut self, message: &HostMessage<'_>) {
         self.wire.writer.text(&message.to_json());
     }
 }

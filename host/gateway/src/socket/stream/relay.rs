@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::time::{Instant, Sleep};
 
+use super::renewal::Renewals;
 use crate::parking::pace::Pace;
 use crate::parking::{Attachment, Said};
 use crate::socket::cause::Cause;
@@ -48,7 +49,7 @@ pub(super) struct Relay<'a> {
     pub(super) input: Input,
     /// Since when the upstream takes nothing, where it does not.
     pub(super) upstream_busy_since: Option<Instant>,
-    pub(super) token_ends: Option<Instant>,
+    pub(super) renewals: Renewals<'a>,
     pub(super) last_ping: Instant,
     /// There only where policies look at frames.
     pub(super) watch: Option<Box<Watch>>,
@@ -72,6 +73,8 @@ impl Relay<'_> {
         if let Poll::Ready(Err(cause)) = moved {
             return Poll::Ready(cause);
         }
+        // A token may have come just now.
+        self.poll_renewal(cx);
         let was_full = !self.wire.has_room();
         if let Err(cause) = self.flush(cx) {
             return Poll::Ready(cause);

@@ -76,7 +76,9 @@ async fn outlast(sealing: JoinHandle<Result<Sealed, Lost>>) {
 /// What a client is told that finalized a stream of so many bytes.
 pub(super) fn confirmation(bytes: u64, speaks: ClientProtocol) -> Vec<u8> {
     let duration = match speaks {
-        ClientProtocol::IngestV1 { bytes_per_second } => duration_of(bytes, bytes_per_second),
+        ClientProtocol::IngestV1 {
+            bytes_per_second, ..
+        } => duration_of(bytes, bytes_per_second),
         ClientProtocol::Plain => Duration::ZERO,
     };
     HostMessage::finalized(bytes, duration).to_json()

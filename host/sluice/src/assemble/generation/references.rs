@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use base::diagnostics::Diagnostics;
 use config::{Config, Reference, Route, UpstreamAttribute};
 use gateway::routes::Policies;
+use keys::settings::KeySource;
 use policy::references::{Ineffective, ReferenceKind, References};
 use policy::settings::{self, Grant};
 use serde_json::Value;
@@ -183,13 +184,19 @@ fn in_words(pointer: &str) -> String {
     steps.join(".")
 }
 
-/// Warns of key sets that no policy refers to. A policy that declares nothing may name one anywhere
-/// in its configuration.
+/// Warns of key sets that no policy refers to, and no other key set. A policy that declares nothing
+/// may name one anywhere in its configuration.
 fn report_unused_key_sets(config: &Config, diagnostics: &mut Diagnostics) {
+    let is_chosen = |name: &String| {
+        let mut sets = config.key_sets.values();
+        sets.any(|set| matches!(&set.source, KeySource::ByIssuer(names) if names.contains(name)))
+    };
     for (name, set) in &config.key_sets {
         let verifiers = config.policies.values();
         let mut verifiers = verifiers.filter(|policy| policy.grants.contains(&Grant::Jwt));
-        if !verifiers.any(|policy| policy.config.values().any(|value| says(value, name))) {
+        let is_named =
+            verifiers.any(|policy| policy.config.values().any(|value| says(value, name)));
+        if !is_named && !is_chosen(name) {
             let message = format!("no policy verifies tokens with the key set `{name}`");
             let help = "name it in the section of a policy that is granted `jwt`, or remove it";
             diagnostics

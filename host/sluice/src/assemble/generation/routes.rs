@@ -56,6 +56,7 @@ pub(super) fn add_route(
         on_frames,
         on_close,
         metering: metering(route, stock),
+        renews: renews(&identified_by, &route.on_connect),
         identified_by,
         upstream: Arc::clone(upstream),
         limits: Arc::clone(&route.limits),
@@ -81,6 +82,12 @@ fn identified_by(route: &config::Route, stock: &Stock<'_>) -> Arc<[String]> {
         .filter(|name| settings::identifies(&stock.config.policies, name))
         .cloned()
         .collect()
+}
+
+/// Whether the connect policies can decide about another token on their own.
+fn renews(identified_by: &[String], on_connect: &[String]) -> bool {
+    let is_asked = |policy: &String| on_connect.contains(policy);
+    !identified_by.is_empty() && identified_by.iter().all(is_asked)
 }
 
 /// Window of frame policies. Payloads are kept only if a policy may see them.

@@ -1,0 +1,55 @@
+//! Key sets of the generation that serves newcomers.
+
+use serde::{Deserialize, Serialize};
+
+use super::time;
+use keys::KeySets;
+use keys::provider::Attempt;
+use session::registry::unix_ms;
+
+/// A key set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeySet {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `configuration`, `file`, `provider`, or `by-issuer` if it chooses among others.
+    pub source: String,
+    /// Keys that can verify tokens.
+    pub keys: u64,
+    /// Why it rejects every token with 4012; `null` if it does not.
+    pub unavailable: Option<String>,
+    /// Time of the latest answer of its provider.
+    pub fetched: Option<String>,
+    /// Time since then, in milliseconds.
+    pub age_ms: Option<u64>,
+    /// `fetched`, `unchanged` or `failed`: the latest attempt.
+    pub last_fetch: Option<String>,
+    /// Why that failed.
+    pub error: Option<String>,
+}
+
+impl KeySet {
+    /// What is known of all key sets now.
+    #[must_use]
+    pub(crate) fn all(key_sets: &KeySets) -> Vec<Self> {
+        let sets = key_sets.iter().map(|(name, set)| {
+            let state = set.provider().map(|provider| provider.state());
+            let fetched_ms = state.as_ref().and_then(|state| state.fetched_ms);
+            let latest = state.and_then(|state| state.latest);
+            Self {
+                name: name.to_owned(),
+                source: set.source().to_owned(),
+                keys: set.len() as u64,
+                unavailable: set.unavailable(),
+                fetched: fetched_ms.map(time),
+                age_ms: fetched_ms.map(|at| unix_ms().saturating_sub(at)),
+                last_fetch: latest.as_ref().map(|latest| latest.word().to_owned()),
+                error: match latest {
+                    Some(Attempt::Failed(error)) => Some(error),
+                    Some(Attempt::Fetched | Attempt::Unchanged) | None => None,
+                },
+            }
+        });
+        sets.collect()
+    }
+}
