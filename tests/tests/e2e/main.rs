@@ -72,6 +72,7 @@ mod restart;
 mod resume;
 mod retention;
 mod rfc6455;
+mod rotation;
 mod runbook;
 mod seed;
 mod service_manager;

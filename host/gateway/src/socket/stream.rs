@@ -170,7 +170,7 @@ async fn run(
         ..
     } = socket;
     log.stream_begins(&stream.destination, stream.bytes);
-    let renewals = Renewals::begin(session, &gateway.registry, route, speaks.renews());
+    let renewals = Renewals::begin(session, gateway, route, speaks.renews());
     // Nothing was read while the upstream opened.
     let held = Input::Held {
         since: wire.reader.last_received(),

@@ -1,7 +1,7 @@
 //! Another token for a stream that runs.
 //!
-//! The connect policies of the route decide about it as about a newcomer, and only the same user may
-//! bring it. The stream goes on meanwhile, and also if the token is refused: the one before is good
+//! The connect policies that newcomers of the route meet now decide about it, with the keys of now: one
+//! that was replaced since verifies no further token. Only the same user may bring it. The stream goes on meanwhile, and also if the token is refused: the one before is good
 //! until it expires. Nothing but the deadline depends on the answer.
 
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 
-use crate::routes::Route;
+use crate::routes::{Gateway, Route};
 use crate::socket::cause::Cause;
 use crate::socket::connection::refusal;
 use crate::socket::message::ClientToken;
 use base::limits::{Limits, TokenExpiry};
 use base::rejection::Rejection;
 use policy::{Question, Record};
-use session::registry::{Registry, Session};
+use session::registry::Session;
 
 /// Maximum number of tokens that a client may send within [`PER`]. Each costs as much as a
 /// connection.
@@ -31,8 +31,8 @@ type Answer = (Result<(), Cause>, Vec<Record>);
 /// Tokens of one stream.
 pub(super) struct Renewals<'a> {
     session: &'a Arc<Session>,
-    registry: &'a Registry,
-    route: &'a Arc<Route>,
+    gateway: &'a Gateway,
+    route: &'a Route,
     /// Time when the token expires, if the stream ends then.
     pub(super) ends: Option<Instant>,
     /// Time when the client is to be told that its token expires.
@@ -47,6 +47,8 @@ pub(super) struct Renewals<'a> {
 /// Token that the policies think about.
 struct Pending {
     renewal: Arc<Session>,
+    /// Route whose policies are asked.
+    route: Arc<Route>,
     answer: BoxFuture<'static, Answer>,
 }
 
@@ -54,13 +56,13 @@ impl<'a> Renewals<'a> {
     /// The token that a stream begins with. `asked`: the client wants to be told before it expires.
     pub(super) fn begin(
         session: &'a Arc<Session>,
-        registry: &'a Registry,
-        route: &'a Arc<Route>,
+        gateway: &'a Gateway,
+        route: &'a Route,
         asked: bool,
     ) -> Self {
         let mut renewals = Self {
             session,
-            registry,
+            gateway,
             route,
             ends: None,
             notice_at: None,
@@ -100,16 +102,19 @@ impl<'a> Renewals<'a> {
     /// # Errors
     /// If it is not even looked at, in words for the client.
     pub(super) fn take(&mut self, token: &ClientToken) -> Result<(), &'static str> {
-        if !self.route.renews {
-            Err("tokens of this route cannot be renewed")
-        } else if token.expose().is_empty() {
+        let generation = self.gateway.generation.load();
+        let now = generation.routes.named(&self.route.name);
+        let Some(route) = now.filter(|route| route.renews) else {
+            return Err("tokens of this route cannot be renewed");
+        };
+        if token.expose().is_empty() {
             Err("auth failed: token missing")
         } else if self.pending.is_some() {
             Err("another token is being checked")
         } else if !self.may_try() {
             Err("too many tokens were sent")
         } else {
-            self.ask(token);
+            self.ask(token, Arc::clone(route));
             Ok(())
         }
     }
@@ -120,10 +125,10 @@ impl<'a> Renewals<'a> {
             return Poll::Pending;
         };
         let (answer, records) = ready!(pending.answer.poll_unpin(cx));
-        let renewal = Arc::clone(&pending.renewal);
+        let (renewal, route) = (Arc::clone(&pending.renewal), Arc::clone(&pending.route));
         self.pending = None;
         let answer = answer.and_then(|()| {
-            if !self.is_same_user(&renewal) {
+            if !self.is_same_user(&renewal, &route) {
                 return Err(Cause::Denied(another_user()));
             }
             self.session.renewed(&renewal);
@@ -134,15 +139,15 @@ impl<'a> Renewals<'a> {
     }
 
     /// Asks the policies.
-    fn ask(&mut self, token: &ClientToken) {
+    fn ask(&mut self, token: &ClientToken, route: Arc<Route>) {
         let renewal = Session::renewal(self.session, token.expose().into());
-        let (route, registry) = (Arc::clone(self.route), self.registry.clone());
-        let session = Arc::clone(&renewal);
+        let (session, asked) = (Arc::clone(&renewal), Arc::clone(&route));
+        let registry = self.gateway.registry.clone();
         let asking = async move {
             let mut records = Vec::new();
-            let chain = &route.on_connect;
-            let asked = chain.ask(&session, &registry, &Question::Connect, &mut records);
-            let answer = timeout(route.limits.admission_timeout, asked).await;
+            let chain = &asked.on_connect;
+            let asking = chain.ask(&session, &registry, &Question::Connect, &mut records);
+            let answer = timeout(asked.limits.admission_timeout, asking).await;
             let last = records.last().map(|record| Arc::clone(&record.policy));
             let answer = match answer {
                 Ok(answer) => answer.map_err(|refused| refusal(refused, last)),
@@ -155,13 +160,14 @@ impl<'a> Renewals<'a> {
         };
         self.pending = Some(Box::new(Pending {
             renewal,
+            route,
             answer: asking.boxed(),
         }));
     }
 
     /// Whether both are the same user, as far as the policies say who a client is.
-    fn is_same_user(&self, renewal: &Session) -> bool {
-        let known = |session: &Session| session.facts.attributes_of(&self.route.identified_by);
+    fn is_same_user(&self, renewal: &Session, route: &Route) -> bool {
+        let known = |session: &Session| session.facts.attributes_of(&route.identified_by);
         let before = known(self.session);
         !before.is_empty() && before == known(renewal)
     }
