@@ -37,7 +37,7 @@ impl Issuers {
         let user = format!("u-{number}");
         let claims = json!({"user_id": user, "exp": token::now() + seconds});
         let mut claims = token::claims_with(claims);
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             claims["iss"] = json!(provider.issuer());
             self.by_provider.sign_as(self.kid, &claims)
         } else {
