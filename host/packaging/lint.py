@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -128,12 +129,32 @@ def chart(key):
         configuration("chart", config, key)
 
 
+def debian():
+    """The Debian package, where cargo-deb is installed and the release is built."""
+    if not shutil.which("cargo-deb") or not (ROOT / "target/release/sluice").exists():
+        print("      deb: not checked, it needs cargo-deb and target/release/sluice")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        package = pathlib.Path(folder) / "sluice.deb"
+        build = ["cargo", "deb", "--no-build", "--no-strip", "--package", "sluice", "--output", package]
+        said, fine = run("env", f"--chdir={ROOT}", *build)
+        check("deb: cargo-deb", fine, said)
+        contents, _ = run("dpkg-deb", "--contents", package)
+        for path in ("usr/bin/sluice", "usr/lib/systemd/system/sluice.service", "etc/sluice/sluice.toml"):
+            check(f"deb: has {path}", f"./{path}\n" in contents, contents)
+        control, _ = run("dpkg-deb", "--info", package, "conffiles")
+        check("deb: keeps the configuration", "/etc/sluice/sluice.toml" in control, control)
+        control, _ = run("dpkg-deb", "--info", package, "postinst")
+        check("deb: knows the unit", "sluice.service" in control, control)
+
+
 def main():
     key = public_key()
     unit()
     configuration("unit", (PACKAGING / "systemd/sluice.toml").read_text(), key)
     container()
     chart(key)
+    debian()
     if problems:
         sys.exit("\n".join(["", *problems]))
 

@@ -7,8 +7,9 @@
 //! three, and redb is one file, without C and without threads of its own.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -302,7 +303,12 @@ impl Unreadable {
     }
 }
 
+/// Opens the file, or creates it for its owner alone.
 fn open(file: &Path) -> Result<Database, redb::Error> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    // The library would create one that others may read.
+    drop(options.open(file)?);
     Ok(Database::builder().set_cache_size(CACHE).create(file)?)
 }
 
