@@ -24,6 +24,10 @@ pub(super) async fn of_session(
         return (StatusCode::SERVICE_UNAVAILABLE, sentence).into_response();
     };
     let reading = LOADING.run(move || {
+        // The first decision makes the file.
+        if !file.try_exists()? {
+            return Ok(Vec::new());
+        }
         let mut lines = recorded::about(&session, &file)?.lines;
         // Those of a user who is called like a session are another matter.
         lines.retain(|line| line.session == session);
