@@ -111,6 +111,25 @@ impl Gateway {
         *self = Self::launch(serve(command::binary(), folder.path()), folder);
     }
 
+    /// Starts another gateway in the same folder, which takes over from this one. Gives the earlier
+    /// one, which may still have streams.
+    ///
+    /// # Panics
+    /// As [`Gateway::start`].
+    #[must_use]
+    pub fn take_over(&mut self) -> Self {
+        let aside = tempfile::tempdir().expect("a folder");
+        let folder = std::mem::replace(&mut self.folder, aside);
+        let address = self.address.to_string();
+        let serve = serve_on(
+            command::binary(),
+            folder.path(),
+            &["--take-over", "--listen", &address],
+        );
+        let next = Self::launch(serve, folder);
+        std::mem::replace(self, next)
+    }
+
     /// Runs a command that serves on port 0. `folder` is deleted with the gateway.
     ///
     /// # Panics
@@ -284,9 +303,14 @@ impl Drop for Gateway {
 
 /// Command that serves the configuration in a folder.
 fn serve(binary: &Path, folder: &Path) -> Command {
-    let args = ["serve", "--listen", "127.0.0.1:0", "--config"];
-    let mut serve = command::quiet(binary, &args);
+    serve_on(binary, folder, &["--listen", "127.0.0.1:0"])
+}
+
+fn serve_on(binary: &Path, folder: &Path, options: &[&str]) -> Command {
+    let mut serve = command::quiet(binary, &["serve"]);
     serve
+        .args(options)
+        .arg("--config")
         .arg(folder.join("sluice.toml"))
         .arg("--data-dir")
         .arg(folder.join("data"));

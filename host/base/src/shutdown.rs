@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 /// Stage of the shutdown, shared with every connection.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
+    handing_over: CancellationToken,
     draining: CancellationToken,
     closing: CancellationToken,
     abandoned: CancellationToken,
@@ -26,6 +27,26 @@ pub enum Newcomers {
 }
 
 impl Shutdown {
+    /// Begins to hand over to another process: nothing is accepted any more, and streams that can go
+    /// on there leave. All others go on here.
+    pub fn hand_over(&self) {
+        self.handing_over.cancel();
+    }
+
+    /// Waits until another process takes over.
+    pub async fn handed_over(&self) {
+        self.handing_over.cancelled().await;
+    }
+
+    /// Waits until another process takes over, or the shutdown begins. Streams that wait for their
+    /// clients are left to the next process in both cases.
+    pub async fn leaving(&self) {
+        tokio::select! {
+            () = self.handing_over.cancelled() => {}
+            () = self.draining.cancelled() => {}
+        }
+    }
+
     /// Begins to drain: new connections are refused, live ones may finish.
     pub fn drain(&self) {
         self.draining.cancel();

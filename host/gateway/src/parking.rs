@@ -20,6 +20,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use tokio_util::task::TaskTracker;
+
 use session::registry::Session;
 use session::store::Store;
 
@@ -51,6 +53,8 @@ pub struct Parking {
     slots: Mutex<HashMap<TokenDigest, Arc<Slot>>>,
     /// Where streams are kept for the next process, if there is such a place.
     store: OnceLock<Arc<dyn Store>>,
+    /// Connections and parked streams that have a stream in the store.
+    durable: TaskTracker,
     parked: Rooms,
     remembered: Rooms,
     limit: usize,
@@ -65,6 +69,7 @@ impl Parking {
         Arc::new(Self {
             slots: Mutex::default(),
             store: OnceLock::new(),
+            durable: TaskTracker::new(),
             parked: Rooms::new(streams, per_client),
             remembered: Rooms::new(streams, per_client),
             limit: streams,
@@ -76,6 +81,12 @@ impl Parking {
     pub(crate) fn keep_in(&self, store: Arc<dyn Store>) {
         // A gateway has one store.
         let _ = self.store.set(store);
+    }
+
+    /// Waits until no stream of the store is here any more: after they were told to leave.
+    pub async fn is_left(&self) {
+        self.durable.close();
+        self.durable.wait().await;
     }
 
     /// Number of streams that can be parked at once.
@@ -95,6 +106,7 @@ impl Parking {
             slot: Arc::new(Slot::new(owner, client, stream, sequence)),
             sequence,
             token: Token::random(),
+            durable: None,
         };
         attachment.add_token(attachment.token.digest());
         attachment

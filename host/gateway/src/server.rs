@@ -52,7 +52,8 @@ struct Manners {
     header_timeout: Duration,
 }
 
-/// Accept loop: takes connections as long as there are socket permits, until the gateway closes.
+/// Accept loop: takes connections as long as there are socket permits, until the gateway closes or
+/// another process takes over.
 pub async fn serve(listener: Listener, gateway: Arc<Gateway>, header_timeout: Duration) {
     let Listener {
         socket: listener,
@@ -90,6 +91,7 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, header_timeout: Du
     tokio::select! {
         biased;
         () = shutdown.closing() => {}
+        () = shutdown.handed_over() => {}
         () = accepting => {}
     }
 }

@@ -37,6 +37,7 @@ pub trait Store: Send + Sync {
     /// Removes a record, if there is one.
     fn forget(&self, key: &str);
 
-    /// Waits until all earlier changes are safe, or have failed.
-    fn flush(&self) -> BoxFuture<'static, ()>;
+    /// Ends the store, and waits until all earlier changes are safe or have failed and another
+    /// process can open it. Later ones fail.
+    fn close(&self) -> BoxFuture<'static, ()>;
 }

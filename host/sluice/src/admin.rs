@@ -107,7 +107,14 @@ pub fn serve(
                     .layer(from_fn_with_state(guard, guarded))
                     .layer(from_fn(headers::strict))
                     .with_state(admin.clone());
-                tokio::spawn(listener::serve(socket, tls, router, timeout));
+                let shutdown = admin.gateway.shutdown.clone();
+                let serving = listener::serve(socket, tls, router, timeout);
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = shutdown.handed_over() => {}
+                        () = serving => {}
+                    }
+                });
             }
             Err(error) => {
                 tracing::error!(%error, "an admin listener has no address, and is not served");

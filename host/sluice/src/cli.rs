@@ -204,6 +204,10 @@ pub struct ServeArgs {
         help_heading = "Overrides of the configuration"
     )]
     pub listen: Option<SocketAddr>,
+    /// Take over from the gateway that serves from the same data folder, without a moment in which a
+    /// client is refused. Without such a gateway it starts as always.
+    #[arg(long)]
+    pub take_over: bool,
 }
 
 /// `sluice check`

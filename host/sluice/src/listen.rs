@@ -18,19 +18,26 @@ enum Families {
     Default,
 }
 
-/// Listens on all of these addresses. Each comes with the name of its option.
+/// Listens on all of these addresses. Each comes with the name of its option. A socket of `given`
+/// takes the place of a new one, in the same order.
 ///
 /// `[::]` serves IPv4 too, unless an IPv4 address with the same port is among them.
 ///
 /// # Errors
 /// If an address cannot be used. The error says what to do.
-pub fn all(addresses: &[(SocketAddr, &str)]) -> anyhow::Result<Vec<TcpListener>> {
+pub fn all(
+    addresses: &[(SocketAddr, &str)],
+    given: Vec<Option<std::net::TcpListener>>,
+) -> anyhow::Result<Vec<TcpListener>> {
     let shares_port = |address: &SocketAddr| {
         let others = addresses.iter().map(|(other, _)| other);
         let mut four = others.filter(|other| other.is_ipv4());
         four.any(|other| other.port() == address.port() && other.port() != 0)
     };
-    let bind = |(address, option): &(SocketAddr, &str)| {
+    let bind = |((address, option), given): (&(SocketAddr, &str), _)| {
+        if let Some(socket) = given {
+            return adopt(socket).with_context(|| format!("the given socket on {address}"));
+        }
         let families = match address.ip() {
             IpAddr::V6(six) if six.is_unspecified() && shares_port(address) => Families::One,
             _ => Families::Default,
@@ -39,7 +46,12 @@ pub fn all(addresses: &[(SocketAddr, &str)]) -> anyhow::Result<Vec<TcpListener>>
             format!("cannot listen on {address}; choose another address with {option}")
         })
     };
-    addresses.iter().map(bind).collect()
+    addresses.iter().zip(given).map(bind).collect()
+}
+
+fn adopt(socket: std::net::TcpListener) -> std::io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
 }
 
 fn bind(address: SocketAddr, families: Families) -> std::io::Result<TcpListener> {
@@ -67,6 +79,10 @@ mod tests {
         (SocketAddr::new(text.parse().unwrap(), port), "listen")
     }
 
+    fn all_new(addresses: &[(SocketAddr, &str)]) -> anyhow::Result<Vec<TcpListener>> {
+        all(addresses, addresses.iter().map(|_| None).collect())
+    }
+
     /// A port that is free on every address.
     fn free_port() -> u16 {
         let listener = std::net::TcpListener::bind("[::]:0").unwrap();
@@ -81,7 +97,7 @@ mod tests {
     async fn both_families_can_share_a_port_in_any_order() {
         for order in [["0.0.0.0", "::"], ["::", "0.0.0.0"], ["127.0.0.1", "::"]] {
             let port = free_port();
-            let listeners = all(&order.map(|ip| address(ip, port))).unwrap();
+            let listeners = all_new(&order.map(|ip| address(ip, port))).unwrap();
             assert!(connects("127.0.0.1", port).await && connects("::1", port).await);
             // Each has its own.
             for (listener, ip) in listeners.iter().zip(order) {
@@ -93,16 +109,18 @@ mod tests {
 
     #[tokio::test]
     async fn all_addresses_of_ipv6_alone_serve_ipv4_too() {
-        let listeners = all(&[address("::", 0)]).unwrap();
+        let listeners = all_new(&[address("::", 0)]).unwrap();
         let port = listeners[0].local_addr().unwrap().port();
         assert!(connects("127.0.0.1", port).await && connects("::1", port).await);
     }
 
     #[tokio::test]
     async fn an_address_that_is_taken_is_named_with_its_option() {
-        let taken = all(&[address("127.0.0.1", 0)]).unwrap();
+        let taken = all_new(&[address("127.0.0.1", 0)]).unwrap();
         let port = taken[0].local_addr().unwrap().port();
-        let error = all(&[address("127.0.0.1", port)]).unwrap_err().to_string();
+        let error = all_new(&[address("127.0.0.1", port)])
+            .unwrap_err()
+            .to_string();
         let expected = format!("cannot listen on 127.0.0.1:{port}; choose another address");
         assert!(error.contains(&expected), "{error}");
     }

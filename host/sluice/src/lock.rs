@@ -8,9 +8,15 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 /// Name of the locked file in the data folder. It holds the process id of the gateway.
 const NAME: &str = "gateway.lock";
+
+/// Time between two attempts to take the lock.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// Error: another gateway serves from the folder.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +37,20 @@ pub struct FolderInUse {
 pub struct DataLock(Option<File>);
 
 impl DataLock {
+    /// Takes the lock as [`DataLock::take`] does, and waits for it if another process is about to end.
+    ///
+    /// # Errors
+    /// [`FolderInUse`]
+    pub(crate) async fn take_within(folder: &Path, longest: Duration) -> Result<Self, FolderInUse> {
+        let deadline = Instant::now() + longest;
+        loop {
+            match Self::take(folder) {
+                Err(_) if Instant::now() < deadline => sleep(AGAIN).await,
+                taken => return taken,
+            }
+        }
+    }
+
     /// Whether no other gateway serves from the folder, as far as locks can tell.
     pub fn is_held(&self) -> bool {
         self.0.is_some()

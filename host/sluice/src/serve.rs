@@ -1,12 +1,10 @@
 //! `sluice serve`: from the command line to a clean exit.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind};
 
 use crate::admin::{self, Admin, AdminListeners};
@@ -14,7 +12,6 @@ use crate::assemble::generation::prepare_folders;
 use crate::assemble::upstreams;
 use crate::assemble::{Assembled, assemble};
 use crate::cli::{CheckArgs, ServeArgs};
-use crate::listen;
 use crate::lock::DataLock;
 use crate::logs::patience::print_within;
 use crate::providers;
@@ -38,15 +35,23 @@ use upstream::Upstreams;
 use wire::proxies::preamble::Preamble;
 
 mod greet;
+mod handover;
+mod held;
+mod listeners;
 mod signals;
 mod stop;
 mod streams;
 
-use stop::Signals;
+use handover::Offer;
+use held::Held;
+use listeners::{Given, Listeners};
+use stop::{Signals, Stopping};
 
 /// Time limit for printing the banner, or the reason why the gateway does not run. Standard error
 /// may be a pipe that nothing reads.
 const PRINTING: Duration = Duration::from_secs(2);
+/// Time for the gateway that hands over to let go of the data folder.
+const LETTING_GO: Duration = Duration::from_secs(10);
 /// Time limit for the last spans.
 const LAST_SPANS: Duration = Duration::from_secs(2);
 
@@ -68,7 +73,13 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     let (config, seen, assembled, warnings) = load(&source, upstreams).await?;
     let export = prepare_export(&config).await?;
     warnings.log();
-    let lock = DataLock::take(&config.data_dir)?;
+    let mut given = Given::by_manager()?;
+    let lock = if args.take_over {
+        given.and_by_predecessor(handover::take_over(&config.data_dir).await?);
+        DataLock::take_within(&config.data_dir, LETTING_GO).await?
+    } else {
+        DataLock::take(&config.data_dir)?
+    };
     let unclean_stop = unclean::notice(&config.data_dir);
     let supervisor = Supervisor::start()?;
     // Before the free space of the disks of recordings is measured.
@@ -76,12 +87,14 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     series::register();
     prepare_folders(&config, None);
     let signals = Signals::listen()?;
+    let listeners = Listeners::bind(&config.server, given)?;
+    let shared = listeners.shared()?;
     let Listeners {
         clients,
         addresses,
         admin,
         probes,
-    } = Listeners::bind(&config.server)?;
+    } = listeners;
     // Before anybody is told that the gateway listens, so that any crash after that is noticed.
     let run_file = RunFile::begin(&config.data_dir, Arc::clone(&assembled.gateway)).await;
     watchdog::start().context("the watchdog's thread could not be started")?;
@@ -141,55 +154,25 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     let serving = serving.collect();
     supervisor.ready(&gateway);
     tokio::spawn(supervisor.clone().attend(Arc::clone(&gateway)));
-    stop::stop(&gateway, signals, serving, &config.server, &supervisor).await?;
-    if !gateway.shutdown.is_abandoned() {
-        run_file.end().await;
-    }
-    decisions.flush().await;
-    if let Some(streams) = streams {
-        streams.flush().await;
-    }
+    let stopping = Stopping {
+        gateway: Arc::clone(&gateway),
+        supervisor,
+        listeners: serving,
+        held: Held {
+            lock,
+            run_file,
+            streams,
+            decisions,
+            shared,
+        },
+    };
+    let offer = Offer::begin(&config.data_dir);
+    stopping.run(signals, offer, &config.server).await?;
     if let Some(export) = export {
         export.finish(LAST_SPANS).await;
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Listening sockets of the gateway.
-struct Listeners {
-    clients: Vec<(TcpListener, Preamble)>,
-    /// Addresses of `clients`.
-    addresses: Vec<SocketAddr>,
-    admin: Option<TcpListener>,
-    probes: Option<TcpListener>,
-}
-
-impl Listeners {
-    fn bind(server: &config::Server) -> anyhow::Result<Self> {
-        let named = |addresses: &[SocketAddr], option: &'static str| -> Vec<_> {
-            let addresses = addresses.iter();
-            addresses.map(|address| (*address, option)).collect()
-        };
-        let mut wanted = named(&server.listen, "--listen or listen in [server]");
-        wanted.extend(named(&server.proxy_listen, "proxy_listen in [server]"));
-        let (admin, probes) = (server.admin.listen, server.admin.probe);
-        wanted.extend(named(admin.as_slice(), "admin_listen in [server]"));
-        wanted.extend(named(probes.as_slice(), "probe_listen in [server]"));
-        let mut bound = listen::all(&wanted)?;
-        // The last ones first.
-        let probes = probes.and_then(|_| bound.pop());
-        let admin = admin.and_then(|_| bound.pop());
-        let plain = std::iter::repeat_n(Preamble::None, server.listen.len());
-        let preambles = plain.chain(std::iter::repeat(Preamble::Expected));
-        let addresses = bound.iter().map(TcpListener::local_addr);
-        Ok(Self {
-            addresses: addresses.collect::<Result<_, _>>()?,
-            clients: bound.into_iter().zip(preambles).collect(),
-            admin,
-            probes,
-        })
-    }
 }
 
 /// Reads the configuration, builds everything and reports all mistakes.

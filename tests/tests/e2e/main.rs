@@ -79,6 +79,7 @@ mod service_manager;
 mod shadow;
 mod shutdown;
 mod signals;
+mod take_over;
 mod tls;
 mod traces;
 mod unclean;

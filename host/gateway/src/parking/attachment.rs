@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Parking;
 use super::rooms::Room;
@@ -21,6 +22,8 @@ pub struct Attachment {
     pub(super) slot: Arc<Slot>,
     pub(super) sequence: u64,
     pub(super) token: Token,
+    /// Counts the stream among those that the next process can go on with.
+    pub(super) durable: Option<TaskTrackerToken>,
 }
 
 impl Attachment {
@@ -34,6 +37,14 @@ impl Attachment {
     pub async fn wanted(&self) {
         let wanted = |slot: &mut SlotState| slot.is_wanted().then_some(());
         self.slot.until(wanted).await;
+    }
+
+    /// Waits until another process takes over, if the stream can go on there.
+    pub async fn handed_over(&self, shutdown: &Shutdown) {
+        match self.durable {
+            Some(_) => shutdown.handed_over().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Invalidates the token that the client presented, since it has shown that it knows the new
@@ -123,7 +134,7 @@ impl Remembered {
     pub async fn stay(self, grace: Duration, shutdown: Shutdown) {
         tokio::select! {
             biased;
-            () = shutdown.draining() => self.attachment.leave_stored(),
+            () = shutdown.leaving() => self.attachment.leave_stored(),
             () = sleep(grace) => {}
         }
     }

@@ -90,7 +90,7 @@ impl ParkedStream {
             biased;
             () = slot.until(|state| (state.holder != sequence).then_some(())) => return,
             notice = session.evicted() => (why(&notice), String::new()),
-            () = shutdown.draining() => {
+            () = leaving(&attachment, &shutdown) => {
                 attachment.leave_stored();
                 ("the gateway is shutting down", String::new())
             }
@@ -131,6 +131,15 @@ impl ParkedStream {
         }
         // After the seal, like the claims of any stream.
         drop(guard);
+    }
+}
+
+/// Waits until the gateway no longer holds the stream: at its shutdown, and before, if another
+/// process takes over that can go on with it.
+async fn leaving(attachment: &Attachment, shutdown: &Shutdown) {
+    tokio::select! {
+        () = shutdown.draining() => {}
+        () = attachment.handed_over(shutdown) => {}
     }
 }
 

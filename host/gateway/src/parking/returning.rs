@@ -59,6 +59,7 @@ impl Returning {
             slot: Arc::clone(&self.slot),
             sequence: self.sequence,
             token: Token::random(),
+            durable: None,
         };
         let tokens = std::mem::take(&mut self.slot.lock().tokens);
         let presented = TokenDigest::of(&self.token);

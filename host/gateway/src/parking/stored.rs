@@ -115,10 +115,11 @@ impl Attachment {
     ///
     /// # Errors
     /// [`NotStored`]. The client must not be promised that it may come back.
-    pub(crate) async fn store(&self, open: OpenStream) -> Result<(), NotStored> {
+    pub(crate) async fn store(&mut self, open: OpenStream) -> Result<(), NotStored> {
         let Some(saving) = self.save(StoredState::Open(Box::new(open)))? else {
             return Ok(());
         };
+        self.durable = Some(self.parking.durable.token());
         let saved = timeout(PATIENCE, saving).await;
         Ok(saved.map_err(|_| NotStored::Slow)??)
     }
@@ -166,6 +167,7 @@ impl Parking {
             sequence,
             // Nobody is told this one.
             token: Token::random(),
+            durable: Some(self.durable.token()),
         };
         for token in &stored.tokens {
             attachment.add_token(token.clone());

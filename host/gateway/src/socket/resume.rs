@@ -63,7 +63,7 @@ pub(super) fn store(
     connection: &Connection,
     handshake: &Handshake,
     stream: &Stream,
-    attachment: Attachment,
+    mut attachment: Attachment,
 ) -> impl Future<Output = Option<Attachment>> + use<> {
     let open = stream.link.place().map(|place| {
         let began_ms = unix_ms().saturating_sub(millis(stream.pace.lasted()));

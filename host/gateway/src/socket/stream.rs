@@ -21,6 +21,7 @@ use super::watch::Watch;
 use crate::connections::Stage;
 use crate::parking::{Attachment, Remembered, Stream};
 use crate::routes::Route;
+use base::shutdown::Shutdown;
 use upstream::Sealed;
 
 mod complete;
@@ -143,13 +144,21 @@ async fn conclude(
     }
 }
 
-/// Waits until the client wants to resume the stream over another connection.
-async fn wanted(attachment: Option<&Attachment>) {
-    match attachment {
-        // Boxed, so that a stream that cannot be resumed holds no memory for this future.
-        Some(attachment) => Box::pin(attachment.wanted()).await,
-        None => std::future::pending().await,
-    }
+/// Waits until the stream goes on elsewhere: over another connection of its client, or in another
+/// process.
+async fn goes_on_elsewhere(attachment: Option<&Attachment>, shutdown: &Shutdown) -> Cause {
+    let Some(attachment) = attachment else {
+        return std::future::pending().await;
+    };
+    // Boxed, so that a stream that cannot be resumed holds no memory for this future.
+    Box::pin(async {
+        tokio::select! {
+            biased;
+            () = attachment.wanted() => Cause::Resumed,
+            () = attachment.handed_over(shutdown) => Cause::Draining,
+        }
+    })
+    .await
 }
 
 async fn run(
@@ -204,7 +213,7 @@ async fn run(
     let mut alarm = pin!(sleep_until(relay.next_deadline()));
     let mut interrupted = pin!(interrupted(session, gateway));
     let cause = {
-        let mut wanted = pin!(wanted(attachment));
+        let mut elsewhere = pin!(goes_on_elsewhere(attachment, &gateway.shutdown));
         poll_fn(|cx| {
             if let Poll::Ready(cause) = interrupted.as_mut().poll(cx) {
                 return Poll::Ready(cause);
@@ -212,7 +221,7 @@ async fn run(
             if let Poll::Ready(cause) = relay.poll(cx, alarm.as_mut()) {
                 return Poll::Ready(cause);
             }
-            wanted.as_mut().poll(cx).map(|()| Cause::Resumed)
+            elsewhere.as_mut().poll(cx)
         })
         .await
     };

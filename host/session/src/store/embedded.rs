@@ -101,6 +101,9 @@ impl EmbeddedStore {
 impl Store for EmbeddedStore {
     fn save(&self, key: &str, record: Vec<u8>) -> BoxFuture<'static, Result<(), StoreError>> {
         let mut waiting = self.shared.lock();
+        if waiting.has_ended {
+            return std::future::ready(Err(StoreError::Ended)).boxed();
+        }
         if waiting.changes.len() >= MAX_WAITING && !waiting.changes.contains_key(key) {
             return std::future::ready(Err(StoreError::Busy)).boxed();
         }
@@ -123,8 +126,14 @@ impl Store for EmbeddedStore {
         self.shared.changed.notify_one();
     }
 
-    fn flush(&self) -> BoxFuture<'static, ()> {
-        let told = self.shared.lock().tell();
+    fn close(&self) -> BoxFuture<'static, ()> {
+        let mut waiting = self.shared.lock();
+        if waiting.has_ended {
+            return std::future::ready(()).boxed();
+        }
+        waiting.has_ended = true;
+        let told = waiting.tell();
+        drop(waiting);
         self.shared.changed.notify_one();
         async move { drop(told.await) }.boxed()
     }
@@ -191,6 +200,9 @@ impl Writer {
             } else {
                 self.write(&changes)
             };
+            if has_ended {
+                self.database = None;
+            }
             for waiter in told {
                 // Whoever gave up waiting is not told.
                 let _ = waiter.send(written.clone());

@@ -1,5 +1,6 @@
 //! Graceful shutdown: drains, closes the remaining connections, and waits for their end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -7,12 +8,16 @@ use tokio::signal::unix::{Signal, SignalKind};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::handover::{Offer, Successor};
+use super::held::{End, Held};
 use super::signals::listen;
 use crate::supervisor::Supervisor;
 use config::Server;
 use gateway::routes::Gateway;
 use gateway::socket::linger;
 
+/// Maximum time until the streams that another process can go on with have ended here.
+const LEAVING: Duration = Duration::from_secs(5);
 /// Time for the last lines, decisions and spans, once every connection has ended.
 const LAST: Duration = Duration::from_secs(5);
 
@@ -42,30 +47,97 @@ impl Signals {
     }
 }
 
-/// Waits for a signal, then for a graceful shutdown. A second signal ends it at once; recordings
-/// are valid at every moment.
-///
-/// # Errors
-/// If a listener has panicked.
-pub(super) async fn stop(
-    gateway: &Gateway,
-    mut signals: Signals,
-    listeners: Vec<JoinHandle<()>>,
-    server: &Server,
-    supervisor: &Supervisor,
-) -> anyhow::Result<()> {
-    signals.next().await;
-    let longest = server.drain_timeout + patience(gateway, server.header_timeout);
-    supervisor.stopping(longest + LAST);
-    tokio::select! {
-        biased;
-        () = signals.next() => {
-            tracing::warn!("a second signal: stopping at once");
-            gateway.shutdown.abandon();
-            Ok(())
+/// A gateway that runs, and what its end needs.
+pub(super) struct Stopping {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) supervisor: Supervisor,
+    /// The accept loops.
+    pub(super) listeners: Vec<JoinHandle<()>>,
+    pub(super) held: Held,
+}
+
+impl Stopping {
+    /// Waits for a signal or another process, then for a graceful shutdown. A second signal ends it at
+    /// once; recordings are valid at every moment.
+    ///
+    /// # Errors
+    /// If a listener has panicked, or the other process is gone before it has the listening sockets.
+    pub(super) async fn run(
+        self,
+        mut signals: Signals,
+        offer: Offer,
+        server: &Server,
+    ) -> anyhow::Result<()> {
+        let successor = tokio::select! {
+            biased;
+            () = signals.next() => None,
+            successor = offer.successor() => Some(successor),
+        };
+        drop(offer);
+        let Self {
+            gateway,
+            supervisor,
+            listeners,
+            held,
+        } = self;
+        let longest = server.drain_timeout + patience(&gateway, server.header_timeout);
+        supervisor.stopping(longest + LAST);
+        let mut held = Some(held);
+        let ending = async {
+            let listeners = match (successor, held.take()) {
+                (Some(successor), Some(given)) => {
+                    hand_over(&gateway, successor, listeners, given).await?;
+                    Vec::new()
+                }
+                (_, kept) => {
+                    held = kept;
+                    listeners
+                }
+            };
+            wind_down(&gateway, listeners, server).await
+        };
+        let ended = tokio::select! {
+            biased;
+            () = signals.next() => {
+                tracing::warn!("a second signal: stopping at once");
+                gateway.shutdown.abandon();
+                Ok(())
+            }
+            ended = ending => ended,
+        };
+        if let Some(held) = held {
+            let end = if gateway.shutdown.is_abandoned() {
+                End::Abandoned
+            } else {
+                End::Clean
+            };
+            held.let_go(end).await;
         }
-        ended = wind_down(gateway, listeners, server) => ended,
+        ended
     }
+}
+
+/// Hands over to another process: the streams that can go on there, the data folder, and the
+/// listening sockets.
+async fn hand_over(
+    gateway: &Gateway,
+    successor: Successor,
+    listeners: Vec<JoinHandle<()>>,
+    held: Held,
+) -> anyhow::Result<()> {
+    tracing::info!(live = gateway.tasks.len(), "another process takes over");
+    gateway.shutdown.hand_over();
+    for listener in listeners {
+        listener.await.context("a listener failed")?;
+    }
+    let left = timeout(LEAVING, gateway.parking.is_left()).await;
+    let shared = held.let_go(End::Clean).await;
+    let given = successor.give(&shared).await;
+    given.context("the process that takes over is gone: no gateway listens any more")?;
+    // What a disk that hangs writes later must not meet what the other process writes.
+    left.context("some streams could not be sealed in time, so this process ends now")?;
+    tracing::info!(live = gateway.tasks.len(), "another process has taken over");
+    Ok(())
 }
 
 /// Lets live streams finish, closes the others, and waits for their end.

@@ -34,7 +34,9 @@ async fn a_record_that_is_said_to_be_safe_outlives_a_process_that_is_killed() {
     assert_eq!(killed(&file), [record("a", "1"), record("b", "2")]);
     store.save("a", b"3".to_vec()).await.unwrap();
     store.forget("b");
-    store.flush().await;
+    store.close().await;
+    assert!(store.save("c", b"4".to_vec()).await.is_err());
+    assert_eq!(records(&file), [record("a", "3")]);
     assert_eq!(killed(&file), [record("a", "3")]);
 }
 

@@ -1,0 +1,43 @@
+//! What one process at a time has of a data folder.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::lock::DataLock;
+use crate::unclean::RunFile;
+use policy::recorder::Recorder;
+use session::store::Store;
+
+/// What one process at a time has of a data folder, and the sockets that the next one gets.
+pub(super) struct Held {
+    pub(super) lock: DataLock,
+    pub(super) run_file: RunFile,
+    pub(super) streams: Option<Arc<dyn Store>>,
+    pub(super) decisions: Recorder,
+    /// The listening sockets.
+    pub(super) shared: Vec<OwnedFd>,
+}
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Every connection was closed, or goes on without the folder.
+    Clean,
+    /// Connections were cut, which the next process is to notice.
+    Abandoned,
+}
+
+impl Held {
+    /// Lets go of the folder, once everything is written. Gives the sockets for the next process.
+    pub(super) async fn let_go(self, end: End) -> Vec<OwnedFd> {
+        if end == End::Clean {
+            self.run_file.end().await;
+        }
+        self.decisions.flush().await;
+        if let Some(streams) = &self.streams {
+            streams.close().await;
+        }
+        drop(self.lock);
+        self.shared
+    }
+}
