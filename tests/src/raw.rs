@@ -2,8 +2,9 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
 
-use rustls::{ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::DEADLINE;
@@ -91,12 +92,21 @@ impl Raw {
     /// If the connection uses TLS already, or has unused input.
     #[must_use]
     pub fn over_tls(self, authority: &Authority) -> Self {
+        self.over_tls_as(authority.client())
+    }
+
+    /// [`Raw::over_tls`] as this client.
+    ///
+    /// # Panics
+    /// As [`Raw::over_tls`].
+    #[must_use]
+    pub fn over_tls_as(self, client: Arc<ClientConfig>) -> Self {
         let Stream::Plain(stream) = self.stream else {
             panic!("TLS within TLS");
         };
         assert!(self.pending.is_empty());
         let name = stream.peer_addr().expect("it is connected").ip().into();
-        let client = ClientConnection::new(authority.client(), name).expect("a client");
+        let client = ClientConnection::new(client, name).expect("a client");
         Self {
             stream: Stream::Tls(Box::new(StreamOwned::new(client, stream))),
             pending: Vec::new(),

@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SanType, date_time_ymd,
+};
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use tempfile::TempDir;
@@ -15,6 +20,7 @@ use crate::config::Config;
 pub struct Authority {
     folder: TempDir,
     client: Arc<ClientConfig>,
+    issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
@@ -25,6 +31,7 @@ impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let names = &mut params.distinguished_name;
         names.push(DnType::CommonName, "an authority for tests");
         let key = KeyPair::generate().expect("a key");
@@ -51,7 +58,60 @@ impl Authority {
         Self {
             folder,
             client: Arc::new(client),
+            issuer: authority,
         }
+    }
+
+    /// TLS client that trusts only this authority, and shows a certificate of this serial number
+    /// that `issuer` has signed.
+    ///
+    /// # Panics
+    /// If the certificate cannot be made.
+    pub fn client_with(&self, issuer: &Self, serial: u64) -> Arc<ClientConfig> {
+        let key = KeyPair::generate().expect("a key");
+        let names = [SanType::URI(
+            "spiffe://example/mac-1".try_into().expect("a URI"),
+        )];
+        let mut params = CertificateParams::new(["mac-1.example".to_owned()]).expect("a name");
+        params.subject_alt_names.extend(names);
+        params.serial_number = Some(serial.into());
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params
+            .signed_by(&key, &issuer.issuer)
+            .expect("a certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).expect("a root");
+        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+        let client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![certificate.der().clone()], key)
+            .expect("a certificate with its key");
+        Arc::new(client)
+    }
+
+    /// List of revoked serial numbers, in PEM.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn revoked(&self, serials: &[u64]) -> String {
+        let revoked = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2124, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.issuer).expect("a list");
+        list.pem().expect("a list has a form")
     }
 
     /// File with the authority's certificate.

@@ -10,9 +10,11 @@ use self::settings::Tls;
 use crate::diagnostics::Diagnostics;
 
 pub mod client;
+mod clients;
 mod expiry;
 pub mod failure;
 mod files;
+pub mod peer;
 pub mod settings;
 
 pub use files::certificates;
@@ -26,7 +28,7 @@ pub struct Certificate {
 impl Certificate {
     /// Reads certificate and key. `None` if there are mistakes, which go to `diagnostics`. Blocks.
     pub fn read(tls: &Tls, diagnostics: &mut Diagnostics) -> Option<Self> {
-        match files::read(&tls.certificate, &tls.key) {
+        match files::read(tls) {
             Ok((config, expires, doubts)) => {
                 for doubt in doubts {
                     let help = "give the server's own certificate first, then each behind the one \

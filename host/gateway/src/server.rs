@@ -18,6 +18,7 @@ use base::permits::ConnectionPermit;
 use base::text;
 use base::tls;
 use base::tls::failure::TlsFailure;
+use base::tls::peer::ClientCertificate;
 use session::origin::Security;
 use wire::http1::{Answer, Persistence, RequestError, Requests};
 use wire::proxies;
@@ -141,15 +142,23 @@ async fn greet(
     gateway: Arc<Gateway>,
     deadline: Instant,
 ) {
-    let arrival = |security| Arrival { remote, security };
+    let arrival = |security, certificate| Arrival {
+        remote,
+        security,
+        certificate,
+    };
     let Some(tls) = tls else {
-        let arrival = arrival(Security::Plain);
+        let arrival = arrival(Security::Plain, None);
         return speak_http(stream, arrival, permit, gateway, deadline).await;
     };
     // Never in the accept loop: a client that stalls here holds up nobody else.
     match timeout_at(deadline, shake_hands(stream, &tls.current())).await {
         Ok(Ok(Greeted::Tls(stream))) => {
-            speak_http(stream, arrival(Security::Tls), permit, gateway, deadline).await;
+            let shown = stream.get_ref().1.peer_certificates();
+            let shown = shown.and_then(|chain| chain.first());
+            let certificate = shown.map(|shown| Arc::new(ClientCertificate::of(shown)));
+            let arrival = arrival(Security::Tls, certificate);
+            speak_http(stream, arrival, permit, gateway, deadline).await;
         }
         Ok(Ok(Greeted::Plain(stream))) => ask_for_tls(stream, remote, deadline).await,
         Ok(Err(error)) => tls_failed(remote, TlsFailure::of(&error), &error.to_string()),

@@ -81,6 +81,7 @@ mod shutdown;
 mod signals;
 mod take_over;
 mod tls;
+mod tls_clients;
 mod traces;
 mod unclean;
 mod upgrade;

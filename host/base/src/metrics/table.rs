@@ -130,7 +130,7 @@ pub const ALL: [Metric; 75] = [
         TLS_FAILURES,
         MetricType::Counter,
         &["reason"],
-        "TLS handshakes that failed: late, ended, not-tls, incompatible, certificate-rejected, alert or other",
+        "TLS handshakes that failed: late, ended, not-tls, incompatible, certificate-rejected, alert, client-certificate-missing, -refused, -revoked or other",
     ),
     metric(
         PROXY_FAILURES,

@@ -28,7 +28,7 @@ pub(super) fn not_after(der: &[u8]) -> Option<u64> {
 }
 
 /// Tag and content of the first element, and what is behind it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;
     let (length, rest) = match first {

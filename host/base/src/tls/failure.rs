@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio_rustls::rustls::{AlertDescription, Error};
+use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
 
 /// Kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,19 +19,28 @@ pub enum TlsFailure {
     CertificateRejected,
     /// The client ended the handshake with another alert.
     Alert,
+    /// The client showed no certificate, and needs one.
+    ClientCertificateMissing,
+    /// The certificate of the client is not valid.
+    ClientCertificateRefused,
+    /// The certificate of the client was revoked.
+    ClientCertificateRevoked,
     /// Any other failure.
     Other,
 }
 
 impl TlsFailure {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Late,
         Self::Ended,
         Self::NotTls,
         Self::Incompatible,
         Self::CertificateRejected,
         Self::Alert,
+        Self::ClientCertificateMissing,
+        Self::ClientCertificateRefused,
+        Self::ClientCertificateRevoked,
         Self::Other,
     ];
 
@@ -45,6 +54,11 @@ impl TlsFailure {
                 Self::Incompatible
             }
             (Some(Error::AlertReceived(alert)), _) => Self::of_alert(*alert),
+            (Some(Error::NoCertificatesPresented), _) => Self::ClientCertificateMissing,
+            (Some(Error::InvalidCertificate(CertificateError::Revoked)), _) => {
+                Self::ClientCertificateRevoked
+            }
+            (Some(Error::InvalidCertificate(_)), _) => Self::ClientCertificateRefused,
             (Some(_), _) => Self::Other,
             (
                 None,
@@ -83,6 +97,9 @@ impl TlsFailure {
             Self::Incompatible => "incompatible",
             Self::CertificateRejected => "certificate-rejected",
             Self::Alert => "alert",
+            Self::ClientCertificateMissing => "client-certificate-missing",
+            Self::ClientCertificateRefused => "client-certificate-refused",
+            Self::ClientCertificateRevoked => "client-certificate-revoked",
             Self::Other => "other",
         }
     }

@@ -8,7 +8,12 @@ use super::admin::ListenPlaces;
 use crate::settings::{OnChange, Server};
 use crate::toml::{Section, Spanned, Zero};
 use base::diagnostics::Place;
-use base::tls::settings::Tls;
+use base::tls::settings::{ClientCertificates, ClientDemand, Tls};
+
+const DEMANDS: [(&str, ClientDemand); 2] = [
+    ("optional", ClientDemand::Optional),
+    ("required", ClientDemand::Required),
+];
 
 impl Reader<'_> {
     /// Reads `[server]`.
@@ -46,7 +51,7 @@ impl Reader<'_> {
                 bytes => bytes,
             },
             shares: self.shares(&mut section),
-            tls: self.tls(&mut section, "tls_certificate", "tls_key"),
+            tls: self.tls_for_clients(&mut section),
             admin: self.admin(&mut section),
             watch: self.watch(&mut section),
         };
@@ -60,6 +65,39 @@ impl Reader<'_> {
             Some(false) => OnChange::Wait,
             Some(true) | None => OnChange::Reload,
         }
+    }
+
+    /// Certificate and key, and which certificates clients must show.
+    fn tls_for_clients(&mut self, section: &mut Section<'_>) -> Option<Tls> {
+        let place = section.place_of("tls_client_ca");
+        let tls = self.tls(section, "tls_certificate", "tls_key");
+        let authorities = section.text("tls_client_ca");
+        let revoked = section.text("tls_client_crl");
+        let demand = section.choice("tls_client_certificates", &DEMANDS);
+        let Some(authorities) = authorities else {
+            let alone = revoked.map(|revoked| revoked.place);
+            if let Some(place) = alone.or(demand.map(|demand| demand.place)) {
+                let message = "certificates of clients need `tls_client_ca`";
+                let help =
+                    "name a PEM file with the authorities that sign them, or remove this line";
+                self.error(&place, message, help).label("alone");
+            }
+            return tls;
+        };
+        let clients = ClientCertificates {
+            authorities: self.file(&authorities.value),
+            revoked: revoked.map(|revoked| self.file(&revoked.value)),
+            demand: demand.map_or(ClientDemand::Required, |demand| demand.value),
+        };
+        if tls.is_none() {
+            let message = "clients show certificates only where TLS is spoken";
+            let help = "write `tls_certificate` and `tls_key` too, or remove this line";
+            self.error(&place, message, help).label("no meaning here");
+        }
+        tls.map(|tls| Tls {
+            clients: Some(clients),
+            ..tls
+        })
     }
 
     /// Certificate and key, of which neither is of use alone.
@@ -81,6 +119,7 @@ impl Reader<'_> {
             place: certificate.place,
             certificate: self.file(&certificate.value),
             key: self.file(&key.value),
+            clients: None,
         })
     }
 

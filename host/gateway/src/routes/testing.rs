@@ -102,6 +102,7 @@ where
     let arrival = Arrival {
         remote: ([127, 0, 0, 1], 9).into(),
         security: Security::Plain,
+        certificate: None,
     };
     let deadline = Instant::now() + std::time::Duration::from_secs(5);
     let http = server::speak_http(io, arrival, permit, Arc::clone(gateway), deadline);

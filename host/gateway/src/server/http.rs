@@ -27,7 +27,7 @@ pub async fn speak_http<I: Transport + 'static>(
     deadline: Instant,
 ) {
     let mut requests = Requests::new(io);
-    let upgraded = until_upgraded(&mut requests, arrival, &mut permit, &gateway);
+    let upgraded = until_upgraded(&mut requests, &arrival, &mut permit, &gateway);
     let remote = arrival.remote;
     let ended = match timeout_at(deadline, upgraded).await {
         Ok(Ok(End::Upgraded(accepting))) => {
@@ -63,7 +63,7 @@ enum End {
 /// upgrade may do so on the same connection.
 async fn until_upgraded<I: Transport>(
     requests: &mut Requests<I>,
-    arrival: Arrival,
+    arrival: &Arrival,
     permit: &mut ConnectionPermit,
     gateway: &Arc<Gateway>,
 ) -> io::Result<End> {
@@ -96,7 +96,7 @@ enum Next {
 
 fn consider(
     bytes: &[u8],
-    arrival: Arrival,
+    arrival: &Arrival,
     permit: &ConnectionPermit,
     gateway: &Arc<Gateway>,
 ) -> Next {

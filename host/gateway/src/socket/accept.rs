@@ -21,6 +21,7 @@ use crate::routes::{Gateway, Route};
 use base::limits::Limits;
 use base::metrics::Live;
 use base::permits::{ConnectionPermit, ShareHolder, network};
+use base::tls::peer::ClientCertificate;
 use session::facts::{Facts, Headers};
 use session::handshake::HandshakeMode;
 use session::origin::Security;
@@ -34,12 +35,14 @@ mod request;
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Where a request came from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Arrival {
     /// The peer's address.
     pub remote: SocketAddr,
     /// How it is spoken to.
     pub security: Security,
+    /// The certificate that the client has shown.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 /// A valid upgrade, whose 101 is still to be written.
@@ -74,7 +77,7 @@ pub(super) struct Entry {
 /// The answer to a request that is none.
 pub fn begin(
     head: &Head<'_>,
-    arrival: Arrival,
+    arrival: &Arrival,
     permit: &ConnectionPermit,
     gateway: &Arc<Gateway>,
 ) -> Result<Accepting, Answer> {
@@ -103,7 +106,7 @@ pub fn begin(
     };
     let (facts, verdict) = match welcome {
         Ok(route) => {
-            let (uri, headers) = (&head.uri, Headers::from(head));
+            let (uri, headers) = (&head.uri, Headers::of(head, arrival.certificate.as_deref()));
             let mut facts = Facts::new(session_id, name, uri, params, headers, remote);
             let checked = at_the_door(&route, &mut facts, upgrade.host, arrival.security);
             (facts, checked.map(|()| route))

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use axum::http::{HeaderMap, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use base::tls::peer::ClientCertificate;
 use wire::http1::Head;
 
 /// Characters that stay unencoded in a path.
@@ -109,6 +110,37 @@ impl Headers {
         self.iter()
             .filter(move |(field, _)| *field == name)
             .map(|(_, value)| value)
+    }
+}
+
+/// Prefix of headers that say what certificate the client has shown.
+const CERTIFICATE: &str = "x-client-certificate-";
+
+impl Headers {
+    /// Headers of a request, with those that say what certificate its client has shown. A client
+    /// cannot write these itself.
+    #[must_use]
+    pub fn of(head: &Head<'_>, certificate: Option<&ClientCertificate>) -> Self {
+        let is_own = |(name, _): &(&str, &[u8])| {
+            let prefix = name.get(..CERTIFICATE.len());
+            !prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(CERTIFICATE))
+        };
+        let mut fields: Vec<_> = head.fields().filter(is_own).collect();
+        if let Some(certificate) = certificate {
+            let ClientCertificate {
+                sha256,
+                issuer,
+                names,
+            } = certificate;
+            for (name, value) in [
+                ("x-client-certificate-sha256", sha256),
+                ("x-client-certificate-issuer", issuer),
+                ("x-client-certificate-names", names),
+            ] {
+                fields.push((name, value.as_bytes()));
+            }
+        }
+        Self::collect(&fields)
     }
 }
 

@@ -100,6 +100,7 @@ pub(super) async fn connect(
     let arrival = Arrival {
         remote: by,
         security: Security::Plain,
+        certificate: None,
     };
     let deadline = Instant::now() + ANSWER;
     let life = speak_http(far, arrival, permit, Arc::clone(gateway), deadline);

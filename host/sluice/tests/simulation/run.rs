@@ -68,6 +68,7 @@ async fn drive(schedule: Schedule) -> Report {
             let arrival = Arrival {
                 remote: SocketAddr::from((plan.address, FIRST_PORT + me as u16)),
                 security: Security::Plain,
+                certificate: None,
             };
             let permit = gateway.permits.grant(gateway.permits.socket().await);
             let got_place = Event::GotPlace(permit.place.is_some());

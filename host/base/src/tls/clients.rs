@@ -1,0 +1,64 @@
+//! Verification of the certificates that clients show.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::CertificateRevocationListDer;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+
+use super::files::certificates;
+use super::settings::{ClientCertificates, ClientDemand};
+use crate::files::{pem, text};
+
+/// Verifier of certificates of clients. Blocks.
+pub(super) fn verifier(
+    settings: &ClientCertificates,
+) -> anyhow::Result<Arc<dyn ClientCertVerifier>> {
+    let roots = authorities(&settings.authorities)
+        .with_context(|| format!("client authorities {}", settings.authorities.display()))?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    if let Some(file) = &settings.revoked {
+        let lists = lists(file).with_context(|| format!("revocation lists {}", file.display()))?;
+        // The authorities themselves are the operator's choice.
+        builder = builder.with_crls(lists).only_check_end_entity_revocation();
+    }
+    let builder = match settings.demand {
+        ClientDemand::Optional => builder.allow_unauthenticated(),
+        ClientDemand::Required => builder,
+    };
+    builder
+        .build()
+        .context("the client authorities and their revocation lists cannot be used")
+}
+
+/// All of the authorities in a file. One that is left out would be a client that is refused.
+fn authorities(file: &Path) -> anyhow::Result<RootCertStore> {
+    let (certificates, broken) = certificates(file)?;
+    ensure!(broken == 0, "{broken} of its certificates are damaged");
+    let mut store = RootCertStore::empty();
+    for certificate in certificates {
+        store.add(certificate).context("one of its certificates")?;
+    }
+    Ok(store)
+}
+
+fn lists(file: &Path) -> anyhow::Result<Vec<CertificateRevocationListDer<'static>>> {
+    let bytes = std::fs::read(file)?;
+    ensure!(!pem::is_der(&bytes), "it is DER, and not PEM");
+    let blocks = pem::blocks(&text::decode(bytes)?);
+    let labels = pem::labels(&blocks);
+    let mut lists = Vec::new();
+    for block in blocks.into_iter().filter(|block| block.label == "X509 CRL") {
+        lists.push(CertificateRevocationListDer::from(block.der?));
+    }
+    ensure!(
+        !lists.is_empty(),
+        "it has no revocation list in PEM, but: {labels}"
+    );
+    Ok(lists)
+}
