@@ -28,7 +28,15 @@ pub struct Certificate {
 impl Certificate {
     /// Reads certificate and key. `None` if there are mistakes, which go to `diagnostics`. Blocks.
     pub fn read(tls: &Tls, diagnostics: &mut Diagnostics) -> Option<Self> {
-        match files::read(tls) {
+        let clients = match clients::verifier(tls.clients.as_ref()) {
+            Ok(clients) => clients,
+            Err(error) => {
+                let message = format!("certificates of clients cannot be verified: {error:#}");
+                diagnostics.error(&tls.place, message, clients::HELP);
+                return None;
+            }
+        };
+        match files::read(tls, clients) {
             Ok((config, expires, doubts)) => {
                 for doubt in doubts {
                     let help = "give the server's own certificate first, then each behind the one \

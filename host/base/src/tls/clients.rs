@@ -14,10 +14,17 @@ use super::files::certificates;
 use super::settings::{ClientCertificates, ClientDemand};
 use crate::files::{pem, text};
 
-/// Verifier of certificates of clients. Blocks.
+/// Instruction for an operator whose files cannot be used.
+pub(super) const HELP: &str = "give the certificates of the authorities that sign those of clients, \
+                               and their revocation lists, both in PEM";
+
+/// Verifier of certificates of clients, or of none. Blocks.
 pub(super) fn verifier(
-    settings: &ClientCertificates,
+    settings: Option<&ClientCertificates>,
 ) -> anyhow::Result<Arc<dyn ClientCertVerifier>> {
+    let Some(settings) = settings else {
+        return Ok(WebPkiClientVerifier::no_client_auth());
+    };
     let roots = authorities(&settings.authorities)
         .with_context(|| format!("client authorities {}", settings.authorities.display()))?;
     let provider = Arc::new(aws_lc_rs::default_provider());

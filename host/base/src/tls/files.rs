@@ -9,11 +9,10 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
 };
+use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
-use tokio_rustls::rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use tokio_rustls::rustls::sign::SigningKey;
 
-use super::clients;
 use super::expiry::not_after;
 use super::settings::Tls;
 use crate::files::pem::{self, Block, BlockError};
@@ -53,7 +52,10 @@ fn problem(error: impl std::fmt::Display, help: impl Into<String>) -> Problem {
     clippy::type_complexity,
     reason = "each is of another kind, and named above"
 )]
-pub(super) fn read(tls: &Tls) -> Result<(ServerConfig, Option<u64>, Vec<String>), Problem> {
+pub(super) fn read(
+    tls: &Tls,
+    clients: Arc<dyn ClientCertVerifier>,
+) -> Result<(ServerConfig, Option<u64>, Vec<String>), Problem> {
     let (certificate, key) = (tls.certificate.as_path(), tls.key.as_path());
     let (name, key_name) = (certificate.display(), key.display());
     let chain = chain(&name, blocks(certificate, "certificate")?)?;
@@ -82,25 +84,12 @@ pub(super) fn read(tls: &Tls) -> Result<(ServerConfig, Option<u64>, Vec<String>)
         .collect();
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(client_verifier(tls)?)
+        .with_client_cert_verifier(clients)
         .with_single_cert(chain, key)
         .with_context(|| format!("certificate and key do not fit, {name} and {key_name}"))?;
     // A WebSocket upgrade is HTTP/1.1 (RFC 6455, section 1.7).
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok((config, expires, doubts))
-}
-
-/// Verifier of the certificates of clients, or of none.
-fn client_verifier(tls: &Tls) -> Result<Arc<dyn ClientCertVerifier>, Problem> {
-    let Some(clients) = &tls.clients else {
-        return Ok(WebPkiClientVerifier::no_client_auth());
-    };
-    clients::verifier(clients).map_err(|error| Problem {
-        error,
-        help: "give the certificates of the authorities that sign those of clients, and their \
-               revocation lists, both in PEM"
-            .to_owned(),
-    })
 }
 
 /// The blocks of a PEM file, at least one.
