@@ -88,6 +88,13 @@ impl Shutdown {
         self.draining.is_cancelled()
     }
 
+    /// Whether streams are left to the next process: another one takes over, or the shutdown has
+    /// begun.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.handing_over.is_cancelled() || self.is_stopping()
+    }
+
     /// Waits until the shutdown begins.
     pub async fn draining(&self) {
         self.draining.cancelled().await;

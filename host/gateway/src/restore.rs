@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use axum::http::HeaderMap;
 use futures_util::StreamExt as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::connections::{Beginning, Stage};
 use crate::parking::pace::Pace;
@@ -28,7 +28,8 @@ use upstream::{Counted, Destination, OpenError, Receipts, Reopened, StreamInfo};
 
 /// Number of streams that are restored at once.
 const AT_ONCE: usize = 64;
-/// Time limit for opening the upstream of one stream.
+/// Time limit for opening the upstreams of all streams: a disk that hangs must not keep the gateway
+/// from serving.
 const OPENING: Duration = Duration::from_secs(5);
 
 /// Keeps streams in this store, and restores those that it has.
@@ -42,8 +43,9 @@ pub async fn restore(
         return;
     }
     let mut counts = [0_usize; 3];
+    let deadline = Instant::now() + OPENING;
     let mut restoring = futures_util::stream::iter(records)
-        .map(|(stream, record)| restore_one(gateway, stream, record))
+        .map(|(stream, record)| restore_one(gateway, stream, record, deadline))
         .buffer_unordered(AT_ONCE);
     while let Some((stream, result)) = restoring.next().await {
         let (result, count) = match result {
@@ -80,10 +82,11 @@ async fn restore_one(
     gateway: &Arc<Gateway>,
     id: String,
     record: Vec<u8>,
+    deadline: Instant,
 ) -> (String, anyhow::Result<Restored>) {
     let stream = id.as_str().into();
     let result = match StoredStream::read(&record) {
-        Some(stored) => park(gateway, stream, stored).await,
+        Some(stored) => park(gateway, stream, stored, deadline).await,
         None => Err(anyhow!("its record is of another version, or broken")),
     };
     (id, result)
@@ -93,6 +96,7 @@ async fn park(
     gateway: &Arc<Gateway>,
     stream: Arc<str>,
     stored: StoredStream,
+    deadline: Instant,
 ) -> anyhow::Result<Restored> {
     let generation = gateway.generation.load_full();
     let name = &*stored.owner.route;
@@ -121,7 +125,7 @@ async fn park(
     });
     live.speaks(&open.handshake);
     let reopened = reopen(gateway, route, guard.session(), *open);
-    let reopened = timeout(OPENING, reopened).await;
+    let reopened = timeout_at(deadline, reopened).await;
     let stream = reopened.context("its upstream did not open in time")??;
     live.streams_to(&stream.destination, stream.bytes);
     live.enter(Stage::Parked);

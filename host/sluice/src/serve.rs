@@ -166,7 +166,7 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
             shared,
         },
     };
-    let offer = Offer::begin(&config.data_dir);
+    let offer = Offer::begin(&config.data_dir, &stopping.held.lock);
     stopping.run(signals, offer, &config.server).await?;
     if let Some(export) = export {
         export.finish(LAST_SPANS).await;

@@ -45,14 +45,20 @@ fn open(client: &mut Client, gateway: &Gateway, resume: Option<&str>) -> (String
     (token, usize::try_from(from).unwrap())
 }
 
-/// Sends audio in frames of a tenth of a second, and waits for the first ack. Gives its bytes.
-fn send_some(client: &mut Client, audio: &[u8]) -> usize {
+/// Sends audio from this byte on, in frames of a tenth of a second, and waits until some of it is
+/// safe. Gives the bytes that are.
+fn send_some(client: &mut Client, audio: &[u8], from: usize) -> usize {
     for chunk in audio.chunks(3200) {
         client.binary(chunk);
     }
-    let ack = client.message();
-    assert_eq!(ack["type"], "ack", "{ack}");
-    usize::try_from(ack["bytes"].as_u64().expect("bytes")).unwrap()
+    loop {
+        let ack = client.message();
+        assert_eq!(ack["type"], "ack", "{ack}");
+        let safe = usize::try_from(ack["bytes"].as_u64().expect("bytes")).unwrap();
+        if safe > from {
+            return safe;
+        }
+    }
 }
 
 /// Sends the rest, finalizes, and expects that all of it is there.
@@ -116,7 +122,7 @@ with_both_clients! {
         let mut client = Client::idle(library);
         let (mut token, mut from) = open(&mut client, &gateway, None);
         for _ in 0..3 {
-            let told = send_some(&mut client, &clip.pcm[from..][..64_000]);
+            let told = send_some(&mut client, &clip.pcm[from..][..64_000], from);
             kill(&mut gateway, &mut client);
             (token, from) = open(&mut client, &gateway, Some(&token));
             assert!(from >= told, "{told} bytes were safe, and it goes on at {from}");
@@ -131,7 +137,7 @@ with_both_clients! {
         let clip = speech::long_clip();
         let mut client = Client::idle(library);
         let (token, _) = open(&mut client, &gateway, None);
-        let told = send_some(&mut client, &clip.pcm[..64_000]);
+        let told = send_some(&mut client, &clip.pcm[..64_000], 0);
         gateway.signal(Signal::TERM);
         assert_eq!(closed(&mut client), 1001);
         assert!(gateway.wait().success());
@@ -144,11 +150,44 @@ with_both_clients! {
 }
 
 #[test]
+fn a_client_that_comes_back_while_its_gateway_stops_is_told_to_come_back_later() {
+    let config = Config::ingest().set("server", "drain_timeout", json!("60s"));
+    let mut gateway = Gateway::start(&config);
+    // It keeps the gateway from its end.
+    let mut other = Client::connect(
+        Library::Ws,
+        &gateway,
+        &meeting("m2", "mic", &token::of_user("u-2")),
+    );
+    other.handshake();
+    other.expect_ack();
+    let (mut peer, ack) = greet(&gateway, None);
+    peer.send(OpCode::Data(Data::Binary), &[1; 32_000]);
+    while peer.message()["bytes"] != 32_000 {}
+    peer.reset();
+    let parked = |line: &str| line.contains("connection ended").then_some(());
+    gateway.output().find("the end of the connection", parked);
+    gateway.signal(Signal::TERM);
+    let draining = |line: &str| line.contains("a parked stream ended").then_some(());
+    gateway.output().find("the end of the stream", draining);
+    let resume = ack["resume_token"].as_str();
+    let mut early = Client::connect(Library::Ws, &gateway, &path(resume));
+    early.json(&asking());
+    let frame = early.expect_refusal(1001, "draining");
+    assert_eq!(frame["retryable"], true, "{frame}");
+    other.json(&json!({"type": "close"}));
+    assert!(gateway.wait().success());
+    gateway.start_again();
+    let (_, ack) = greet(&gateway, resume);
+    assert_eq!(ack["from_bytes"], 32_000, "{ack}");
+}
+
+#[test]
 fn the_claim_of_a_stream_is_still_its_client_s_after_its_gateway_was_killed() {
     let mut gateway = Gateway::start(&watched());
     let mut client = Client::idle(Library::Ws);
     let (token, _) = open(&mut client, &gateway, None);
-    send_some(&mut client, &[1; 32_000]);
+    send_some(&mut client, &[1; 32_000], 0);
     kill(&mut gateway, &mut client);
     let others = meeting("m1", "mic", &token::of_user("u-2"));
     refused(&gateway, &others, 4002, "ingest_exists");
@@ -172,10 +211,10 @@ fn only_its_own_client_goes_on_with_a_stream_after_a_restart_and_with_its_last_t
     let mut gateway = Gateway::start(&Config::ingest());
     let mut client = Client::idle(Library::Ws);
     let (first, _) = open(&mut client, &gateway, None);
-    send_some(&mut client, &[1; 32_000]);
+    send_some(&mut client, &[1; 32_000], 0);
     kill(&mut gateway, &mut client);
     let (second, from) = open(&mut client, &gateway, Some(&first));
-    send_some(&mut client, &[1; 32_000]);
+    send_some(&mut client, &[1; 32_000], from);
     kill(&mut gateway, &mut client);
     let foreign = meeting("m1", "mic", &token::of_user("u-2"));
     let foreign = format!("{foreign}&resume={second}");
@@ -202,7 +241,7 @@ fn a_stream_whose_client_stays_away_is_over_when_the_grace_period_is_and_frees_i
     let mut gateway = Gateway::start(&config);
     let mut client = Client::idle(Library::Ws);
     let (token, _) = open(&mut client, &gateway, None);
-    send_some(&mut client, &[1; 32_000]);
+    send_some(&mut client, &[1; 32_000], 0);
     kill(&mut gateway, &mut client);
     let line = gateway.output().find("the end of the stream", |line| {
         line.contains("its client did not come back").then_some(())
@@ -220,7 +259,7 @@ fn a_stream_that_is_really_gone_is_refused_and_said_to_be_lost() {
     let mut gateway = Gateway::start(&watched());
     let mut client = Client::idle(Library::Ws);
     let (token, _) = open(&mut client, &gateway, None);
-    send_some(&mut client, &[1; 32_000]);
+    send_some(&mut client, &[1; 32_000], 0);
     gateway.kill();
     std::fs::remove_file(gateway.recording()).expect("a recording");
     gateway.start_again();
@@ -257,7 +296,7 @@ fn a_disk_that_fails_costs_a_stream_its_way_back_and_nothing_else_and_the_ack_sa
     let gateway = Gateway::start_as(&watched(), |command| faults.within(command));
     let mut client = Client::idle(Library::Ws);
     open(&mut client, &gateway, None);
-    send_some(&mut client, &[1; 32_000]);
+    send_some(&mut client, &[1; 32_000], 0);
     faults.begin("write", Errno::NOSPC);
     let mut other = Client::connect(
         Library::Ws,

@@ -63,10 +63,12 @@ impl Attachment {
 
     /// Remembers that the stream is complete. Returns `None` if there is no room.
     #[must_use]
-    pub fn complete(self, bytes: u64) -> Option<Remembered> {
+    pub fn complete(mut self, bytes: u64) -> Option<Remembered> {
         let room = self.parking.remembered.take(&self.slot.client)?;
         self.slot.lock().stream = StreamState::Complete(bytes);
         self.store_that_complete(bytes);
+        // Nothing more of it is written here.
+        self.durable = None;
         self.slot.has_changed();
         Some(Remembered {
             attachment: self,

@@ -21,7 +21,7 @@ use session::registry::Session;
 use session::store::StoreError;
 use upstream::Place;
 
-/// Version of the record. A process ignores records of other versions.
+/// Version of the record. A process removes records of other versions: their streams are lost.
 const VERSION: u32 = 1;
 /// Maximum size of a record, in bytes. What policies know of a client can be more.
 const MAX_RECORD: usize = 64 * 1024;
@@ -116,10 +116,15 @@ impl Attachment {
     /// # Errors
     /// [`NotStored`]. The client must not be promised that it may come back.
     pub(crate) async fn store(&mut self, open: OpenStream) -> Result<(), NotStored> {
+        // Before it is saved, so that whoever waits for the last one does not miss this one.
+        let durable = self.parking.durable.token();
+        if self.parking.durable.is_closed() {
+            return Err(StoreError::Ended.into());
+        }
         let Some(saving) = self.save(StoredState::Open(Box::new(open)))? else {
             return Ok(());
         };
-        self.durable = Some(self.parking.durable.token());
+        self.durable = Some(durable);
         let saved = timeout(PATIENCE, saving).await;
         Ok(saved.map_err(|_| NotStored::Slow)??)
     }

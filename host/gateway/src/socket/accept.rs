@@ -14,6 +14,7 @@ use super::cause::Cause;
 use super::connection::{Budget, Connection};
 use super::connection_log::ConnectionLog;
 use super::open_socket::Parts;
+use super::resume;
 use super::wire::{Transport, Wire};
 use crate::connections::Beginning;
 use crate::parking::Returning;
@@ -172,7 +173,8 @@ fn comes_back(
     let Some(token) = session.facts.resume().filter(|_| speaks) else {
         return Ok(None);
     };
-    let returning = gateway.parking.find(&token).ok_or(Cause::ResumeRefused)?;
+    let returning = gateway.parking.find(&token);
+    let returning = returning.ok_or_else(|| resume::not_there(gateway))?;
     session.resumes(returning.stream());
     Ok(Some(returning))
 }

@@ -30,9 +30,19 @@ pub(super) async fn take(
     let owner = owner(connection, route, handshake);
     match connection.budget.spend(returning.take(&owner)).await {
         Some(Some(taken)) => Ok(taken),
-        Some(None) => Err(Cause::ResumeRefused),
+        Some(None) => Err(not_there(&connection.socket.gateway)),
         // The stream exists, but its connection has not released it: the client may retry.
         None => Err(Cause::PredecessorStays),
+    }
+}
+
+/// Why a client cannot have the stream that it comes back for. A gateway that stops has left it to the
+/// next process, so the client comes back once more.
+pub(super) fn not_there(gateway: &Gateway) -> Cause {
+    if gateway.shutdown.is_leaving() {
+        Cause::Draining
+    } else {
+        Cause::ResumeRefused
     }
 }
 

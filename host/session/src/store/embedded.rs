@@ -31,6 +31,9 @@ const CACHE: usize = 1024 * 1024;
 const MAX_WAITING: usize = 64 * 1024;
 /// Pause before removals are tried again after the disk has failed.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Number of further attempts to open a file that another process has, and the time between two.
+const ATTEMPTS: u32 = 30;
+const AGAIN: Duration = Duration::from_millis(100);
 /// Ending of a file that could not be read and was set aside.
 const BROKEN: &str = "broken";
 
@@ -69,8 +72,18 @@ impl EmbeddedStore {
     /// # Errors
     /// If there can be no such file, because the folder cannot be written.
     pub fn open(file: &Path) -> io::Result<(Self, Records)> {
-        let (database, records) = match read(file) {
+        let mut opened = read(file);
+        for _ in 0..ATTEMPTS {
+            // A process that is about to end may still have it.
+            if !matches!(opened, Err(Unreadable::InUse)) {
+                break;
+            }
+            thread::sleep(AGAIN);
+            opened = read(file);
+        }
+        let (database, records) = match opened {
             Ok(opened) => opened,
+            Err(Unreadable::InUse) => return Err(io::ErrorKind::ResourceBusy.into()),
             Err(Unreadable::Disk(error)) => return Err(error),
             Err(Unreadable::Broken(why)) => {
                 let aside = file.with_extension(BROKEN);
@@ -174,6 +187,17 @@ struct Writer {
     /// Keys of records whose removal has failed.
     removals: HashSet<Arc<str>>,
     disk: Disk,
+}
+
+/// Whoever waits is told, also if the thread has panicked: the library may, on a broken file.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let mut waiting = self.shared.lock();
+        waiting.has_ended = true;
+        waiting.changes.clear();
+        // Dropped unsent, they say so.
+        waiting.told.clear();
+    }
 }
 
 /// What the last transaction showed of the disk.
@@ -302,6 +326,8 @@ fn commit(
 enum Unreadable {
     /// The disk refused.
     Disk(io::Error),
+    /// Another process has it.
+    InUse,
     /// It is no store, or a broken one.
     Broken(String),
 }
@@ -310,6 +336,7 @@ impl Unreadable {
     fn into_io(self) -> io::Error {
         match self {
             Self::Disk(error) => error,
+            Self::InUse => io::ErrorKind::ResourceBusy.into(),
             Self::Broken(why) => io::Error::other(why),
         }
     }
@@ -345,6 +372,7 @@ fn read(file: &Path) -> Result<(Database, Records), Unreadable> {
         .map_err(Unreadable::Disk)?;
     match reading.join() {
         Ok(Ok(opened)) => Ok(opened),
+        Ok(Err(redb::Error::DatabaseAlreadyOpen)) => Err(Unreadable::InUse),
         Ok(Err(redb::Error::Io(error))) if error.kind() != io::ErrorKind::InvalidData => {
             Err(Unreadable::Disk(error))
         }

@@ -21,12 +21,19 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use rustix::process::geteuid;
-use tokio::io::Interest;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
+use crate::lock::DataLock;
+use gateway::server::ACCEPT_PAUSE;
+
 /// Name of the socket in the data folder.
 const NAME: &str = "handover.sock";
+/// What the new process says. Another program that connects changes nothing.
+const REQUEST: &[u8] = b"sluice take-over 1";
+/// Time in which it says so.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// What goes with the sockets. A process that says something else is of another version.
 const GREETING: &[u8] = b"sluice hand-over 1";
 /// Maximum number of listening sockets.
@@ -46,17 +53,19 @@ pub(super) struct Offer {
 pub(super) struct Successor(UnixStream);
 
 impl Offer {
-    /// Offers to hand over to a process of the same user. The data folder must be locked. Without
-    /// such a socket the gateway serves all the same.
-    pub(super) fn begin(data_dir: &Path) -> Self {
+    /// Offers to hand over to a process of the same user, if the data folder is locked. Without such a
+    /// socket the gateway serves all the same.
+    pub(super) fn begin(data_dir: &Path, lock: &DataLock) -> Self {
         let path = data_dir.join(NAME);
-        let socket = listen(&path).inspect_err(|error| {
-            tracing::warn!(socket = %path.display(), %error, "nobody can take over from this gateway");
-        });
-        Self {
-            socket: socket.ok(),
-            path,
-        }
+        let listen = || {
+            let socket = listen(&path).inspect_err(|error| {
+                let socket = path.display();
+                tracing::warn!(%socket, %error, "nobody can take over from this gateway");
+            });
+            socket.ok()
+        };
+        let socket = lock.is_held().then(listen).flatten();
+        Self { socket, path }
     }
 
     /// Waits for a process that wants to take over.
@@ -66,11 +75,18 @@ impl Offer {
         };
         loop {
             match socket.accept().await {
-                Ok((stream, _)) if is_same_user(&stream) => return Successor(stream),
+                Ok((mut stream, _)) if is_same_user(&stream) => {
+                    let mut request = [0; REQUEST.len()];
+                    let read = timeout(PATIENCE, stream.read_exact(&mut request)).await;
+                    if matches!(read, Ok(Ok(_))) && request == REQUEST {
+                        return Successor(stream);
+                    }
+                    tracing::warn!("a program connected to the hand-over socket and did not ask");
+                }
                 Ok(_) => tracing::warn!("a process of another user wanted to take over"),
                 Err(error) => {
-                    tracing::warn!(%error, "nobody can take over from this gateway any more");
-                    return std::future::pending().await;
+                    tracing::warn!(%error, "the hand-over socket could not accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
@@ -134,7 +150,7 @@ impl Successor {
 /// If the other gateway does not answer, or ends without handing over.
 pub(super) async fn take_over(data_dir: &Path) -> anyhow::Result<Vec<TcpListener>> {
     let path = data_dir.join(NAME);
-    let stream = match UnixStream::connect(&path).await {
+    let mut stream = match UnixStream::connect(&path).await {
         Ok(stream) => stream,
         Err(error) => {
             tracing::info!(socket = %path.display(), %error, "there is no gateway to take over from");
@@ -142,6 +158,8 @@ pub(super) async fn take_over(data_dir: &Path) -> anyhow::Result<Vec<TcpListener
         }
     };
     tracing::info!("taking over from the gateway that runs");
+    let asked = stream.write_all(REQUEST).await;
+    asked.context("the gateway that runs did not hand over")?;
     let received = timeout(
         LONGEST,
         stream.async_io(Interest::READABLE, || receive(&stream)),

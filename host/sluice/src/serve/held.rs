@@ -2,11 +2,17 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::lock::DataLock;
 use crate::unclean::RunFile;
 use policy::recorder::Recorder;
 use session::store::Store;
+
+/// Time that the end waits for the disk.
+const LAST: Duration = Duration::from_secs(2);
 
 /// What one process at a time has of a data folder, and the sockets that the next one gets.
 pub(super) struct Held {
@@ -34,8 +40,10 @@ impl Held {
             self.run_file.end().await;
         }
         self.decisions.flush().await;
-        if let Some(streams) = &self.streams {
-            streams.close().await;
+        if let (Some(streams), End::Clean) = (&self.streams, end)
+            && timeout(LAST, streams.close()).await.is_err()
+        {
+            tracing::warn!("the store of streams was not closed in time");
         }
         drop(self.lock);
         self.shared

@@ -1,5 +1,6 @@
 //! Graceful shutdown: drains, closes the remaining connections, and waits for their end.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,30 +81,32 @@ impl Stopping {
             listeners,
             held,
         } = self;
-        let longest = server.drain_timeout + patience(&gateway, server.header_timeout);
-        supervisor.stopping(longest + LAST);
+        // A service manager need not know that its process hands over.
+        if successor.is_none() {
+            let longest = server.drain_timeout + patience(&gateway, server.header_timeout);
+            supervisor.stopping(longest + LAST);
+        }
+        let mut first = successor.is_some();
         let mut held = Some(held);
-        let ending = async {
-            let listeners = match (successor, held.take()) {
-                (Some(successor), Some(given)) => {
-                    hand_over(&gateway, successor, listeners, given).await?;
-                    Vec::new()
+        let ended = {
+            let ending = end(&gateway, successor, listeners, &mut held, server);
+            let mut ending = pin!(ending);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = signals.next() => {
+                        if std::mem::take(&mut first) {
+                            tracing::info!("a signal: the remaining connections are closed");
+                            gateway.shutdown.close();
+                            continue;
+                        }
+                        tracing::warn!("a second signal: stopping at once");
+                        gateway.shutdown.abandon();
+                        break Ok(());
+                    }
+                    ended = &mut ending => break ended,
                 }
-                (_, kept) => {
-                    held = kept;
-                    listeners
-                }
-            };
-            wind_down(&gateway, listeners, server).await
-        };
-        let ended = tokio::select! {
-            biased;
-            () = signals.next() => {
-                tracing::warn!("a second signal: stopping at once");
-                gateway.shutdown.abandon();
-                Ok(())
             }
-            ended = ending => ended,
         };
         if let Some(held) = held {
             let end = if gateway.shutdown.is_abandoned() {
@@ -117,6 +120,26 @@ impl Stopping {
     }
 }
 
+/// Hands over, if there is a successor, and winds down.
+async fn end(
+    gateway: &Gateway,
+    successor: Option<Successor>,
+    listeners: Vec<JoinHandle<()>>,
+    held: &mut Option<Held>,
+    server: &Server,
+) -> anyhow::Result<()> {
+    let Some(successor) = successor else {
+        return wind_down(gateway, listeners, server).await;
+    };
+    let handed_over = match held.take() {
+        Some(held) => hand_over(gateway, successor, listeners, held, server).await,
+        None => Ok(()),
+    };
+    // Also if nobody serves any more: every client is told.
+    wind_down(gateway, Vec::new(), server).await?;
+    handed_over
+}
+
 /// Hands over to another process: the streams that can go on there, the data folder, and the
 /// listening sockets.
 async fn hand_over(
@@ -124,18 +147,25 @@ async fn hand_over(
     successor: Successor,
     listeners: Vec<JoinHandle<()>>,
     held: Held,
+    server: &Server,
 ) -> anyhow::Result<()> {
     tracing::info!(live = gateway.tasks.len(), "another process takes over");
     gateway.shutdown.hand_over();
     for listener in listeners {
-        listener.await.context("a listener failed")?;
+        // One that has panicked accepts no more either.
+        let _ = listener.await;
     }
-    let left = timeout(LEAVING, gateway.parking.is_left()).await;
+    if timeout(LEAVING, gateway.parking.is_left()).await.is_err() {
+        // What a disk that hangs writes later must not meet what the other process writes.
+        tracing::warn!("some streams are not sealed in time, so all others end here too");
+        gateway.shutdown.close();
+        gateway.tasks.close();
+        let patience = patience(gateway, server.header_timeout);
+        drop(timeout(patience, gateway.tasks.wait()).await);
+    }
     let shared = held.let_go(End::Clean).await;
     let given = successor.give(&shared).await;
     given.context("the process that takes over is gone: no gateway listens any more")?;
-    // What a disk that hangs writes later must not meet what the other process writes.
-    left.context("some streams could not be sealed in time, so this process ends now")?;
     tracing::info!(live = gateway.tasks.len(), "another process has taken over");
     Ok(())
 }

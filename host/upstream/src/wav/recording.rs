@@ -83,7 +83,7 @@ impl RecordingLink {
             taken: written,
             receipts,
             kept: written,
-            told: written,
+            told: 0,
             batch,
             bound: batch + batch / 2,
             limit: MAX_DATA,

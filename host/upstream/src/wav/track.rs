@@ -211,6 +211,8 @@ fn open_file(path: &Path, format: Format) -> io::Result<(File, u64)> {
     let written = counted.min(there / format.frame() * format.frame());
     file.set_len(HEADER as u64 + written + written % 2)?;
     file.write_all_at(&format.header(written), 0)?;
+    // The client may be told of all of it.
+    file.sync_data()?;
     Ok((file, written))
 }
 
