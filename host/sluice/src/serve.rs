@@ -42,7 +42,7 @@ mod signals;
 mod stop;
 mod streams;
 
-use handover::Offer;
+use handover::{Offer, Predecessor};
 use held::Held;
 use listeners::{Given, Listeners};
 use stop::{Signals, Stopping};
@@ -74,21 +74,30 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     let export = prepare_export(&config).await?;
     warnings.log();
     let mut given = Given::by_manager()?;
-    let lock = if args.take_over {
-        given.and_by_predecessor(handover::take_over(&config.data_dir).await?);
-        DataLock::take_within(&config.data_dir, LETTING_GO).await?
+    let folder = if args.take_over {
+        let (predecessor, sockets) = handover::ask(&config.data_dir).await?;
+        given.and_by_predecessor(sockets);
+        Folder::OfPredecessor(predecessor)
     } else {
-        DataLock::take(&config.data_dir)?
+        Folder::Locked(DataLock::take(&config.data_dir)?)
     };
-    let unclean_stop = unclean::notice(&config.data_dir);
+    // Whatever may fail comes before the predecessor leaves.
     let supervisor = Supervisor::start()?;
-    // Before the free space of the disks of recordings is measured.
     let recorder = metrics::install()?;
     series::register();
-    prepare_folders(&config, None);
     let signals = Signals::listen()?;
     let listeners = Listeners::bind(&config.server, given)?;
     let shared = listeners.shared()?;
+    watchdog::start().context("the watchdog's thread could not be started")?;
+    let lock = match folder {
+        Folder::Locked(lock) => lock,
+        Folder::OfPredecessor(predecessor) => {
+            predecessor.leave().await?;
+            DataLock::take_within(&config.data_dir, LETTING_GO).await?
+        }
+    };
+    let unclean_stop = unclean::notice(&config.data_dir);
+    prepare_folders(&config, None);
     let Listeners {
         clients,
         addresses,
@@ -97,7 +106,6 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     } = listeners;
     // Before anybody is told that the gateway listens, so that any crash after that is noticed.
     let run_file = RunFile::begin(&config.data_dir, Arc::clone(&assembled.gateway)).await;
-    watchdog::start().context("the watchdog's thread could not be started")?;
     let streams = streams::restore(&lock, &config.data_dir, &assembled.gateway).await;
     greet::greet(&config, &source, &assembled, &addresses)?;
     for (address, (_, preamble)) in addresses.iter().zip(&clients) {
@@ -163,16 +171,23 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
             run_file,
             streams,
             decisions,
-            shared,
         },
     };
-    let offer = Offer::begin(&config.data_dir, &stopping.held.lock);
+    let offer = Offer::begin(&config.data_dir, &stopping.held.lock, shared);
     stopping.run(signals, offer, &config.server).await?;
     if let Some(export) = export {
         export.finish(LAST_SPANS).await;
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Data folder, before this process serves from it.
+enum Folder {
+    /// It is this process's.
+    Locked(DataLock),
+    /// Another process has it.
+    OfPredecessor(Predecessor),
 }
 
 /// Reads the configuration, builds everything and reports all mistakes.

@@ -1,5 +1,7 @@
 //! A new gateway in the place of one that runs: no client is refused.
 
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -100,14 +102,38 @@ fn closed(client: &mut Client) -> u16 {
 #[test]
 fn a_successor_that_cannot_start_leaves_the_gateway_as_it_is() {
     let gateway = Gateway::start(&config());
+    let mut staying = Client::idle(Library::Ws);
+    open(&mut staying, &gateway, None);
     let broken = gateway.folder().join("broken.toml");
     std::fs::write(&broken, "[server]\nno_such_option = 1\n").expect("a file");
-    let mut successor = command::quiet(command::binary(), &["serve", "--take-over", "--config"]);
-    successor.arg(broken).arg("--data-dir").arg(gateway.data());
-    let ended = successor.output().expect("it runs");
-    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    let mut client = Client::idle(Library::Ws);
-    open(&mut client, &gateway, None);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("an address").to_string();
+    let good = gateway.folder().join("sluice.toml");
+    for (config, listen, said) in [
+        (broken, "127.0.0.1:0", "no_such_option"),
+        (good, &*taken, "cannot listen on"),
+    ] {
+        let options = ["serve", "--take-over", "--listen", listen, "--config"];
+        let mut successor = command::quiet(command::binary(), &options);
+        successor.arg(config).arg("--data-dir").arg(gateway.data());
+        let ended = successor.output().expect("it runs");
+        let error = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(1), "{error}");
+        assert!(error.contains(said), "{error}");
+    }
+    // Nor does a program that only connects.
+    let socket = gateway.data().join("handover.sock");
+    drop(UnixStream::connect(socket).expect("it is offered"));
+    gateway.output().find("that it does not ask", |line| {
+        let event = line.contains("connected to take over does not");
+        (event && line.contains("its request")).then_some(())
+    });
+    staying.binary(&[1; 32_000]);
+    assert_eq!(staying.message()["type"], "ack");
+    let others = meeting("m2", "mic", &token::of_user("u-2"));
+    let mut client = Client::connect(Library::Ws, &gateway, &others);
+    client.handshake();
+    client.expect_ack();
 }
 
 #[test]

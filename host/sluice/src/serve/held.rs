@@ -1,6 +1,5 @@
 //! What one process at a time has of a data folder.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +13,12 @@ use session::store::Store;
 /// Time that the end waits for the disk.
 const LAST: Duration = Duration::from_secs(2);
 
-/// What one process at a time has of a data folder, and the sockets that the next one gets.
+/// What one process at a time has of a data folder.
 pub(super) struct Held {
     pub(super) lock: DataLock,
     pub(super) run_file: RunFile,
     pub(super) streams: Option<Arc<dyn Store>>,
     pub(super) decisions: Recorder,
-    /// The listening sockets.
-    pub(super) shared: Vec<OwnedFd>,
 }
 
 /// How the process ends.
@@ -34,8 +31,8 @@ pub(super) enum End {
 }
 
 impl Held {
-    /// Lets go of the folder, once everything is written. Gives the sockets for the next process.
-    pub(super) async fn let_go(self, end: End) -> Vec<OwnedFd> {
+    /// Lets go of the folder, once everything is written.
+    pub(super) async fn let_go(self, end: End) {
         if end == End::Clean {
             self.run_file.end().await;
         }
@@ -46,6 +43,5 @@ impl Held {
             tracing::warn!("the store of streams was not closed in time");
         }
         drop(self.lock);
-        self.shared
     }
 }

@@ -163,9 +163,9 @@ async fn hand_over(
         let patience = patience(gateway, server.header_timeout);
         drop(timeout(patience, gateway.tasks.wait()).await);
     }
-    let shared = held.let_go(End::Clean).await;
-    let given = successor.give(&shared).await;
-    given.context("the process that takes over is gone: no gateway listens any more")?;
+    held.let_go(End::Clean).await;
+    let told = successor.go().await;
+    told.context("the process that takes over is gone: no gateway listens any more")?;
     tracing::info!(live = gateway.tasks.len(), "another process has taken over");
     Ok(())
 }
