@@ -50,6 +50,11 @@ pub enum PolicyCommand {
     ///
     /// Exit status: 0 if nothing differs, 1 if a decision differs or the record cannot be read.
     Replay(ReplayArgs),
+    /// Print the recorded decisions about a session as cases of a test.
+    ///
+    /// A case has what the policy could see and what the gateway answered it, and expects the same
+    /// answer. What the record withholds is named in a comment.
+    Case(CaseArgs),
 }
 
 /// Policy to run, and its configuration.
@@ -118,6 +123,20 @@ pub struct ReplayArgs {
     /// Policy to run.
     #[command(flatten)]
     pub subject: SubjectArgs,
+}
+
+/// `sluice policy case`
+#[derive(Debug, Args)]
+pub struct CaseArgs {
+    /// Decision records, as the gateway writes them with `[decisions]`.
+    #[arg(value_name = "DECISIONS.jsonl", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Id of the session, from a log, an error frame or `sluice why`.
+    #[arg(long, value_name = "ID")]
+    pub session: String,
+    /// Only decisions of the policy with this name.
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<String>,
 }
 
 /// Whom `sluice policy replay` prints for.

@@ -4,7 +4,7 @@
 //! to its author by [`inspect`]. [`mod@test`], [`run`] and [`mod@bench`] try it: the
 //! real component in the real engine, in a world ([`scene`]) that a file of
 //! cases ([`fixture`]) describes; [`replay`] tries it on decisions that were
-//! recorded. Nothing here is on a connection's path.
+//! recorded, and [`case`] makes a test of one. Nothing here is on a connection's path.
 
 use std::process::ExitCode;
 
@@ -13,6 +13,7 @@ use crate::arguments::PolicyCommand;
 pub mod arguments;
 pub mod bench;
 pub mod build;
+pub mod case;
 pub mod fixture;
 pub mod inspect;
 pub mod lines;
@@ -38,6 +39,7 @@ pub async fn command(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
         PolicyCommand::Run(args) => return run::run(args).await,
         PolicyCommand::Bench(args) => bench::run(args).await?,
         PolicyCommand::Replay(args) => return replay::run(args).await,
+        PolicyCommand::Case(args) => return case::run(args),
     }
     Ok(ExitCode::SUCCESS)
 }

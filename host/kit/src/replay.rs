@@ -37,7 +37,22 @@ struct Summary {
     undecided: u64,
     /// By why there is nothing to compare with.
     passed_over: BTreeMap<&'static str, u64>,
+    /// Differences by what was answered, then and now.
+    groups: BTreeMap<String, Group>,
 }
+
+/// Differences of one kind.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+struct Group {
+    count: u64,
+    /// Tenants that policies had verified, as many as are shown.
+    tenants: BTreeSet<String>,
+    /// The first sessions.
+    examples: Vec<String>,
+}
+
+/// Maximum number of tenants, and of examples, of a group.
+const MAX_SHOWN: usize = 5;
 
 /// A decision that did not come out the same.
 #[derive(Debug, Serialize)]
@@ -75,7 +90,7 @@ pub async fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
                 continue;
             }
             let again = again::decide(&subject, &line).await?;
-            summary.add(&again);
+            summary.add(&line, &again);
             if let Some(finding) = Finding::of(&line, &again) {
                 finding.print(args.output());
             }
@@ -117,10 +132,14 @@ fn ensure_some(summary: &Summary, name: &str, others: &BTreeSet<String>) -> anyh
 }
 
 impl Summary {
-    fn add(&mut self, again: &Again) {
+    fn add(&mut self, line: &Line, again: &Again) {
         match again {
             Again::Same => self.same += 1,
-            Again::Different(_) => self.different += 1,
+            Again::Different(now) => {
+                self.different += 1;
+                let kind = format!("{} -> {}", word(&line.verdict), word(now));
+                self.groups.entry(kind).or_default().add(line);
+            }
             Again::Undecided(_) => self.undecided += 1,
             Again::PassedOver(why) => *self.passed_over.entry(*why).or_default() += 1,
         }
@@ -138,10 +157,44 @@ impl Summary {
             self.same,
             self.different
         );
+        for (kind, group) in &self.groups {
+            println!("            {kind}: {}", group.count);
+            let tenants: Vec<_> = group.tenants.iter().map(String::as_str).collect();
+            if !tenants.is_empty() {
+                println!("            of {}", tenants.join(", "));
+            }
+            println!("            for example {}", group.examples.join(", "));
+        }
         println!("undecided   {}", self.undecided);
         for (why, count) in &self.passed_over {
             println!("passed over {count}: {why}");
         }
+    }
+}
+
+impl Group {
+    fn add(&mut self, line: &Line) {
+        self.count += 1;
+        let mut attributes = line.input.attributes.iter();
+        let tenant = attributes.find(|(name, _)| name.ends_with(".tenant_id"));
+        if let Some((_, tenant)) = tenant
+            && self.tenants.len() < MAX_SHOWN
+        {
+            self.tenants.insert(text::clean(tenant, 64));
+        }
+        if self.examples.len() < MAX_SHOWN {
+            self.examples.push(text::clean(&line.session, 64));
+        }
+    }
+}
+
+/// A verdict in a word or two.
+fn word(verdict: &RecordedVerdict) -> String {
+    match verdict {
+        RecordedVerdict::Accept => "accept".to_owned(),
+        RecordedVerdict::Reject { code, .. } => format!("reject {}", text::clean(code, 64)),
+        RecordedVerdict::Failed { failure, .. } => format!("failed {}", text::clean(failure, 64)),
+        RecordedVerdict::Abandoned => "abandoned".to_owned(),
     }
 }
 

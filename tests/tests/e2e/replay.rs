@@ -171,6 +171,56 @@ fn the_same_policies_decide_the_same_again() {
 }
 
 #[test]
+fn what_was_decided_is_a_case_that_the_same_policy_passes_and_another_fails() {
+    let recorded = record();
+    let config = recorded.path("test.toml");
+    std::fs::write(&config, recorded.config.to_string()).unwrap();
+    let case = |policy: &str, word: &str| {
+        let lines = recorded.lines(policy);
+        let decided = lines.iter().find(|line| {
+            line["code"] == word || line["verdict"] == word && line["stage"] != "close"
+        });
+        let session = decided.expect("a decision")["session"].clone();
+        let args = ["policy", "case", "decisions.jsonl", "--policy", policy];
+        let mut print = command::sluice(&args);
+        print.args(["--session", session.as_str().unwrap()]);
+        let printed = command::run(print.current_dir(recorded.folder.path()));
+        assert_eq!(printed.status, Some(0), "{printed:?}");
+        let file = recorded.path("incident.toml");
+        std::fs::write(&file, &printed.stdout).unwrap();
+        let mut test = command::sluice(&["policy", "test", "incident.toml", "--policy", policy]);
+        test.arg("--config").arg(&config);
+        let done = command::run(test.current_dir(recorded.folder.path()));
+        (printed, done)
+    };
+    for (policy, word) in [
+        ("auth", "auth_failed"),
+        ("auth", "accept"),
+        ("duplicate", "ingest_exists"),
+        ("duplicate", "accept"),
+        ("sample-rate", "invalid_sample_rate"),
+        ("rate-limit", "too_many_attempts"),
+    ] {
+        let (printed, done) = case(policy, word);
+        assert_eq!(
+            done.status,
+            Some(0),
+            "{policy}, {word}: {done:?}\n{printed:?}"
+        );
+    }
+    // It is a test: another configuration fails it.
+    let other = recorded.config.clone();
+    let other = other.set("policies.sample-rate.config", "rates", json!([8000]));
+    std::fs::write(&config, other.to_string()).unwrap();
+    let (_, done) = case("sample-rate", "invalid_sample_rate");
+    assert_eq!(done.status, Some(1), "{done:?}");
+    let args = ["policy", "case", "decisions.jsonl", "--session", "nobody"];
+    let none = command::run(command::sluice(&args).current_dir(recorded.folder.path()));
+    assert_eq!(none.status, Some(1), "{none:?}");
+    assert!(none.stderr.contains("\"nobody\""), "{none:?}");
+}
+
+#[test]
 fn what_other_policies_decide_is_shown_where_it_is_different() {
     let recorded = record();
     let other = |section: &str, key: &str, value: Value| {
@@ -188,7 +238,7 @@ fn what_other_policies_decide_is_shown_where_it_is_different() {
         (
             "duplicate",
             other("duplicate", "same_user", json!("reject")),
-            "now reject ingest_exists (4002)",
+            "accept -> reject ingest_exists: 1",
         ),
         (
             "sample-rate",
@@ -221,9 +271,13 @@ fn what_other_policies_decide_is_shown_where_it_is_different() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     // An expired token is refused as before, and nobody else is let in.
-    let summary = &told.last().unwrap()["summary"];
+    let mut summary = told.last().unwrap()["summary"].clone();
+    let groups = summary.as_object_mut().unwrap().remove("groups");
+    let group = &groups.expect("groups")["accept -> reject auth_failed"];
+    assert_eq!(group["count"], different, "{group}");
+    assert_eq!(group["examples"][0], of_auth[0]["session"], "{group}");
     assert_eq!(
-        *summary,
+        summary,
         json!({"same": of_auth.len() - different, "different": different, "undecided": 0, "passed_over": {}})
     );
     assert_eq!(told.len(), different + 1);
