@@ -1,5 +1,9 @@
 //! What is in the file after what.
 
+use std::fs;
+use std::path::PathBuf;
+
+use super::file::BROKEN;
 use super::*;
 
 fn folder() -> (tempfile::TempDir, PathBuf) {
