@@ -15,17 +15,31 @@ impl Walk<'_> {
         }
         match leads(self.view, self.view.presents(), at) {
             Leads::Somewhere => {}
-            Leads::Perhaps => self.candidates.push((at, NEVER, Cause::ResumeRefused)),
-            Leads::Nowhere => self.exact(at, Cause::ResumeRefused),
+            Leads::Perhaps => self.not_there(at, NEVER),
+            Leads::Nowhere => self.not_there(at, at),
         }
         leads(self.view, self.view.presents(), at) != Leads::Nowhere
+    }
+
+    /// There is no stream to go on with. A gateway that drains has left it to the next process, and says
+    /// that it stops.
+    fn not_there(&mut self, earliest: u64, latest: u64) {
+        let drains = self.view.schedule.drain_at.unwrap_or(NEVER);
+        if earliest <= drains {
+            self.candidates
+                .push((earliest, latest, Cause::ResumeRefused));
+        }
+        if latest >= drains && drains < NEVER {
+            self.candidates
+                .push((earliest.max(drains), latest, Cause::Draining));
+        }
     }
 
     /// In the place of opening an upstream.
     pub fn goes_on(&mut self, begins: u64, next_item: usize) {
         let view = self.view;
         if !view.is_owner() {
-            return self.exact(begins, Cause::ResumeRefused);
+            return self.not_there(begins, begins);
         }
         let expires = begins + self.left;
         if let Some(at) = view.first(|event| *event == Event::Takes) {
@@ -39,24 +53,22 @@ impl Walk<'_> {
                 Event::Sealing(_) => {
                     sealing = Some(entry.at);
                     // One that cannot wait for its client is given up at once.
-                    self.candidates
-                        .push((begins.max(entry.at), NEVER, Cause::ResumeRefused));
+                    self.not_there(begins.max(entry.at), NEVER);
                 }
                 Event::Sealed(_) => {
                     self.candidates
                         .push((begins.max(entry.at), NEVER, Cause::Remembered));
                 }
                 Event::Away(Gone::Sealing(_) | Gone::Panicked) => {
-                    self.exact(begins.max(entry.at), Cause::ResumeRefused);
+                    let at = begins.max(entry.at);
+                    self.not_there(at, at);
                 }
                 Event::Panicked => {
-                    self.candidates
-                        .push((begins.max(entry.at), NEVER, Cause::ResumeRefused));
+                    self.not_there(begins.max(entry.at), NEVER);
                 }
                 // The latest that came back has it.
                 Event::Takes if entry.connection != view.me => {
-                    self.candidates
-                        .push((begins.max(entry.at), NEVER, Cause::ResumeRefused));
+                    self.not_there(begins.max(entry.at), NEVER);
                 }
                 _ => {}
             }
