@@ -20,7 +20,7 @@ PROGRAMS = {"systemd-analyze": "usr/bin/systemd-analyze", "umoci": "usr/bin/umoc
 PACKAGES = ("systemd", "libsystemd-shared", "umoci")
 
 
-def linters(work, target):
+def linters(target):
     """Installs the linters from PyPI."""
     venv.create(target, with_pip=True)
     pip = [target / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -33,12 +33,7 @@ def linters(work, target):
 
 def installed(work, target):
     """Takes those that somebody else has installed."""
-    for program in PROGRAMS:
-        found = shutil.which(program)
-        if not found:
-            return f"no {program} in PATH"
-        (target / program).symlink_to(found)
-    return None
+    return sources.link(PROGRAMS, target)
 
 
 def from_debian(work, target):
@@ -66,7 +61,7 @@ def main():
         # A virtual environment knows its own place, so it is made there.
         print("setup: linters of packages: from PyPI", flush=True)
         shutil.rmtree(PACKAGING / "venv", ignore_errors=True)
-        problem = linters(None, PACKAGING / "venv")
+        problem = linters(PACKAGING / "venv")
         if problem:
             sys.exit(f"setup: the linters could not be installed: is PyPI within reach?\n{problem}")
     if not all(os.access(PACKAGING / "programs" / program, os.X_OK) for program in PROGRAMS):

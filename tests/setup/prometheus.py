@@ -17,12 +17,7 @@ PROGRAMS = ("prometheus", "promtool")
 
 def installed(work, target):
     """Takes those that somebody else has installed."""
-    for program in PROGRAMS:
-        found = shutil.which(program)
-        if not found:
-            return f"no {program} in PATH"
-        (target / program).symlink_to(found)
-    return None
+    return sources.link(PROGRAMS, target)
 
 
 def from_debian(work, target):

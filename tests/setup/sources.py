@@ -30,3 +30,13 @@ def take(final, sources, wanted, advice):
                 shutil.rmtree(fresh, ignore_errors=True)
         problems.append(f"  {source.__name__}: {problem}")
     sys.exit("\n".join([f"setup: no {wanted} to test with could be had.", *problems, *advice]))
+
+
+def link(programs, target):
+    """Links the programs in PATH into a folder, and returns which one is not there."""
+    for program in programs:
+        found = shutil.which(program)
+        if not found:
+            return f"no {program} in PATH"
+        (target / program).symlink_to(found)
+    return None
