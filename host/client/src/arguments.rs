@@ -26,7 +26,8 @@ pub struct StreamArgs {
     /// Token of the client. Other users of this machine can see it with `ps`.
     #[arg(long, value_name = "TOKEN", conflicts_with = "token_file", value_parser = secret)]
     pub token: Option<Secret>,
-    /// File that holds the token.
+    /// File that holds the token. It is read again when the client comes back, and before the token
+    /// expires: the stream goes on if the file has another one by then.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Source of the audio within its meeting. It is added to the URL as `source=…`, unless the URL

@@ -14,11 +14,12 @@ use super::peer::{GatewayEvent, GatewayReader, Welcome, lost};
 use super::upload::{Positions, Upload};
 use crate::outcome::{Confirmation, Receipt, RequestedFeatures, StreamOutcome};
 use crate::progress::Progress;
-use session::handshake::{ACK, RESUME};
+use crate::tokens::Tokens;
+use session::handshake::{ACK, RENEW, RESUME};
 
 mod speak;
 
-use speak::{SendError, SendSchedule, speak};
+use speak::{Keepalive, SendError, SendSchedule, speak};
 
 /// Time to wait for the ack. A gateway promises an answer within four seconds.
 const ACK_TIMEOUT: Duration = Duration::from_secs(15);
@@ -75,10 +76,22 @@ where
     R: Stream<Item = tungstenite::Result<Message>> + Unpin,
 {
     let clock = SendSchedule::new(upload.manner.pace, upload.started);
-    let Upload { audio, tally, .. } = upload;
+    let Upload {
+        audio,
+        tally,
+        tokens,
+        ..
+    } = upload;
     let (pongs, owed) = mpsc::channel(PONGS);
-    let mut listening = std::pin::pin!(listen(peer, pongs, tally, progress));
-    let speaking = speak(sink, audio, tally, &clock, owed, progress);
+    let mut listening = std::pin::pin!(listen(peer, pongs, tally, tokens, progress));
+    let speaking = speak(
+        sink,
+        audio,
+        tally,
+        &clock,
+        Keepalive::new(owed, tokens),
+        progress,
+    );
     tokio::select! {
         biased;
         outcome = &mut listening => outcome,
@@ -112,7 +125,10 @@ where
         "version": env!("CARGO_PKG_VERSION"),
     });
     if upload.manner.features == RequestedFeatures::Asked {
-        handshake["features"] = json!([ACK, RESUME]);
+        let mut features = vec![ACK, RESUME];
+        // Who has no other token need not know when this one expires.
+        features.extend(upload.tokens.file().map(|_| RENEW));
+        handshake["features"] = json!(features);
     }
     // If the gateway has refused already, this write may fail, and the refusal can still be read.
     let sent = say(sink, &handshake).await;
@@ -127,7 +143,10 @@ where
                 GatewayEvent::Finalized { .. }
                 | GatewayEvent::Kept(_)
                 | GatewayEvent::UpstreamLost
-                | GatewayEvent::UpstreamRestored => {}
+                | GatewayEvent::UpstreamRestored
+                | GatewayEvent::TokenExpiring(_)
+                | GatewayEvent::TokenRenewed
+                | GatewayEvent::RenewalRefused(_) => {}
                 GatewayEvent::Closed(refusal) => return Err(StreamOutcome::Refused(refusal)),
                 GatewayEvent::Lost(error) => {
                     return Err(StreamOutcome::Lost(sent.err().unwrap_or(error)));
@@ -148,6 +167,7 @@ async fn listen<R>(
     peer: &mut GatewayReader<R>,
     pongs: mpsc::Sender<()>,
     tally: &Positions,
+    tokens: &Tokens,
     progress: &Progress,
 ) -> StreamOutcome
 where
@@ -165,6 +185,20 @@ where
             }
             GatewayEvent::UpstreamRestored => {
                 progress.note("the gateway's upstream is there again")
+            }
+            GatewayEvent::TokenExpiring(left) => {
+                if let Some(file) = tokens.file() {
+                    let (seconds, file) = (left.as_secs(), file.display());
+                    progress.note(&format!(
+                        "the token expires in {seconds} s; another one is taken from {file}"
+                    ));
+                    tokens.want();
+                }
+            }
+            GatewayEvent::TokenRenewed => progress.note("the token was renewed"),
+            GatewayEvent::RenewalRefused(why) => {
+                progress.note(&format!("the gateway does not take the other token: {why}"));
+                tokens.want();
             }
             // If the gateway pings faster than pongs are written, enough of them wait already.
             GatewayEvent::Ping => drop(pongs.try_send(())),
@@ -198,6 +232,9 @@ where
                 | GatewayEvent::Kept(_)
                 | GatewayEvent::UpstreamLost
                 | GatewayEvent::UpstreamRestored
+                | GatewayEvent::TokenExpiring(_)
+                | GatewayEvent::TokenRenewed
+                | GatewayEvent::RenewalRefused(_)
                 | GatewayEvent::Finalized { .. }
                 | GatewayEvent::Ping => {}
             }

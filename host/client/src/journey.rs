@@ -1,5 +1,7 @@
 //! Upload of one recording over as many connections as it needs.
 
+use std::sync::Arc;
+
 use futures_util::{Sink, Stream, StreamExt};
 use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -11,6 +13,7 @@ use super::upload::{NextStep, Upload};
 use crate::audio::Audio;
 use crate::outcome::{Manner, StreamOutcome};
 use crate::progress::Progress;
+use crate::tokens::Tokens;
 
 /// Uploads a recording over as many connections as it needs. `dial` opens one, and gets the token
 /// that resumes the stream.
@@ -20,6 +23,7 @@ pub async fn run<D, S>(
     dial: D,
     audio: Audio,
     manner: Manner,
+    tokens: Arc<Tokens>,
     progress: &mut Progress,
 ) -> StreamOutcome
 where
@@ -33,7 +37,7 @@ where
         Ok(socket) => Ok(socket),
         Err(outcome) => return outcome,
     };
-    let mut upload = Upload::new(audio, manner);
+    let mut upload = Upload::new(audio, manner, tokens);
     loop {
         let outcome = match socket {
             Ok(socket) => {

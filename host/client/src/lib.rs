@@ -13,6 +13,7 @@ mod progress;
 mod refusal;
 mod run;
 mod target;
+mod tokens;
 mod upload;
 
 #[cfg(test)]
@@ -24,3 +25,4 @@ pub use progress::Progress;
 pub use refusal::{Close, GatewayRefusal};
 pub use run::{run, stream};
 pub use target::{BearerToken, ConnectionSecurity, ResumeToken, Target};
+pub use tokens::{TokenSource, Tokens};

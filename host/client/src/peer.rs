@@ -31,6 +31,12 @@ pub enum GatewayEvent {
     UpstreamLost,
     /// The upstream is back.
     UpstreamRestored,
+    /// The token expires in so long.
+    TokenExpiring(Duration),
+    /// The gateway took another token.
+    TokenRenewed,
+    /// The gateway did not take another token, and says why.
+    RenewalRefused(String),
     /// The gateway received everything.
     Finalized {
         /// Number of bytes of audio.
@@ -79,6 +85,8 @@ struct GatewayMessage {
     from_bytes: Option<u64>,
     bytes: u64,
     duration_ms: u64,
+    expires_in_ms: u64,
+    message: String,
 }
 
 impl GatewayMessage {
@@ -180,6 +188,13 @@ where
                 bytes: frame.bytes,
                 duration: Duration::from_millis(frame.duration_ms),
             }),
+            ("token_expiring", _) => Some(GatewayEvent::TokenExpiring(Duration::from_millis(
+                frame.expires_in_ms,
+            ))),
+            ("status", "renewed") => Some(GatewayEvent::TokenRenewed),
+            ("status", "renewal_refused") => {
+                Some(GatewayEvent::RenewalRefused(clean(&frame.message, 500)))
+            }
             ("error", _) => {
                 self.error = Some(text.to_owned());
                 None

@@ -1,16 +1,17 @@
 //! `sluice stream`: from the arguments to the end of the stream.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use base::files::text;
 use tokio::time::timeout;
 
 use crate::arguments::StreamArgs;
 use crate::audio::Audio;
 use crate::outcome::{Manner, RequestedFeatures, SendPace, StreamOutcome};
 use crate::progress::Progress;
-use crate::target::{BearerToken, ResumeToken, Target};
+use crate::target::{ResumeToken, Target};
+use crate::tokens::{self, TokenSource, Tokens};
 
 /// Time limit for the TCP connection, and for the answer to the upgrade.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,8 +34,8 @@ pub async fn run(args: &StreamArgs) -> StreamOutcome {
     let mut progress = Progress::on_terminal();
     let environment = std::env::var("SLUICE_TOKEN").ok();
     let outcome = match prepare(args, environment) {
-        Ok((target, token, audio)) => {
-            stream(&target, token.as_ref(), audio, manner, &mut progress).await
+        Ok((target, tokens, audio)) => {
+            stream(&target, tokens.into(), audio, manner, &mut progress).await
         }
         Err(outcome) => outcome,
     };
@@ -50,7 +51,7 @@ pub async fn run(args: &StreamArgs) -> StreamOutcome {
 pub(crate) fn prepare(
     args: &StreamArgs,
     environment: Option<String>,
-) -> Result<(Target, Option<BearerToken>, Audio), StreamOutcome> {
+) -> Result<(Target, TokenSource, Audio), StreamOutcome> {
     let url = String::from_utf8_lossy(args.url.expose());
     let mut target: Target = url.parse().context("--url").map_err(StreamOutcome::Usage)?;
     if let Some(file) = &args.ca {
@@ -67,31 +68,29 @@ pub(crate) fn prepare(
 pub(crate) fn choose_token(
     args: &StreamArgs,
     environment: Option<String>,
-) -> anyhow::Result<Option<BearerToken>> {
+) -> anyhow::Result<TokenSource> {
     let (token, from) = match (&args.token, &args.token_file, environment) {
         (Some(token), _, _) => (
             String::from_utf8_lossy(token.expose()).into_owned(),
-            "--token".to_owned(),
+            "--token",
         ),
-        (None, Some(path), _) => {
-            let shown = path.display();
-            let token = text::read(path)
-                .with_context(|| format!("the token file {shown} cannot be read"))?;
-            (token, shown.to_string())
+        (None, Some(file), _) => {
+            tokens::read(file)?;
+            return Ok(TokenSource::File(file.clone()));
         }
-        (None, None, Some(token)) => (token, "SLUICE_TOKEN".to_owned()),
-        (None, None, None) => return Ok(None),
+        (None, None, Some(token)) => (token, "SLUICE_TOKEN"),
+        (None, None, None) => return Ok(TokenSource::None),
     };
     let token = token
         .parse()
         .with_context(|| format!("the token in {from}"))?;
-    Ok(Some(token))
+    Ok(TokenSource::Given(token))
 }
 
 /// Streams `audio` to `target`.
 pub async fn stream(
     target: &Target,
-    token: Option<&BearerToken>,
+    tokens: Tokens,
     audio: Audio,
     manner: Manner,
     progress: &mut Progress,
@@ -100,9 +99,11 @@ pub async fn stream(
         Ok(connector) => connector,
         Err(error) => return StreamOutcome::Local(error),
     };
+    let tokens = Arc::new(tokens);
     let dial = async |resume: Option<&ResumeToken>| {
+        let token = tokens.current().await.map_err(StreamOutcome::Local)?;
         let request = target
-            .request(token, resume)
+            .request(token.as_ref(), resume)
             .map_err(StreamOutcome::Local)?;
         let opening = crate::connect::open(target, connector.clone(), request);
         match timeout(CONNECT_TIMEOUT, opening).await {
@@ -115,5 +116,5 @@ pub async fn stream(
             }
         }
     };
-    crate::journey::run(dial, audio, manner, progress).await
+    crate::journey::run(dial, audio, manner, Arc::clone(&tokens), progress).await
 }

@@ -13,6 +13,9 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri};
 use base::credentials::RESUME_HEADER;
 use base::tls::client::Authorities;
 
+/// What a token begins with in the header.
+const SCHEME: &str = "Bearer ";
+
 /// URL of an ingest endpoint. Its query, which may hold a token, is never shown.
 #[derive(Clone)]
 pub struct Target {
@@ -143,8 +146,16 @@ impl fmt::Debug for Target {
 }
 
 /// Token, as the value of a header. Never shown.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct BearerToken(HeaderValue);
+
+impl BearerToken {
+    /// The token alone, for a message.
+    pub(super) fn text(&self) -> &str {
+        let value = self.0.to_str().unwrap_or_default();
+        value.strip_prefix(SCHEME).unwrap_or_default()
+    }
+}
 
 /// Token that resumes a stream. Never shown, and never in a URL.
 #[derive(Clone)]
@@ -188,7 +199,7 @@ impl FromStr for BearerToken {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(TokenTextError::Characters);
         }
-        let mut value = HeaderValue::try_from(format!("Bearer {text}"))
+        let mut value = HeaderValue::try_from(format!("{SCHEME}{text}"))
             .map_err(|_| TokenTextError::Characters)?;
         value.set_sensitive(true);
         Ok(Self(value))

@@ -5,10 +5,12 @@ mod going_on;
 mod inputs;
 mod journeys;
 mod streaming;
+mod tokens;
 mod waves;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -175,5 +177,6 @@ impl Recording {
 
 async fn fast(target: &Target, recording: &Recording) -> StreamOutcome {
     let audio = recording.audio();
-    stream(target, None, audio, PLAIN, &mut Progress::Silent).await
+    let tokens = Tokens::default();
+    stream(target, tokens, audio, PLAIN, &mut Progress::Silent).await
 }

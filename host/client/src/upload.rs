@@ -1,6 +1,7 @@
 //! State of an upload across its connections.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,11 +11,13 @@ use super::target::ResumeToken;
 use crate::audio::Audio;
 use crate::outcome::{Confirmation, Manner, Receipt, StreamOutcome};
 use crate::progress::Progress;
+use crate::tokens::Tokens;
 
 /// Upload of a recording, and its state across connections.
 pub struct Upload {
     pub audio: Audio,
     pub manner: Manner,
+    pub tokens: Arc<Tokens>,
     pub tally: Positions,
     /// When the first byte was due. A recording device does not stop when its connection does.
     pub started: Option<Instant>,
@@ -75,10 +78,11 @@ impl Positions {
 }
 
 impl Upload {
-    pub fn new(audio: Audio, manner: Manner) -> Self {
+    pub fn new(audio: Audio, manner: Manner, tokens: Arc<Tokens>) -> Self {
         Self {
             audio,
             manner,
+            tokens,
             tally: Positions::default(),
             started: None,
             token: None,

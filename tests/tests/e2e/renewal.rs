@@ -1,9 +1,14 @@
 //! Another token for a stream that runs.
 
+use std::io::Write as _;
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 use sluice_tests::client::{Client, handshake, meeting};
+use sluice_tests::command;
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
+use sluice_tests::output::Output;
 use sluice_tests::raw::{self, Raw};
 use sluice_tests::{eventually, token, with_both_clients};
 
@@ -212,4 +217,55 @@ fn a_token_goes_neither_to_a_backend_nor_to_a_route_that_asks_for_none() {
     let other = json!({"type": "dance"});
     peer.write(&raw::text(&other.to_string())).unwrap();
     assert_eq!(peer.message(), other);
+}
+
+#[test]
+fn the_command_streams_on_with_the_token_that_its_file_gets_in_time() {
+    let gateway = Gateway::start(&config());
+    let (first, second) = (until(8), until(3600));
+    let over = token::now() + 9;
+    gateway.replace("token", &first);
+    let mut command = command::sluice(&["stream", "-", "--url"]);
+    command
+        .arg(format!("ws://{}/ws/ingest/meetings/m1", gateway.address()))
+        .arg("--token-file")
+        .arg(gateway.folder().join("token"))
+        .stdin(Stdio::piped());
+    let mut child = command.spawn().expect("the command starts");
+    let (stdout, stderr) = (Output::default(), Output::default());
+    stdout.follow(child.stdout.take().expect("piped"));
+    stderr.follow(child.stderr.take().expect("piped"));
+    let mut audio = child.stdin.take().expect("piped");
+    let mut sample = std::fs::read(command::root().join("tests/speech/sample.wav")).unwrap();
+    // The size of the audio in its head.
+    sample[40..44].copy_from_slice(&12_800u32.to_le_bytes());
+    audio
+        .write_all(&sample[..44 + 6400])
+        .expect("the command reads");
+    stderr.find("the notice", |line| {
+        line.contains("the token expires in").then_some(())
+    });
+    gateway.replace("token", &second);
+    stderr.find("the renewal", |line| {
+        line.contains("the token was renewed").then_some(())
+    });
+    let renewed = "sluice_token_renewals_total{result=\"renewed\"}";
+    assert_eq!(gateway.metric(renewed), 1.0);
+    eventually("the end of the first token", || {
+        (token::now() > over).then_some(())
+    });
+    audio
+        .write_all(&sample[44 + 6400..44 + 12_800])
+        .expect("the command reads");
+    drop(audio);
+    let told = stdout.wait_for_end();
+    assert_eq!(
+        child.wait().expect("a status").code(),
+        Some(0),
+        "{}",
+        stderr.text()
+    );
+    assert!(told.contains("finalized: 12800 bytes"), "{told}");
+    let log = gateway.output().text();
+    assert!(!log.contains(&first) && !log.contains(&second), "{log}");
 }

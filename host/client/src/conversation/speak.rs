@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use futures_util::Sink;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, Sink};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, interval_at, sleep, sleep_until};
@@ -13,6 +14,8 @@ use super::{say, send};
 use crate::audio::Audio;
 use crate::outcome::SendPace;
 use crate::progress::Progress;
+use crate::target::BearerToken;
+use crate::tokens::Tokens;
 use crate::upload::Positions;
 
 /// Time to wait for `finalized`. Sealing a long recording on a slow disk takes a while.
@@ -67,16 +70,12 @@ pub async fn speak<W>(
     audio: &mut Audio,
     tally: &Positions,
     clock: &SendSchedule,
-    owed: mpsc::Receiver<()>,
+    mut manners: Keepalive<'_>,
     progress: &Progress,
 ) -> Result<Infallible, SendError>
 where
     W: Sink<Message, Error = tungstenite::Error> + Unpin,
 {
-    let mut manners = Keepalive {
-        owed,
-        pings: interval_at(Instant::now() + PING, PING),
-    };
     loop {
         let after = audio.duration_of(audio.position());
         audio.forget(tally.acked());
@@ -99,15 +98,27 @@ where
     )))
 }
 
-/// State of pings and pongs, which are sent beside the audio.
-struct Keepalive {
+/// State of pings, pongs and tokens, which are sent beside the audio.
+pub struct Keepalive<'a> {
     /// Pings that need an answer.
     owed: mpsc::Receiver<()>,
     pings: Interval,
+    tokens: &'a Tokens,
+    /// The next token that the gateway wants.
+    renewal: BoxFuture<'a, BearerToken>,
 }
 
-impl Keepalive {
-    /// Sends pings and answers pings until `done`.
+impl<'a> Keepalive<'a> {
+    pub fn new(owed: mpsc::Receiver<()>, tokens: &'a Tokens) -> Self {
+        Self {
+            owed,
+            pings: interval_at(Instant::now() + PING, PING),
+            tokens,
+            renewal: tokens.next().boxed(),
+        }
+    }
+
+    /// Sends pings and tokens, and answers pings, until `done`.
     async fn keep<W, T>(&mut self, sink: &mut W, done: impl Future<Output = T>) -> anyhow::Result<T>
     where
         W: Sink<Message, Error = tungstenite::Error> + Unpin,
@@ -118,6 +129,10 @@ impl Keepalive {
                 biased;
                 it = &mut done => return Ok(it),
                 Some(()) = self.owed.recv() => say(sink, &json!({"type": "pong"})).await?,
+                token = &mut self.renewal => {
+                    self.renewal = self.tokens.next().boxed();
+                    say(sink, &json!({"type": "auth", "token": token.text()})).await?;
+                }
                 _ = self.pings.tick() => say(sink, &json!({"type": "ping"})).await?,
             }
         }

@@ -48,7 +48,14 @@ async fn a_refusal_in_mid_stream_is_seen_at_once() {
         ..PLAIN
     };
     let audio = recording.audio();
-    let outcome = stream(&target, None, audio, manner, &mut Progress::Silent).await;
+    let outcome = stream(
+        &target,
+        Tokens::default(),
+        audio,
+        manner,
+        &mut Progress::Silent,
+    )
+    .await;
     let close = refusal(&outcome).close.as_ref().unwrap();
     assert_eq!(
         (close.code, close.reason.as_str()),

@@ -18,7 +18,7 @@ fn welcome(receipts: AckSupport, token: Option<&str>, from_bytes: Option<u64>) -
 
 /// Upload that the gateway has taken with these, and of which this much was sent.
 fn taken(receipts: AckSupport, token: Option<&str>, sent: u64) -> Upload {
-    let mut upload = Upload::new(Recording::new(SAMPLES).audio(), ASKING);
+    let mut upload = Upload::new(Recording::new(SAMPLES).audio(), ASKING, Arc::default());
     let welcomed = upload.welcomed(welcome(receipts, token, None), &mut Progress::Silent);
     assert!(welcomed.is_ok());
     upload.tally.sent(sent);
@@ -80,7 +80,7 @@ fn a_refusal_is_tried_again_where_the_gateway_says_so() {
         // Nothing is to be resumed here.
         (4011, Some(not), false),
     ] {
-        let mut upload = Upload::new(Recording::new(SAMPLES).audio(), ASKING);
+        let mut upload = Upload::new(Recording::new(SAMPLES).audio(), ASKING, Arc::default());
         let goes = goes_on(&mut upload, refused(code, error));
         assert_eq!(goes, again, "{code} {error:?}");
     }

@@ -269,8 +269,10 @@ fn the_token_comes_from_argument_file_or_environment_in_this_order() {
     std::fs::write(&file, "from-file\n").unwrap();
     let file = file.to_str().unwrap();
     let environment = || Some("from-environment".to_owned());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
     let sent = |arguments: &StreamArgs, environment| {
-        let token = choose_token(arguments, environment).unwrap();
+        let tokens = Tokens::from(choose_token(arguments, environment).unwrap());
+        let token = runtime.block_on(tokens.current()).unwrap();
         let request = "ws://h/m"
             .parse::<Target>()
             .unwrap()

@@ -92,7 +92,7 @@ where
         Ok(client.unwrap().0)
     };
     let audio = recording.audio();
-    let outcome = journey::run(dial, audio, manner, &mut Progress::Silent).await;
+    let outcome = journey::run(dial, audio, manner, Arc::default(), &mut Progress::Silent).await;
     (outcome, gateway.await.unwrap())
 }
 

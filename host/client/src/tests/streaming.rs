@@ -135,7 +135,8 @@ async fn the_token_travels_in_the_header_and_the_source_in_the_query() {
     let token: BearerToken = " abc.def.ghi\n".parse().unwrap();
     let target = target(address).with_source("sys");
     let audio = Recording::new(1).audio();
-    stream(&target, Some(&token), audio, PLAIN, &mut Progress::Silent).await;
+    let tokens = TokenSource::Given(token).into();
+    stream(&target, tokens, audio, PLAIN, &mut Progress::Silent).await;
     let (uri, header) = serving.await.unwrap();
     assert_eq!(uri, "/ws/ingest/meetings/m1?source=sys");
     assert_eq!(header.unwrap(), "Bearer abc.def.ghi");
@@ -158,7 +159,7 @@ async fn real_time_sends_a_chunk_each_tenth_of_a_second() {
         pace: SendPace::RealTime,
         ..PLAIN
     };
-    let mut upload = upload::Upload::new(recording.audio(), manner);
+    let mut upload = upload::Upload::new(recording.audio(), manner, Arc::default());
     let outcome = conversation::run(sink, stream, &mut upload, &mut Progress::Silent).await;
     assert_eq!(outcome.exit_code(), 4, "{outcome}");
     assert!(
