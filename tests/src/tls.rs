@@ -91,11 +91,39 @@ impl Authority {
         Arc::new(client)
     }
 
+    /// The same authority's files, with a certificate for 127.0.0.1 that expires when this year begins.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn expiring_in(self, year: i32) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params =
+            CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name for a certificate");
+        params.not_after = date_time_ymd(year, 1, 1);
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        for (file, pem) in [
+            (self.certificate(), certificate.pem()),
+            (self.key(), key.serialize_pem()),
+        ] {
+            std::fs::write(file, pem).expect("room for a file");
+        }
+        self
+    }
+
     /// List of revoked serial numbers, in PEM.
     ///
     /// # Panics
     /// If it cannot be made.
     pub fn revoked(&self, serials: &[u64]) -> String {
+        self.revoked_until(serials, 2124)
+    }
+
+    /// List of revoked serial numbers that expires when this year begins, in PEM.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn revoked_until(&self, serials: &[u64], year: i32) -> String {
         let revoked = serials.iter().map(|serial| RevokedCertParams {
             serial_number: (*serial).into(),
             revocation_time: date_time_ymd(2024, 1, 1),
@@ -104,7 +132,7 @@ impl Authority {
         });
         let params = CertificateRevocationListParams {
             this_update: date_time_ymd(2024, 1, 1),
-            next_update: date_time_ymd(2124, 1, 1),
+            next_update: date_time_ymd(year, 1, 1),
             crl_number: 1.into(),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),

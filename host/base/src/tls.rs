@@ -1,6 +1,7 @@
 //! TLS of the main listener. [`client`] has the TLS of outgoing connections.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use tokio_rustls::TlsAcceptor;
@@ -23,12 +24,13 @@ pub use files::certificates;
 pub struct Certificate {
     config: Arc<ServerConfig>,
     expires: Option<u64>,
+    list_expires: Option<u64>,
 }
 
 impl Certificate {
     /// Reads certificate and key. `None` if there are mistakes, which go to `diagnostics`. Blocks.
     pub fn read(tls: &Tls, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let clients = match clients::verifier(tls.clients.as_ref()) {
+        let clients = match clients::read(tls.clients.as_ref()) {
             Ok(clients) => clients,
             Err(error) => {
                 let message = format!("certificates of clients cannot be verified: {error:#}");
@@ -36,7 +38,9 @@ impl Certificate {
                 return None;
             }
         };
-        match files::read(tls, clients) {
+        let list_expires = clients.list_expires;
+        warn_of_old_list(list_expires, tls, diagnostics);
+        match files::read(tls, clients.verifier) {
             Ok((config, expires, doubts)) => {
                 for doubt in doubts {
                     let help = "give the server's own certificate first, then each behind the one \
@@ -46,6 +50,7 @@ impl Certificate {
                 Some(Self {
                     config: Arc::new(config),
                     expires,
+                    list_expires,
                 })
             }
             Err(problem) => {
@@ -54,6 +59,18 @@ impl Certificate {
                 None
             }
         }
+    }
+}
+
+/// Warns of a revocation list that has expired. It is no mistake: a gateway that did not start would
+/// refuse everybody, and this one refuses those with certificates.
+fn warn_of_old_list(expires: Option<u64>, tls: &Tls, diagnostics: &mut Diagnostics) {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    if expires.is_some_and(|expires| expires <= now.as_secs()) {
+        let message = "a revocation list for certificates of clients has expired: the TLS handshakes \
+                       of clients of its authority fail";
+        let help = "put a new list of the authority into the file of `tls_client_crl`";
+        diagnostics.warning(&tls.place, message, help);
     }
 }
 
@@ -77,6 +94,13 @@ impl Acceptor {
     #[must_use]
     pub fn expires(&self) -> Option<u64> {
         self.0.load().expires
+    }
+
+    /// Time when the first of the revocation lists for certificates of clients expires, in seconds
+    /// since 1970; `None` if there is none.
+    #[must_use]
+    pub fn list_expires(&self) -> Option<u64> {
+        self.0.load().list_expires
     }
 
     /// Acceptor for one new connection.

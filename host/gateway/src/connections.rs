@@ -6,10 +6,14 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 mod kept;
 mod live;
 mod meter;
+mod rate;
 mod stage;
 
 pub use live::{Beginning, Listener, LiveConnection};
@@ -18,6 +22,8 @@ pub use stage::Stage;
 
 /// Number of connections that are looked at before those that begin and end have their turn.
 const AT_ONCE: usize = 256;
+/// Time between two looks at the rates.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Registry of live connections and parked streams, by session id.
 #[derive(Debug, Default)]
@@ -69,6 +75,23 @@ impl Connections {
                 return;
             }
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Takes the rates of all connections again and again, until this is dropped.
+    pub async fn watch_rates(&self) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut before = Instant::now();
+        loop {
+            look.tick().await;
+            let passed = before.elapsed();
+            before = Instant::now();
+            let looking = self.visit("", |live| {
+                live.look(passed);
+                ControlFlow::Continue(())
+            });
+            looking.await;
         }
     }
 

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::errors::TokenError;
+
 /// Claims of a verified token. Its signature, times, issuer and audience are valid.
 pub struct Claims {
     /// The claims, always a JSON object.
@@ -87,6 +89,14 @@ impl fmt::Debug for Claims {
 /// two parsers could otherwise use different values of it.
 pub(super) struct ClaimsSet(pub(super) Map<String, Value>);
 
+impl ClaimsSet {
+    /// A claim that is a date, in seconds since 1970; `None` if it is absent.
+    pub(super) fn date(&self, name: &str) -> Option<Result<u64, TokenError>> {
+        let claim = self.0.get(name)?;
+        Some(seconds(claim).ok_or(TokenError::Malformed))
+    }
+}
+
 impl<'de> Deserialize<'de> for ClaimsSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(UniqueMembers)
@@ -120,7 +130,7 @@ impl<'de> Visitor<'de> for UniqueMembers {
     clippy::cast_sign_loss,
     reason = "a date out of range is clamped, and parts of a second are cut"
 )]
-pub(super) fn seconds(value: &Value) -> Option<u64> {
+fn seconds(value: &Value) -> Option<u64> {
     value
         .as_u64()
         .or_else(|| value.as_f64().map(|date| date as u64))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use crate::settings::KeySource;
 use base::diagnostics::{Diagnostics, Place};
 
+use crate::clock::{Clock, TokenTimes};
 use crate::errors::{KeyError, MintError};
 use crate::file::KeyFile;
 use crate::load::{ALGORITHMS, Key, NamedKey};
@@ -112,6 +114,8 @@ pub struct KeySet {
     pub(crate) issuers: Vec<String>,
     pub(crate) audiences: Vec<String>,
     pub(crate) leeway_seconds: u64,
+    /// Times of the latest tokens.
+    pub(crate) clock: Clock,
 }
 
 pub(crate) enum Keys {
@@ -194,6 +198,7 @@ impl KeySet {
             issuers: settings.issuers.clone(),
             audiences: settings.audiences.clone(),
             leeway_seconds: settings.leeway.as_secs(),
+            clock: Clock::default(),
         })
     }
 
@@ -274,6 +279,13 @@ impl KeySet {
             }),
             Keys::Unnamed(_) | Keys::Set(_) => None,
         }
+    }
+
+    /// What the tokens that it has verified in the latest minutes tell of their issuer's clock.
+    #[must_use]
+    pub fn token_times(&self) -> TokenTimes {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        self.clock.times(now.as_secs())
     }
 
     /// Issuer that a token made here should name.

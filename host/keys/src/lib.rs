@@ -4,6 +4,7 @@
 //! leave it: a policy asks it to verify a token and gets the [`Claims`].
 
 mod claims;
+mod clock;
 mod errors;
 mod file;
 mod generated;
@@ -19,6 +20,7 @@ pub mod fixtures;
 mod tests;
 
 pub use claims::Claims;
+pub use clock::TokenTimes;
 pub use errors::{KeyError, MintError, TokenError};
 pub use key_set::{KeySet, KeySets};
 pub use load::ALGORITHMS;

@@ -13,8 +13,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::claims::ClaimsSet;
-use crate::claims::{Claims, seconds};
+use crate::claims::{Claims, ClaimsSet};
+use crate::clock::Validity;
 use crate::errors::TokenError;
 use crate::file::KeyFile;
 use crate::key_set::{KeySet, Keys};
@@ -128,34 +128,58 @@ impl KeySet {
     }
 
     fn check_claims(&self, claims: ClaimsSet, now: u64) -> Result<Claims, TokenError> {
-        let claim = |name: &str| claims.0.get(name);
-        let expires_at = claim("exp")
-            .and_then(seconds)
+        let expires_at = claims
+            .date("exp")
+            .transpose()?
             .ok_or(TokenError::Malformed)?;
         let accepted_until = expires_at.saturating_add(self.leeway_seconds);
+        let validity = self.validity(&claims, accepted_until, now)?;
+        let named = self.check_names(&claims);
+        if named.is_ok() {
+            let issued_at = claims.date("iat").and_then(Result::ok);
+            self.clock.note(now, issued_at, validity);
+        }
+        match validity {
+            Validity::Expired => return Err(TokenError::Expired),
+            Validity::NotYet => return Err(TokenError::NotYetValid),
+            Validity::Now => {}
+        }
+        named?;
+        Ok(Claims::new(claims, expires_at, accepted_until))
+    }
+
+    /// Whether a token is valid at this time, leeway included.
+    fn validity(
+        &self,
+        claims: &ClaimsSet,
+        accepted_until: u64,
+        now: u64,
+    ) -> Result<Validity, TokenError> {
         if now >= accepted_until {
-            return Err(TokenError::Expired);
+            return Ok(Validity::Expired);
         }
-        if let Some(not_before) = claim("nbf") {
-            let not_before = seconds(not_before).ok_or(TokenError::Malformed)?;
-            if now.saturating_add(self.leeway_seconds) < not_before {
-                return Err(TokenError::NotYetValid);
-            }
+        let not_before = claims.date("nbf").transpose()?.unwrap_or_default();
+        if now.saturating_add(self.leeway_seconds) < not_before {
+            return Ok(Validity::NotYet);
         }
-        let issuer = claim("iss").and_then(Value::as_str);
+        Ok(Validity::Now)
+    }
+
+    /// Checks issuer and audience.
+    fn check_names(&self, claims: &ClaimsSet) -> Result<(), TokenError> {
+        let issuer = claims.0.get("iss").and_then(Value::as_str);
         if !self.issuers.is_empty()
             && !issuer.is_some_and(|iss| self.issuers.iter().any(|i| i == iss))
         {
             return Err(TokenError::WrongIssuer);
         }
-        match claim("aud") {
-            None if self.audiences.is_empty() => {}
+        match claims.0.get("aud") {
+            None if self.audiences.is_empty() => Ok(()),
             // RFC 7519 section 4.1.3: a recipient must refuse a token whose audience does not name
             // it. A key set without audiences is named by none.
-            Some(audience) if names_one_of(audience, &self.audiences) => {}
-            _ => return Err(TokenError::WrongAudience),
+            Some(audience) if names_one_of(audience, &self.audiences) => Ok(()),
+            _ => Err(TokenError::WrongAudience),
         }
-        Ok(Claims::new(claims, expires_at, accepted_until))
     }
 }
 

@@ -17,6 +17,9 @@ mod index;
 mod quota;
 pub(crate) mod redact;
 mod rotate;
+mod state;
+
+pub use state::RecordState;
 
 use crate::policy::Policy;
 use crate::question::Question;
@@ -26,11 +29,11 @@ use crate::record::{self, DecidingRole};
 use crate::record::{Effect, Pairs, Role};
 use crate::settings;
 use crate::verdict::{OnFailure, Verdict};
-use base::metrics;
 use draft::Draft;
 use quota::{Quota, QuotaPermit};
 use rotate::Rotated;
 use session::registry::Session;
+use state::{Before, RecordHealth};
 
 /// How long the gateway's end waits for what is left.
 const LAST: Duration = Duration::from_secs(2);
@@ -51,6 +54,7 @@ pub struct Recorder {
 struct Queue {
     jobs: Sender<Job>,
     quota: Quota,
+    health: Arc<RecordHealth>,
 }
 
 enum Job {
@@ -74,17 +78,26 @@ impl Recorder {
         let (sender, jobs) = channel();
         let reopens = Arc::<AtomicBool>::default();
         let told = Arc::clone(&reopens);
+        let health = Arc::<RecordHealth>::default();
+        let says = Arc::clone(&health);
         std::thread::Builder::new()
             .name("decisions".to_owned())
-            .spawn(move || write_all(&jobs, rotated, &told))?;
+            .spawn(move || write_all(&jobs, rotated, &told, &says))?;
         Ok(Self {
             queue: Some(Queue {
                 jobs: sender,
                 quota: Quota::default(),
+                health,
             }),
             reopens,
             generation: 0,
         })
+    }
+
+    /// State of the record; `None` if decisions are not recorded.
+    #[must_use]
+    pub fn state(&self) -> Option<RecordState> {
+        self.queue.as_ref().map(|queue| queue.health.state())
     }
 
     /// The same, for decisions of that generation.
@@ -158,11 +171,11 @@ impl Recorder {
         let draft = draft(self.generation);
         let client = draft.session.facts.remote.ip();
         match queue.quota.take(client, draft.standing(), draft.weight()) {
-            Err(no_room) => metrics::unrecorded(no_room.word(), 1),
+            Err(no_room) => queue.health.lost(no_room.word(), 1),
             Ok(permit) => {
                 let job = Job::Write(Box::new(draft), permit);
                 if queue.jobs.send(job).is_err() {
-                    metrics::unrecorded("writer-gone", 1);
+                    queue.health.lost("writer-gone", 1);
                 }
             }
         }
@@ -230,9 +243,13 @@ impl Drop for Pending<'_> {
 }
 
 /// Until the last recorder is gone.
-fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated, reopens: &AtomicBool) {
+fn write_all(
+    jobs: &Receiver<Job>,
+    mut rotated: Rotated,
+    reopens: &AtomicBool,
+    health: &RecordHealth,
+) {
     let mut batch = Batch::default();
-    let mut broken = false;
     while let Ok(first) = jobs.recv() {
         let mut flushed = Vec::new();
         // What has come meanwhile is written together.
@@ -262,12 +279,12 @@ fn write_all(jobs: &Receiver<Job>, mut rotated: Rotated, reopens: &AtomicBool) {
             let entries = batch.entries(from, part.len());
             from += part.len();
             match rotated.write(part, entries) {
-                Ok(()) => broken = false,
+                Ok(()) => health.wrote(),
                 Err(error) => {
                     let lines = part.iter().filter(|byte| **byte == b'\n').count();
-                    metrics::unrecorded("disk", lines as u64);
+                    health.lost("disk", lines as u64);
                     // Once: a disk that is full stays full for a while.
-                    if !std::mem::replace(&mut broken, true) {
+                    if health.failed(&error) == Before::Fine {
                         tracing::error!(%error, "decisions cannot be recorded; they are made all the same");
                     }
                 }

@@ -5,6 +5,7 @@ import { open } from "./feed.js";
 import { bytes, count, lasting } from "./format.js";
 import { askForToken, confirmed, forget, hasToken, learn, onChange, operatorButton } from "./operator.js";
 import { generations } from "./generations.js";
+import { health } from "./health.js";
 import { policies } from "./policies.js";
 import { recordings } from "./recordings.js";
 import { refusals } from "./refusals.js";
@@ -19,10 +20,14 @@ const VIEWS = [
   ["refusals", "Refusals", refusals],
   ["policies", "Policies", policies],
   ["upstreams", "Upstreams", upstreams],
+  ["health", "Health", health],
   ["generations", "Generations", generations],
   ["recordings", "Recordings", recordings],
   ["try", "Try it", trial],
 ];
+
+// Difference of clocks that is a problem, in milliseconds.
+const CLOCKS_DIFFER = 5000;
 
 const main = document.querySelector("#main");
 const state = document.querySelector("#state");
@@ -105,6 +110,7 @@ function status(told) {
     ...failed.map((check) => `${check.name}: ${check.reason}`),
     ...told.needs_restart.map((option) => `${option} takes effect after a restart`),
     ...(cut ? [`The gateway before this one has not stopped cleanly, and cut ${count(cut.sessions)} ${cut.sessions === 1 ? "session" : "sessions"}`] : []),
+    ...behind(told),
     ...(told.last_reload.result === "refused" ? ["The last reload was refused: see Generations"] : []),
   ];
   keyed(document.querySelector("#alerts"), alerts, (alert) => alert, (alert) => h("li", {}, alert));
@@ -126,6 +132,18 @@ function status(told) {
     ([id, name]) => h("div", {}, h("dt", {}, name), h("dd", { "data-figure": id })),
     (child, [, , value]) => text(child.lastElementChild, value),
   );
+}
+
+/** What does not keep the gateway from serving, and must be looked at. */
+function behind({ certificates, decision_record: record, key_sets: sets }) {
+  const old = (at) => at !== null && new Date(at) < Date.now();
+  return [
+    ...sets.filter((set) => set.error && !set.unavailable).map((set) => `key set ${set.name}: the latest fetch failed: ${set.error}`),
+    ...sets.filter((set) => set.clock.ahead_ms > CLOCKS_DIFFER).map((set) => `key set ${set.name}: the issuer's clock is ${lasting(set.clock.ahead_ms)} ahead`),
+    ...certificates.filter((of) => old(of.expires)).map((of) => `The certificate for ${of.listener} has expired`),
+    ...certificates.filter((of) => old(of.revocation_list_expires)).map((of) => `A revocation list for ${of.listener} has expired`),
+    ...(record.state === "failing" ? [`Decisions cannot be recorded: ${record.error}`] : []),
+  ];
 }
 
 document.querySelector("#views").append(

@@ -3,11 +3,10 @@
 import { badge, cell, facts, h, heading, keyed, say, table, text } from "./dom.js";
 import { bytes, digest, lasting, rate, time, who } from "./format.js";
 import { askForToken, confirmed, hasToken, operatorButton, request } from "./operator.js";
-import { Rates, STAGES } from "./sessions.js";
+import { STAGES } from "./sessions.js";
 import { Wave } from "./wave.js";
 
 export function session({ main, argument: id, watch }) {
-  const rates = new Rates();
   const stage = h("span", {});
   const problem = h("p", { class: "problem", role: "alert" });
   const end = operatorButton("Close session", () => close(id, problem), "danger");
@@ -38,7 +37,6 @@ export function session({ main, argument: id, watch }) {
     known = session;
     revokeUser.hidden = !session.user;
     revokeTenant.hidden = !session.tenant;
-    const { up, down } = rates.of(session);
     if (stage.textContent !== session.stage) stage.replaceChildren(badge(session.stage, STAGES[session.stage] ?? "quiet"));
     keepFacts(story, [
       ["User", who(session.user, session.claimed?.user)],
@@ -48,8 +46,8 @@ export function session({ main, argument: id, watch }) {
       ["Route", session.route],
       ["Client", session.client],
       ["Began", `${time(session.began)}, ${lasting(session.age_ms)} ago`],
-      ["Received", `${bytes(session.received_bytes)}, ${rate(up)}`],
-      ["Sent", `${bytes(session.sent_bytes)}, ${rate(down)}`],
+      ["Received", `${bytes(session.received_bytes)}, ${rate(session.received_bytes_per_second)}`],
+      ["Sent", `${bytes(session.sent_bytes)}, ${rate(session.sent_bytes_per_second)}`],
       ["Acknowledged", bytes(session.acknowledged_bytes)],
       ["Backend", session.backend && `${session.backend.address ?? "not connected yet"}, ${session.backend.state}`],
       ["Recording", session.recording],

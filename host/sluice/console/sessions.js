@@ -6,31 +6,7 @@ import { Wave } from "./wave.js";
 
 export const STAGES = { stream: "good", parked: "warn", seal: "quiet", close: "quiet" };
 
-/** Rate of bytes between two snapshots. */
-export class Rates {
-  #before = new Map();
-
-  /** Bytes per second up and down since the snapshot before; `null` in the first one. */
-  of({ id, age_ms, received_bytes, sent_bytes }) {
-    const before = this.#before.get(id);
-    const now = { age_ms, received_bytes, sent_bytes, up: before?.up ?? null, down: before?.down ?? null };
-    const seconds = before ? (age_ms - before.age_ms) / 1000 : 0;
-    if (seconds > 0) {
-      now.up = (received_bytes - before.received_bytes) / seconds;
-      now.down = (sent_bytes - before.sent_bytes) / seconds;
-    }
-    this.#before.set(id, now);
-    return now;
-  }
-
-  /** Forgets all but these. */
-  keep(ids) {
-    for (const id of this.#before.keys()) if (!ids.has(id)) this.#before.delete(id);
-  }
-}
-
 export function sessions({ main, watch }) {
-  const rates = new Rates();
   const waves = new Map();
   let search = "";
   let before = null;
@@ -62,7 +38,6 @@ export function sessions({ main, watch }) {
 
   function told({ matching, older: more, sessions }) {
     const ids = new Set(sessions.map((session) => session.id));
-    rates.keep(ids);
     for (const id of waves.keys()) if (!ids.has(id)) waves.delete(id);
     keyed(body, sessions, (session) => session.id, row, update);
     older.hidden = !more;
@@ -96,13 +71,12 @@ export function sessions({ main, watch }) {
   function update(row, session) {
     const [, stage, , user, meeting, route, client, up, down, received, age] = row.children;
     if (stage.textContent !== session.stage) stage.replaceChildren(badge(session.stage, STAGES[session.stage] ?? "quiet"));
-    const { up: upward, down: downward } = rates.of(session);
     text(user, who(session.user, session.claimed?.user));
     text(meeting, [session.meeting, session.source].filter(Boolean).join(" · "));
     text(route, session.route);
     text(client, session.client);
-    text(up, rate(upward));
-    text(down, rate(downward));
+    text(up, rate(session.received_bytes_per_second));
+    text(down, rate(session.sent_bytes_per_second));
     text(received, bytes(session.received_bytes));
     received.title = `${session.received_bytes} bytes`;
     text(age, lasting(session.age_ms));

@@ -27,7 +27,6 @@ mod health;
 mod listener;
 mod metrics;
 mod policies;
-mod process;
 mod range;
 mod recordings;
 mod refusals;

@@ -7,12 +7,14 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use crate::health::Health;
+use crate::process;
 use crate::reload::Reloader;
 use crate::schema::{
-    self, Check, Connections, Generation, KeySet, Policies, Policy, Revocation, Revocations,
-    Status, UncleanStop, Upstream, Upstreams,
+    self, Capacity, Certificate, Check, Connections, DecisionRecord, Generation, KeySet, Policies,
+    Policy, Revocation, Revocations, Status, UncleanStop, Upstream, Upstreams,
 };
 use crate::tickets::Tickets;
+use base::blocking::LOADING;
 use gateway::connections::Stage;
 use gateway::routes::Gateway;
 use session::registry::unix_ms;
@@ -76,9 +78,13 @@ impl Admin {
         }
     }
 
-    /// Looks at the health of the upstreams, until the process ends.
+    /// Looks at the health of the upstreams and at the rates of connections, until the process ends.
     pub(crate) fn watch(&self) -> impl Future<Output = ()> + use<> {
-        self.health.clone().watch(Arc::clone(&self.gateway))
+        let connections = Arc::clone(&self.gateway.connections);
+        let health = self.health.clone().watch(Arc::clone(&self.gateway));
+        async move {
+            tokio::join!(health, connections.watch_rates());
+        }
     }
 
     /// Every check of the readiness.
@@ -129,15 +135,44 @@ impl Admin {
             draining: gateway.shutdown.is_draining(),
             checks: self.checks(),
             connections: self.connections().await,
+            capacity: self.capacity().await,
             claims: gateway.registry.len() as u64,
             memory_held_bytes: gateway.permits.memory.held() as u64,
             refusals_kept: gateway.refusals.latest().len() as u64,
             missing_keys: reloader.missing_keys().to_vec(),
             key_sets: KeySet::all(&reloader.key_sets()),
+            certificates: self.certificates(),
+            decision_record: DecisionRecord::of(reloader.record_state()),
             needs_restart: needs_restart(&history).to_vec(),
             unclean_stop: self.unclean_stop.as_deref().cloned(),
             last_reload: history.into_iter().next().unwrap_or_default(),
         }
+    }
+
+    async fn capacity(&self) -> Capacity {
+        let Gateway {
+            permits, parking, ..
+        } = &*self.gateway;
+        // A panic was logged and counted where it happened.
+        let descriptors = LOADING.run(process::descriptors).await.unwrap_or_default();
+        Capacity {
+            connections_limit: permits.places() as u64,
+            parked_limit: parking.limit() as u64,
+            memory_limit_bytes: permits.memory.limit() as u64,
+            open_descriptors: descriptors.open,
+            descriptors_limit: descriptors.limit,
+        }
+    }
+
+    fn certificates(&self) -> Vec<Certificate> {
+        let shown = |seconds: u64| schema::time(seconds.saturating_mul(1000));
+        let certificates = self.reloader.certificates().into_iter();
+        let certificates = certificates.map(|certificate| Certificate {
+            listener: certificate.listener.to_owned(),
+            expires: certificate.expires.map(shown),
+            revocation_list_expires: certificate.list_expires.map(shown),
+        });
+        certificates.collect()
     }
 
     async fn connections(&self) -> Connections {

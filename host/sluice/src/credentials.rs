@@ -19,6 +19,16 @@ pub struct ListenerCredentials {
     pub admin_tokens: Arc<ArcSwap<AdminTokens>>,
 }
 
+/// Certificate of a listener. Times are in seconds since 1970.
+pub(crate) struct ListenerCertificate {
+    /// `clients` or `admin`.
+    pub(crate) listener: &'static str,
+    /// Time when it expires, if it says so.
+    pub(crate) expires: Option<u64>,
+    /// Time when the first of the revocation lists for certificates of clients expires.
+    pub(crate) list_expires: Option<u64>,
+}
+
 /// Credentials of a new configuration, which are not used yet.
 pub(crate) struct NewCredentials {
     clients: Option<Certificate>,
@@ -49,13 +59,18 @@ impl ListenerCredentials {
         }
     }
 
-    /// Times when the certificates expire, in seconds since 1970, by listener.
-    pub(crate) fn expiries(&self) -> Vec<(&'static str, u64)> {
+    /// Certificates of the listeners that speak TLS.
+    pub(crate) fn certificates(&self) -> Vec<ListenerCertificate> {
         let listeners = [("clients", &self.clients), ("admin", &self.admin)];
-        let listeners = listeners.into_iter();
-        listeners
-            .filter_map(|(name, acceptor)| Some((name, acceptor.as_ref()?.expires()?)))
-            .collect()
+        let certificates = listeners.into_iter().filter_map(|(listener, acceptor)| {
+            let acceptor = acceptor.as_ref()?;
+            Some(ListenerCertificate {
+                listener,
+                expires: acceptor.expires(),
+                list_expires: acceptor.list_expires(),
+            })
+        });
+        certificates.collect()
     }
 
     /// Replaces them for new connections and requests. A listener that has spoken plain TCP, or

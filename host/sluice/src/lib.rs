@@ -43,6 +43,7 @@ mod audit;
 mod console;
 pub mod credentials;
 mod health;
+mod process;
 mod providers;
 mod recorded;
 pub mod reload;

@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use crate::assemble::generation::{Builder, prepare_folders};
-use crate::credentials::{ListenerCredentials, NewCredentials};
+use crate::credentials::{ListenerCertificate, ListenerCredentials, NewCredentials};
 use crate::providers;
 use crate::schema::Generation;
 use crate::series;
@@ -31,6 +31,7 @@ use base::metrics;
 use config::{self, Config, Options};
 use gateway::routes::Gateway;
 use keys::KeySets;
+use policy::recorder::RecordState;
 use policy::settings;
 use traces::settings::Traces;
 use upstream::wav::Recordings;
@@ -209,9 +210,14 @@ impl Reloader {
         self.key_sets.load_full()
     }
 
-    /// Times when the certificates of the listeners expire, in seconds since 1970.
-    pub(crate) fn certificate_expiries(&self) -> Vec<(&'static str, u64)> {
-        self.credentials.expiries()
+    /// Certificates of the listeners.
+    pub(crate) fn certificates(&self) -> Vec<ListenerCertificate> {
+        self.credentials.certificates()
+    }
+
+    /// State of the decision record; `None` if decisions are not recorded.
+    pub(crate) fn record_state(&self) -> Option<RecordState> {
+        self.builder.recorder().state()
     }
 
     /// File of the decision record, if there is one.

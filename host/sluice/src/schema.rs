@@ -24,13 +24,13 @@ pub use change::{
 };
 pub use decision::{Claimed, Decision};
 pub use generation::{Generation, Generations};
-pub use key_set::KeySet;
+pub use key_set::{Clock, KeySet};
 pub use policy::{Policies, Policy};
 pub use recorded::RecordedDecisions;
 pub use recording::{Recording, RecordingDeleted, Recordings};
 pub use refusal::{Refusal, Refusals};
 pub use session::{Backend, OneSession, Session, Sessions};
-pub use status::{Check, Connections, Status};
+pub use status::{Capacity, Certificate, Check, Connections, DecisionRecord, Status};
 pub use ticket::Ticket;
 pub use unclean::{CutSession, UncleanStop};
 pub use upstream::{Address, Upstream, Upstreams};

@@ -17,18 +17,36 @@ const READER: &str = "fedcba9876543210fedcba9876543210";
 const NOBODY: &str = "00000000000000000000000000000000";
 
 /// Every path that reads, and every path that changes something.
-const READS: [&str; 9] = [
+const READS: [&str; 12] = [
     "/readyz",
     "/metrics",
     "/status",
     "/sessions",
     "/sessions/x",
     "/refusals",
+    "/revocations",
     "/policies",
     "/upstreams",
     "/generations",
+    "/config/diff",
+    "/console/feed?view=status",
 ];
-const CHANGES: [&str; 3] = ["/sessions/x/close", "/sessions/close?user=u", "/reload"];
+/// Requests that need the token of those who operate.
+const CHANGES: [&str; 13] = [
+    "POST /sessions/x/close",
+    "POST /sessions/close?user=u",
+    "POST /reload",
+    "GET /sessions/x/decisions",
+    "POST /revocations/lift?user=u",
+    "GET /recordings",
+    "GET /recordings/x.wav",
+    "DELETE /recordings/x.wav",
+    "POST /console/tickets",
+    "POST /policies/x/quarantine",
+    "POST /policies/x/release",
+    "POST /drain",
+    "POST /undrain",
+];
 
 /// A configuration whose admin listener is for other machines too.
 fn remote(authority: &Authority, config: Config) -> Config {
@@ -123,15 +141,50 @@ fn each_role_does_its_own_and_nobody_else_does_anything() {
             assert_eq!(peer.response_to_head().status, status, "{head}");
         }
     }
-    for path in CHANGES {
-        let post = format!("POST {path}");
+    for change in CHANGES {
         for (token, status) in [("", 401), (NOBODY, 401), (READER, 403)] {
-            let refused = ask(&post, token);
-            assert_eq!(refused.status, status, "{post} with {token:?}");
+            let refused = ask(change, token);
+            assert_eq!(refused.status, status, "{change} with {token:?}");
             let asks = refused.header("www-authenticate");
             assert_eq!(asks, (status == 401).then_some("Bearer"), "{refused:?}");
         }
-        assert!([200, 404].contains(&ask(&post, OPERATOR).status), "{post}");
+        let done = ask(change, OPERATOR).status;
+        assert!([200, 404].contains(&done), "{change}: {done}");
+    }
+    // A browser's WebSocket has a ticket, and no token helps.
+    for token in ["", READER, OPERATOR] {
+        assert!(!(200..400).contains(&ask("GET /console/try/x/echo", token).status));
+    }
+}
+
+/// Path of a route with the names in it, as this file asks for it.
+fn asked(route: &str) -> String {
+    let parts = route.split('/').map(|part| match part {
+        "{*path}" => "x.wav",
+        part if part.starts_with('{') => "x",
+        part => part,
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+#[test]
+fn every_route_of_the_admin_listener_is_attacked_here() {
+    let source = command::root().join("host/sluice/src/admin.rs");
+    let source = fs::read_to_string(source).unwrap();
+    let (_, operators) = source.split_once("fn operators(").unwrap();
+    let (operators, _) = operators.split_once("\n}\n").unwrap();
+    let routes = operators.split('"').skip(1).step_by(2);
+    let routes: Vec<_> = routes.filter(|text| text.starts_with('/')).collect();
+    assert!(routes.len() > 20, "{routes:?}");
+    for route in routes {
+        let path = asked(route);
+        let bare = |known: &str| known.split('?').next() == Some(&path);
+        let is_known = READS.iter().any(|known| bare(known))
+            || CHANGES
+                .iter()
+                .any(|known| bare(known.split(' ').nth(1).unwrap()))
+            || ["/livez", "/console/try/x/x.wav"].contains(&&*path);
+        assert!(is_known, "{route}");
     }
 }
 
@@ -377,9 +430,8 @@ fn the_probe_listener_offers_health_and_metrics_and_nothing_else() {
             "{path}"
         );
     }
-    for path in CHANGES {
-        let status = ask(&format!("POST {path}"), "localhost").status;
-        assert_eq!(status, 404, "{path}");
+    for change in CHANGES {
+        assert_eq!(ask(change, "localhost").status, 404, "{change}");
     }
     assert_eq!(ask("POST /livez", "localhost").status, 405);
 }

@@ -8,6 +8,7 @@ use sluice_tests::gateway::Gateway;
 use sluice_tests::page::{Page, css, label, role, saying};
 use sluice_tests::raw::{Raw, upgrade_request};
 use sluice_tests::speech::clip;
+use sluice_tests::tls::Authority;
 use sluice_tests::{eventually, token};
 
 const TOKEN: &str = "an-operators-token-of-32-bytes-or-more";
@@ -385,4 +386,49 @@ fn a_route_is_tried_from_the_page_and_every_frame_is_shown() {
     let (status, why) = gateway.admin(&get);
     assert_eq!(status, 426, "{why}");
     assert_eq!(upgrade(ticket).status, 403);
+}
+
+#[test]
+fn the_view_of_health_shows_what_the_status_says_and_what_must_be_looked_at_is_on_every_view() {
+    let authority = Authority::new();
+    let config = authority
+        .secure(Config::ingest())
+        .set("server", "tls_client_ca", json!(authority.ca()))
+        .set("server", "tls_client_crl", json!("revoked.pem"))
+        .set("server", "tls_client_certificates", json!("optional"))
+        .set("server", "admin_listen", json!("127.0.0.1:0"));
+    let old = authority.revoked_until(&[], 2025);
+    let gateway = Gateway::start_with_files(&config, &[("revoked.pem", old.as_bytes())]);
+    let claims = json!({"iat": token::now() + 600, "nbf": token::now() + 600});
+    let early = token::sign(&token::claims_with(claims));
+    let mut peer = Raw::connect(gateway.address()).over_tls(&authority);
+    peer.upgrade(&meeting("m1", "mic", &early));
+    assert_eq!(peer.message()["code"], "auth_failed");
+    let mut page = Page::open(&gateway, "health");
+    page.wait(&saying("tr[data-key=main] td", "ahead"));
+    let status = get(&gateway, "/status");
+    let row = page.text(&css("tr[data-key=main]"));
+    for part in ["in use", "configuration", "9 min"] {
+        assert!(row.contains(part), "{part} in {row}");
+    }
+    assert_eq!(
+        status["key_sets"][0]["clock"]["not_yet_valid"], 1,
+        "{status}"
+    );
+    let clients = page.text(&css("tr[data-key=clients]"));
+    for part in ["4096-01-01, in ", "2025-01-01, over"] {
+        assert!(clients.contains(part), "{part} in {clients}");
+    }
+    for part in ["of 8 000", "off", "clean"] {
+        page.wait(&saying("dd", part));
+    }
+    page.audit();
+    // What must be looked at is said on every view.
+    page.go("sessions");
+    for alert in [
+        "key set main: the issuer's clock is 9 min",
+        "A revocation list for clients has expired",
+    ] {
+        page.wait(&saying("#alerts li", alert));
+    }
 }

@@ -52,6 +52,7 @@ fn every_view_can_be_used_on_every_screen_and_with_a_screen_reader() {
         ),
         ("policies".to_owned(), saying("tbody th", "next")),
         ("upstreams".to_owned(), saying("tbody th", "127.0.0.1:9")),
+        ("health".to_owned(), saying("dd", "of 8 000")),
         ("generations".to_owned(), saying("tbody pre", "broken")),
         ("recordings".to_owned(), role("button", "Enter the token")),
         ("try".to_owned(), role("button", "Start")),

@@ -549,3 +549,113 @@ fn a_stream_that_an_operator_ends_is_not_resumed() {
     });
     assert_eq!(ended.unwrap()["why"], "an operator ended it");
 }
+
+#[test]
+fn a_status_tells_what_the_gateway_can_take_and_what_it_has_taken() {
+    let gateway = watched(Config::ingest().set("server", "max_connections", json!(50)));
+    let (_client, _) = Client::stream_of(&gateway, "m1", "u-1");
+    let status = get(&gateway, "/status");
+    let capacity = &status["capacity"];
+    for (figure, metric) in [
+        ("connections_limit", "sluice_connections_limit"),
+        ("parked_limit", "sluice_parked_limit"),
+        ("memory_limit_bytes", "sluice_memory_limit_bytes"),
+        ("descriptors_limit", "process_max_fds"),
+    ] {
+        let figure = capacity[figure].as_f64().unwrap();
+        assert_eq!(figure, gateway.metric(metric), "{metric} in {status}");
+    }
+    assert_eq!(capacity["connections_limit"], 50, "{status}");
+    assert!(capacity["open_descriptors"].as_u64() > Some(8), "{status}");
+    assert_eq!(status["certificates"], json!([]));
+    let off = json!({"state": "off", "error": null, "unrecorded": 0});
+    assert_eq!(status["decision_record"], off);
+}
+
+#[test]
+fn a_record_of_decisions_that_cannot_be_written_is_said_to_fail_until_it_is_written_again() {
+    let config = Config::ingest().set("decisions", "file", json!("decisions.jsonl"));
+    let gateway = watched(config);
+    let file = gateway.data().join("decisions.jsonl");
+    let is = |state: &str| {
+        eventually(state, || {
+            // Each refusal is a decision.
+            let path = meeting("m1", "mic", "nonsense");
+            Client::connect(Library::Ws, &gateway, &path).expect_refusal(4001, "auth_failed");
+            let status = get(&gateway, "/status");
+            let record = status["decision_record"].clone();
+            (record["state"] == state).then_some(record)
+        })
+    };
+    assert_eq!(is("written")["error"], Value::Null);
+    // A folder is in its place.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    gateway.signal(rustix::process::Signal::USR1);
+    let failing = is("failing");
+    assert!(failing["error"].as_str().unwrap().len() > 5, "{failing}");
+    let unrecorded = gateway.metric("sluice_decisions_unrecorded_total{reason=\"disk\"}");
+    assert!(unrecorded >= 1.0, "{unrecorded}");
+    assert!(
+        failing["unrecorded"].as_f64() <= Some(unrecorded),
+        "{failing}"
+    );
+    std::fs::remove_dir(&file).unwrap();
+    assert_eq!(is("written")["error"], Value::Null);
+}
+
+#[test]
+fn only_tokens_that_the_issuer_has_signed_tell_of_its_clock() {
+    let gateway = watched(Config::ingest());
+    let clock = || get(&gateway, "/status")["key_sets"][0]["clock"].clone();
+    let nothing = json!({
+        "tokens": 0, "ahead_ms": 0, "youngest_ms": null, "expired": 0, "not_yet_valid": 0,
+    });
+    assert_eq!(clock(), nothing);
+    let refused = |token: &str| {
+        let path = meeting("m1", "mic", token);
+        Client::connect(Library::Ws, &gateway, &path).expect_refusal(4001, "auth_failed");
+    };
+    let ahead = token::now() + 9000;
+    let with = |claims: Value| token::claims_with(claims);
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
+    // Whoever is no issuer says nothing, and neither does a token for somebody else.
+    refused(&token::sign_with(
+        &header,
+        &with(json!({"iat": ahead})),
+        b"nobody's secret",
+    ));
+    refused(&token::sign(&with(json!({"iat": ahead, "aud": "others"}))));
+    refused(&token::sign(&with(json!({"iat": ahead, "iss": "others"}))));
+    assert_eq!(clock(), nothing);
+    // Times that differ the other way, and then the newest of all.
+    refused(&token::sign(&with(
+        json!({"iat": token::now() - 7200, "exp": token::now() - 60}),
+    )));
+    let (_client, _) = Client::stream_of(&gateway, "m1", "u-1");
+    let known = clock();
+    assert_eq!(
+        (&known["tokens"], &known["expired"]),
+        (&json!(2), &json!(1)),
+        "{known}"
+    );
+    assert_eq!(known["ahead_ms"], 0, "{known}");
+    assert!(known["youngest_ms"].as_u64() < Some(60_000), "{known}");
+    let metric = "sluice_token_clock_ahead_seconds{key_set=\"main\"}";
+    assert_eq!(gateway.metric(metric), 0.0);
+    let (_other, _) = {
+        let token = token::sign(&with(json!({"user_id": "u-2", "iat": token::now() + 600})));
+        let mut client = Client::connect(Library::Ws, &gateway, &meeting("m2", "mic", &token));
+        client.handshake();
+        let id = client.expect_ack();
+        (client, id)
+    };
+    let known = clock();
+    let told = known["ahead_ms"].as_u64().unwrap();
+    assert!((500_000..=600_000).contains(&told), "{known}");
+    assert_eq!(known["youngest_ms"], 0, "{known}");
+    assert_eq!(
+        gateway.metric(metric) * 1000.0,
+        known["ahead_ms"].as_f64().unwrap()
+    );
+}

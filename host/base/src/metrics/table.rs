@@ -41,7 +41,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 75] = [
+pub const ALL: [Metric; 77] = [
     metric(
         BUILD_INFO,
         MetricType::Gauge,
@@ -130,7 +130,7 @@ pub const ALL: [Metric; 75] = [
         TLS_FAILURES,
         MetricType::Counter,
         &["reason"],
-        "TLS handshakes that failed: late, ended, not-tls, incompatible, certificate-rejected, alert, client-certificate-missing, -refused, -revoked or other",
+        "TLS handshakes that failed: late, ended, not-tls, incompatible, certificate-rejected, alert, client-certificate-missing, -refused, -revoked, revocation-list-expired or other",
     ),
     metric(
         PROXY_FAILURES,
@@ -362,6 +362,12 @@ pub const ALL: [Metric; 75] = [
         "Attempts to fetch the keys of an identity provider: fetched (others), unchanged or failed",
     ),
     metric(
+        CLOCK_AHEAD,
+        MetricType::Gauge,
+        &["key_set"],
+        "How far the clock of the issuer is ahead of the gateway's at least, by its tokens of the latest minutes",
+    ),
+    metric(
         RENEWALS,
         MetricType::Counter,
         &["result"],
@@ -372,6 +378,12 @@ pub const ALL: [Metric; 75] = [
         MetricType::Gauge,
         &["listener"],
         "Time when the certificate of a listener expires: clients or admin",
+    ),
+    metric(
+        LIST_EXPIRY,
+        MetricType::Gauge,
+        &["listener"],
+        "Time when the first of the revocation lists for certificates of clients expires",
     ),
     metric(
         REVOCATIONS,

@@ -1,11 +1,13 @@
-//! Time when a certificate expires (RFC 5280, section 4.1.2.5).
+//! Time when a certificate or a revocation list expires (RFC 5280, sections 4.1.2.5 and 5.1.2.5).
 
 /// Tag of a time with two digits of the year, and of one with four.
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
-/// Tag of the version, which may be absent.
+/// Tag of the version of a certificate, which may be absent.
 const VERSION: u8 = 0xa0;
+/// Tag of the version of a revocation list, which may be absent.
+const INTEGER: u8 = 0x02;
 
 /// Seconds since 1970 of the end of a certificate's validity; `None` if that cannot be read.
 pub(super) fn not_after(der: &[u8]) -> Option<u64> {
@@ -23,6 +25,22 @@ pub(super) fn not_after(der: &[u8]) -> Option<u64> {
         return None;
     }
     let (_, _, rest) = element(validity)?;
+    let (tag, time, _) = element(rest)?;
+    seconds(tag, time)
+}
+
+/// Seconds since 1970 of the time by which a revocation list is followed by the next one; `None` if
+/// that cannot be read.
+pub(super) fn next_update(der: &[u8]) -> Option<u64> {
+    let (_, list, _) = element(der)?;
+    let (_, mut rest, _) = element(list)?;
+    if *rest.first()? == INTEGER {
+        rest = element(rest)?.2;
+    }
+    // Signature algorithm, issuer, time of this list.
+    for _ in 0..3 {
+        rest = element(rest)?.2;
+    }
     let (tag, time, _) = element(rest)?;
     seconds(tag, time)
 }
@@ -110,6 +128,7 @@ mod tests {
             &[0x30, 5, 0, 0],
         ] {
             assert_eq!(not_after(bytes), None, "{bytes:?}");
+            assert_eq!(next_update(bytes), None, "{bytes:?}");
         }
     }
 }

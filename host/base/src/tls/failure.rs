@@ -25,13 +25,15 @@ pub enum TlsFailure {
     ClientCertificateRefused,
     /// The certificate of the client was revoked.
     ClientCertificateRevoked,
+    /// The revocation list for the certificate of the client has expired.
+    RevocationListExpired,
     /// Any other failure.
     Other,
 }
 
 impl TlsFailure {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Late,
         Self::Ended,
         Self::NotTls,
@@ -41,6 +43,7 @@ impl TlsFailure {
         Self::ClientCertificateMissing,
         Self::ClientCertificateRefused,
         Self::ClientCertificateRevoked,
+        Self::RevocationListExpired,
         Self::Other,
     ];
 
@@ -58,6 +61,13 @@ impl TlsFailure {
             (Some(Error::InvalidCertificate(CertificateError::Revoked)), _) => {
                 Self::ClientCertificateRevoked
             }
+            (
+                Some(Error::InvalidCertificate(
+                    CertificateError::ExpiredRevocationList
+                    | CertificateError::ExpiredRevocationListContext { .. },
+                )),
+                _,
+            ) => Self::RevocationListExpired,
             (Some(Error::InvalidCertificate(_)), _) => Self::ClientCertificateRefused,
             (Some(_), _) => Self::Other,
             (
@@ -100,6 +110,7 @@ impl TlsFailure {
             Self::ClientCertificateMissing => "client-certificate-missing",
             Self::ClientCertificateRefused => "client-certificate-refused",
             Self::ClientCertificateRevoked => "client-certificate-revoked",
+            Self::RevocationListExpired => "revocation-list-expired",
             Self::Other => "other",
         }
     }

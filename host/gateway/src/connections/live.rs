@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use super::kept::Kept;
 use super::meter::{Format, Level, Meter};
+use super::rate::Rate;
 use super::{Connections, Stage};
 use crate::revocations::{Owner, Revocations};
 use base::text;
@@ -30,8 +32,8 @@ pub struct Beginning {
     pub trace: Option<Box<Trace>>,
 }
 
-/// A connection as operators see it while it lasts. Only its own task writes to it, and never
-/// waits: a reader sees each value as it was a moment ago.
+/// A connection as operators see it while it lasts. Its own task writes to it, and never waits: a
+/// reader sees each value as it was a moment ago. Only the rates are written by who looks at them.
 #[derive(Debug)]
 pub struct LiveConnection {
     session: Arc<Session>,
@@ -42,6 +44,8 @@ pub struct LiveConnection {
     stage: AtomicU8,
     received: AtomicU64,
     sent: AtomicU64,
+    receiving: Rate,
+    sending: Rate,
     /// Set once the client has said what it sends, where its level can be computed.
     audio: OnceLock<Format>,
     /// Bytes of the stream that an earlier connection has brought.
@@ -69,6 +73,8 @@ impl LiveConnection {
             stage: AtomicU8::new(Stage::Connect as u8),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            receiving: Rate::default(),
+            sending: Rate::default(),
             audio: OnceLock::new(),
             earlier: AtomicU64::new(0),
             meter: Meter::default(),
@@ -166,6 +172,26 @@ impl LiveConnection {
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of BINARY payload from the client, per second; `None` before the first look.
+    #[must_use]
+    pub fn receiving(&self) -> Option<u64> {
+        self.receiving.per_second()
+    }
+
+    /// Bytes of payload from the upstream to the client, per second; `None` before the first look.
+    #[must_use]
+    pub fn sending(&self) -> Option<u64> {
+        self.sending.per_second()
+    }
+
+    /// Takes the rates, so long after the look before.
+    pub(super) fn look(&self, passed: Duration) {
+        let age = Duration::from_millis(unix_ms().saturating_sub(self.began_ms));
+        let passed = passed.min(age);
+        self.receiving.look(self.received(), passed);
+        self.sending.look(self.sent(), passed);
     }
 
     /// Where its stream goes, once it has one.

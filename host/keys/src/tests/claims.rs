@@ -264,3 +264,53 @@ fn debug_of_claims_shows_names_only() {
         "{shown}"
     );
 }
+
+#[test]
+fn a_token_tells_of_the_clock_only_if_nothing_but_its_time_is_wrong() {
+    let set = set(&["our-app"], &["meetings"]);
+    let seen = || set.clock.times(NOW);
+    let claims = |iat: u64, more: Value| {
+        let mut claims = json!({"iat": iat, "exp": NOW + 60, "iss": "our-app", "aud": "meetings"});
+        claims
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        claims
+    };
+    let forged = hs256(
+        r#"{"alg":"HS256"}"#,
+        &claims(NOW + 500, json!({})).to_string(),
+    );
+    let forged = format!("{}AAAA", &forged[..forged.len() - 4]);
+    assert_eq!(
+        set.verify_at(&forged, NOW).unwrap_err(),
+        TokenError::BadSignature
+    );
+    for (more, error) in [
+        (json!({"iss": "others"}), TokenError::WrongIssuer),
+        (json!({"aud": "others"}), TokenError::WrongAudience),
+        (json!({"nbf": "soon"}), TokenError::Malformed),
+    ] {
+        assert_eq!(verdict(&set, &claims(NOW + 500, more)), Err(error));
+    }
+    assert_eq!(seen().tokens, 0);
+    for (more, result) in [
+        (json!({}), Ok(())),
+        (json!({"exp": NOW - 60}), Err(TokenError::Expired)),
+        (json!({"nbf": NOW + 400}), Err(TokenError::NotYetValid)),
+        (json!({"iat": "yesterday"}), Ok(())),
+    ] {
+        assert_eq!(verdict(&set, &claims(NOW - 10, more)), result);
+    }
+    assert_eq!(
+        (seen().tokens, seen().expired, seen().not_yet_valid),
+        (4, 1, 1)
+    );
+    assert_eq!((seen().ahead(), seen().youngest()), (0, Some(10)));
+    // The times go first where more is wrong.
+    let both = claims(NOW, json!({"exp": NOW - 60, "iss": "others"}));
+    assert_eq!(verdict(&set, &both), Err(TokenError::Expired));
+    assert_eq!(seen().tokens, 4);
+    verify(&set, &claims(NOW + 40, json!({})).to_string()).unwrap();
+    assert_eq!(seen().ahead(), 40);
+}

@@ -8,13 +8,15 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 
-use super::{Admin, process};
+use super::Admin;
 use crate::admin_state::needs_restart;
+use crate::process;
 use base::blocking::LOADING;
 use base::metrics::{
-    self, CERTIFICATE_EXPIRY, CONNECTIONS_LIMIT, KEY_SET_AVAILABLE, KEYS, KEYS_FETCHED, KEYS_TIME,
-    LIVE_RECEIVED, LIVE_SENT, MEMORY_LIMIT, PARKED_LIMIT, READY, RELOAD_SUCCESSFUL, RELOAD_TIME,
-    RESTART_PENDING, REVOCATIONS, SESSIONS, Samples, UPSTREAM_ADDRESSES, UPSTREAM_UP,
+    self, CERTIFICATE_EXPIRY, CLOCK_AHEAD, CONNECTIONS_LIMIT, KEY_SET_AVAILABLE, KEYS,
+    KEYS_FETCHED, KEYS_TIME, LIST_EXPIRY, LIVE_RECEIVED, LIVE_SENT, MEMORY_LIMIT, PARKED_LIMIT,
+    READY, RELOAD_SUCCESSFUL, RELOAD_TIME, RESTART_PENDING, REVOCATIONS, SESSIONS, Samples,
+    UPSTREAM_ADDRESSES, UPSTREAM_UP,
 };
 use gateway::connections::Stage;
 use gateway::routes::Gateway;
@@ -148,6 +150,7 @@ fn configuration(admin: &Admin, samples: &mut Samples) {
     for (name, set) in admin.reloader.key_sets().iter() {
         let labels = [("key_set", name)];
         samples.count(KEYS, &labels, set.len() as u64);
+        samples.count(CLOCK_AHEAD, &labels, set.token_times().ahead());
         if let Some(state) = set.provider().map(|provider| provider.state()) {
             let succeeded = matches!(state.latest, Some(Attempt::Fetched | Attempt::Unchanged));
             samples.count(KEYS_FETCHED, &labels, u64::from(succeeded));
@@ -155,7 +158,15 @@ fn configuration(admin: &Admin, samples: &mut Samples) {
             samples.count(KEYS_TIME, &labels, at);
         }
     }
-    for (listener, expires) in admin.reloader.certificate_expiries() {
-        samples.count(CERTIFICATE_EXPIRY, &[("listener", listener)], expires);
+    for certificate in admin.reloader.certificates() {
+        let labels = [("listener", certificate.listener)];
+        for (name, expires) in [
+            (CERTIFICATE_EXPIRY, certificate.expires),
+            (LIST_EXPIRY, certificate.list_expires),
+        ] {
+            if let Some(expires) = expires {
+                samples.count(name, &labels, expires);
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::admin::AdminListener;
 use super::table::{bytes, duration, list};
 use super::{StatusArgs, print};
-use crate::schema::{Answer, KeySet, Status, UncleanStop};
+use crate::schema::{Answer, Capacity, Certificate, DecisionRecord, KeySet, Status, UncleanStop};
 
 /// Prints the status.
 ///
@@ -29,11 +29,14 @@ fn show(answer: &Answer<Status>) -> String {
         draining,
         checks,
         connections,
+        capacity,
         claims,
         memory_held_bytes,
         refusals_kept,
         missing_keys,
         key_sets,
+        certificates,
+        decision_record,
         needs_restart,
         unclean_stop,
         last_reload,
@@ -59,15 +62,30 @@ fn show(answer: &Answer<Status>) -> String {
         (
             "connections",
             format!(
-                "{} live, {} of them streaming, {} parked",
-                connections.live, connections.streaming, connections.parked
+                "{} live, {} of them streaming, {} parked (at most {} and {})",
+                connections.live,
+                connections.streaming,
+                connections.parked,
+                capacity.connections_limit,
+                capacity.parked_limit
             ),
         ),
         ("claims", claims.to_string()),
-        ("memory held", bytes(*memory_held_bytes)),
+        (
+            "memory held",
+            format!(
+                "{} of {}",
+                bytes(*memory_held_bytes),
+                bytes(capacity.memory_limit_bytes)
+            ),
+        ),
+        ("descriptors", descriptors(capacity)),
         ("refusals kept", refusals_kept.to_string()),
         ("missing keys", missing_keys.join(", ")),
         ("fetched keys", fetched(key_sets)),
+        ("clocks", clocks(key_sets)),
+        ("certificates", expiries(certificates)),
+        ("decision record", record(decision_record)),
         ("generation", generation.to_string()),
         (
             "last reload",
@@ -85,6 +103,61 @@ fn show(answer: &Answer<Status>) -> String {
     ];
     rows.splice(1..1, failed);
     list(&rows)
+}
+
+/// Open file descriptors; empty where the system does not tell.
+fn descriptors(capacity: &Capacity) -> String {
+    match (capacity.open_descriptors, capacity.descriptors_limit) {
+        (Some(open), Some(limit)) => format!("{open} of {limit}"),
+        (Some(open), None) => format!("{open}, without a limit"),
+        (None, _) => String::new(),
+    }
+}
+
+/// Clocks of the issuers whose tokens came in the latest minutes, in a line.
+fn clocks(key_sets: &[KeySet]) -> String {
+    let seen = key_sets.iter().filter(|set| set.clock.tokens > 0);
+    let said = seen.map(|KeySet { name, clock, .. }| {
+        let difference = match (clock.ahead_ms, clock.youngest_ms) {
+            (0, None) => "no token says when it was issued".to_owned(),
+            (0, Some(age)) => format!("youngest token {} old", duration(age)),
+            (ahead, _) => format!("{} ahead of this machine's", duration(ahead)),
+        };
+        let mut counts = vec![format!("{} tokens", clock.tokens)];
+        for (count, what) in [
+            (clock.expired, "expired"),
+            (clock.not_yet_valid, "not yet valid"),
+        ] {
+            if count > 0 {
+                counts.push(format!("{count} {what}"));
+            }
+        }
+        format!("{name}: {difference} ({})", counts.join(", "))
+    });
+    said.collect::<Vec<_>>().join("; ")
+}
+
+/// Certificates with the times when they expire, in a line.
+fn expiries(certificates: &[Certificate]) -> String {
+    let said = certificates.iter().map(|certificate| {
+        let expires = certificate.expires.as_deref().unwrap_or("an unknown time");
+        let list = certificate.revocation_list_expires.as_deref();
+        let list = list.map_or_else(String::new, |at| format!(", revocation list until {at}"));
+        format!("{} until {expires}{list}", certificate.listener)
+    });
+    said.collect::<Vec<_>>().join("; ")
+}
+
+/// The record of decisions, in a line.
+fn record(record: &DecisionRecord) -> String {
+    let mut said = record.state.clone();
+    if let Some(error) = &record.error {
+        said += &format!(": {error}");
+    }
+    if record.unrecorded > 0 {
+        said += &format!(", {} decisions are not in it", record.unrecorded);
+    }
+    said
 }
 
 /// The unclean stop before this run, in a line.

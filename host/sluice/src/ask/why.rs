@@ -11,7 +11,7 @@ use super::sessions::who;
 use super::table::{Row, list, or_dash, shown};
 use super::{AdminArgs, WhyArgs, print};
 use crate::recorded;
-use crate::schema::{Decision, OneSession, Refusal, Refusals};
+use crate::schema::{Decision, OneSession, Refusal, Refusals, Session, Sessions};
 use config::Config;
 use policy::record::{Line, RecordedVerdict};
 
@@ -50,6 +50,11 @@ pub async fn why(args: &WhyArgs) -> anyhow::Result<ExitCode> {
         None => (Vec::new(), None, None),
     };
     if refusals.is_empty() && !recorded.iter().any(recorded::is_refusal) {
+        if args.record.is_none()
+            && let Some(live) = live_of(&args.admin, &args.whom).await?
+        {
+            bail!(not_refused(&live));
+        }
         let unknown = unknown(&args.whom, file.as_deref());
         return Err(match left_out {
             Some(error) => error.context(unknown + ", and a line that names them is left out"),
@@ -77,13 +82,22 @@ async fn refusals(args: &AdminArgs, whom: &str) -> anyhow::Result<Vec<Refusal>> 
         }
     }
     if let Some(live) = listener.get::<OneSession>(&["sessions", whom], &[]).await? {
-        let stage = live.body.session.stage;
-        bail!(
-            "session {whom} was not refused: it is in the stage {}",
-            shown(&stage)
-        );
+        bail!(not_refused(&live.body.session));
     }
     Ok(Vec::new())
+}
+
+/// A live session of a user.
+async fn live_of(args: &AdminArgs, user: &str) -> anyhow::Result<Option<Session>> {
+    let listener = AdminListener::of(args)?;
+    let of_user = [("user", user), ("limit", "1")];
+    let answer = listener.get::<Sessions>(&["sessions"], &of_user).await?;
+    Ok(answer.and_then(|answer| answer.body.sessions.into_iter().next()))
+}
+
+fn not_refused(live: &Session) -> String {
+    let (id, stage) = (shown(&live.id), shown(&live.stage));
+    format!("session {id} was not refused: it is in the stage {stage}")
 }
 
 /// The record of the configuration that was named.

@@ -33,7 +33,7 @@ pub(super) struct File {
 }
 
 /// Every file.
-pub(super) const FILES: [File; 20] = [
+pub(super) const FILES: [File; 21] = [
     File::new("", HTML, include_str!("../../console/index.html")),
     File::new(
         "console.css",
@@ -86,6 +86,7 @@ pub(super) const FILES: [File; 20] = [
         SCRIPT,
         include_str!("../../console/generations.js"),
     ),
+    File::new("health.js", SCRIPT, include_str!("../../console/health.js")),
     File::new(
         "recordings.js",
         SCRIPT,

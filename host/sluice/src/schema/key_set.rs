@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::time;
-use keys::KeySets;
 use keys::provider::Attempt;
+use keys::{KeySets, TokenTimes};
 use session::registry::unix_ms;
 
 /// A key set.
@@ -26,6 +26,37 @@ pub struct KeySet {
     pub last_fetch: Option<String>,
     /// Why that failed.
     pub error: Option<String>,
+    /// What its tokens tell of their issuer's clock.
+    pub clock: Clock,
+}
+
+/// What the tokens of the latest five to ten minutes tell of their issuer's clock. Only tokens with a
+/// valid signature, issuer and audience count.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Clock {
+    /// Number of these tokens. One that several policies verify counts as often.
+    pub tokens: u64,
+    /// How far the issuer's clock is ahead of the gateway's at least, in milliseconds.
+    pub ahead_ms: u64,
+    /// Age of the youngest token when it arrived, in milliseconds.
+    pub youngest_ms: Option<u64>,
+    /// Tokens that had expired.
+    pub expired: u64,
+    /// Tokens that were not valid yet.
+    pub not_yet_valid: u64,
+}
+
+impl Clock {
+    fn of(times: &TokenTimes) -> Self {
+        let ms = |seconds: u64| seconds.saturating_mul(1000);
+        Self {
+            tokens: times.tokens,
+            ahead_ms: ms(times.ahead()),
+            youngest_ms: times.youngest().map(ms),
+            expired: times.expired,
+            not_yet_valid: times.not_yet_valid,
+        }
+    }
 }
 
 impl KeySet {
@@ -48,6 +79,7 @@ impl KeySet {
                     Some(Attempt::Failed(error)) => Some(error),
                     Some(Attempt::Fetched | Attempt::Unchanged) | None => None,
                 },
+                clock: Clock::of(&set.token_times()),
             }
         });
         sets.collect()

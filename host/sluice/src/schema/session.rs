@@ -55,6 +55,10 @@ pub struct Session {
     pub received_bytes: u64,
     /// Bytes of payload from the upstream to the client over this connection.
     pub sent_bytes: u64,
+    /// Bytes of BINARY payload from the client per second, over the latest two seconds.
+    pub received_bytes_per_second: Option<u64>,
+    /// Bytes of payload from the upstream to the client per second, over the latest two seconds.
+    pub sent_bytes_per_second: Option<u64>,
     /// Bytes of audio that the client was told are safe; 0 without receipts.
     pub acknowledged_bytes: u64,
     /// Backend of the stream.
@@ -103,6 +107,8 @@ impl Session {
             age_ms: unix_ms().saturating_sub(live.began_ms()),
             received_bytes: live.received(),
             sent_bytes: live.sent(),
+            received_bytes_per_second: live.receiving(),
+            sent_bytes_per_second: live.sending(),
             acknowledged_bytes: destination.map_or(0, |to| to.kept()),
             backend: Backend::of(&places),
             recording: places

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Generation, KeySet, UncleanStop};
+use policy::recorder::RecordState;
 
 /// Answer of `GET /status`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub struct Status {
     pub checks: Vec<Check>,
     /// Connections and streams.
     pub connections: Connections,
+    /// How much the gateway can take.
+    pub capacity: Capacity,
     /// Exclusive claims that are held.
     pub claims: u64,
     /// Bytes that connections make the gateway hold.
@@ -31,6 +34,10 @@ pub struct Status {
     pub missing_keys: Vec<String>,
     /// Key sets, with the state of their keys.
     pub key_sets: Vec<KeySet>,
+    /// Certificates of the listeners.
+    pub certificates: Vec<Certificate>,
+    /// The record of decisions.
+    pub decision_record: DecisionRecord,
     /// Options that differ from those of the start, and take effect after a restart.
     pub needs_restart: Vec<String>,
     /// Unclean stop of the gateway before this one, if there was one.
@@ -68,4 +75,59 @@ pub struct Connections {
     pub streaming: u64,
     /// Streams that wait for their clients.
     pub parked: u64,
+}
+
+/// How much the gateway can take.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Connections that can be admitted at once.
+    pub connections_limit: u64,
+    /// Streams that can be parked at once.
+    pub parked_limit: u64,
+    /// Bytes that connections may make the gateway hold.
+    pub memory_limit_bytes: u64,
+    /// Open file descriptors of the process.
+    pub open_descriptors: Option<u64>,
+    /// Limit of open file descriptors.
+    pub descriptors_limit: Option<u64>,
+}
+
+/// Certificate of a listener.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// `clients` or `admin`.
+    pub listener: String,
+    /// Time when it expires; `null` if it does not say.
+    pub expires: Option<String>,
+    /// Time when the first of the revocation lists for certificates of clients expires.
+    pub revocation_list_expires: Option<String>,
+}
+
+/// The record of decisions.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DecisionRecord {
+    /// `off`, `written`, or `failing` if the latest attempt to write to it failed.
+    pub state: String,
+    /// Why that failed.
+    pub error: Option<String>,
+    /// Decisions that were made and not recorded, since the start.
+    pub unrecorded: u64,
+}
+
+impl DecisionRecord {
+    /// State of a recorder; `None` if decisions are not recorded.
+    #[must_use]
+    pub(crate) fn of(state: Option<RecordState>) -> Self {
+        let word = match &state {
+            None => "off",
+            Some(RecordState { error: None, .. }) => "written",
+            Some(RecordState { error: Some(_), .. }) => "failing",
+        };
+        let state = state.unwrap_or_default();
+        Self {
+            state: word.to_owned(),
+            error: state.error,
+            unrecorded: state.unrecorded,
+        }
+    }
 }

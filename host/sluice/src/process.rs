@@ -8,7 +8,7 @@ use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Adds the figures of this process. One that the system does not give is left out. Blocks.
-pub(super) fn sample(samples: &mut Samples, started_ms: u64) {
+pub(crate) fn sample(samples: &mut Samples, started_ms: u64) {
     let cpu = clock_gettime(ClockId::ProcessCPUTime);
     #[allow(clippy::cast_precision_loss, reason = "a sample is a float")]
     samples.add(
@@ -30,11 +30,32 @@ pub(super) fn sample(samples: &mut Samples, started_ms: u64) {
             samples.count(name, &[], value * unit);
         }
     }
-    if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
-        // One of them reads the folder.
-        samples.count(PROCESS_FDS, &[], (open.count() as u64).saturating_sub(1));
+    let descriptors = descriptors();
+    for (name, number) in [
+        (PROCESS_FDS, descriptors.open),
+        (PROCESS_MAX_FDS, descriptors.limit),
+    ] {
+        if let Some(number) = number {
+            samples.count(name, &[], number);
+        }
     }
-    if let Some(most) = getrlimit(Resource::Nofile).current {
-        samples.count(PROCESS_MAX_FDS, &[], most);
+}
+
+/// File descriptors of this process, as far as the system tells.
+#[derive(Debug, Default)]
+pub(crate) struct Descriptors {
+    /// Open ones.
+    pub(crate) open: Option<u64>,
+    /// Limit of open ones.
+    pub(crate) limit: Option<u64>,
+}
+
+/// File descriptors of this process now. Blocks.
+pub(crate) fn descriptors() -> Descriptors {
+    let open = std::fs::read_dir("/proc/self/fd").ok();
+    Descriptors {
+        // One of them reads the folder.
+        open: open.map(|open| (open.count() as u64).saturating_sub(1)),
+        limit: getrlimit(Resource::Nofile).current,
     }
 }
