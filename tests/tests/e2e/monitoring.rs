@@ -13,7 +13,9 @@ use sluice_tests::command::{self, Done};
 use sluice_tests::config::Config;
 use sluice_tests::eventually;
 use sluice_tests::gateway::Gateway;
+use sluice_tests::provider::Provider;
 use sluice_tests::tls::Authority;
+use sluice_tests::token::KeyOfOurs;
 use tempfile::TempDir;
 
 fn tool(name: &str) -> Command {
@@ -34,8 +36,9 @@ fn promtool(args: &[&str], file: &str) -> Done {
     command::run(tool("promtool").args(args).arg(monitoring(file)))
 }
 
-/// A gateway with as much as the dashboard shows: TLS, a probe listener, a backend, a shadow.
-fn gateway(authority: &Authority, backend: &Backend) -> Gateway {
+/// A gateway with as much as the dashboard shows: TLS, a probe listener, a backend, a shadow, an
+/// identity provider.
+fn gateway(authority: &Authority, backend: &Backend, provider: &Provider) -> Gateway {
     let config = Config::ingest()
         .set("server", "probe_listen", json!("127.0.0.1:0"))
         .set("server", "admin_listen", json!("127.0.0.1:0"))
@@ -58,7 +61,22 @@ fn gateway(authority: &Authority, backend: &Backend) -> Gateway {
         .set("policies.next", "grants", json!(["jwt"]))
         .set("policies.next", "shadow_of", json!("auth"))
         .set("policies.next.config", "key_set", json!("main"));
-    Gateway::start(&config)
+    Gateway::start(&provider.give_keys(config, "login"))
+}
+
+/// A gateway whose clients show certificates.
+fn with_certificates(authority: &Authority) -> Gateway {
+    let config = authority
+        .secure(Config::open())
+        .set("server", "probe_listen", json!("127.0.0.1:0"))
+        .set("server", "tls_client_ca", json!(authority.ca()))
+        .set("server", "tls_client_crl", json!("revoked.pem"));
+    let revoked = authority.revoked(&[13]);
+    Gateway::start_with_files(&config, &[("revoked.pem", revoked.as_bytes())])
+}
+
+fn provider() -> Provider {
+    Provider::start(&[KeyOfOurs::generate().jwk("a")])
 }
 
 /// Body of the answer to a `GET`; `None` if there is none yet.
@@ -72,7 +90,7 @@ fn get(address: SocketAddr, path: &str) -> Option<String> {
     Some(body.to_owned())
 }
 
-/// A real Prometheus, which scrapes one gateway five times a second.
+/// A real Prometheus, which scrapes gateways five times a second.
 struct Prometheus {
     process: Child,
     address: SocketAddr,
@@ -80,12 +98,14 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    fn start(target: SocketAddr) -> Self {
+    fn start(targets: &[SocketAddr]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let targets: Vec<_> = targets.iter().map(|target| format!("'{target}'")).collect();
+        let targets = targets.join(", ");
         let config = format!(
             "global: {{ scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 1s }}\n\
              rule_files: ['{}']\n\
-             scrape_configs:\n  - job_name: sluice\n    static_configs: [{{ targets: ['{target}'] }}]\n",
+             scrape_configs:\n  - job_name: sluice\n    static_configs: [{{ targets: [{targets}] }}]\n",
             monitoring("alerts.yml").display()
         );
         fs::write(folder.path().join("prometheus.yml"), config).unwrap();
@@ -171,8 +191,9 @@ fn every_alert_fires_where_it_must_and_is_quiet_where_it_must_be() {
 
 #[test]
 fn the_metrics_are_named_as_prometheus_wants_it() {
-    let (authority, backend) = (Authority::new(), Backend::start(Library::Ws));
-    let gateway = gateway(&authority, &backend);
+    let (authority, backend, provider) =
+        (Authority::new(), Backend::start(Library::Ws), provider());
+    let gateway = gateway(&authority, &backend, &provider);
     let metrics = get(gateway.probe_address(), "/metrics").unwrap();
     let mut check = tool("promtool");
     check.args(["check", "metrics"]).stdin(Stdio::piped());
@@ -190,12 +211,14 @@ fn the_metrics_are_named_as_prometheus_wants_it() {
 
 #[test]
 fn every_query_of_the_dashboard_and_of_the_alerts_finds_what_a_real_gateway_says() {
-    let (authority, backend) = (Authority::new(), Backend::start(Library::Ws));
-    let gateway = gateway(&authority, &backend);
-    let prometheus = Prometheus::start(gateway.probe_address());
-    eventually("a scrape", || {
-        let up = prometheus.query("up{job=\"sluice\"}")?;
-        (up.first()?["value"][1] == "1").then_some(())
+    let (authority, backend, provider) =
+        (Authority::new(), Backend::start(Library::Ws), provider());
+    let gateway = gateway(&authority, &backend, &provider);
+    let secure = with_certificates(&authority);
+    let prometheus = Prometheus::start(&[gateway.probe_address(), secure.probe_address()]);
+    eventually("a scrape of both", || {
+        let up = prometheus.query("sum(up{job=\"sluice\"})")?;
+        (up.first()?["value"][1] == "2").then_some(())
     });
     // One of each: a stream, a refusal, a relay.
     let (_stream, _) = Client::stream_of(&gateway, "m1", "u-1");

@@ -12,7 +12,10 @@ use sluice_tests::command::{self, Done, run};
 use sluice_tests::config::Config;
 use sluice_tests::eventually;
 use sluice_tests::gateway::Gateway;
+use sluice_tests::raw::Raw;
 use sluice_tests::token;
+
+mod machine;
 
 const TOKEN: &str = "an-operators-token-of-32-bytes-or-more";
 
@@ -97,6 +100,65 @@ fn every_command_and_every_metric_of_it_is_real() {
         }
     }
     assert!(named >= 14, "{named}");
+}
+
+#[test]
+fn one_user_who_cannot_connect_is_found_by_what_the_gateway_told_them() {
+    let config = Config::ingest().set("decisions", "file", json!("decisions.jsonl"));
+    let (gateway, _) = gateway(config);
+    let why = |whom: &str| {
+        let line = format!("sluice why {whom} --config sluice.toml");
+        sluice(&gateway, &line)
+    };
+    let (_live, session) = Client::stream_of(&gateway, "m1", "u-1");
+    // The other user's claim keeps this one out, and the policy saw who they are.
+    let path = meeting("m1", "mic", &token::of_user("u-2"));
+    let mut second = Client::connect(Library::Ws, &gateway, &path);
+    let frame = second.expect_refusal(4002, "ingest_exists");
+    let told = frame["message"].as_str().expect("a message");
+    let said = eventually("the record", || {
+        let said = why("u-2").stdout;
+        said.contains("meeting_id").then_some(said)
+    });
+    for part in [told, "duplicate", "u-2", "sluice policy replay"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    for whom in [&*session, "u-1"] {
+        let live = why(whom);
+        assert_eq!(live.status, Some(1), "{live:?}");
+        let said = "was not refused: it is in the stage stream";
+        assert!(live.stderr.contains(said), "{live:?}");
+    }
+    // Somebody who never got as far as a policy.
+    let nobody = why("u-9");
+    assert_eq!(nobody.status, Some(1), "{nobody:?}");
+    let refused = "sluice_http_refused_total{status=\"426\"}";
+    let before = gateway.metric(refused);
+    let mut plain = Raw::connect(gateway.address());
+    let answer = plain.request("GET /ws/ingest/meetings/m1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(answer.status, 426);
+    assert_eq!(gateway.metric(refused), before + 1.0);
+}
+
+#[test]
+fn clocks_that_differ_are_seen_in_tokens_that_the_issuer_has_signed() {
+    let (gateway, _) = gateway(Config::ingest());
+    let clocks = || sluice(&gateway, "sluice status --config sluice.toml").stdout;
+    assert!(!clocks().contains("clocks"), "no token yet");
+    let early = token::sign(&token::claims_with(json!({
+        "iat": token::now() + 300, "nbf": token::now() + 300, "exp": token::now() + 3900,
+    })));
+    let frame = refused(&gateway, &early).expect_refusal(4001, "auth_failed");
+    let message = frame["message"].as_str().expect("a message");
+    assert!(message.contains("not yet valid"), "{message}");
+    let said = clocks();
+    for part in [
+        "main: 4 min ahead of this machine's",
+        "1 tokens",
+        "1 not yet valid",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
 }
 
 #[test]
