@@ -123,10 +123,7 @@ pub struct Warnings(Diagnostics);
 impl Warnings {
     /// Logs each warning.
     pub fn log(&self) {
-        for warning in &self.0.found {
-            let (place, help) = (&warning.place, &warning.help);
-            tracing::warn!(?place, help, "{warning}");
-        }
+        self.0.log();
     }
 
     /// The report; empty if there are no warnings.
@@ -245,6 +242,23 @@ impl Diagnostics {
         }
     }
 
+    /// Logs each finding, in the order of the file.
+    pub fn log(&self) {
+        for found in self.in_order() {
+            let (place, help) = (&found.place, &found.help);
+            match found.severity {
+                Severity::Mistake => tracing::error!(?place, help, "{found}"),
+                Severity::Warning => tracing::warn!(?place, help, "{found}"),
+            }
+        }
+    }
+
+    fn in_order(&self) -> Vec<&Diagnostic> {
+        let mut found: Vec<_> = self.found.iter().collect();
+        found.sort_by_key(|found| found.place.order());
+        found
+    }
+
     /// The whole report, in the order of the file.
     #[must_use]
     pub fn render(&self, look: Look) -> impl fmt::Display {
@@ -259,11 +273,9 @@ impl Diagnostics {
         let handler = GraphicalReportHandler::new_themed(theme)
             .with_width(WIDTH)
             .with_links(false);
-        let mut mistakes: Vec<_> = self.found.iter().collect();
-        mistakes.sort_by_key(|mistake| mistake.place.order());
-        for mistake in &mistakes {
+        for mistake in self.in_order() {
             let mut picture = String::new();
-            match handler.render_report(&mut picture, *mistake) {
+            match handler.render_report(&mut picture, mistake) {
                 Ok(()) => {
                     for line in picture.lines() {
                         writeln!(f, "{}", line.trim_end())?;

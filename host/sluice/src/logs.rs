@@ -35,6 +35,16 @@ const LAST: Duration = Duration::from_secs(1);
 pub struct Logs {
     lines: LineWriter,
     sampler: Arc<Sampler>,
+    form: LogForm,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogForm {
+    /// Text, for people on a terminal.
+    Text,
+    /// JSON, for programs.
+    Json,
 }
 
 /// Starts to write log lines to standard error: as text on a terminal, and otherwise as JSON.
@@ -48,19 +58,24 @@ pub fn init() -> anyhow::Result<Logs> {
         .from_env_lossy();
     let sampler = Arc::new(Sampler::default());
     let lines = writer::start(Arc::clone(&sampler)).context("log lines cannot be written")?;
-    let (writer, is_terminal) = (lines.clone(), std::io::stderr().is_terminal());
+    let writer = lines.clone();
+    let form = match std::io::stderr().is_terminal() {
+        true => LogForm::Text,
+        false => LogForm::Json,
+    };
     let layer = fmt::layer()
         // Errors of the logger would block on standard error themselves.
         .log_internal_errors(false);
-    let layer = if is_terminal {
-        let layer = layer.with_target(false);
-        layer.with_writer(move || writer.clone()).boxed()
-    } else {
-        layer
+    let layer = match form {
+        LogForm::Text => {
+            let layer = layer.with_target(false);
+            layer.with_writer(move || writer.clone()).boxed()
+        }
+        LogForm::Json => layer
             .fmt_fields(Members)
             .event_format(Line)
             .with_writer(move || writer.clone())
-            .boxed()
+            .boxed(),
     };
     // Without the hint, detailed lines of libraries would be formatted for each frame and then
     // discarded.
@@ -73,7 +88,19 @@ pub fn init() -> anyhow::Result<Logs> {
     tracing_subscriber::registry()
         .with(layer.with_filter(wanted).with_filter(may_be_written))
         .init();
-    Ok(Logs { lines, sampler })
+    Ok(Logs {
+        lines,
+        sampler,
+        form,
+    })
+}
+
+impl Logs {
+    /// Form of the lines.
+    #[must_use]
+    pub fn form(&self) -> LogForm {
+        self.form
+    }
 }
 
 impl Drop for Logs {

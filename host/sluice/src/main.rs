@@ -6,7 +6,7 @@ use clap::Parser as _;
 use sluice::ask;
 use sluice::assemble::upstreams;
 use sluice::cli::{Cli, Command, ConfigCommand};
-use sluice::logs;
+use sluice::logs::{self, LogForm};
 use sluice::serve;
 use sluice::token;
 
@@ -30,6 +30,16 @@ fn main() -> ExitCode {
             Ok(logs) => {
                 logs::log_panics();
                 let served = runtime.block_on(serve::serve(&args, upstreams::build));
+                let form = logs.form();
+                if let Err(error) = &served
+                    && form == LogForm::Json
+                    && tracing::enabled!(tracing::Level::ERROR)
+                {
+                    serve::log_failure(error);
+                    drop(logs);
+                    runtime.shutdown_background();
+                    return ExitCode::FAILURE;
+                }
                 drop(logs);
                 served
             }

@@ -253,6 +253,18 @@ async fn reopen_on_signal(mut reopenings: Signal, decisions: Recorder) {
     }
 }
 
+/// Logs why the gateway does not run. Programs that read its log need no other form for this.
+pub fn log_failure(error: &anyhow::Error) {
+    match error.downcast_ref::<Mistakes>() {
+        Some(mistakes) => {
+            mistakes.0.log();
+            let number = mistakes.0.len();
+            tracing::error!(mistakes = number, "the gateway does not start: {mistakes}");
+        }
+        None => tracing::error!(error = format!("{error:#}"), "the gateway does not run"),
+    }
+}
+
 /// Prints the report of [`Mistakes`], or the error with its causes.
 pub fn report(error: &anyhow::Error) {
     let text = match error.downcast_ref::<Mistakes>() {

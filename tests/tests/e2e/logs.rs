@@ -381,3 +381,48 @@ fn on_a_terminal_the_lines_are_for_people() {
         assert!(!line.contains("m1\u{1b}"), "{line:?}");
     }
 }
+
+#[test]
+fn what_keeps_a_gateway_from_starting_is_json_where_its_log_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sluice.toml");
+    let mistaken = Config::open()
+        .set("server", "header_timout", json!("5s"))
+        .set("routes.echo", "upstream", json!("nobody"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (config, listen, said) in [
+        (
+            mistaken,
+            "127.0.0.1:0",
+            &["nobody", "header_timout", "does not start"][..],
+        ),
+        (Config::open(), &*taken, &["cannot listen on"]),
+    ] {
+        std::fs::write(&file, config.to_string()).unwrap();
+        let mut serve = command::sluice(&["serve", "--listen", listen, "--config"]);
+        serve
+            .arg(&file)
+            .arg("--data-dir")
+            .arg(folder.path().join("data"));
+        let done = command::run(&mut serve);
+        assert_eq!(done.status, Some(1), "{done:?}");
+        let lines: Vec<Value> = done
+            .stderr
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        let errors = lines.iter().filter(|line| line["level"] == "ERROR");
+        let errors: Vec<_> = errors.collect();
+        assert_eq!(errors.len(), said.len(), "{done:?}");
+        for (error, said) in errors.iter().zip(said) {
+            assert!(error.to_string().contains(said), "{said} in {error}");
+        }
+        if let [first, .., last] = &*errors {
+            let place = first["place"].as_str().unwrap();
+            assert!(place.contains("sluice.toml:"), "{first}");
+            assert!(first["help"].as_str().unwrap().len() > 5, "{first}");
+            assert_eq!(last["mistakes"], 2, "{last}");
+        }
+    }
+}

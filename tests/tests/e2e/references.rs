@@ -251,7 +251,7 @@ fn a_wrong_reference_refuses_a_start_and_a_reload() {
     std::fs::write(folder.path().join("mine.wasm"), wrong.build()).expect("a file");
     let done = command::run(command::sluice(&["serve", "--config"]).arg(file));
     assert_eq!(done.status, Some(1), "{done:?}");
-    let no_key_set = "there is no key set called \"mian\"";
+    let no_key_set = r#"there is no key set called \"mian\""#;
     assert!(done.stderr.contains(no_key_set), "{done:?}");
 
     let gateway = Gateway::start_with_files(&config, &[("mine.wasm", &right.build())]);
