@@ -23,10 +23,12 @@ export function generations({ main, watch }) {
 
   function row(change) {
     const files = change.changed_files.map((file) => h("li", { class: "code" }, file));
+    const options = [["new", change.added], ["gone", change.removed], ["changed", change.changed]].flatMap(([word, names]) =>
+      names.map((name) => h("li", {}, h("span", { class: "code" }, name), ` ${word}`)));
     const restart = change.needs_restart.map((option) => h("li", {}, `${option}, after a restart`));
     const report = change.report && h("pre", { tabindex: "0" }, change.report);
     const file = change.file_sha256 && h("p", { class: "code quiet" }, `configuration sha256:${change.file_sha256.slice(0, 12)}`);
-    const nothing = files.length + restart.length === 0 && !report;
+    const nothing = files.length + options.length + restart.length === 0 && !report;
     return h(
       "tr",
       {},
@@ -34,7 +36,7 @@ export function generations({ main, watch }) {
       cell("Result", null, badge(change.result, change.result === "swapped" ? "good" : "bad")),
       cell("Generation", "number", change.generation),
       cell("Trigger", null, change.trigger),
-      cell("What changed", "wide", h("ul", { class: "plain" }, files, restart), report,
+      cell("What changed", "wide", h("ul", { class: "plain" }, files, options, restart), report,
         nothing ? h("p", {}, change.trigger === "start" ? "Everything: the gateway started." : "No file.") : null, file),
       cell("Took", "number", `${change.took_ms} ms`),
     );

@@ -331,7 +331,8 @@ impl Reloader {
         providers::start(&key_sets);
         self.key_sets.store(Arc::clone(&key_sets));
         state.key_sets = key_sets;
-        state.options = config.options.clone();
+        let before = std::mem::replace(&mut state.options, config.options.clone());
+        let diff = before.differences(&config.options);
         series::register_of(&config);
         self.retention
             .replace(recordings(&config), &config.data_dir);
@@ -339,6 +340,7 @@ impl Reloader {
         Ok(Reloaded {
             generation: number,
             needs_restart,
+            diff,
         })
     }
 }

@@ -407,6 +407,19 @@ fn what_changed_is_told_with_its_files_whether_it_was_taken_or_refused() {
     }
     assert_eq!(swapped["needs_restart"], json!(["max_parked"]), "{swapped}");
     assert_eq!(swapped["report"], Value::Null);
+    assert_eq!(
+        swapped["changed"],
+        json!(["[routes.echo] paths"]),
+        "{swapped}"
+    );
+    assert_eq!(
+        swapped["added"],
+        json!(["[server] max_parked"]),
+        "{swapped}"
+    );
+    for (change, field) in [(swapped, "removed"), (refused, "changed"), (first, "added")] {
+        assert_eq!(change[field], json!([]), "{change}");
+    }
     assert!(
         refused["report"].as_str().unwrap().contains("listen"),
         "{refused}"

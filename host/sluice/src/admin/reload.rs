@@ -35,6 +35,7 @@ pub(super) async fn reload(
         Ok(Ok(Reloaded {
             generation,
             needs_restart,
+            ..
         })) => json(schema::Reloaded {
             generation,
             needs_restart: needs_restart.into_iter().map(str::to_owned).collect(),

@@ -50,6 +50,13 @@ fn show(answer: &Answer<Status>) -> String {
         [] => String::new(),
         files => format!(", changed: {}", files.join(", ")),
     };
+    let options = [
+        ("new", &last_reload.added),
+        ("gone", &last_reload.removed),
+        ("changed", &last_reload.changed),
+    ];
+    let options = options.iter().filter(|(_, names)| !names.is_empty());
+    let options = options.map(|(word, names)| format!("{word}: {}", names.join(", ")));
     let mut rows = vec![
         (
             "gateway",
@@ -94,6 +101,7 @@ fn show(answer: &Answer<Status>) -> String {
                 last_reload.result, last_reload.trigger, last_reload.at
             ),
         ),
+        ("its options", options.collect::<Vec<_>>().join("; ")),
         ("report", last_reload.report.clone().unwrap_or_default()),
         ("needs a restart", needs_restart.join(", ")),
         (

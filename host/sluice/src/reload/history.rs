@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::outcome::{ReloadError, Reloaded, Trigger};
 use crate::schema::{self, Generation};
 use base::text;
+use config::OptionsDiff;
 use session::registry::unix_ms;
 
 /// Maximum number of starts and reloads that are kept.
@@ -16,6 +17,8 @@ const MAX: usize = 32;
 const MAX_REPORT: usize = 4096;
 /// Maximum number of changed files that are named.
 const MAX_FILES: usize = 32;
+/// Maximum number of options of each kind that are named.
+const MAX_OPTIONS: usize = 64;
 
 /// The latest starts and reloads.
 #[derive(Debug, Default)]
@@ -70,9 +73,19 @@ pub(super) fn reload(
     (changed, file_sha256): (BTreeSet<PathBuf>, Option<String>),
 ) -> Generation {
     let changed = changed.iter().take(MAX_FILES);
-    let (word, needs_restart, report) = match result {
-        Ok(reloaded) => ("swapped", &*reloaded.needs_restart, None),
-        Err(error) => ("refused", &[][..], Some(error.to_string())),
+    let (word, needs_restart, diff, report) = match result {
+        Ok(reloaded) => {
+            let diff = reloaded.diff.clone();
+            ("swapped", &*reloaded.needs_restart, diff, None)
+        }
+        Err(error) => {
+            let report = Some(error.to_string());
+            ("refused", &[][..], OptionsDiff::default(), report)
+        }
+    };
+    let some = |options: Vec<String>| {
+        let options = options.iter().take(MAX_OPTIONS);
+        options.map(|option| text::clean(option, 256)).collect()
     };
     Generation {
         generation,
@@ -83,6 +96,9 @@ pub(super) fn reload(
         changed_files: changed
             .map(|file| text::clean(&file.to_string_lossy(), MAX_REPORT))
             .collect(),
+        added: some(diff.added),
+        removed: some(diff.removed),
+        changed: some(diff.changed),
         needs_restart: needs_restart
             .iter()
             .map(|option| (*option).to_owned())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use base::diagnostics::Diagnostics;
+use config::OptionsDiff;
 
 /// Cause of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Reloaded {
     pub generation: u64,
     /// Options that changed and take effect only after a restart.
     pub needs_restart: Vec<&'static str>,
+    /// Options that differ from those of the generation before.
+    pub(super) diff: OptionsDiff,
 }
 
 /// Reason why a reload changed nothing.
@@ -56,6 +59,7 @@ pub(super) fn log(trigger: Trigger, took: Duration, result: &Result<Reloaded, Re
         Ok(Reloaded {
             generation,
             needs_restart,
+            ..
         }) => {
             tracing::info!(trigger, generation, ?took, "reloaded");
             if !needs_restart.is_empty() {

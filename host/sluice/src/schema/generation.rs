@@ -24,6 +24,13 @@ pub struct Generation {
     pub took_ms: u64,
     /// Files whose content differs from that of the generation before.
     pub changed_files: Vec<String>,
+    /// Sections, and options of sections, that were new. Of a reload that was refused, nothing is
+    /// told here.
+    pub added: Vec<String>,
+    /// Sections and options that were gone.
+    pub removed: Vec<String>,
+    /// Options with another value, or with the same one written in another way.
+    pub changed: Vec<String>,
     /// Options that differ from those of the start, and take effect after a restart.
     pub needs_restart: Vec<String>,
     /// SHA-256 of the configuration file; `null` for the built-in configuration.
