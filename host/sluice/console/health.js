@@ -104,7 +104,7 @@ function ticks({ tokens, ahead_ms, youngest_ms }) {
 
 function stop(unclean) {
   if (!unclean) return "clean";
-  return `unclean, last seen ${unclean.seen ? time(unclean.seen) : "at an unknown time"}, ${count(unclean.sessions)} sessions cut`;
+  return `unclean, last seen ${unclean.seen ? time(unclean.seen) : "at an unknown time"}, ${count(unclean.sessions)} ${unclean.sessions === 1 ? "session" : "sessions"} cut`;
 }
 
 function cutSessions({ cut, sessions }) {

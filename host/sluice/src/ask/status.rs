@@ -172,10 +172,15 @@ fn record(record: &DecisionRecord) -> String {
 fn unclean(stop: &UncleanStop) -> String {
     let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
     format!(
-        "instance {}, last seen at {}, cut {} sessions",
+        "instance {}, last seen at {}, cut {} {}",
         known(&stop.instance),
         known(&stop.seen),
-        stop.sessions
+        stop.sessions,
+        if stop.sessions == 1 {
+            "session"
+        } else {
+            "sessions"
+        }
     )
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use rustix::process::Signal;
 use sluice_tests::client::handshake;
 use sluice_tests::collector::Collector;
+use sluice_tests::page::{Page, saying};
 use sluice_tests::raw::{self, Raw};
 use sluice_tests::tls::Authority;
 
@@ -159,7 +160,7 @@ fn a_gateway_that_was_killed_says_so_at_its_next_start_and_the_stream_waits_for_
     gateway.start_again();
     let status = sluice(&gateway, "sluice status --config sluice.toml").stdout;
     assert!(status.contains("unclean stop"), "{status}");
-    assert!(status.contains("cut 1 sessions"), "{status}");
+    assert!(status.contains("cut 1 session"), "{status}");
     let told = gateway
         .output()
         .find("its line", |line| line.contains(&id).then_some(()));
@@ -169,6 +170,11 @@ fn a_gateway_that_was_killed_says_so_at_its_next_start_and_the_stream_waits_for_
         "sluice sessions --stage parked --config sluice.toml",
     );
     assert!(waiting.stdout.contains("u-1"), "{waiting:?}");
+    // The console says so too, and names them.
+    let mut page = Page::open(&gateway, "health");
+    page.wait(&saying("dd", "1 session cut"));
+    page.wait(&saying("dt", &id));
+    page.audit();
     // What was written is a valid file.
     let (_, pcm) = sluice_tests::speech::read_wav(&gateway.recording());
     assert!(pcm.iter().all(|byte| *byte == 1), "{} bytes", pcm.len());
