@@ -48,6 +48,7 @@ setup: wasm
 	tests/.venv/bin/python tests/setup/registry.py
 	tests/.venv/bin/python tests/setup/proxies.py
 	tests/.venv/bin/python tests/setup/prometheus.py
+	tests/.venv/bin/python tests/setup/nats.py
 	tests/.venv/bin/python tests/setup/browser.py
 
 wasm:

@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod guest;
 pub mod hostile;
 pub mod machine;
+pub mod nats;
 pub mod output;
 pub mod page;
 pub mod project;

@@ -256,6 +256,21 @@ pub fn held_in_files(upstream: &str, change: f64) {
     gauge!(UPSTREAM_HELD, "upstream" => upstream.to_owned()).increment(change);
 }
 
+/// Says whether the gateway is connected to NATS.
+pub fn cluster_connected(is_connected: bool) {
+    gauge!(CLUSTER_CONNECTED).set(if is_connected { 1.0 } else { 0.0 });
+}
+
+/// Counts an attempt to write to NATS.
+pub fn cluster_write(result: &'static str) {
+    counter!(CLUSTER_WRITES, "result" => result).increment(1);
+}
+
+/// Counts a write to NATS that is stored, and how long it took.
+pub fn cluster_written(took: Duration) {
+    histogram!(CLUSTER_WRITE_SECONDS).record(took);
+}
+
 /// Sets the free bytes of a disk with recordings.
 pub fn disk_free(upstream: &str, bytes: u64) {
     // Exact up to 2^53.

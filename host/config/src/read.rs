@@ -17,9 +17,11 @@ use names::{Names, Rule};
 
 mod admin;
 mod clients;
+mod cluster;
 mod component;
 mod decisions;
 mod effects;
+mod jetstream;
 mod key_set;
 mod limits;
 pub(crate) mod names;
@@ -105,6 +107,8 @@ impl<'a> Reader<'a> {
         let decisions = self.decisions(decisions);
         let traces = root.section_or_empty("traces", "traces", "[traces]");
         let traces = self.traces(traces);
+        let cluster = root.section_or_empty("cluster", "cluster", "[cluster]");
+        let cluster = self.cluster(cluster);
         let key_sets = root.named("key_sets", "key_sets.NAME");
         let policies = root.named("policies", "policies.NAME");
         let upstreams = root.named("upstreams", "upstreams.NAME");
@@ -163,6 +167,7 @@ impl<'a> Reader<'a> {
             server,
             decisions,
             traces,
+            cluster,
             key_sets,
             policies,
             upstreams,
@@ -175,6 +180,7 @@ impl<'a> Reader<'a> {
             files: std::mem::take(&mut self.files),
             options: self.toml.options(),
         };
+        self.check_cluster(&config, &places);
         // A configuration with mistakes gets no warnings about options without effect.
         if self.toml.diagnostics().is_empty() {
             self.check_effects(&config, &places);

@@ -13,7 +13,8 @@ pub(crate) const EXAMPLE: &str = include_str!("../../sluice.example.toml");
 
 /// Options that the example cannot show with their defaults: those that must be there, those that
 /// an example is for, and free sections.
-pub(crate) const NOT_DEFAULTS: [(&str, &str); 9] = [
+pub(crate) const NOT_DEFAULTS: [(&str, &str); 10] = [
+    ("cluster", "servers"),
     ("key_sets.NAME", "generate"),
     ("policies.NAME", "component"),
     ("policies.NAME", "grants"),

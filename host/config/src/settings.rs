@@ -13,6 +13,7 @@ use base::limits::{Limits, Metering};
 use base::permits::Shares;
 use base::secret::Secret;
 use base::tls::settings::Tls;
+use cluster::settings::Cluster;
 use keys::settings::KeySet;
 use policy::Hook;
 use policy::fetch::credentials::Credentials;
@@ -45,6 +46,8 @@ pub struct Config {
     pub decisions: Decisions,
     /// Export of traces, if there is any.
     pub traces: Option<Traces>,
+    /// Connection to NATS, if there is one.
+    pub cluster: Option<Cluster>,
     /// Keys for verifying tokens, by the name of their set.
     pub key_sets: BTreeMap<String, KeySet>,
     /// Policies by name.

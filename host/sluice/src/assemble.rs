@@ -17,13 +17,13 @@ use gateway::revocations::Revocations;
 use gateway::routes::{Defects, Gateway};
 use keys::KeySets;
 use session::registry::Registry;
-use upstream::Upstreams;
 use upstream::settings::Upstream;
 
 pub mod generation;
 pub mod upstreams;
 
 use generation::Builder;
+use upstreams::BuildUpstreams;
 
 /// Gateway that is ready to serve, with the parts that others need.
 pub struct Assembled {
@@ -44,7 +44,7 @@ pub struct Assembled {
 /// If the machine lacks a resource that every gateway needs.
 pub async fn assemble(
     config: &Config,
-    upstreams: fn(&Config) -> Upstreams,
+    upstreams: BuildUpstreams,
     diagnostics: &mut Diagnostics,
 ) -> anyhow::Result<Assembled> {
     let registry = Registry::default();

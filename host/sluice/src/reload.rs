@@ -4,7 +4,7 @@
 //! one pointer is swapped. Live connections keep the route and policies that accepted them. If the
 //! new configuration has mistakes, nothing changes, and the report says what is wrong and where.
 //!
-//! A reload applies everything except `[server]`, `[decisions]`, `[traces]` and `data_dir`, because listeners
+//! A reload applies everything except `[server]`, `[decisions]`, `[traces]`, `[cluster]` and `data_dir`, because listeners
 //! and written files belong to the process. Changes of these are logged as needing a restart, and
 //! the rest is applied. The certificates and tokens of `[server]` are applied too: new connections
 //! get the new certificate, and existing ones continue.
@@ -299,6 +299,10 @@ impl Reloader {
         }
         if config.traces != self.traces {
             options.push("[traces]");
+        }
+        let cluster = self.builder.cluster();
+        if cluster.is_some_and(|cluster| Some(cluster.settings()) != config.cluster.as_ref()) {
+            options.push("[cluster]");
         }
         if config.data_dir != self.data_dir {
             options.push("data_dir");

@@ -5,13 +5,14 @@ use ::metrics::{counter, gauge, histogram};
 
 use base::instance;
 use base::metrics::{
-    ACCEPT_WAITS, ACCEPTED, ADMISSION_SECONDS, BUILD_INFO, CLAIMS, DECISIONS, DELIVERIES,
-    DIAL_FAILURES, DIAL_SECONDS, DROPPED, GENERATION, HTTP_REFUSED, INSTANCES, KEY_FETCHES, LIVE,
-    LOG_LINES_DROPPED, LONGEST_STALL, MEMORY_HELD, MEMORY_REFUSED, PANICS, POLICY_SECONDS,
-    PROXY_FAILURES, PUSHED_OUT, QUARANTINES, RECEIVED, RECORDINGS, RELOADS, REMOVAL_FAILURES,
-    REMOVED, REMOVED_BYTES, RENEWALS, RESTORED, SENT, SHADOWS, SPANS, SPANS_DROPPED, STALLS,
-    STORE_FAILURES, TASKS, TEE_GIVEN_UP, TLS_FAILURES, UNKNOWN, UNRECORDED, UPSTREAM_GIVEN_UP,
-    UPSTREAM_HELD, UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
+    ACCEPT_WAITS, ACCEPTED, ADMISSION_SECONDS, BUILD_INFO, CLAIMS, CLUSTER_CONNECTED,
+    CLUSTER_WRITE_SECONDS, CLUSTER_WRITES, DECISIONS, DELIVERIES, DIAL_FAILURES, DIAL_SECONDS,
+    DROPPED, GENERATION, HTTP_REFUSED, INSTANCES, KEY_FETCHES, LIVE, LOG_LINES_DROPPED,
+    LONGEST_STALL, MEMORY_HELD, MEMORY_REFUSED, PANICS, POLICY_SECONDS, PROXY_FAILURES, PUSHED_OUT,
+    QUARANTINES, RECEIVED, RECORDINGS, RELOADS, REMOVAL_FAILURES, REMOVED, REMOVED_BYTES, RENEWALS,
+    RESTORED, SENT, SHADOWS, SPANS, SPANS_DROPPED, STALLS, STORE_FAILURES, TASKS, TEE_GIVEN_UP,
+    TLS_FAILURES, UNKNOWN, UNRECORDED, UPSTREAM_GIVEN_UP, UPSTREAM_HELD, UPSTREAM_LOST,
+    UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
 };
 use base::permits::NoMemory;
 use base::tls::failure::TlsFailure;
@@ -32,6 +33,7 @@ const SHADOW_RESULTS: [&str; 4] = ["agree", "differ", "failed", "skipped"];
 const LINES_DROPPED_REASONS: [&str; 3] = ["sampled", "queue-full", "error"];
 const SPANS_DROPPED_REASONS: [&str; 3] = ["queue-full", "not-taken", "rejected"];
 const RESTORED_RESULTS: [&str; 3] = ["restored", "complete", "lost"];
+const CLUSTER_RESULTS: [&str; 5] = ["stored", "lost", "busy", "refused", "unknown"];
 const RENEWAL_RESULTS: [&str; 2] = ["renewed", "refused"];
 const RELOAD_RESULTS: [&str; 2] = ["swapped", "refused"];
 
@@ -57,6 +59,7 @@ pub(crate) fn register() {
         CLAIMS,
         TASKS,
         INSTANCES,
+        CLUSTER_CONNECTED,
         MEMORY_HELD,
         GENERATION,
         LONGEST_STALL,
@@ -65,6 +68,7 @@ pub(crate) fn register() {
     }
     let version = env!("CARGO_PKG_VERSION");
     gauge!(BUILD_INFO, "version" => version, "instance" => instance::id()).set(1.0);
+    drop(histogram!(CLUSTER_WRITE_SECONDS));
     for status in STATUSES {
         counter!(HTTP_REFUSED, "status" => status.to_string()).absolute(0);
     }
@@ -74,7 +78,8 @@ pub(crate) fn register() {
     for stage in [Stage::Connect, Stage::Handshake, Stage::Open] {
         drop(histogram!(ADMISSION_SECONDS, "stage" => stage.word()));
     }
-    let labelled: [(_, _, &[&'static str]); 10] = [
+    let labelled: [(_, _, &[&'static str]); 11] = [
+        (CLUSTER_WRITES, "result", &CLUSTER_RESULTS),
         (RESTORED, "result", &RESTORED_RESULTS),
         (DELIVERIES, "delivery", &Delivery::ALL.map(Delivery::word)),
         (
@@ -137,6 +142,13 @@ pub(crate) fn register_of(config: &Config) {
     for (name, upstream) in &config.upstreams {
         if upstream.recordings().is_some() {
             for metric in [RECORDINGS, REMOVED, REMOVED_BYTES, REMOVAL_FAILURES] {
+                counter!(metric, "upstream" => name.clone()).absolute(0);
+            }
+        }
+    }
+    for (name, upstream) in &config.upstreams {
+        if matches!(upstream, Upstream::JetStream(_)) {
+            for metric in [UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_GIVEN_UP] {
                 counter!(metric, "upstream" => name.clone()).absolute(0);
             }
         }

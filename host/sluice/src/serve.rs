@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind};
 
 use crate::admin::{self, Admin, AdminListeners};
 use crate::assemble::generation::prepare_folders;
-use crate::assemble::upstreams;
+use crate::assemble::upstreams::{self, BuildUpstreams};
 use crate::assemble::{Assembled, assemble};
 use crate::cli::{CheckArgs, ServeArgs};
 use crate::lock::DataLock;
@@ -24,6 +24,7 @@ use base::blocking::LOADING;
 use base::diagnostics::Look;
 use base::diagnostics::{Mistakes, Warnings};
 use base::metrics;
+use cluster::Cluster;
 use config;
 use config::{Config, OnChange};
 use gateway::server;
@@ -31,7 +32,6 @@ use gateway::server::Listener;
 use gateway::watchdog;
 use policy::recorder::Recorder;
 use traces::export::Prepared;
-use upstream::Upstreams;
 use wire::proxies::preamble::Preamble;
 
 mod greet;
@@ -60,7 +60,7 @@ const LAST_SPANS: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// [`Mistakes`], or the resource that the machine lacks.
-pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> anyhow::Result<()> {
+pub async fn serve(args: &ServeArgs, upstreams: BuildUpstreams) -> anyhow::Result<()> {
     let source = ConfigSource {
         file: args.place.config.clone(),
         data_dir: args.place.data_dir.clone(),
@@ -85,6 +85,9 @@ pub async fn serve(args: &ServeArgs, upstreams: fn(&Config) -> Upstreams) -> any
     let supervisor = Supervisor::start()?;
     let recorder = metrics::install()?;
     series::register();
+    if let Some(cluster) = assembled.builder.cluster() {
+        tokio::spawn(connect(cluster.clone()));
+    }
     let signals = Signals::listen()?;
     let listeners = Listeners::bind(&config.server, given)?;
     let shared = listeners.shared()?;
@@ -218,7 +221,7 @@ pub async fn check(args: &CheckArgs) -> anyhow::Result<()> {
 
 async fn load(
     source: &ConfigSource,
-    upstreams: fn(&Config) -> Upstreams,
+    upstreams: BuildUpstreams,
 ) -> anyhow::Result<(Config, SeenFiles, Assembled, Warnings)> {
     let (config, mut diagnostics) = source.read().map_err(Mistakes)?;
     let seen = SeenFiles::of(&config).await;
@@ -235,6 +238,13 @@ async fn prepare_export(config: &Config) -> anyhow::Result<Option<Prepared>> {
     let preparing = LOADING.run(move || Prepared::new(&settings));
     let prepared = preparing.await.context("[traces]")?;
     Ok(Some(prepared.context("[traces]")?))
+}
+
+/// Connects to NATS. Nobody waits for it.
+async fn connect(cluster: Cluster) {
+    if let Err(error) = cluster.start().await {
+        tracing::error!(%error, "streams cannot be kept in NATS");
+    }
 }
 
 async fn reload_on_signal(mut hangups: Signal, reloader: Arc<Reloader>) {

@@ -183,6 +183,7 @@ mod tests {
                 watch: config::OnChange::Wait,
             },
             traces: None,
+            cluster: None,
             decisions: Decisions {
                 file: None,
                 max_size: 1,

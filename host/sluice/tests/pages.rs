@@ -174,7 +174,12 @@ fn every_option_stands_in_the_operators_page_and_no_other() {
             let (_, listed) = line[1..].split_once('|').unwrap();
             ticked(listed)
         })
-        .filter(|word| !matches!(word.as_str(), "wav" | "websocket" | "echo" | "discard"))
+        .filter(|word| {
+            !matches!(
+                word.as_str(),
+                "wav" | "websocket" | "jetstream" | "echo" | "discard"
+            )
+        })
         .collect();
     assert_eq!(shown, options);
 }

@@ -84,7 +84,7 @@ fn size(message: &Downward) -> usize {
     match message {
         Downward::Binary(bytes) | Downward::Text(bytes) => bytes.len(),
         // An echo has none of these.
-        Downward::Kept(_) | Downward::Upstream(_) | Downward::Close(_) => 0,
+        Downward::Kept(_) | Downward::Upstream(_) | Downward::Close(_) | Downward::TakenOver => 0,
     }
 }
 

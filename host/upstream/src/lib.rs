@@ -11,6 +11,7 @@ mod destination;
 pub mod discard;
 pub mod echo;
 pub mod fact;
+pub mod jetstream;
 mod link;
 pub mod settings;
 pub mod space;

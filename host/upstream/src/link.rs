@@ -148,6 +148,8 @@ pub trait Link: Send {
 pub enum Place {
     /// A recording, by its path below the folder of its upstream.
     Recording(PathBuf),
+    /// A chain in NATS `JetStream`.
+    Chain(cluster::Place),
 }
 
 /// Link of a stream that another process had.
@@ -242,6 +244,8 @@ pub enum Downward {
     Upstream(Presence),
     /// The upstream closed the stream. Nothing follows.
     Close(PeerClose),
+    /// Another gateway goes on with the stream. Nothing follows.
+    TakenOver,
 }
 
 /// End of a stream, as far as an upstream must know.
@@ -252,6 +256,8 @@ pub enum StreamEnd {
     /// The stream ended in another way, and no more data comes. Holds the close code and reason,
     /// for upstreams that can be told.
     Cut(PeerClose),
+    /// Another process goes on with the stream, at [`Link::place`].
+    Left,
 }
 
 /// Result of a sealed stream.

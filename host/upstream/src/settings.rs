@@ -1,5 +1,6 @@
 //! Settings of a destination of streams: `[upstreams.NAME]`.
 
+use super::jetstream::JetStream;
 use super::space::Watermark;
 use super::wav::Recordings;
 use super::websocket::WebSocket;
@@ -20,6 +21,8 @@ pub enum Upstream {
     Discard,
     /// Relays each stream to a backend.
     WebSocket(Box<WebSocket>),
+    /// Keeps each stream in NATS `JetStream`.
+    JetStream(JetStream),
 }
 
 impl Upstream {
@@ -31,6 +34,7 @@ impl Upstream {
             Self::Echo => "echo",
             Self::Discard => "discard",
             Self::WebSocket(_) => "websocket",
+            Self::JetStream(_) => "jetstream",
         }
     }
 
@@ -39,7 +43,7 @@ impl Upstream {
     pub fn descriptors(&self) -> u32 {
         match self {
             Self::Wav { .. } => 1,
-            Self::Echo | Self::Discard => 0,
+            Self::Echo | Self::Discard | Self::JetStream(_) => 0,
             Self::WebSocket(backend) => backend.descriptors(),
         }
     }
@@ -49,7 +53,7 @@ impl Upstream {
     pub fn warm(&self) -> usize {
         match self {
             Self::WebSocket(backend) => backend.warm_connections * backend.addresses.len().max(1),
-            Self::Wav { .. } | Self::Echo | Self::Discard => 0,
+            Self::Wav { .. } | Self::Echo | Self::Discard | Self::JetStream(_) => 0,
         }
     }
 
@@ -59,7 +63,7 @@ impl Upstream {
         match self {
             Self::Wav { recordings, .. } => Some(recordings),
             Self::WebSocket(backend) => backend.tee.as_ref(),
-            Self::Echo | Self::Discard => None,
+            Self::Echo | Self::Discard | Self::JetStream(_) => None,
         }
     }
 }

@@ -207,8 +207,14 @@ impl Upstream for Wav {
         stream: StreamInfo,
         place: Place,
     ) -> BoxFuture<'_, Result<Reopened, OpenError>> {
-        let Place::Recording(place) = place;
-        self.go_on(stream, place).boxed()
+        match place {
+            Place::Recording(place) => self.go_on(stream, place).boxed(),
+            Place::Chain(_) => {
+                let detail = anyhow!("it was kept in NATS, and the upstream is now a recording");
+                let gone = OpenError::unavailable("the recording is gone", detail);
+                std::future::ready(Err(gone)).boxed()
+            }
+        }
     }
 
     fn check(&self) -> BoxFuture<'_, anyhow::Result<()>> {

@@ -45,6 +45,7 @@ mod fault_runs;
 mod faults;
 mod health;
 mod hostile;
+mod jetstream;
 mod kit;
 mod kit_crashes;
 mod kit_streams;

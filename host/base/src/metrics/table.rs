@@ -41,7 +41,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 77] = [
+pub const ALL: [Metric; 80] = [
     metric(
         BUILD_INFO,
         MetricType::Gauge,
@@ -257,6 +257,24 @@ pub const ALL: [Metric; 77] = [
         MetricType::Gauge,
         &["upstream"],
         "Bytes that held streams of a backend have in files",
+    ),
+    metric(
+        CLUSTER_CONNECTED,
+        MetricType::Gauge,
+        &[],
+        "1 while the gateway is connected to NATS, 0 while it is not or has no [cluster]",
+    ),
+    metric(
+        CLUSTER_WRITES,
+        MetricType::Counter,
+        &["result"],
+        "Attempts to write to NATS: stored, lost to another write, busy, refused, or unknown",
+    ),
+    metric(
+        CLUSTER_WRITE_SECONDS,
+        MetricType::Histogram,
+        &[],
+        "Time from the first attempt of a write to NATS until it is known to be stored",
     ),
     metric(
         DISK_FREE,

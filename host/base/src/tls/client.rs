@@ -17,6 +17,15 @@ pub enum Authorities {
     File(PathBuf),
 }
 
+/// Certificate that a client shows to servers, and its key. Both are PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate, with its chain.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 /// Certificates of trusted authorities.
 pub struct Roots {
     store: RootCertStore,
@@ -52,6 +61,22 @@ impl Roots {
     /// If the cryptography library lacks an algorithm.
     pub fn connector(self) -> anyhow::Result<TlsConnector> {
         Ok(TlsConnector::from(Arc::new(self.config()?)))
+    }
+
+    /// TLS client settings for such servers, with no protocol above TLS, and with the certificate
+    /// that the client shows.
+    ///
+    /// # Errors
+    /// As [`Roots::connector`], or if the certificate and its key cannot be used.
+    pub fn config_as(self, identity: Option<&Identity>) -> anyhow::Result<ClientConfig> {
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(self.store);
+        let Some(Identity { certificate, key }) = identity else {
+            return Ok(config.with_no_client_auth());
+        };
+        let (chain, key) = super::files::identity(certificate, key)?;
+        Ok(config.with_client_auth_cert(chain, key)?)
     }
 
     /// TLS client settings for HTTP/1.1 with such servers.

@@ -92,6 +92,22 @@ pub(super) fn read(
     Ok((config, expires, doubts))
 }
 
+/// A certificate chain and its private key, for a client that shows them.
+///
+/// # Errors
+/// If one of them cannot be used.
+pub(super) fn identity(
+    certificate: &Path,
+    key: &Path,
+) -> anyhow::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let read = || {
+        let chain = chain(&certificate.display(), blocks(certificate, "certificate")?)?;
+        let (key, _) = private_key(&key.display(), blocks(key, "key")?, &chain)?;
+        Ok::<_, Problem>((chain, key))
+    };
+    read().map_err(|problem| problem.error)
+}
+
 /// The blocks of a PEM file, at least one.
 fn blocks(file: &Path, what: &str) -> Result<Vec<Block>, Problem> {
     let name = || format!("{what} {}", file.display());

@@ -9,6 +9,7 @@ use super::Reader;
 use crate::settings::{Config, Route};
 use base::diagnostics::Place;
 use policy::settings::{Component, Decisions, Grant, Policy};
+use upstream::settings::Upstream;
 
 mod policies;
 mod routes;
@@ -55,6 +56,12 @@ impl Reader<'_> {
         }
         for (name, upstream) in &config.upstreams {
             self.check_upstream_options(name, upstream, config);
+        }
+        let mut upstreams_here = config.upstreams.values();
+        if !upstreams_here.any(|upstream| matches!(upstream, Upstream::JetStream(_))) {
+            let why = "no upstream keeps streams in NATS";
+            let help = "write `kind = \"jetstream\"` in an upstream, or leave the section out";
+            self.ineffective("[cluster]", "servers", why, help);
         }
         self.check_known(config, upstreams);
         self.check_registries(config);

@@ -8,6 +8,7 @@ use crate::Config;
 use base::diagnostics::Diagnostics;
 
 mod best_effort;
+mod cluster;
 mod effects;
 mod example;
 mod impossible;
@@ -147,7 +148,8 @@ fn in_policy(line: &str, message: &str, help: &str) {
 
 /// Every option that the reader asks for.
 fn asked() -> std::collections::BTreeSet<(&'static str, &'static str)> {
-    let kinds = ["wav", "websocket"].map(|kind| format!("[upstreams.{kind}]\nkind = \"{kind}\"\n"));
+    let kinds = ["wav", "websocket", "jetstream"]
+        .map(|kind| format!("[upstreams.{kind}]\nkind = \"{kind}\"\n"));
     let text = format!("{GOOD}{}", kinds.concat());
     let asked = super::asked(&origin(&text, Path::new("")));
     asked.shapes.into_keys().collect()

@@ -9,25 +9,28 @@ use upstream::space::Watermark;
 enum UpstreamKind {
     Wav,
     WebSocket,
+    JetStream,
     Echo,
     Discard,
 }
 
-const KINDS: [(&str, UpstreamKind); 4] = [
+const KINDS: [(&str, UpstreamKind); 5] = [
     ("wav", UpstreamKind::Wav),
     ("websocket", UpstreamKind::WebSocket),
+    ("jetstream", UpstreamKind::JetStream),
     ("echo", UpstreamKind::Echo),
     ("discard", UpstreamKind::Discard),
 ];
 
 impl Reader<'_> {
     pub(super) fn upstream(&mut self, mut section: Section<'_>) -> Option<Upstream> {
-        let help = "write `kind = \"wav\"`, \"websocket\", \"echo\" or \"discard\"";
+        let help = "write `kind = \"wav\"`, \"websocket\", \"jetstream\", \"echo\" or \"discard\"";
         section.demand("kind", help);
         let kind = section.choice("kind", &KINDS)?.value;
         self.misplaced(&mut section, kind);
         let upstream = match kind {
             UpstreamKind::Wav => self.wav(&mut section),
+            UpstreamKind::JetStream => Some(Upstream::JetStream(self.jetstream(&mut section))),
             UpstreamKind::Echo => Some(Upstream::Echo),
             UpstreamKind::Discard => Some(Upstream::Discard),
             UpstreamKind::WebSocket => self.websocket(&mut section).map(Upstream::WebSocket),
@@ -70,7 +73,7 @@ impl Reader<'_> {
 }
 
 /// Options that only some kinds of upstreams have.
-const OPTIONS: [(&str, &[UpstreamKind]); 28] = [
+const OPTIONS: [(&str, &[UpstreamKind]); 31] = [
     ("folder", &[UpstreamKind::Wav, UpstreamKind::WebSocket]),
     ("path", &[UpstreamKind::Wav, UpstreamKind::WebSocket]),
     ("keep_for", &[UpstreamKind::Wav, UpstreamKind::WebSocket]),
@@ -94,9 +97,18 @@ const OPTIONS: [(&str, &[UpstreamKind]); 28] = [
     ("silence_timeout", &[UpstreamKind::WebSocket]),
     ("on_loss", &[UpstreamKind::WebSocket]),
     ("replay", &[UpstreamKind::WebSocket]),
-    ("hold_timeout", &[UpstreamKind::WebSocket]),
-    ("hold_memory", &[UpstreamKind::WebSocket]),
+    (
+        "hold_timeout",
+        &[UpstreamKind::WebSocket, UpstreamKind::JetStream],
+    ),
+    (
+        "hold_memory",
+        &[UpstreamKind::WebSocket, UpstreamKind::JetStream],
+    ),
     ("hold_file", &[UpstreamKind::WebSocket]),
     ("hold_files", &[UpstreamKind::WebSocket]),
     ("tee", &[UpstreamKind::WebSocket]),
+    ("partitions", &[UpstreamKind::JetStream]),
+    ("max_bytes", &[UpstreamKind::JetStream]),
+    ("max_age", &[UpstreamKind::JetStream]),
 ];

@@ -58,6 +58,10 @@ impl Reader<'_> {
                 "records streams",
                 "write `handshake = \"ingest.v1\"` there, or give it another upstream",
             ),
+            Upstream::JetStream(_) => (
+                "keeps streams in NATS",
+                "write `handshake = \"ingest.v1\"` there, or give it another upstream",
+            ),
             Upstream::WebSocket(backend)
                 if backend.tee.is_some() || backend.on_loss != OnLoss::Fail =>
             {

@@ -76,13 +76,18 @@ impl Attachment {
         })
     }
 
+    /// Whether the store has a record of the stream, so that the next process can go on with it.
+    /// Nobody goes on with a stream without audio.
+    pub(crate) fn is_stored(&self) -> bool {
+        let slot = self.slot.lock();
+        let is_empty = matches!(&slot.stream, StreamState::Parked(stream, _) if stream.bytes == 0);
+        slot.holder == self.sequence && slot.stored == Stored::Yes && !is_empty
+    }
+
     /// Leaves the stream's record in the store, if there is one, for the next process.
     pub(crate) fn leave_stored(&self) {
-        let mut slot = self.slot.lock();
-        // A recording without audio is removed.
-        let is_empty = matches!(&slot.stream, StreamState::Parked(stream, _) if stream.bytes == 0);
-        if slot.holder == self.sequence && !is_empty {
-            slot.stored = Stored::No;
+        if self.is_stored() {
+            self.slot.lock().stored = Stored::No;
         }
     }
 

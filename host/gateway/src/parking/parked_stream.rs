@@ -86,11 +86,15 @@ impl ParkedStream {
             session,
         } = self;
         let (slot, sequence) = (&*attachment.slot, attachment.sequence);
+        let mut ending = park_limits.ending;
         let (why, detail) = tokio::select! {
             biased;
             () = slot.until(|state| (state.holder != sequence).then_some(())) => return,
             notice = session.evicted() => (why(&notice), String::new()),
             () = leaving(&attachment, &shutdown) => {
+                if attachment.is_stored() {
+                    ending = StreamEnd::Left;
+                }
                 attachment.leave_stored();
                 ("the gateway is shutting down", String::new())
             }
@@ -98,6 +102,7 @@ impl ParkedStream {
                 let why = match &over {
                     Over::Lost(_) => "its upstream was lost",
                     Over::Closed(_) => "its upstream closed it",
+                    Over::Elsewhere => "another gateway goes on with it",
                     Over::TooMuch(_) => "there is no memory for it",
                 };
                 (why, text::clean(&over.detail(), MAX_DETAIL))
@@ -109,7 +114,7 @@ impl ParkedStream {
             return;
         };
         let session_id = &*slot.stream;
-        match timeout(park_limits.sealing, stream.link.seal(park_limits.ending)).await {
+        match timeout(park_limits.sealing, stream.link.seal(ending)).await {
             Ok(Ok(sealed)) => {
                 let bytes = sealed.bytes;
                 tracing::info!(session_id, why, detail, bytes, "a parked stream ended");

@@ -38,6 +38,7 @@ pub struct Said {
 pub(super) enum Over {
     Lost(Lost),
     Closed(PeerClose),
+    Elsewhere,
     TooMuch(NoMemory),
 }
 
@@ -46,6 +47,7 @@ impl Over {
     pub(super) fn detail(&self) -> String {
         match self {
             Self::Lost(lost) => format!("{:#}", lost.detail),
+            Self::Elsewhere => String::new(),
             Self::TooMuch(refused) => refused.to_string(),
             Self::Closed(close) => format!("it closed with {} \"{}\"", close.code, close.reason),
         }
@@ -81,6 +83,7 @@ impl Stream {
                 Poll::Pending => break,
                 Poll::Ready(Err(lost)) => return Poll::Ready(Over::Lost(lost)),
                 Poll::Ready(Ok(Downward::Close(close))) => return Poll::Ready(Over::Closed(close)),
+                Poll::Ready(Ok(Downward::TakenOver)) => return Poll::Ready(Over::Elsewhere),
                 Poll::Ready(Ok(message)) => self.said.keep(message),
             }
         }
@@ -129,6 +132,6 @@ fn weight(message: &Downward) -> usize {
         Downward::Text(bytes) | Downward::Binary(bytes) => bytes.len().max(1),
         Downward::Upstream(_) => 1,
         // These are not queued.
-        Downward::Kept(_) | Downward::Close(_) => 0,
+        Downward::Kept(_) | Downward::Close(_) | Downward::TakenOver => 0,
     }
 }

@@ -58,6 +58,8 @@ pub enum Cause {
     ResumeRefused,
     /// The client came back over another connection.
     Resumed,
+    /// Another gateway goes on with the stream.
+    TakenOver,
     /// The stream went past a limit of its route.
     StreamLimit(StreamLimit),
     /// What admitted the connection ran out.

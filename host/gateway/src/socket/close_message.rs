@@ -195,6 +195,12 @@ impl CloseMessage {
                 "this stream cannot be resumed: start afresh",
                 false,
             ),
+            Cause::TakenOver => Self::error(
+                4003,
+                "superseded",
+                "another gateway goes on with this stream",
+                false,
+            ),
             Cause::Resumed => Self::error(
                 4003,
                 "superseded",

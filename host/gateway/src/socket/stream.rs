@@ -120,7 +120,8 @@ async fn conclude(
     mut heard: Heard,
 ) -> Finished {
     let Parts { wire, limits, .. } = &mut **connection.socket;
-    let sealing = seal(stream.link, stream.charge, &cause, limits.write_timeout);
+    let ending = seal::ending(&cause, attachment.as_ref().filter(|_| stream.bytes > 0));
+    let sealing = seal(stream.link, stream.charge, ending, limits.write_timeout);
     let sealed = match &cause {
         Cause::Finalized | Cause::ClientDone => {
             let client = FinalizedClient::of(wire, speaks, limits.max_discard);

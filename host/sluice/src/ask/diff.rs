@@ -36,6 +36,9 @@ pub async fn config_diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
         if old.traces != new.traces {
             needs_restart.push("[traces]");
         }
+        if old.cluster.is_some() && old.cluster != new.cluster {
+            needs_restart.push("[cluster]");
+        }
         let data_dir = |config: &Config| config.options.value("the file", "data_dir");
         if data_dir(&old) != data_dir(&new) {
             needs_restart.push("data_dir");

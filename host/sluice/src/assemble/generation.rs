@@ -2,13 +2,15 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
+use super::upstreams::BuildUpstreams;
 use base::diagnostics::Diagnostics;
+use cluster::Cluster;
 use config::Config;
 use gateway::routes::{Generation, NamedUpstream, Policies, Routes};
 use keys::KeySets;
@@ -35,7 +37,9 @@ use routes::{Stock, add_route};
 
 /// Builder of generations, with the parts that outlive them.
 pub struct Builder {
-    upstreams: fn(&Config) -> Upstreams,
+    upstreams: BuildUpstreams,
+    /// Connection to NATS, from the first configuration that has one.
+    cluster: OnceLock<Cluster>,
     engine: Arc<Engine>,
     registry: Registry,
     counters: Arc<Counters>,
@@ -51,7 +55,7 @@ impl Builder {
     /// If the machine lacks a resource that the WebAssembly engine needs.
     pub fn new(
         config: &Config,
-        upstreams: fn(&Config) -> Upstreams,
+        upstreams: BuildUpstreams,
         registry: Registry,
     ) -> anyhow::Result<Self> {
         let mut decisions = config.decisions.clone();
@@ -61,6 +65,7 @@ impl Builder {
         let compiled = config.data_dir.join("components");
         Ok(Self {
             upstreams,
+            cluster: OnceLock::new(),
             engine: Arc::new(Engine::new()?.compiling_apart().keeping_compiled(compiled)),
             registry,
             counters: Arc::default(),
@@ -75,6 +80,12 @@ impl Builder {
     #[must_use]
     pub fn recorder(&self) -> &Recorder {
         &self.recorder
+    }
+
+    /// Connection to NATS, if a configuration had one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.get()
     }
 
     /// Number of WebAssembly modules that are instantiated now.
@@ -115,7 +126,9 @@ impl Builder {
             }),
         };
         let policies = policies(config, before, &parts, diagnostics).await;
-        let upstreams = (self.upstreams)(config);
+        let wanted = config.cluster.clone();
+        let cluster = wanted.map(|settings| self.cluster.get_or_init(|| Cluster::new(settings)));
+        let upstreams = (self.upstreams)(config, cluster);
         let number = before.map_or(1, |before| before.number + 1);
         let stock = Stock {
             policies: &policies,

@@ -24,7 +24,7 @@ struct Crate {
 
 /// From the ground up. Policies know no socket and no upstream, upstreams know no policy, and only the binary knows how all
 /// of it is put together.
-const HOUSE: [Crate; 13] = [
+const HOUSE: [Crate; 14] = [
     Crate {
         name: "base",
         may_know: &[],
@@ -46,17 +46,21 @@ const HOUSE: [Crate; 13] = [
         may_know: &["base", "wire"],
     },
     Crate {
+        name: "cluster",
+        may_know: &["base"],
+    },
+    Crate {
         name: "policy",
         may_know: &["base", "keys", "session"],
     },
     Crate {
         name: "upstream",
-        may_know: &["base", "traces", "wire", "session"],
+        may_know: &["base", "traces", "wire", "session", "cluster"],
     },
     Crate {
         name: "config",
         may_know: &[
-            "base", "traces", "wire", "keys", "session", "policy", "upstream",
+            "base", "traces", "wire", "keys", "session", "cluster", "policy", "upstream",
         ],
     },
     Crate {
@@ -78,8 +82,8 @@ const HOUSE: [Crate; 13] = [
     Crate {
         name: "sluice",
         may_know: &[
-            "base", "traces", "wire", "keys", "session", "policy", "upstream", "config", "gateway",
-            "client", "kit",
+            "base", "traces", "wire", "keys", "session", "cluster", "policy", "upstream", "config",
+            "gateway", "client", "kit",
         ],
     },
 ];

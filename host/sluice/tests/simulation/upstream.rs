@@ -323,6 +323,7 @@ impl Link for ScriptedLink {
                 self.record(Event::Closed(close.code), Gone::Closed);
                 return Poll::Ready(Ok(event));
             }
+            Downward::TakenOver => return Poll::Ready(Ok(event)),
         };
         if self.away {
             self.world.keeps(self.me, bytes);

@@ -198,7 +198,7 @@ impl HeldStream {
         }
         match ending {
             StreamEnd::Complete => self.poll_complete(cx),
-            StreamEnd::Cut(_) => match &mut self.state {
+            StreamEnd::Cut(_) | StreamEnd::Left => match &mut self.state {
                 BackendState::Up(relay) if self.buffer.is_read() => relay.poll_flush(cx),
                 BackendState::Up(_) | BackendState::Away(_) => Poll::Pending,
             },

@@ -23,6 +23,7 @@ const PAUSE: &[u8] = br#"{"type":"pause"}"#;
 const RESUME: &[u8] = br#"{"type":"resume"}"#;
 const FINALIZE: &[u8] = br#"{"type":"finalize"}"#;
 const NORMAL: u16 = 1000;
+const GOING_AWAY: u16 = 1001;
 
 /// Link to a backend over one connection.
 pub(super) struct BackendLink {
@@ -172,7 +173,10 @@ impl Link for BackendLink {
     fn held(&self) -> usize {
         let early = self.early.iter().map(|message| match message {
             Downward::Text(bytes) | Downward::Binary(bytes) => bytes.len(),
-            Downward::Kept(_) | Downward::Upstream(_) | Downward::Close(_) => 0,
+            Downward::Kept(_)
+            | Downward::Upstream(_)
+            | Downward::Close(_)
+            | Downward::TakenOver => 0,
         });
         early.sum::<usize>() + self.socket.reader.buffered() + self.socket.writer.queued()
     }
@@ -266,6 +270,8 @@ impl Link for BackendLink {
                         closed?;
                     }
                 }
+                // No other process can go on with it, so none does.
+                StreamEnd::Left => self.close(GOING_AWAY, "draining").await?,
             }
             Ok(sealed)
         }

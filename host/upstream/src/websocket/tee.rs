@@ -249,7 +249,7 @@ impl Link for Tee {
                     "the stream was recorded, but not delivered to the upstream",
                     anyhow!("its backend failed before it had everything"),
                 )),
-                StreamEnd::Complete | StreamEnd::Cut(_) => Ok(sealed),
+                StreamEnd::Complete | StreamEnd::Cut(_) | StreamEnd::Left => Ok(sealed),
             }
         }
         .boxed()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use cluster::Cluster;
 use config::Config;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use sluice::assemble::upstreams;
@@ -91,8 +92,8 @@ impl Fault {
 }
 
 /// Configured upstreams, with faults if their names ask for them.
-pub fn build(config: &Config) -> Upstreams {
-    let built = upstreams::build(config).into_iter();
+pub fn build(config: &Config, cluster: Option<&Cluster>) -> Upstreams {
+    let built = upstreams::build(config, cluster).into_iter();
     let unblock: Arc<Path> = config.data_dir.join(UNBLOCK).into();
     built
         .map(|(name, real)| match Fault::named(&name) {

@@ -57,7 +57,7 @@ impl Reader<'_> {
             return;
         }
         let gives_receipts = match config.upstreams.get(&route.upstream) {
-            Some(Upstream::Wav { .. }) | None => true,
+            Some(Upstream::Wav { .. } | Upstream::JetStream(_)) | None => true,
             Some(Upstream::WebSocket(backend)) => backend.receipts != Promise::None,
             Some(Upstream::Echo | Upstream::Discard) => false,
         };

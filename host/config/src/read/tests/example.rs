@@ -68,6 +68,7 @@ fn settings(config: &Config) -> Vec<String> {
         server,
         decisions,
         traces,
+        cluster,
         key_sets,
         policies,
         upstreams,
@@ -93,7 +94,7 @@ fn settings(config: &Config) -> Vec<String> {
         watch,
     } = server;
     let mut all = vec![
-        format!("{decisions:?} {traces:?} {credentials:?} {realms:?}"),
+        format!("{decisions:?} {traces:?} {cluster:?} {credentials:?} {realms:?}"),
         format!("{data_dir:?} {listen:?} {header_timeout:?} {drain_timeout:?}"),
         format!("{proxy_listen:?} {proxies:?} {shares:?}"),
         format!(

@@ -127,6 +127,7 @@ fn table() -> Vec<(Cause, u16, Option<&'static str>)> {
         ),
         (Cause::ResumeRefused, 4011, Some("resume_refused")),
         (Cause::Resumed, 4003, Some("superseded")),
+        (Cause::TakenOver, 4003, Some("superseded")),
         (Cause::TokenExpired, 4010, Some("token_expired")),
         (Cause::AuthUnavailable, 4012, Some("auth_unavailable")),
         (Cause::Stalled, 1001, None),

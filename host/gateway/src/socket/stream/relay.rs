@@ -135,6 +135,7 @@ impl Relay<'_> {
                 Poll::Ready(Ok(Downward::Close(close))) => {
                     return Err(Cause::UpstreamEnded(close));
                 }
+                Poll::Ready(Ok(Downward::TakenOver)) => return Err(Cause::TakenOver),
                 Poll::Ready(Ok(Downward::Binary(payload))) => {
                     self.log.live.has_sent(payload.len());
                     self.wire.writer.binary(&payload);

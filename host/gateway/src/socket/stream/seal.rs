@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
+use crate::parking::Attachment;
 use crate::socket::cause::Cause;
 use crate::socket::close_message;
 use crate::socket::handshake::ClientProtocol;
@@ -22,17 +23,13 @@ use upstream::{Link, Lost, Sealed, StreamEnd};
 pub(super) async fn seal(
     link: Box<dyn Link>,
     charge: Charge,
-    cause: &Cause,
+    ending: StreamEnd,
     limit: Duration,
 ) -> Result<Sealed, Cause> {
-    let ending = match cause {
-        Cause::Finalized | Cause::ClientDone => StreamEnd::Complete,
-        cause => StreamEnd::Cut(close_message::for_upstream(cause)),
-    };
     let limit = match ending {
         // A client that waits for the end waits for its upstream to come back.
         StreamEnd::Complete => limit + link.outage(),
-        StreamEnd::Cut(_) => limit,
+        StreamEnd::Cut(_) | StreamEnd::Left => limit,
     };
     // In a task of its own, so that giving up waiting does not give up sealing.
     let sealing = link.seal(ending);
@@ -53,6 +50,15 @@ pub(super) async fn seal(
                 detail: elapsed.into(),
             }))
         }
+    }
+}
+
+/// How a stream ends at its upstream. The next process goes on with one that is `stored`.
+pub(super) fn ending(cause: &Cause, attachment: Option<&Attachment>) -> StreamEnd {
+    match (cause, attachment) {
+        (Cause::Finalized | Cause::ClientDone, _) => StreamEnd::Complete,
+        (Cause::Draining, Some(attachment)) if attachment.is_stored() => StreamEnd::Left,
+        (cause, _) => StreamEnd::Cut(close_message::for_upstream(cause)),
     }
 }
 

@@ -93,7 +93,8 @@ impl BackendLink {
                         Downward::Text(_)
                         | Downward::Binary(_)
                         | Downward::Kept(_)
-                        | Downward::Upstream(_),
+                        | Downward::Upstream(_)
+                        | Downward::TakenOver,
                     ) => {}
                     Poll::Ready(Downward::Close(close)) => {
                         return Poll::Ready(Err(lost(anyhow!(

@@ -1,0 +1,22 @@
+//! What several gateways share: NATS `JetStream`.
+//!
+//! A [`Cluster`] is the connection of one gateway to it. A [`chain::Chain`] is a sequence of bytes
+//! in one subject, with one writer at a time. Whoever takes a chain over fences off the writer
+//! before it, so that no byte of a writer that was given up is ever accepted.
+//!
+//! Nothing here waits without a limit, and no failure of the servers ends the gateway: see
+//! [`Cluster`].
+
+pub mod chain;
+mod connection;
+mod end;
+mod health;
+mod place;
+mod publish;
+pub mod reader;
+pub mod record;
+pub mod settings;
+pub mod space;
+
+pub use connection::{Away, Cluster};
+pub use place::Place;

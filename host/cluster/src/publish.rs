@@ -1,0 +1,117 @@
+//! One attempt to write the next message of a chain.
+
+use std::error::Error as _;
+
+use async_nats::jetstream;
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use base::metrics;
+
+use crate::connection::{Away, Cluster};
+use crate::place::Place;
+use crate::record::Record;
+
+/// Result of an attempt.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    /// It is stored, with this sequence number.
+    Stored(u64),
+    /// Another message came before it: somebody else's, or an earlier attempt to write it.
+    Lost,
+    /// Another message of the subject is being written.
+    Busy,
+    /// It can never be stored.
+    Refused(String),
+    /// It is stored, or not, or will be.
+    Unknown(Away),
+}
+
+impl Cluster {
+    /// Writes a message behind the one with the sequence number `last`.
+    pub(crate) async fn attempt(&self, place: &Place, last: u64, record: &Record) -> Attempt {
+        let attempt = self.publish(place, last, record).await;
+        metrics::cluster_write(match &attempt {
+            Attempt::Stored(_) => {
+                self.has_succeeded();
+                "stored"
+            }
+            Attempt::Lost => {
+                self.has_succeeded();
+                "lost"
+            }
+            Attempt::Busy => "busy",
+            Attempt::Refused(_) => "refused",
+            Attempt::Unknown(_) => "unknown",
+        });
+        attempt
+    }
+
+    async fn publish(&self, place: &Place, last: u64, record: &Record) -> Attempt {
+        let context = match self.context().await {
+            Ok(context) => context,
+            Err(away) => return Attempt::Unknown(away),
+        };
+        let message = PublishMessage::build()
+            .headers(record.headers())
+            .payload(record.payload())
+            .expected_stream(&place.space)
+            .expected_last_subject_sequence(last);
+        let publishing = async {
+            let sent = context.send_publish(place.subject.clone(), message).await;
+            let acknowledged = match sent {
+                Ok(sent) => sent.await,
+                Err(error) => Err(error),
+            };
+            // An answer that refuses it is one as well.
+            match acknowledged {
+                Ok(ack) => Ok(Attempt::Stored(ack.sequence)),
+                Err(error) => of(&error).ok_or_else(|| why(&error)),
+            }
+        };
+        match self.within(publishing).await {
+            Ok(attempt) => attempt,
+            Err(away) => {
+                // It may have been deleted.
+                self.doubts(&place.space);
+                Attempt::Unknown(away)
+            }
+        }
+    }
+}
+
+/// What an error says for sure; `None` if the fate of the message is unknown.
+fn of(error: &PublishError) -> Option<Attempt> {
+    let code = code(error);
+    match error.kind() {
+        PublishErrorKind::WrongLastSequence => Some(Attempt::Lost),
+        _ if code == Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT) => Some(Attempt::Busy),
+        PublishErrorKind::MaxPayloadExceeded => Some(Attempt::Refused(why(error))),
+        _ if code.is_some_and(is_final) => Some(Attempt::Refused(why(error))),
+        _ => None,
+    }
+}
+
+/// Errors that a repetition meets again.
+fn is_final(code: ErrorCode) -> bool {
+    [
+        ErrorCode::STREAM_NOT_MATCH,
+        ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM,
+        ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM,
+    ]
+    .contains(&code)
+}
+
+/// Error code of the server, if it answered.
+fn code(error: &PublishError) -> Option<ErrorCode> {
+    let answer = error.source()?.downcast_ref::<jetstream::Error>()?;
+    Some(answer.error_code())
+}
+
+/// Error with its cause, which `Display` may leave out.
+fn why(error: &PublishError) -> String {
+    match error.source() {
+        Some(cause) => format!("{}: {cause}", error.kind()),
+        None => error.kind().to_string(),
+    }
+}
