@@ -399,7 +399,7 @@ fn the_view_of_health_shows_what_the_status_says_and_what_must_be_looked_at_is_o
         .set("server", "admin_listen", json!("127.0.0.1:0"));
     let old = authority.revoked_until(&[], 2025);
     let gateway = Gateway::start_with_files(&config, &[("revoked.pem", old.as_bytes())]);
-    let claims = json!({"iat": token::now() + 600, "nbf": token::now() + 600});
+    let claims = json!({"iat": token::now() + 645, "nbf": token::now() + 645});
     let early = token::sign(&token::claims_with(claims));
     let mut peer = Raw::connect(gateway.address()).over_tls(&authority);
     peer.upgrade(&meeting("m1", "mic", &early));
@@ -408,7 +408,7 @@ fn the_view_of_health_shows_what_the_status_says_and_what_must_be_looked_at_is_o
     page.wait(&saying("tr[data-key=main] td", "ahead"));
     let status = get(&gateway, "/status");
     let row = page.text(&css("tr[data-key=main]"));
-    for part in ["in use", "configuration", "9 min"] {
+    for part in ["in use", "configuration", "10 min"] {
         assert!(row.contains(part), "{part} in {row}");
     }
     assert_eq!(
@@ -426,7 +426,7 @@ fn the_view_of_health_shows_what_the_status_says_and_what_must_be_looked_at_is_o
     // What must be looked at is said on every view.
     page.go("sessions");
     for alert in [
-        "key set main: the issuer's clock is 9 min",
+        "key set main: the issuer's clock is 10 min",
         "A revocation list for clients has expired",
     ] {
         page.wait(&saying("#alerts li", alert));

@@ -222,8 +222,8 @@ fn a_token_goes_neither_to_a_backend_nor_to_a_route_that_asks_for_none() {
 #[test]
 fn the_command_streams_on_with_the_token_that_its_file_gets_in_time() {
     let gateway = Gateway::start(&config());
-    let (first, second) = (until(8), until(3600));
-    let over = token::now() + 9;
+    let (first, second) = (until(12), until(3600));
+    let over = token::now() + 13;
     gateway.replace("token", &first);
     let mut command = command::sluice(&["stream", "-", "--url"]);
     command

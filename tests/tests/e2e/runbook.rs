@@ -146,14 +146,14 @@ fn clocks_that_differ_are_seen_in_tokens_that_the_issuer_has_signed() {
     let clocks = || sluice(&gateway, "sluice status --config sluice.toml").stdout;
     assert!(!clocks().contains("clocks"), "no token yet");
     let early = token::sign(&token::claims_with(json!({
-        "iat": token::now() + 300, "nbf": token::now() + 300, "exp": token::now() + 3900,
+        "iat": token::now() + 345, "nbf": token::now() + 345, "exp": token::now() + 3900,
     })));
     let frame = refused(&gateway, &early).expect_refusal(4001, "auth_failed");
     let message = frame["message"].as_str().expect("a message");
     assert!(message.contains("not yet valid"), "{message}");
     let said = clocks();
     for part in [
-        "main: 4 min ahead of this machine's",
+        "main: 5 min ahead of this machine's",
         "1 tokens",
         "1 not yet valid",
     ] {
