@@ -76,6 +76,19 @@ impl Chain {
     /// # Errors
     /// [`ChainError`]. It is [`ChainError::TakenOver`] if another writer was quicker.
     pub async fn take(cluster: Cluster, place: Place, about: String) -> Result<Self, ChainError> {
+        Self::take_from(cluster, place, about, None).await
+    }
+
+    /// Takes a chain over as [`Chain::take`] does, if its writer is the one of this name.
+    ///
+    /// # Errors
+    /// [`ChainError`]. It is [`ChainError::TakenOver`] if it has another writer.
+    pub async fn take_from(
+        cluster: Cluster,
+        place: Place,
+        about: String,
+        writer: Option<&str>,
+    ) -> Result<Self, ChainError> {
         let mut pauses = Pauses::default();
         let mut tried = None;
         loop {
@@ -93,6 +106,10 @@ impl Chain {
             };
             if let Some(Content::Fin(_)) = record.as_ref().map(|record| &record.content) {
                 return Err(ChainError::Ended(record.map_or(0, |record| record.end())));
+            }
+            let found = record.as_ref().map(|record| &*record.writer);
+            if writer.is_some() && found != writer {
+                return Err(ChainError::TakenOver);
             }
             let epoch = record.as_ref().map_or(0, |record| record.epoch);
             if tried.is_some_and(|tried| epoch >= tried) {
@@ -130,6 +147,12 @@ impl Chain {
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Name of this writer.
+    #[must_use]
+    pub fn writer(&self) -> &str {
+        &self.writer
     }
 
     /// Number of its bytes that are stored.

@@ -17,6 +17,7 @@ pub mod reader;
 pub mod record;
 pub mod settings;
 pub mod space;
+pub mod state;
 
 pub use connection::{Away, Cluster};
 pub use place::Place;

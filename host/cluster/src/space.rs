@@ -1,4 +1,4 @@
-//! Streams of `JetStream`, in which chains are kept.
+//! Streams of `JetStream`, in which chains and records are kept.
 
 use std::time::Duration;
 
@@ -9,12 +9,23 @@ use crate::connection::{Away, Cluster};
 /// Interval in which servers know a message by its id. None has one, so that it is short.
 const DUPLICATES: Duration = Duration::from_secs(2);
 
-/// Stream of `JetStream` for chains.
+/// What a stream of `JetStream` keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Every message.
+    Chains,
+    /// The last message of each subject, which may have a time to live.
+    Records,
+}
+
+/// Stream of `JetStream`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Space {
+    /// What it keeps.
+    pub kind: Kind,
     /// Its name.
     pub name: String,
-    /// Subjects of its chains, with wildcards.
+    /// Its subjects, with wildcards.
     pub subjects: String,
     /// Maximum size, in bytes, on each server. It is reserved when the stream is created.
     pub max_bytes: u64,
@@ -29,6 +40,11 @@ impl Space {
             subjects: vec![self.subjects.clone()],
             max_bytes: i64::try_from(self.max_bytes).unwrap_or(i64::MAX),
             max_age: self.max_age,
+            max_messages_per_subject: match self.kind {
+                Kind::Chains => -1,
+                Kind::Records => 1,
+            },
+            allow_message_ttl: self.kind == Kind::Records,
             num_replicas: replicas,
             storage: StorageType::File,
             // What was acknowledged is never removed for what comes later.

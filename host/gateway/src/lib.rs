@@ -26,6 +26,5 @@ pub mod socket;
 pub mod connections;
 pub mod parking;
 pub mod refusals;
-pub mod restore;
 pub mod revocations;
 pub mod watchdog;

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio_util::task::TaskTracker;
 
 use session::registry::Session;
-use session::store::Store;
+use session::store::{SharedStore, Store};
 
 mod attachment;
 mod owner;
@@ -32,6 +32,7 @@ mod parked_stream;
 mod returning;
 mod rooms;
 mod slot;
+mod sought;
 mod stored;
 mod stream;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use parked_stream::{ParkLimits, ParkedStream};
 pub use returning::{Returning, Taken};
 use rooms::Rooms;
 use slot::Slot;
+pub use sought::{Found, Sought};
 pub(crate) use stored::{OpenStream, StoredState, StoredStream};
 pub use stream::{Said, Stream};
 use token::{Token, TokenDigest};
@@ -53,6 +55,8 @@ pub struct Parking {
     slots: Mutex<HashMap<TokenDigest, Arc<Slot>>>,
     /// Where streams are kept for the next process, if there is such a place.
     store: OnceLock<Arc<dyn Store>>,
+    /// Where streams are kept that can go on at another gateway, if there is such a place.
+    shared: OnceLock<Arc<dyn SharedStore>>,
     /// Connections and parked streams that have a stream in the store.
     durable: TaskTracker,
     parked: Rooms,
@@ -69,6 +73,7 @@ impl Parking {
         Arc::new(Self {
             slots: Mutex::default(),
             store: OnceLock::new(),
+            shared: OnceLock::new(),
             durable: TaskTracker::new(),
             parked: Rooms::new(streams, per_client),
             remembered: Rooms::new(streams, per_client),
@@ -81,6 +86,12 @@ impl Parking {
     pub(crate) fn keep_in(&self, store: Arc<dyn Store>) {
         // A gateway has one store.
         let _ = self.store.set(store);
+    }
+
+    /// Keeps streams that can go on at another gateway in this store as well.
+    pub fn share_in(&self, store: Arc<dyn SharedStore>) {
+        // A gateway has one such store.
+        let _ = self.shared.set(store);
     }
 
     /// Waits until no stream of the store is here any more: after they were told to leave.
@@ -127,6 +138,23 @@ impl Parking {
     /// Sequence number of a connection. Later connections have larger numbers.
     fn sequence(&self) -> u64 {
         self.next_sequence.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Removes what the stores have of a stream that has ended.
+    fn forget_stored(&self, stream: &str, tokens: &[TokenDigest]) {
+        if let Some(store) = self.store.get() {
+            store.forget(stream);
+        }
+        self.forget_shared(tokens);
+    }
+
+    /// Removes the records to which these tokens lead other gateways.
+    fn forget_shared(&self, tokens: &[TokenDigest]) {
+        if let Some(shared) = self.shared.get() {
+            for token in tokens {
+                shared.forget(token.as_str());
+            }
+        }
     }
 
     fn forget(&self, tokens: &[TokenDigest]) {

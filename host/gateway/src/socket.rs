@@ -27,6 +27,7 @@ pub mod message;
 mod open_socket;
 mod refused;
 pub mod report;
+pub mod restore;
 pub(crate) mod resume;
 pub mod stream;
 pub mod watch;

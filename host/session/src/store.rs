@@ -1,7 +1,8 @@
 //! Store of what must outlive the process: small records by key.
 //!
 //! A [`Store`] makes a record safe before it says so. What uses it decides what a record means.
-//! [`embedded::EmbeddedStore`] keeps the records in one file on this machine's disk.
+//! [`embedded::EmbeddedStore`] keeps the records in one file on this machine's disk. Gateways that
+//! share their streams have a [`SharedStore`] as well.
 
 use futures_util::future::BoxFuture;
 
@@ -16,6 +17,9 @@ pub enum StoreError {
     /// The disk refused it.
     #[error("{0}")]
     Disk(String),
+    /// The servers that keep it cannot be reached, or refused it.
+    #[error("{0}")]
+    Away(String),
     /// The store has ended.
     #[error("the store has ended")]
     Ended,
@@ -40,4 +44,26 @@ pub trait Store: Send + Sync {
     /// Ends the store, and waits until all earlier changes are safe or have failed and another
     /// process can open it. Later ones fail.
     fn close(&self) -> BoxFuture<'static, ()>;
+}
+
+/// Store of small records by key, which several gateways share.
+///
+/// A record belongs to the gateway that saved it last. A call never waits: whoever must know awaits
+/// the future.
+pub trait SharedStore: Send + Sync {
+    /// Saves a record, in place of an earlier one with this key. The record is saved also if nobody
+    /// polls the future.
+    ///
+    /// # Errors
+    /// [`StoreError`]. An earlier record with this key may be there or not.
+    fn save(&self, key: &str, record: Vec<u8>) -> BoxFuture<'static, Result<(), StoreError>>;
+
+    /// Removes a record, if this gateway saved it last.
+    fn forget(&self, key: &str);
+
+    /// Finds a record, whoever saved it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not known whether there is one.
+    fn find(&self, key: &str) -> BoxFuture<'static, Result<Option<Vec<u8>>, StoreError>>;
 }

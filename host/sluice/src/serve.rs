@@ -25,6 +25,7 @@ use base::diagnostics::Look;
 use base::diagnostics::{Mistakes, Warnings};
 use base::metrics;
 use cluster::Cluster;
+use cluster::state::SharedState;
 use config;
 use config::{Config, OnChange};
 use gateway::server;
@@ -109,6 +110,10 @@ pub async fn serve(args: &ServeArgs, upstreams: BuildUpstreams) -> anyhow::Resul
     } = listeners;
     // Before anybody is told that the gateway listens, so that any crash after that is noticed.
     let run_file = RunFile::begin(&config.data_dir, Arc::clone(&assembled.gateway)).await;
+    if let Some(cluster) = assembled.builder.cluster() {
+        let shared = SharedState::new(cluster.clone());
+        assembled.gateway.parking.share_in(Arc::new(shared));
+    }
     let streams = streams::restore(&lock, &config.data_dir, &assembled.gateway).await;
     greet::greet(&config, &source, &assembled, &addresses)?;
     for (address, (_, preamble)) in addresses.iter().zip(&clients) {

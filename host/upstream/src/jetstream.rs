@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use cluster::chain::{Chain, ChainError};
-use cluster::space::Space;
+use cluster::space::{Kind, Space};
 use cluster::{Away, Cluster, Place as ChainPlace};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -75,6 +75,7 @@ impl Publisher {
     fn space(&self, partition: u32) -> Space {
         let prefix = &self.cluster.settings().prefix;
         Space {
+            kind: Kind::Chains,
             name: subject::space(prefix, &self.name, partition),
             subjects: subject::all(prefix, &self.name, partition),
             max_bytes: self.settings.max_bytes,
@@ -108,13 +109,22 @@ impl Publisher {
         Ok(Box::new(self.link(chain, &stream)))
     }
 
-    async fn take(&self, stream: StreamInfo, place: ChainPlace) -> Result<Reopened, OpenError> {
+    async fn take(
+        &self,
+        stream: StreamInfo,
+        place: ChainPlace,
+        writer: Option<String>,
+    ) -> Result<Reopened, OpenError> {
         let handshake = handshake(&stream).map_err(unavailable)?;
         let about = about::about(&stream, handshake);
-        let chain = Chain::take(self.cluster.clone(), place, about).await;
+        let cluster = self.cluster.clone();
+        let chain = Chain::take_from(cluster, place, about, writer.as_deref()).await;
         let chain = chain.map_err(|error| match error {
             ChainError::TakenOver | ChainError::Ended(_) | ChainError::Gone(_) => {
-                OpenError::unavailable("the stream is gone", error)
+                OpenError::NoPlace {
+                    public: "the stream is gone".to_owned(),
+                    detail: error.into(),
+                }
             }
             ChainError::Refused(_) => unavailable(error),
         })?;
@@ -153,7 +163,7 @@ impl Upstream for Publisher {
         place: Place,
     ) -> BoxFuture<'_, Result<Reopened, OpenError>> {
         match place {
-            Place::Chain(place) => self.take(stream, place).boxed(),
+            Place::Chain { at, writer } => self.take(stream, at, writer).boxed(),
             Place::Recording(_) => {
                 let detail = anyhow!("it was recorded in a file, and the upstream is now NATS");
                 let gone = OpenError::unavailable("the stream is gone", detail);

@@ -149,7 +149,12 @@ pub enum Place {
     /// A recording, by its path below the folder of its upstream.
     Recording(PathBuf),
     /// A chain in NATS `JetStream`.
-    Chain(cluster::Place),
+    Chain {
+        /// Where it is.
+        at: cluster::Place,
+        /// Name of its writer, if nobody else may have gone on with it.
+        writer: Option<String>,
+    },
 }
 
 /// Link of a stream that another process had.

@@ -209,7 +209,7 @@ impl Upstream for Wav {
     ) -> BoxFuture<'_, Result<Reopened, OpenError>> {
         match place {
             Place::Recording(place) => self.go_on(stream, place).boxed(),
-            Place::Chain(_) => {
+            Place::Chain { .. } => {
                 let detail = anyhow!("it was kept in NATS, and the upstream is now a recording");
                 let gone = OpenError::unavailable("the recording is gone", detail);
                 std::future::ready(Err(gone)).boxed()

@@ -298,6 +298,7 @@ fn of_two_writers_only_the_later_one_writes_and_an_ended_chain_has_none() {
             subject: "test.chain".to_owned(),
         };
         let space = cluster::space::Space {
+            kind: cluster::space::Kind::Chains,
             name: place.space.clone(),
             subjects: "test.>".to_owned(),
             max_bytes: 1 << 20,

@@ -43,6 +43,7 @@ mod exhausted;
 mod failing_policy;
 mod fault_runs;
 mod faults;
+mod gateways;
 mod health;
 mod hostile;
 mod jetstream;

@@ -59,6 +59,7 @@ impl Attachment {
         let unused: Vec<_> = slot.tokens.extract_if(.., unused).collect();
         drop(slot);
         self.parking.forget(&unused);
+        self.parking.forget_shared(&unused);
     }
 
     /// Remembers that the stream is complete. Returns `None` if there is no room.
@@ -111,8 +112,8 @@ impl Attachment {
         slot.room = None;
         drop(slot);
         self.parking.forget(&tokens);
-        if let (Stored::Yes, Some(store)) = (stored, self.parking.store.get()) {
-            store.forget(&self.slot.stream);
+        if stored == Stored::Yes {
+            self.parking.forget_stored(&self.slot.stream, &tokens);
         }
         // Wakes waiting connections: the stream is gone.
         self.slot.has_changed();

@@ -68,6 +68,7 @@ impl Returning {
         attachment.add_token(presented);
         attachment.add_token(attachment.token.digest());
         self.parking.forget(&unused);
+        self.parking.forget_shared(&unused);
         // The claims now belong to the new session.
         drop(guard);
         Some(Taken::Stream(stream, attachment))

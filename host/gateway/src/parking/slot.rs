@@ -31,6 +31,7 @@ pub(super) struct SlotState {
     /// as long as it may not know the other.
     pub(super) tokens: Vec<TokenDigest>,
     pub(super) stored: Stored,
+    pub(super) sharing: Sharing,
     /// Room of the parked stream. A stream that is about to be taken may have none.
     pub(super) room: Option<Room>,
 }
@@ -42,6 +43,15 @@ pub(super) enum Stored {
     No,
     /// It is removed with the slot.
     Yes,
+}
+
+/// Whether the stream can go on at another gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// It can go on at this one alone.
+    Own,
+    /// It can.
+    Shared,
 }
 
 /// State of a resumable stream.
@@ -69,6 +79,7 @@ impl Slot {
                 waiters: Vec::new(),
                 tokens: Vec::new(),
                 stored: Stored::No,
+                sharing: Sharing::Own,
                 room: None,
             }),
             changed: Notify::new(),

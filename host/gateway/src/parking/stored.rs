@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
@@ -14,7 +15,7 @@ use super::Parking;
 use super::attachment::Attachment;
 use super::owner::Owner;
 use super::rooms::CountedClient;
-use super::slot::{Slot, Stored};
+use super::slot::{Sharing, Slot, Stored};
 use super::token::{Token, TokenDigest};
 use session::handshake::Handshake;
 use session::registry::Session;
@@ -32,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredStream {
     version: u32,
+    /// ID of the session that began the stream, where the record is found by a token.
+    #[serde(default)]
+    pub(crate) stream: String,
     tokens: Vec<TokenDigest>,
     pub(crate) owner: Owner,
     client: CountedClient,
@@ -103,6 +107,11 @@ impl OpenStream {
 }
 
 impl StoredStream {
+    /// Tokens that lead to the stream.
+    pub(super) fn tokens(&self) -> &[TokenDigest] {
+        &self.tokens
+    }
+
     /// Reads a record; `None` if it is none of this version.
     pub(crate) fn read(record: &[u8]) -> Option<Self> {
         let stored: Self = serde_json::from_slice(record).ok()?;
@@ -121,7 +130,12 @@ impl Attachment {
         if self.parking.durable.is_closed() {
             return Err(StoreError::Ended.into());
         }
-        let Some(saving) = self.save(StoredState::Open(Box::new(open)))? else {
+        let sharing = match open.place {
+            Place::Chain { .. } => Sharing::Shared,
+            Place::Recording(_) => Sharing::Own,
+        };
+        let saving = self.save(StoredState::Open(Box::new(open)), sharing)?;
+        let Some(saving) = saving else {
             return Ok(());
         };
         self.durable = Some(durable);
@@ -132,20 +146,28 @@ impl Attachment {
     /// Stores that the stream is complete. Nobody waits for it: until it is safe the client finds
     /// the stream as it was, and completes it once more.
     pub(super) fn store_that_complete(&self, bytes: u64) {
-        if self.slot.lock().stored == Stored::Yes {
-            drop(self.save(StoredState::Complete(bytes)));
+        let slot = self.slot.lock();
+        let (is_stored, sharing) = (slot.stored == Stored::Yes, slot.sharing);
+        drop(slot);
+        if is_stored {
+            drop(self.save(StoredState::Complete(bytes), sharing));
         }
     }
 
     fn save(
         &self,
         state: StoredState,
+        sharing: Sharing,
     ) -> Result<Option<impl Future<Output = Result<(), StoreError>> + use<>>, NotStored> {
-        let Some(store) = self.parking.store.get() else {
+        let store = self.parking.store.get();
+        let shared = self.parking.shared.get();
+        let shared = shared.filter(|_| sharing == Sharing::Shared);
+        if store.is_none() && shared.is_none() {
             return Ok(None);
-        };
+        }
         let stored = StoredStream {
             version: VERSION,
+            stream: self.slot.stream.to_string(),
             tokens: self.slot.lock().tokens.clone(),
             owner: self.slot.owner.clone(),
             client: self.slot.client.clone(),
@@ -156,8 +178,21 @@ impl Attachment {
         if record.len() > MAX_RECORD {
             return Err(NotStored::TooLarge(record.len()));
         }
-        self.slot.lock().stored = Stored::Yes;
-        Ok(Some(store.save(&self.slot.stream, record)))
+        let mut slot = self.slot.lock();
+        slot.stored = Stored::Yes;
+        slot.sharing = sharing;
+        drop(slot);
+        let own = store.map(|store| store.save(&self.slot.stream, record.clone()));
+        let tokens = stored.tokens.iter();
+        let shared = shared.into_iter().flat_map(|shared| {
+            let tokens = tokens.clone();
+            tokens.map(|token| shared.save(token.as_str(), record.clone()))
+        });
+        let saving: Vec<_> = own.into_iter().chain(shared).collect();
+        Ok(Some(async move {
+            try_join_all(saving).await?;
+            Ok(())
+        }))
     }
 }
 
@@ -177,7 +212,14 @@ impl Parking {
         for token in &stored.tokens {
             attachment.add_token(token.clone());
         }
-        attachment.slot.lock().stored = Stored::Yes;
+        let mut slot = attachment.slot.lock();
+        slot.stored = Stored::Yes;
+        if let StoredState::Open(open) = &stored.state
+            && matches!(open.place, Place::Chain { .. })
+        {
+            slot.sharing = Sharing::Shared;
+        }
+        drop(slot);
         attachment
     }
 }

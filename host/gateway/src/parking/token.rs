@@ -38,4 +38,9 @@ impl TokenDigest {
     pub(super) fn of(token: &str) -> Self {
         Self(BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(token)))
     }
+
+    /// The digest as text.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
 }

@@ -17,7 +17,7 @@ use super::open_socket::Parts;
 use super::resume;
 use super::wire::{Transport, Wire};
 use crate::connections::Beginning;
-use crate::parking::Returning;
+use crate::parking::{Found, Returning, Sought};
 use crate::routes::{Gateway, Route};
 use base::limits::Limits;
 use base::metrics::Live;
@@ -68,7 +68,26 @@ pub struct Accepted {
 pub(super) struct Entry {
     pub(super) route: Arc<Route>,
     /// The stream that the client wants to resume.
-    pub(super) returning: Option<Returning>,
+    pub(super) returning: Comeback,
+}
+
+/// Stream that a client wants to resume.
+pub(super) enum Comeback {
+    /// It wants none.
+    None,
+    /// It is here.
+    Here(Returning),
+    /// It may be at another gateway.
+    Sought(Sought),
+    /// It is, or was, at another gateway.
+    Elsewhere(Box<Found>),
+}
+
+impl Comeback {
+    /// Whether the client is a newcomer.
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
 }
 
 /// Checks that a request is a valid upgrade (RFC 6455, section 4.2.1), and
@@ -164,19 +183,18 @@ fn at_the_door(
 
 /// The stream that the client wants to resume, if it asks for one. The policies of the route are
 /// asked all the same.
-fn comes_back(
-    route: &Route,
-    session: &Session,
-    gateway: &Gateway,
-) -> Result<Option<Returning>, Cause> {
+fn comes_back(route: &Route, session: &Session, gateway: &Gateway) -> Result<Comeback, Cause> {
     let speaks = route.handshake == HandshakeMode::IngestV1;
     let Some(token) = session.facts.resume().filter(|_| speaks) else {
-        return Ok(None);
+        return Ok(Comeback::None);
     };
-    let returning = gateway.parking.find(&token);
-    let returning = returning.ok_or_else(|| resume::not_there(gateway))?;
-    session.resumes(returning.stream());
-    Ok(Some(returning))
+    if let Some(returning) = gateway.parking.find(&token) {
+        session.resumes(returning.stream());
+        return Ok(Comeback::Here(returning));
+    }
+    let sought = gateway.parking.seek(&token);
+    let sought = sought.ok_or_else(|| resume::not_there(gateway))?;
+    Ok(Comeback::Sought(sought))
 }
 
 impl Accepting {

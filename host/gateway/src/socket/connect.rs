@@ -1,9 +1,10 @@
 //! Connect: the route's connect policies decide about an accepted connection.
 
-use super::accept::{Accepted, Entry};
+use super::accept::{Accepted, Comeback, Entry};
 use super::cause::Cause;
 use super::connection::{Connection, Refused};
 use super::report::Report;
+use super::resume;
 use crate::connections::Stage;
 use base::permits::ShareHolder;
 use base::shutdown::Shutdown;
@@ -29,7 +30,10 @@ pub async fn admit(accepted: Box<Accepted>) -> Result<Admitted, Refused> {
         Ok(entry) if is_refused(&connection.socket.gateway.shutdown, &entry) => {
             Err(Cause::Draining)
         }
-        Ok(entry) => decide(&mut connection, &entry).await.map(|()| entry),
+        Ok(entry) => match seek(&mut connection, entry).await {
+            Ok(entry) => decide(&mut connection, &entry).await.map(|()| entry),
+            Err(cause) => Err(cause),
+        },
         Err(cause) => Err(cause),
     };
     connection.socket.log.stage_ended(Stage::Connect);
@@ -37,6 +41,20 @@ pub async fn admit(accepted: Box<Accepted>) -> Result<Admitted, Refused> {
         Ok(entry) => Ok(Admitted { connection, entry }),
         Err(cause) => Err(connection.refuse(cause)),
     }
+}
+
+/// Seeks the stream that a client comes back for, where it is not here. The policies are asked with
+/// the stream known, so that its own claims do not keep its client out.
+async fn seek(connection: &mut Connection, entry: Entry) -> Result<Entry, Cause> {
+    let Comeback::Sought(sought) = entry.returning else {
+        return Ok(entry);
+    };
+    let found = resume::seek(connection, sought).await?;
+    connection.session().resumes(&found.stream);
+    Ok(Entry {
+        returning: Comeback::Elsewhere(Box::new(found)),
+        ..entry
+    })
 }
 
 /// Whether the gateway drains. Unless it stops, that is for newcomers alone.
@@ -59,7 +77,7 @@ async fn decide(connection: &mut Connection, entry: &Entry) -> Result<(), Cause>
         .await?;
     for holder in holders(connection.session(), &route.identified_by) {
         connection.socket.wire.charge.also(holder.clone());
-        if returning.is_some() {
+        if !returning.is_none() {
             continue;
         }
         let share = connection.socket.gateway.permits.of(holder);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::accept::Entry;
+use super::accept::{Comeback, Entry};
 use super::connect::Admitted;
 use super::connection::{Connection, Refused};
 use super::message::HostMessage;
@@ -20,7 +20,7 @@ mod greeting;
 mod opening;
 
 use greeting::{Greeting, greet};
-use opening::{Opened, open, take_up};
+use opening::{Opened, bring_here, open, take_up};
 
 /// A connection whose ack is queued.
 pub struct Ready {
@@ -94,8 +94,11 @@ pub(crate) async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused>
         connection.socket.log.live.speaks(&greeting.handshake);
     }
     let opened = match (returning, &greeting) {
-        (Some(returning), Some(Greeting { handshake, .. })) => {
+        (Comeback::Here(returning), Some(Greeting { handshake, .. })) => {
             take_up(&mut connection, &route, &returning, handshake).await
+        }
+        (Comeback::Elsewhere(found), Some(Greeting { handshake, .. })) => {
+            bring_here(&mut connection, &route, *found, handshake).await
         }
         (_, greeting) => open(&mut connection, &route, greeting.as_ref()).await,
     };

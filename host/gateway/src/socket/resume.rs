@@ -9,14 +9,14 @@ use super::connection::Connection;
 use super::open_socket::OpenSocket;
 use crate::connections::Stage;
 use crate::parking::{
-    Attachment, OpenStream, Owner, ParkLimits, Remembered, Returning, Stream, Taken,
+    Attachment, Found, OpenStream, Owner, ParkLimits, Remembered, Returning, Sought, Stream, Taken,
 };
 use crate::routes::{Gateway, Route};
 use crate::watchdog::watched;
 use base::limits::Limits;
 use session::handshake::{ACK, Handshake, RESUME};
 use session::registry::unix_ms;
-use upstream::{Receipts, StreamEnd};
+use upstream::{OpenError, Receipts, StreamEnd};
 use wire::frame::Violation;
 
 /// Takes the stream that the client wants to resume. A connection of another client, or one that
@@ -33,6 +33,19 @@ pub(super) async fn take(
         Some(None) => Err(not_there(&connection.socket.gateway)),
         // The stream exists, but its connection has not released it: the client may retry.
         None => Err(Cause::PredecessorStays),
+    }
+}
+
+/// Finds the stream of another gateway.
+pub(super) async fn seek(connection: &mut Connection, sought: Sought) -> Result<Found, Cause> {
+    match connection.budget.spend(sought.find()).await {
+        Some(Ok(Some(found))) => Ok(found),
+        Some(Ok(None)) => Err(not_there(&connection.socket.gateway)),
+        Some(Err(error)) => Err(Cause::UpstreamClosed(OpenError::unavailable(
+            "it is not known now where the stream is",
+            error,
+        ))),
+        None => Err(Cause::UpstreamSlow),
     }
 }
 
@@ -101,7 +114,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn owner(connection: &Connection, route: &Route, handshake: &Handshake) -> Owner {
+pub(super) fn owner(connection: &Connection, route: &Route, handshake: &Handshake) -> Owner {
     Owner::of(&connection.session().facts, &route.identified_by, handshake)
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::lock::DataLock;
 use base::blocking::LOADING;
-use gateway::restore;
 use gateway::routes::Gateway;
+use gateway::socket::restore;
 use session::store::Store;
 use session::store::embedded::EmbeddedStore;
 

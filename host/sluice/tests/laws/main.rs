@@ -47,7 +47,7 @@ const HOUSE: [Crate; 14] = [
     },
     Crate {
         name: "cluster",
-        may_know: &["base"],
+        may_know: &["base", "session"],
     },
     Crate {
         name: "policy",

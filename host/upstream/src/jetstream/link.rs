@@ -34,6 +34,8 @@ pub(super) struct ChainLink {
     /// Name of the upstream, for metrics.
     upstream: Arc<str>,
     place: ChainPlace,
+    /// Name of this gateway as the writer of the chain.
+    name: Arc<str>,
     destination: Arc<Destination>,
     hold: Hold,
     gathered: BytesMut,
@@ -74,6 +76,7 @@ impl ChainLink {
         Self {
             upstream: upstream.into(),
             place: chain.place().clone(),
+            name: chain.writer().into(),
             destination: Arc::clone(&stream.destination),
             hold,
             gathered: BytesMut::new(),
@@ -251,7 +254,10 @@ impl Link for ChainLink {
     }
 
     fn place(&self) -> Option<Place> {
-        Some(Place::Chain(self.place.clone()))
+        Some(Place::Chain {
+            at: self.place.clone(),
+            writer: Some(self.name.to_string()),
+        })
     }
 
     fn outage(&self) -> Duration {
@@ -298,6 +304,7 @@ impl Drop for ChainLink {
         let rest = Self {
             upstream: Arc::clone(&self.upstream),
             place: self.place.clone(),
+            name: Arc::clone(&self.name),
             destination: Arc::clone(&self.destination),
             hold: self.hold,
             gathered: std::mem::take(&mut self.gathered),

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::greeting::Greeting;
-use crate::parking::{Returning, Taken};
+use crate::parking::{Found, Returning, Taken};
 use crate::routes::Route;
 use crate::socket::cause::Cause;
 use crate::socket::connection::{Connection, interrupted};
 use crate::socket::open_socket::Parts;
+use crate::socket::restore::{self, Brought};
 use crate::socket::resume;
 use session::facts::Credentials;
 use session::handshake::{self, Handshake};
@@ -38,6 +39,56 @@ pub(super) async fn take_up(
         taken = resume::take(connection, route, returning, handshake) => {
             Ok(Opened::Resumed(taken?, returning.token().to_owned()))
         }
+    }
+}
+
+/// Brings the stream of another gateway here, and takes it.
+pub(super) async fn bring_here(
+    connection: &mut Connection,
+    route: &Route,
+    found: Found,
+    handshake: &Handshake,
+) -> Result<Opened, Cause> {
+    let session = Arc::clone(connection.session());
+    let gateway = Arc::clone(&connection.socket.gateway);
+    let token = found.token.clone();
+    let bringing = async {
+        bring(connection, route, found, handshake).await?;
+        let returning = gateway.parking.find(&token);
+        let returning = returning.ok_or(Cause::ResumeRefused)?;
+        resume::take(connection, route, &returning, handshake).await
+    };
+    tokio::select! {
+        biased;
+        cause = interrupted(&session, &gateway) => Err(cause),
+        taken = bringing => Ok(Opened::Resumed(taken?, token.clone())),
+    }
+}
+
+/// Brings the stream of another gateway here, where it waits for this connection. A client that it
+/// does not belong to leaves it as it is.
+async fn bring(
+    connection: &mut Connection,
+    route: &Route,
+    found: Found,
+    handshake: &Handshake,
+) -> Result<(), Cause> {
+    if !found.is_of(&resume::owner(connection, route, handshake)) {
+        return Err(Cause::ResumeRefused);
+    }
+    let gateway = Arc::clone(&connection.socket.gateway);
+    let bringing = restore::bring(&gateway, found);
+    match connection.budget.spend(bringing).await {
+        Some(Ok(())) => Ok(()),
+        Some(Err(Brought::Gone(error))) => {
+            tracing::info!(
+                error = format!("{error:#}"),
+                "a stream of another gateway is gone"
+            );
+            Err(Cause::ResumeRefused)
+        }
+        Some(Err(Brought::NotNow(error))) => Err(Cause::UpstreamClosed(error)),
+        None => Err(Cause::UpstreamSlow),
     }
 }
 

@@ -12,12 +12,12 @@ use axum::http::HeaderMap;
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, timeout_at};
 
+use super::cause::Cause;
+use super::resume;
 use crate::connections::{Beginning, Stage};
 use crate::parking::pace::Pace;
-use crate::parking::{OpenStream, Owner, StoredState, StoredStream, Stream};
+use crate::parking::{Found, OpenStream, Owner, StoredState, StoredStream, Stream};
 use crate::routes::{Gateway, Route};
-use crate::socket::cause::Cause;
-use crate::socket::resume;
 use crate::watchdog::watched;
 use base::metrics;
 use base::permits::{ShareHolder, network};
@@ -52,7 +52,7 @@ pub async fn restore(
             Ok(Restored::Parked) => ("restored", &mut counts[0]),
             Ok(Restored::Complete) => ("complete", &mut counts[1]),
             Err(error) => {
-                let error = format!("{error:#}");
+                let error = why(error);
                 tracing::warn!(stream, error, "a stream of the earlier process is lost");
                 store.forget(&stream);
                 ("lost", &mut counts[2])
@@ -140,6 +140,35 @@ async fn park(
     Ok(Restored::Parked)
 }
 
+/// Why a stream of another gateway does not go on here.
+pub(crate) enum Brought {
+    /// It is over, or goes on elsewhere.
+    Gone(anyhow::Error),
+    /// Its upstream cannot go on with it now.
+    NotNow(OpenError),
+}
+
+/// Brings a stream of another gateway here, where its client takes it.
+pub(crate) async fn bring(gateway: &Arc<Gateway>, found: Found) -> Result<(), Brought> {
+    let Found { stream, stored, .. } = found;
+    let deadline = Instant::now() + OPENING;
+    let brought = park(gateway, Arc::clone(&stream), stored, deadline).await;
+    match brought {
+        Ok(_) => {
+            tracing::info!(
+                stream = &*stream,
+                "a stream of another gateway goes on here"
+            );
+            Ok(())
+        }
+        Err(error) => Err(match error.downcast::<OpenError>() {
+            Ok(OpenError::NoPlace { detail, .. }) => Brought::Gone(detail),
+            Ok(error) => Brought::NotNow(error),
+            Err(error) => Brought::Gone(error),
+        }),
+    }
+}
+
 /// The session as it was, with its claims.
 fn session(gateway: &Gateway, stream: &Arc<str>, owner: &Owner, open: &OpenStream) -> SessionGuard {
     let source = owner.source.iter();
@@ -202,7 +231,7 @@ async fn reopen(
     };
     let descriptors = gateway.permits.upstream(route.upstream.descriptors());
     let descriptors = descriptors.context("file descriptors are scarce")?;
-    let Reopened { link, bytes } = route.upstream.reopen(info, open.place).await.map_err(why)?;
+    let Reopened { link, bytes } = route.upstream.reopen(info, open.place).await?;
     let link = Box::new(Counted::new(link, descriptors));
     let lasted = Duration::from_millis(unix_ms().saturating_sub(open.began_ms));
     let pace = Pace::resume(&route.limits, &open.handshake, lasted, bytes);
@@ -213,12 +242,13 @@ async fn reopen(
     Ok(stream)
 }
 
-/// For the operator.
-fn why(error: OpenError) -> anyhow::Error {
-    match error {
-        OpenError::Unavailable { public, detail } | OpenError::NoPlace { public, detail } => {
-            detail.context(public)
+/// Why a stream is lost, for the operator.
+fn why(error: anyhow::Error) -> String {
+    match error.downcast::<OpenError>() {
+        Ok(OpenError::Unavailable { public, detail } | OpenError::NoPlace { public, detail }) => {
+            format!("{public}: {detail:#}")
         }
-        OpenError::Refused(_) => error.into(),
+        Ok(refused @ OpenError::Refused(_)) => refused.to_string(),
+        Err(error) => format!("{error:#}"),
     }
 }
