@@ -19,9 +19,11 @@ pub enum Project {
     JavaScript,
     /// Result of the same command for Python.
     Python,
-    /// [`Project::JavaScript`], whose rule throws for the tenant `crash`.
+    /// [`Project::JavaScript`], whose rule throws for the tenant `crash`, and answers what is no
+    /// decision for the tenant `seven`.
     ThrowingJavaScript,
-    /// [`Project::Python`], whose rule raises for the tenant `crash`.
+    /// [`Project::Python`], whose rule raises for the tenant `crash`, prints for `printer`, and
+    /// exits for `exit`. For `seven` the policy answers what is no decision.
     RaisingPython,
     /// Example in JavaScript.
     OfficeHours,
@@ -49,7 +51,7 @@ impl Project {
         static ALL: [OnceLock<Tested>; 6] = [const { OnceLock::new() }; 6];
         ALL[self as usize].get_or_init(|| {
             let folder = self.kept();
-            let told = succeeds(&["test"], &folder);
+            let told = succeeds(&["test", "--strict"], &folder);
             Tested {
                 component: folder.join(format!("build/{}.wasm", self.name())),
                 folder,
@@ -83,6 +85,7 @@ impl Project {
                     &fresh.join("src/rule.js"),
                     "  if (tenants.includes(tenant)) {",
                     "  if (tenant === \"crash\") {\n    throw new TypeError(\"no rule for crash\");\n  }\n  \
+                     if (tenant === \"seven\") {\n    return 7;\n  }\n  \
                      if (tenants.includes(tenant)) {",
                 );
             }
@@ -92,7 +95,15 @@ impl Project {
                     &fresh.join("src/rule.py"),
                     "    return tenant in listed",
                     "    if tenant == \"crash\":\n        raise KeyError(\"no rule for crash\")\n    \
+                     if tenant == \"exit\":\n        raise SystemExit(\"enough\")\n    \
+                     if tenant == \"printer\":\n        print(\"looked\", tenant)\n    \
                      return tenant in listed",
+                );
+                edit(
+                    &fresh.join("src/policy.py"),
+                    "        if rule.admits(",
+                    "        if c.attribute(\"auth.tenant_id\") == \"seven\":\n            return 7\n        \
+                     if rule.admits(",
                 );
             }
             Self::OfficeHours | Self::TenantQuota => {

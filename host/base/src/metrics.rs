@@ -294,6 +294,18 @@ pub fn reloaded(result: &'static str) {
     counter!(RELOADS, "result" => result).increment(1);
 }
 
+/// Sets the number of entries of a list.
+pub fn list_entries(list: &str, entries: usize) {
+    // Exact up to 2^53.
+    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!(LIST_ENTRIES, "list" => list.to_owned()).set(entries as f64);
+}
+
+/// Counts a change of a list's file.
+pub fn list_read(list: &str, result: &'static str) {
+    counter!(LIST_READS, "list" => list.to_owned(), "result" => result).increment(1);
+}
+
 /// Counts an attempt to fetch the keys of an identity provider.
 pub fn keys_fetched(key_set: &str, result: &'static str) {
     counter!(KEY_FETCHES, "key_set" => key_set.to_owned(), "result" => result).increment(1);

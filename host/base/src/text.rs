@@ -1,5 +1,7 @@
 //! Text: making it safe to pass on, and writing bytes as text.
 
+use std::borrow::Cow;
+
 /// At most `limit` bytes of `text`, cut at a character boundary.
 #[must_use]
 pub fn clip(text: &str, limit: usize) -> String {
@@ -14,6 +16,17 @@ pub fn clean(text: &str, limit: usize) -> String {
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// A word that a POSIX shell reads back as it is.
+#[must_use]
+pub fn shell_word(word: &str) -> Cow<'_, str> {
+    let is_safe = |c: char| c.is_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(is_safe) {
+        Cow::Borrowed(word)
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+    }
 }
 
 /// Bytes in hexadecimal, in lower case.

@@ -69,6 +69,25 @@ pub fn size(text: &str) -> Result<u64, UnitError> {
     }
 }
 
+/// A duration as an option has it: `50ms`.
+#[must_use]
+pub fn shown_duration(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+/// A number of bytes as an option has it, in the largest unit without a fraction: `16MiB`.
+#[must_use]
+pub fn shown_size(bytes: usize) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let whole = units
+        .iter()
+        .find(|(bits, _)| bytes > 0 && bytes.trailing_zeros() >= *bits);
+    match whole {
+        Some((bits, unit)) => format!("{}{unit}", bytes >> bits),
+        None => format!("{bytes}B"),
+    }
+}
+
 fn is_number(text: &str) -> bool {
     text.trim().parse::<f64>().is_ok()
 }
@@ -90,6 +109,25 @@ mod tests {
         assert_eq!(size("16MiB"), Ok(16 << 20));
         assert_eq!(size("1.5 KiB"), Ok(1536));
         assert_eq!(size("16MB"), Ok(16_000_000));
+    }
+
+    #[test]
+    fn what_is_shown_is_read_as_the_same() {
+        for (bytes, shown) in [
+            (0, "0B"),
+            (1000, "1000B"),
+            (1 << 10, "1KiB"),
+            (16 << 20, "16MiB"),
+            (3 << 30, "3GiB"),
+        ] {
+            assert_eq!(shown_size(bytes), shown);
+            assert_eq!(size(shown), Ok(bytes as u64));
+        }
+        for (ms, shown) in [(50, "50ms"), (1500, "1s 500ms")] {
+            let read = Duration::from_millis(ms);
+            assert_eq!(shown_duration(read), shown);
+            assert_eq!(duration(shown), Ok(read));
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod effects;
 mod jetstream;
 mod key_set;
 mod limits;
+mod list;
 pub(crate) mod names;
 mod paths;
 mod policy;
@@ -110,10 +111,15 @@ impl<'a> Reader<'a> {
         let cluster = root.section_or_empty("cluster", "cluster", "[cluster]");
         let cluster = self.cluster(cluster);
         let key_sets = root.named("key_sets", "key_sets.NAME");
+        let lists = root.named("lists", "lists.NAME");
         let policies = root.named("policies", "policies.NAME");
         let upstreams = root.named("upstreams", "upstreams.NAME");
         let routes = root.named("routes", "routes.NAME");
         self.check_names(&key_sets, Rule::Name);
+        if lists.is_empty() {
+            list::known(&root);
+        }
+        self.check_names(&lists, Rule::Name);
         self.check_names(&policies, Rule::Policy);
         self.check_names(&upstreams, Rule::Name);
         self.check_names(&routes, Rule::Name);
@@ -132,6 +138,8 @@ impl<'a> Reader<'a> {
             upstreams: upstreams.keys().cloned().collect(),
         };
         let declared_key_sets: BTreeSet<String> = key_sets.keys().cloned().collect();
+        let declared_lists: BTreeSet<String> = lists.keys().cloned().collect();
+        let lists = self.each(lists, Self::list);
         let key_sets = self.each(key_sets, Self::key_set);
         self.check_choices(&key_sets, &declared_key_sets);
         let policies = self.each(policies, Self::policy);
@@ -169,11 +177,13 @@ impl<'a> Reader<'a> {
             traces,
             cluster,
             key_sets,
+            lists,
             policies,
             upstreams,
             routes,
             declared: Declared {
                 key_sets: declared_key_sets,
+                lists: declared_lists,
                 policies: names.policies,
             },
             upstream_attributes: told,

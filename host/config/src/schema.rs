@@ -13,9 +13,10 @@ pub(crate) const EXAMPLE: &str = include_str!("../../sluice.example.toml");
 
 /// Options that the example cannot show with their defaults: those that must be there, those that
 /// an example is for, and free sections.
-pub(crate) const NOT_DEFAULTS: [(&str, &str); 10] = [
+pub(crate) const NOT_DEFAULTS: [(&str, &str); 11] = [
     ("cluster", "servers"),
     ("key_sets.NAME", "generate"),
+    ("lists.NAME", "file"),
     ("policies.NAME", "component"),
     ("policies.NAME", "grants"),
     ("upstreams.NAME", "kind"),
@@ -133,7 +134,8 @@ fn comments() -> Comments<'static> {
         } else {
             text.clear();
         }
-        if let Some(title) = line.strip_prefix('[') {
+        // A section that the built-in configuration has not is commented out.
+        if let Some(title) = bare.strip_prefix('[') {
             let parts: Vec<_> = title.trim_end_matches(']').split('.').collect();
             kind = match parts[..] {
                 [section] => section.to_owned(),

@@ -17,7 +17,7 @@ use cluster::settings::Cluster;
 use keys::settings::KeySet;
 use policy::Hook;
 use policy::fetch::credentials::Credentials;
-use policy::settings::{Decisions, Policy};
+use policy::settings::{Decisions, List, Policy};
 use session::handshake::HandshakeMode;
 use session::origin::Origins;
 use session::rate_limit::Allowance;
@@ -50,6 +50,8 @@ pub struct Config {
     pub cluster: Option<Cluster>,
     /// Keys for verifying tokens, by the name of their set.
     pub key_sets: BTreeMap<String, KeySet>,
+    /// Lists that policies look things up in, by name.
+    pub lists: BTreeMap<String, List>,
     /// Policies by name.
     pub policies: BTreeMap<String, Policy>,
     /// Upstreams by name.
@@ -72,6 +74,8 @@ pub struct Config {
 pub struct Declared {
     /// Of `[key_sets.NAME]`.
     pub key_sets: BTreeSet<String>,
+    /// Of `[lists.NAME]`.
+    pub lists: BTreeSet<String>,
     /// Of `[policies.NAME]`.
     pub policies: BTreeSet<String>,
 }

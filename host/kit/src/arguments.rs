@@ -1,5 +1,6 @@
 //! The command line of `sluice policy`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,8 +30,14 @@ pub enum PolicyCommand {
     /// own engine, within the limits that sluice.toml sets. A case supplies the keys, the clock,
     /// the counters and the other connections.
     ///
-    /// Exit status: 0 if every case passed, 1 if one failed or could not be tried.
+    /// Exit status: 0 if every case passed, 1 if one failed or could not be tried. With --strict, 1
+    /// if there is a warning.
     Test(TestArgs),
+    /// Build, test and serve a project, and do so again at every change, until it is told to stop.
+    ///
+    /// Prints a command line that streams to the gateway. Live streams go on while the policy is
+    /// replaced, as in every gateway.
+    Dev(DevArgs),
     /// Run a policy on one case, and show its answer, its log, and the time and memory that it
     /// used.
     ///
@@ -80,9 +87,41 @@ pub struct TestArgs {
     /// Files with the cases. Without them, tests/*.toml in the project.
     #[arg(value_name = "CASES.toml")]
     pub files: Vec<PathBuf>,
+    /// Fail where there is a warning: an option that the policy reads in no case, a close code that
+    /// was changed, a text that was cut, a component that is older than its sources.
+    #[arg(long)]
+    strict: bool,
     /// Policy to run.
     #[command(flatten)]
     pub subject: SubjectArgs,
+}
+
+/// `sluice policy dev`
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// Folder of the project.
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub project: PathBuf,
+    /// Address at which the gateway listens.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+}
+
+impl DevArgs {
+    /// The tests of the project.
+    #[must_use]
+    pub fn test(&self) -> TestArgs {
+        TestArgs {
+            files: Vec::new(),
+            strict: false,
+            subject: SubjectArgs {
+                project: self.project.clone(),
+                config: None,
+                policy: None,
+                component: None,
+            },
+        }
+    }
 }
 
 /// `sluice policy run`
@@ -146,6 +185,27 @@ pub enum ReplayOutput {
     Text,
     /// Other programs.
     Json,
+}
+
+/// What a warning means to `sluice policy test`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnWarning {
+    /// It is printed.
+    Tell,
+    /// The test fails.
+    Fail,
+}
+
+impl TestArgs {
+    /// What a warning means.
+    #[must_use]
+    pub(crate) fn on_warning(&self) -> OnWarning {
+        if self.strict {
+            OnWarning::Fail
+        } else {
+            OnWarning::Tell
+        }
+    }
 }
 
 impl ReplayArgs {

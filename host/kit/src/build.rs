@@ -12,6 +12,7 @@ use crate::arguments::{BuildArgs, Language};
 mod js;
 mod python;
 mod rust;
+mod world;
 
 /// Runs `sluice policy build`: builds, and says what came of it.
 ///

@@ -103,7 +103,7 @@ fn comments(line: &Line) -> Vec<String> {
 }
 
 /// Fields of the case beside its name, in the order in which they are written.
-fn fields(line: &Line) -> [(&'static str, Option<Value>); 13] {
+fn fields(line: &Line) -> [(&'static str, Option<Value>); 14] {
     let input = &line.input;
     let sessions = sessions(&line.calls);
     let sessions = (!sessions.is_empty()).then(|| json!(sessions));
@@ -124,6 +124,7 @@ fn fields(line: &Line) -> [(&'static str, Option<Value>); 13] {
         ("windows", window(input)),
         ("ending", ending(input)),
         ("counters", (!counters.is_empty()).then(|| json!(counters))),
+        ("lists", lists(&line.calls)),
         ("sessions", sessions),
         ("expect", Some(expect(line))),
     ]
@@ -219,6 +220,49 @@ fn counters(calls: &[HostCall]) -> BTreeMap<&str, i64> {
     }
     counters.retain(|_, before| *before != 0);
     counters
+}
+
+/// Lists with what the policy was told of them. A map has its values, and `true` where the policy
+/// learned no more than that a key is there.
+fn lists(calls: &[HostCall]) -> Option<Value> {
+    let mut lists: BTreeMap<&str, BTreeMap<&str, Option<Value>>> = BTreeMap::new();
+    for call in calls {
+        match call {
+            HostCall::ListContains {
+                list,
+                entry,
+                answer: HostAnswer::Ok(found),
+            } => {
+                let list = lists.entry(list).or_default();
+                if *found {
+                    list.entry(entry).or_default();
+                }
+            }
+            HostCall::ListGet {
+                list,
+                entry,
+                answer: HostAnswer::Ok(value),
+            } => {
+                let list = lists.entry(list).or_default();
+                if let Some(value) = value {
+                    list.insert(entry, Some(json!(value)));
+                }
+            }
+            _ => {}
+        }
+    }
+    let shown = |(name, entries): (&str, BTreeMap<&str, Option<Value>>)| {
+        let entries = if entries.values().all(Option::is_none) {
+            entries.into_keys().map(|entry| json!(entry)).collect()
+        } else {
+            let values = entries.into_iter();
+            let values = values.map(|(key, value)| (key.to_owned(), value.unwrap_or(json!(true))));
+            Value::Object(values.collect())
+        };
+        (name.to_owned(), entries)
+    };
+    let lists: Map<_, _> = lists.into_iter().map(shown).collect();
+    (!lists.is_empty()).then_some(Value::Object(lists))
 }
 
 fn window(input: &Input) -> Option<Value> {

@@ -17,6 +17,7 @@
 //! config = { tenants = ["acme"] }     # over what sluice.toml says
 //! sessions = [{ key = "k", session_id = "s2", attributes = { "auth.user_id" = "u" } }]
 //! counters = { "streams/acme" = 3 }
+//! lists = { vip = ["acme"], plans = { acme = "gold" } } # over those of sluice.toml
 //! expect = { reject = "tenant_unknown", close_code = 4100 }
 //!
 //! [[case]]
@@ -40,6 +41,7 @@ use base::diagnostics::Mistakes;
 use base::files::text;
 use keys::TokenError;
 use policy::Ending;
+use policy::lists::{Entries, Lists};
 use policy::window::Window;
 
 mod read;
@@ -77,10 +79,21 @@ pub struct Case {
     pub config: Map<String, Value>,
     /// What its counters stand at.
     pub counters: BTreeMap<String, i64>,
+    /// Lists and maps that are others here, or here alone: JSON by name.
+    pub lists: Map<String, Value>,
     /// Who else is there.
     pub sessions: Vec<Other>,
     /// What should come of it.
     pub expect: Expect,
+}
+
+impl Case {
+    /// The lists that the case has itself.
+    #[must_use]
+    pub fn lists(&self) -> Lists {
+        let lists = self.lists.iter();
+        Lists::of(lists.filter_map(|(name, json)| Some((name.clone(), Entries::of(json)?))))
+    }
 }
 
 /// A connection that holds a key.

@@ -3,7 +3,7 @@
 //! A project is made by [`new`], becomes a component by [`build`] and is shown
 //! to its author by [`inspect`]. [`mod@test`], [`run`] and [`mod@bench`] try it: the
 //! real component in the real engine, in a world ([`scene`]) that a file of
-//! cases ([`fixture`]) describes; [`replay`] tries it on decisions that were
+//! cases ([`fixture`]) describes; [`dev`] does so at every change; [`replay`] tries it on decisions that were
 //! recorded, and [`case`] makes a test of one. Nothing here is on a connection's path.
 
 use std::process::ExitCode;
@@ -14,6 +14,7 @@ pub mod arguments;
 pub mod bench;
 pub mod build;
 pub mod case;
+pub mod dev;
 pub mod fixture;
 pub mod inspect;
 pub mod lines;
@@ -36,6 +37,7 @@ pub async fn command(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
         PolicyCommand::Build(args) => build::run(args)?,
         PolicyCommand::Inspect(args) => inspect::run(args)?,
         PolicyCommand::Test(args) => return test::run(args).await,
+        PolicyCommand::Dev(args) => return dev::run(args).await,
         PolicyCommand::Run(args) => return run::run(args).await,
         PolicyCommand::Bench(args) => bench::run(args).await?,
         PolicyCommand::Replay(args) => return replay::run(args).await,

@@ -10,10 +10,13 @@ mod languages;
 mod name;
 
 /// The contract, which every project gets a copy of.
-const CONTRACT: &str = include_str!("../../../wit/policy.wit");
+pub(crate) const CONTRACT: &str = include_str!("../../../wit/policy.wit");
 
 /// The world of a project in a language without an SDK.
 const WORLD: &str = include_str!("new/templates/world.wit");
+
+/// What GitHub runs at every push, but for what installs the tools of a language.
+const CI: &str = include_str!("new/templates/ci.yml");
 
 /// A file of a new project.
 struct File {
@@ -49,19 +52,29 @@ pub fn run(args: &NewArgs) -> anyhow::Result<()> {
         Language::Js => files.extend(languages::javascript()),
         Language::Python => files.extend(languages::python()),
     }
+    files.push(File::new(
+        ".github/workflows/policy.yml",
+        CI.replace("{{install}}", install(args.lang)),
+    ));
     write(&folder, &args.name, &files)?;
     let first = match args.lang {
-        Language::Rust => "",
-        Language::Js => "  npm install\n",
-        Language::Python => {
-            "  python3 -m venv .venv && .venv/bin/pip install -r requirements.txt\n"
-        }
+        Language::Rust => String::new(),
+        Language::Js | Language::Python => format!("  {}\n", install(args.lang)),
     };
     println!(
         "made {}; now:\n\n  cd {0}\n{first}  sluice policy test\n\nREADME.md says more.",
         folder.display()
     );
     Ok(())
+}
+
+/// What installs that a project of this language is built with, where its compiler is.
+fn install(language: Language) -> &'static str {
+    match language {
+        Language::Rust => "rustup target add wasm32-unknown-unknown",
+        Language::Js => "npm install",
+        Language::Python => "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
+    }
 }
 
 fn write(folder: &Path, name: &str, files: &[File]) -> anyhow::Result<()> {
@@ -99,14 +112,14 @@ mod tests {
                 "office-hours",
                 "src/telling.js",
                 "src/policy.js",
-                "decide: telling(",
+                "decide: deciding(",
             ),
             (
                 languages::python(),
                 "tenant-quota",
                 "src/telling.py",
                 "src/policy.py",
-                "@telling",
+                "@deciding",
             ),
         ] {
             let read = |file| std::fs::read_to_string(examples.join(example).join(file)).unwrap();

@@ -1,5 +1,7 @@
 //! A policy's project on disk: what it is written in, and what it is called.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -63,6 +65,14 @@ impl Project {
         changed(&self.folder, time)
     }
 
+    /// Its files, sources and tests and configuration, with what shows that one has changed.
+    #[must_use]
+    pub(crate) fn files(&self) -> Files {
+        let mut files = Files::new();
+        collect(&self.folder, &mut files);
+        files
+    }
+
     /// Where its component is built.
     #[must_use]
     pub fn component(&self) -> PathBuf {
@@ -82,6 +92,32 @@ const NO_SOURCES: [&str; 6] = [
     "__pycache__",
 ];
 
+/// Whether a folder of this name may hold sources.
+pub(crate) fn is_source_folder(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    !name.starts_with('.') && !NO_SOURCES.contains(&&*name)
+}
+
+/// Files with the time of their last change and their size.
+pub(crate) type Files = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
+
+fn collect(folder: &Path, files: &mut Files) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        if metadata.is_dir() {
+            if is_source_folder(&name) || name == "tests" {
+                collect(&entry.path(), files);
+            }
+        // Builds write that one themselves.
+        } else if !name.as_encoded_bytes().starts_with(b".") && name != "Cargo.lock" {
+            files.insert(entry.path(), (metadata.modified().ok(), metadata.len()));
+        }
+    }
+}
+
 /// What cannot be read has changed: the compiler will say what is wrong.
 fn changed(folder: &Path, time: SystemTime) -> bool {
     let Ok(mut entries) = std::fs::read_dir(folder) else {
@@ -90,8 +126,7 @@ fn changed(folder: &Path, time: SystemTime) -> bool {
     entries.any(|entry| {
         let Ok(entry) = entry else { return true };
         let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with('.') || NO_SOURCES.contains(&&*name) || name == "sluice.toml" {
+        if !is_source_folder(&name) || name == "sluice.toml" {
             return false;
         }
         match entry.metadata() {

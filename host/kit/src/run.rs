@@ -43,6 +43,9 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     for line in &trial.log {
         println!("log      {line}");
     }
+    for amendment in &trial.looked.amendments {
+        println!("changed  {amendment}");
+    }
     for (call, counted) in trial.calls.iter().zip(&counted.calls) {
         print!(
             "{:<8} {:?} of {:?}",

@@ -13,6 +13,7 @@ use super::fixture::{Case, Token};
 use config::Config;
 use keys::TokenError;
 use policy::Ending;
+use policy::lists::Lists;
 use policy::window::Window;
 use session::facts::Facts;
 use session::registry::{Registry, SessionGuard};
@@ -21,7 +22,8 @@ mod facts;
 mod tokens;
 mod world;
 
-pub use world::SceneWorld;
+pub(crate) use facts::own_path;
+pub use world::{Looked, SceneWorld};
 
 /// World of one case, and the connections in it.
 pub struct Scene {
@@ -40,12 +42,12 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Sets up a case's world for the policy `name`.
+    /// Sets up a case's world for the policy `name`. The case's lists go before `lists`.
     ///
     /// # Errors
     /// Where the case asks for what cannot be: a path without a route, a key
     /// set that is not there.
-    pub fn of(case: &Case, name: &str, config: &Config) -> anyhow::Result<Self> {
+    pub fn of(case: &Case, name: &str, config: &Config, lists: &Lists) -> anyhow::Result<Self> {
         let key_sets = tokens::key_sets(config)?;
         let token = match &case.token {
             Token::Claims(claims) => Some(tokens::sign(case, claims, config, &key_sets)?),
@@ -75,7 +77,7 @@ impl Scene {
                 .with_context(|| format!("the key \"{}\" of `sessions`", other.key))?;
             others.push(guard);
         }
-        let world = Arc::new(SceneWorld::of(case, name, key_sets, registry)?);
+        let world = Arc::new(SceneWorld::of(case, name, key_sets, registry, lists)?);
         Ok(Self {
             world,
             connection,

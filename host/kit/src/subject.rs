@@ -15,6 +15,7 @@ use config::Config;
 use policy::component::ComponentPolicy;
 use policy::engine::Engine;
 use policy::fetch::Fetcher;
+use policy::lists::Lists;
 use policy::load::{self, Compiled, LoadError, Parts};
 use policy::settings;
 use policy::world::World;
@@ -27,6 +28,10 @@ pub struct Subject {
     pub name: String,
     /// Its section.
     pub settings: settings::Policy,
+    /// Why its component may not be what its author means, if that is so.
+    pub stale: Option<String>,
+    /// The lists of the configuration.
+    pub lists: Lists,
     engine: Arc<Engine>,
     fetcher: Arc<Fetcher>,
     compiled: Compiled,
@@ -52,7 +57,8 @@ impl Subject {
             .config
             .clone()
             .unwrap_or_else(|| args.project.join("sluice.toml"));
-        let (config, diagnostics) = Config::load(Some(&file)).map_err(Mistakes)?;
+        let (config, mut diagnostics) = Config::load(Some(&file)).map_err(Mistakes)?;
+        let lists = Lists::read(&config.lists, &mut diagnostics);
         // `sluice check` says these.
         drop(diagnostics.finish().map_err(Mistakes)?);
         let name = choose(&config, args.policy.as_deref(), built.as_deref())
@@ -61,6 +67,7 @@ impl Subject {
         if let Some(file) = args.component.clone() {
             settings.component = settings::Component::File(file);
         }
+        let stale = stale(&args.project, &settings.component);
         // Where the gateway keeps them too: what a case changes compiles nothing.
         let engine = Arc::new(
             engine
@@ -78,6 +85,8 @@ impl Subject {
             config: Arc::new(config),
             name,
             settings,
+            stale,
+            lists,
             engine,
             fetcher,
             compiled,
@@ -95,6 +104,8 @@ impl Subject {
             config: Arc::clone(&self.config),
             name: self.name.clone(),
             settings: self.settings.clone(),
+            stale: self.stale.clone(),
+            lists: self.lists.clone(),
             compiled: compiled(&engine, &self.fetcher, &self.name, &self.settings).await?,
             fetcher: Arc::clone(&self.fetcher),
             engine,
@@ -133,6 +144,24 @@ impl Subject {
     }
 }
 
+/// Says so if a component of the project in this folder is older than the project's sources.
+fn stale(folder: &Path, component: &settings::Component) -> Option<String> {
+    let settings::Component::File(file) = component else {
+        return None;
+    };
+    let project = Project::is_in(folder).then(|| Project::find(folder).ok())??;
+    let built = file.metadata().and_then(|metadata| metadata.modified());
+    let is_its_own = file.canonicalize().ok()?.starts_with(&project.folder);
+    (is_its_own && project.changed_since(built.ok()?)).then(|| {
+        format!(
+            "{} is older than the sources of `{}`: run \"sluice policy build\", or leave out \
+             --component, which builds it first",
+            file.display(),
+            project.name
+        )
+    })
+}
+
 async fn compiled(
     engine: &Arc<Engine>,
     fetcher: &Fetcher,
@@ -154,7 +183,11 @@ async fn compiled(
 }
 
 /// Which of a configuration's policies is meant.
-fn choose(config: &Config, named: Option<&str>, built: Option<&Path>) -> anyhow::Result<String> {
+pub(crate) fn choose(
+    config: &Config,
+    named: Option<&str>,
+    built: Option<&Path>,
+) -> anyhow::Result<String> {
     if let Some(name) = named {
         if !config.policies.contains_key(name) {
             bail!(

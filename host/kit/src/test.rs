@@ -1,5 +1,6 @@
 //! `sluice policy test`: every case of a project's fixtures.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,9 +9,13 @@ use anyhow::{Context as _, ensure};
 use super::fixture::{self, Case, Expect, ExpectedVerdict};
 use super::subject::Subject;
 use super::trial::{Trial, TrialResult, told};
-use crate::arguments::TestArgs;
+use crate::arguments::{OnWarning, TestArgs};
 use policy::engine::Engine;
 use policy::{Failure, Verdict};
+
+mod warnings;
+
+use warnings::Options;
 
 /// Runs `sluice policy test`, and says what differs.
 ///
@@ -24,31 +29,71 @@ pub async fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
         .map(|file| Ok((fixture::load(&file)?, file)))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let subject = Subject::load(&args.subject, Engine::new()?).await?;
-    let (mut passed, mut failed) = (0, 0);
+    let mut options = Options::of(&subject);
+    let mut tally = Tally::default();
     for (cases, file) in fixtures {
         println!("{}", file.display());
         for case in &cases {
-            let differences = differences(&subject, case)
+            let trial = Trial::of(&subject, case)
                 .await
                 .with_context(|| format!("{}: case \"{}\"", file.display(), case.name))?;
-            if differences.is_empty() {
-                passed += 1;
-                println!("  ok    {}", case.name);
-            } else {
-                failed += 1;
-                println!("  FAIL  {}", case.name);
-                for line in differences {
-                    println!("          {line}");
-                }
-            }
+            options.tried(case, &trial);
+            tally.show(&case.name, &differences(&subject, case, &trial), &trial);
         }
     }
-    println!("{passed} passed, {failed} failed");
-    Ok(if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    let mut warnings = options.warnings(&subject.name);
+    warnings.extend(subject.stale.clone());
+    for warning in &warnings {
+        println!("warning: {warning}");
+    }
+    tally.warnings += warnings.len();
+    println!("{tally}");
+    Ok(tally.status(args.on_warning()))
+}
+
+/// What came of all cases.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    warnings: usize,
+}
+
+impl Tally {
+    fn show(&mut self, case: &str, differences: &[String], trial: &Trial) {
+        if differences.is_empty() {
+            self.passed += 1;
+            println!("  ok    {case}");
+        } else {
+            self.failed += 1;
+            println!("  FAIL  {case}");
+        }
+        for line in differences {
+            println!("          {line}");
+        }
+        for amendment in &trial.looked.amendments {
+            self.warnings += 1;
+            println!("          warning: {amendment}");
+        }
+    }
+
+    fn status(&self, on_warning: OnWarning) -> ExitCode {
+        match (self.failed, self.warnings, on_warning) {
+            (0, 0, _) | (0, _, OnWarning::Tell) => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        match self.warnings {
+            0 => Ok(()),
+            1 => f.write_str(", 1 warning"),
+            several => write!(f, ", {several} warnings"),
+        }
+    }
 }
 
 /// The files that are named, or those in the project's folder `tests`.
@@ -77,19 +122,18 @@ fn is_toml(path: &Path) -> bool {
 }
 
 /// How what came of a case differs from what it expects, in lines.
-async fn differences(subject: &Subject, case: &Case) -> anyhow::Result<Vec<String>> {
-    let trial = Trial::of(subject, case).await?;
-    let mut lines = compare(&case.expect, &trial, &subject.name);
+fn differences(subject: &Subject, case: &Case, trial: &Trial) -> Vec<String> {
+    let mut lines = compare(&case.expect, trial, &subject.name);
     if !lines.is_empty() {
         lines.extend(trial.log.iter().map(|line| format!("log: {line}")));
     }
-    if let TrialResult::Asked(Verdict::Failed(Failure::Limit(limit))) = &trial.result {
+    if let TrialResult::Asked(Verdict::Failed(Failure::Limit(_))) = &trial.result {
         lines.push(format!(
-            "the limit of {limit} is in [policies.{}] of the configuration",
+            "that limit is in [policies.{}] of the configuration",
             subject.name
         ));
     }
-    Ok(lines)
+    lines
 }
 
 fn compare(expect: &Expect, trial: &Trial, policy: &str) -> Vec<String> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Map;
 
 use super::fixture::Case;
-use super::scene::Scene;
+use super::scene::{Looked, Scene};
 use super::subject::Subject;
 use base::rejection::Rejection;
 use policy::component::{ComponentPolicy, Usage};
@@ -22,6 +22,8 @@ pub struct Trial {
     pub calls: Vec<HookCall>,
     /// What the policy has logged.
     pub log: Vec<String>,
+    /// What it did that its author may not have meant.
+    pub looked: Looked,
     /// The world afterwards.
     pub scene: Scene,
 }
@@ -53,7 +55,7 @@ impl Trial {
     /// # Errors
     /// Where the case or the configuration asks for what cannot be.
     pub async fn of(subject: &Subject, case: &Case) -> anyhow::Result<Self> {
-        let scene = Scene::of(case, &subject.name, &subject.config)?;
+        let scene = Scene::of(case, &subject.name, &subject.config, &subject.lists)?;
         let policy = subject.policy(scene.world.clone(), &case.config)?;
         let mut calls = Vec::new();
         let result = match policy.try_out().await {
@@ -68,6 +70,7 @@ impl Trial {
             result,
             calls,
             log: scene.world.log(),
+            looked: scene.world.looked(),
             scene,
         })
     }

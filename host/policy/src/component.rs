@@ -26,6 +26,10 @@ use crate::verdict::{Failure, Limit, OnFailure, Verdict};
 use session::registry::{Client, Session};
 
 mod call;
+mod trap;
+
+/// Least time in which a policy is tried out.
+const LEAST_START: Duration = Duration::from_secs(2);
 
 /// The hooks that a component has, ready to be instantiated.
 pub struct Hooks {
@@ -175,10 +179,15 @@ impl ComponentPolicy {
     pub async fn try_out(&self) -> Result<Result<References, String>, Failure> {
         // Nobody waits in a call's time for this, and the first call of all
         // pays for what later ones find ready.
-        let limit = self.settings.limits.timeout.max(Duration::from_secs(2));
+        let timeout = self.settings.limits.timeout;
+        let limit = timeout.max(LEAST_START);
         let call = self.call(&Notes::unwanted());
         let (tried, had) = self.bounded(None, limit, call.try_out()).await?;
-        let tried = tried.unwrap_or(Err(Failure::Limit(Limit::Time)));
+        let tried = tried.unwrap_or(Err(Failure::Limit(if limit > timeout {
+            Limit::Start(limit)
+        } else {
+            Limit::Time(limit)
+        })));
         let verdict = match &tried {
             Ok(_) => Verdict::Accept,
             Err(failure) => Verdict::Failed(failure.clone()),
@@ -221,7 +230,7 @@ impl ComponentPolicy {
             Ok(done) => done,
             Err(failure) => return failure.into(),
         };
-        let called = called.unwrap_or_else(|| Failure::Limit(Limit::Time).into());
+        let called = called.unwrap_or_else(|| Failure::Limit(Limit::Time(limit)).into());
         self.pace
             .learn(|| Some(Client::of(session)), had, &called.verdict);
         if let Some(until) = called.accepted_until {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::amendment::{Amendment, TextLimit};
 use super::bindings::sluice::policy as wit;
 use super::window::Kind;
 use base::rejection::Rejection;
@@ -17,18 +18,23 @@ const SUPERSEDED: u16 = 4003;
 const MAX_CODE: usize = 64;
 
 /// A policy's rejection, which may reach a client; its sentence is cut to
-/// `max_message` bytes.
+/// `max_message` bytes. And what was changed of it.
 #[must_use]
-pub fn rejection(rejection: &wit::types::Rejection, policy: &str, max_message: usize) -> Rejection {
-    bounded(rejection, policy, max_message, policy_may_use)
+pub fn rejection(
+    rejection: &wit::types::Rejection,
+    max_message: usize,
+) -> (Rejection, Vec<Amendment>) {
+    bounded(rejection, max_message, policy_may_use, Amendment::CloseCode)
 }
 
-/// A notice to a connection that is evicted.
+/// A notice to a connection that is evicted. And what was changed of it.
 #[must_use]
-pub fn notice(rejection: &wit::types::Rejection, policy: &str, max_message: usize) -> Rejection {
-    bounded(rejection, policy, max_message, |code| {
-        code == SUPERSEDED || policy_may_use(code)
-    })
+pub fn notice(
+    rejection: &wit::types::Rejection,
+    max_message: usize,
+) -> (Rejection, Vec<Amendment>) {
+    let allowed = |code| code == SUPERSEDED || policy_may_use(code);
+    bounded(rejection, max_message, allowed, Amendment::NoticeCode)
 }
 
 fn policy_may_use(code: u16) -> bool {
@@ -37,28 +43,51 @@ fn policy_may_use(code: u16) -> bool {
 
 fn bounded(
     rejection: &wit::types::Rejection,
-    policy: &str,
     max_message: usize,
     allowed: impl Fn(u16) -> bool,
-) -> Rejection {
+    not_allowed: fn(u16) -> Amendment,
+) -> (Rejection, Vec<Amendment>) {
+    let mut amendments = Vec::new();
     let close_code = match rejection.close_code {
         None => POLICY_DENIED,
         Some(code) if allowed(code) => code,
         Some(code) => {
-            tracing::warn!(
-                policy,
-                code,
-                "a policy named a close code that it may not use; the client is sent {POLICY_DENIED}"
-            );
+            amendments.push(not_allowed(code));
             POLICY_DENIED
         }
     };
     let code = if rejection.code.is_empty() {
+        amendments.push(Amendment::NoWord);
         "policy_denied".to_owned()
     } else {
         text::clean(&rejection.code, MAX_CODE)
     };
-    Rejection {
+    let texts = [
+        (
+            "the `code` of a rejection",
+            &rejection.code,
+            MAX_CODE,
+            TextLimit::Contract,
+        ),
+        (
+            "the `message` of a rejection",
+            &rejection.message,
+            max_message,
+            TextLimit::Bytes("max_message", max_message),
+        ),
+    ];
+    for (what, text, kept, limit) in texts {
+        if text.len() > kept {
+            let bytes = text.len();
+            amendments.push(Amendment::Cut {
+                what,
+                bytes,
+                kept,
+                limit,
+            });
+        }
+    }
+    let rejection = Rejection {
         close_code,
         code,
         message: text::clean(&rejection.message, max_message),
@@ -66,7 +95,8 @@ fn bounded(
         retry_after: rejection
             .retry_after_ms
             .map(|ms| Duration::from_millis(ms.into())),
-    }
+    };
+    (rejection, amendments)
 }
 
 /// A kind of message, as the host calls it.
@@ -120,41 +150,44 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_a_policy_may_not_use_becomes_policy_denied() {
+    fn a_code_that_a_policy_may_not_use_becomes_policy_denied_and_is_told() {
         for code in [
             0, 999, 1000, 1005, 1006, 1015, 4003, 4004, 4006, 4007, 4099, 5000, 65535,
         ] {
-            assert_eq!(
-                rejection(&said(Some(code), "c", "m"), "p", MAX).close_code,
-                4005,
-                "{code}"
-            );
+            let (told, amendments) = rejection(&said(Some(code), "c", "m"), MAX);
+            assert_eq!(told.close_code, 4005, "{code}");
+            assert_eq!(amendments, [Amendment::CloseCode(code)]);
         }
         for code in [4000, 4001, 4002, 4005, 4100, 4999] {
-            assert_eq!(
-                rejection(&said(Some(code), "c", "m"), "p", MAX).close_code,
-                code
-            );
+            let (told, amendments) = rejection(&said(Some(code), "c", "m"), MAX);
+            assert_eq!((told.close_code, amendments), (code, vec![]));
         }
-        assert_eq!(
-            notice(&said(Some(4003), "c", "m"), "p", MAX).close_code,
-            4003
-        );
-        assert_eq!(
-            notice(&said(Some(1001), "c", "m"), "p", MAX).close_code,
-            4005
-        );
+        let (told, amendments) = notice(&said(Some(4003), "c", "m"), MAX);
+        assert_eq!((told.close_code, amendments), (4003, vec![]));
+        let (told, amendments) = notice(&said(Some(1001), "c", "m"), MAX);
+        assert_eq!(told.close_code, 4005);
+        assert_eq!(amendments, [Amendment::NoticeCode(1001)]);
+        assert!(amendments[0].to_string().contains("4100 to 4999"));
     }
 
     #[test]
     fn what_a_guest_says_is_bounded_and_printable() {
-        let said = said(None, "", &"a\u{1b}[2J\n".repeat(1000));
-        let told = rejection(&said, "p", MAX);
+        let text = "a\u{1b}[2J\n".repeat(1000);
+        let (told, amendments) = rejection(&said(None, "", &text), MAX);
         assert_eq!(
             (told.close_code, told.code.as_str()),
             (4005, "policy_denied")
         );
         assert!(told.message.len() <= MAX * 3);
         assert!(!told.message.chars().any(char::is_control));
+        let amendments: Vec<_> = amendments.iter().map(Amendment::to_string).collect();
+        assert_eq!(
+            amendments,
+            [
+                "a rejection without a `code` became `policy_denied`",
+                "the `message` of a rejection has 6000 bytes, and was cut to 100 \
+                 (max_message = \"100B\")",
+            ]
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wasmtime::component::Resource;
 
+use super::amendment::Amendment;
 use super::bindings::sluice::policy as wit;
 use super::client::Excess;
 use super::counters::{Account, Change, CounterError};
@@ -17,6 +18,7 @@ use session::registry::Session;
 
 mod connection;
 mod jwt;
+mod lists;
 mod log;
 mod references;
 mod sessions;
@@ -85,10 +87,21 @@ impl State {
         text.map(|text| self.shown(text).to_owned())
     }
 
+    /// Tells the world what was changed of what the guest said.
+    pub(crate) fn amends(&self, amendments: &[Amendment]) {
+        for amendment in amendments {
+            self.world.amends(&self.settings.name, amendment);
+        }
+    }
+
     /// Hands a resource to the guest.
     fn give<T: Send + 'static>(&mut self, resource: T) -> wasmtime::Result<Resource<T>> {
         if self.resources.iter_mut().count() >= MAX_RESOURCES {
-            return Err(wasmtime::Error::msg("too many resources are held at once"));
+            return Err(wasmtime::Error::msg(format!(
+                "the policy holds {MAX_RESOURCES} claims of tokens and holders of keys, and may \
+                 hold no more at once: drop each when it is done with (JavaScript: \
+                 `claims[Symbol.dispose]()`; Python: `with claims:`)"
+            )));
         }
         Ok(self.resources.push(resource)?)
     }
@@ -124,6 +137,7 @@ impl wit::counters::Host for State {
 
 impl wit::config::Host for State {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
+        self.world.looked_at(Seen::Option(&key));
         Ok(self.settings.config.get(&key).cloned())
     }
 }

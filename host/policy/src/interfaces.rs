@@ -27,7 +27,7 @@ macro_rules! interface {
 }
 
 /// All of them.
-pub(crate) const INTERFACES: [Interface; 12] = [
+pub(crate) const INTERFACES: [Interface; 13] = [
     // `types` has no functions; importing it costs nothing and grants nothing.
     interface!(types, None),
     interface!(connection, None),
@@ -41,6 +41,7 @@ pub(crate) const INTERFACES: [Interface; 12] = [
     interface!(payload, Some(Grant::Payload)),
     interface!(endings, None),
     interface!(references, None),
+    interface!(lists, Some(Grant::Lists)),
 ];
 
 type Own = wasmtime::component::HasSelf<State>;

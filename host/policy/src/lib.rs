@@ -8,14 +8,16 @@
 //!
 //! # A question
 //! The [`chain`] asks a route's policies in order, and the first refusal wins. [`window`] is what
-//! the client sent in a stretch of a stream. [`client`] names what only the client is to blame for.
+//! the client sent in a stretch of a stream. [`client`] names what only the client is to blame for,
+//! and [`amendment`] what the gateway changes of an answer.
 //!
 //! # A call
 //! A [`component`] runs each call in a fresh instance of the [`engine`], within its limits. [`swap`]
 //! finds out whether the kernel may hide what a call wrote from the engine's reset.
 //!
 //! # What a guest may ask for
-//! [`imports`] answers it, with the services of its [`world`]; [`wasi`] stands in for WASI.
+//! [`imports`] answers it, with the services of its [`world`]; [`wasi`] stands in for WASI. [`lists`]
+//! are what operators keep for policies to look things up in.
 //!
 //! # Loading
 //! [`load`] takes a component from a file, from a registry ([`fetch`]) or from this binary, checks
@@ -25,6 +27,7 @@
 //! The [`recorder`] writes each decision as the [`record`] describes it. [`shadow`] asks policies
 //! that are tried out.
 
+pub mod amendment;
 pub mod chain;
 pub mod client;
 mod policy;
@@ -49,6 +52,7 @@ pub mod convert;
 pub mod counters;
 pub mod imports;
 pub mod interfaces;
+pub mod lists;
 pub mod wasi;
 pub mod world;
 

@@ -158,7 +158,8 @@ impl Pace {
                 }
             }
             // It may be that there was no core for it.
-            Verdict::Failed(Failure::Limit(Limit::Time)) if had < TOO_MUCH => {}
+            Verdict::Failed(Failure::Limit(Limit::Time(_) | Limit::Start(_))) if had < TOO_MUCH => {
+            }
             Verdict::Failed(_) | Verdict::ClientFault(_) if had < QUICK => {}
             _ => {
                 let Some(client) = client() else { return };

@@ -37,7 +37,7 @@ mod input;
 pub mod notes;
 mod verdict;
 
-pub use calls::{Change, CounterError, Fault, HostAnswer, HostCall, RecordedHolder};
+pub use calls::{Change, CounterError, Fault, HostAnswer, HostCall, ListError, RecordedHolder};
 pub use input::{FrameKind, Input, RecordedEnding, RecordedWindow};
 pub use verdict::RecordedVerdict;
 

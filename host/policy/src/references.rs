@@ -42,6 +42,8 @@ pub enum ReferenceKind {
     Param,
     /// An attribute of an earlier policy, by its full name.
     Attribute,
+    /// A list.
+    List,
 }
 
 /// An option that has no effect.

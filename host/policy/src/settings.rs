@@ -1,4 +1,4 @@
-//! What the platform team says about a policy: `[policies.NAME]` and `[decisions]`.
+//! What the platform team says about a policy: `[policies.NAME]`, `[lists.NAME]` and `[decisions]`.
 
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -130,6 +130,8 @@ pub enum Grant {
     Counters,
     /// `sluice:policy/payload`
     Payload,
+    /// `sluice:policy/lists`
+    Lists,
     /// The headers and query parameters that carry credentials.
     Credentials,
 }
@@ -143,6 +145,7 @@ impl Grant {
             Self::Sessions => "sessions",
             Self::Counters => "counters",
             Self::Payload => "payload",
+            Self::Lists => "lists",
             Self::Credentials => "credentials",
         }
     }
@@ -229,6 +232,26 @@ impl Default for PolicyLimits {
             },
         }
     }
+}
+
+/// `[lists.NAME]`
+#[derive(Debug, Clone)]
+pub struct List {
+    /// File with its entries.
+    pub file: PathBuf,
+    /// Format of that file.
+    pub format: ListFormat,
+    /// Place of the section.
+    pub place: Place,
+}
+
+/// Format of the file of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListFormat {
+    /// One entry on each line.
+    Lines,
+    /// A list of texts, or an object.
+    Json,
 }
 
 /// `[decisions]`

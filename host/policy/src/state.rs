@@ -143,8 +143,9 @@ impl ResourceLimiter for State {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         self.memory += desired.saturating_sub(current);
-        if self.memory > self.settings.limits.max_memory {
-            return Err(wasmtime::Error::new(LimitReached(Limit::Memory)));
+        let limit = self.settings.limits.max_memory;
+        if self.memory > limit {
+            return Err(wasmtime::Error::new(LimitReached(Limit::Memory(limit))));
         }
         Ok(true)
     }
@@ -156,8 +157,9 @@ impl ResourceLimiter for State {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         self.table += desired.saturating_sub(current);
-        if self.table > self.settings.limits.max_table_elements {
-            return Err(wasmtime::Error::new(LimitReached(Limit::Table)));
+        let limit = self.settings.limits.max_table_elements;
+        if self.table > limit {
+            return Err(wasmtime::Error::new(LimitReached(Limit::Table(limit))));
         }
         Ok(true)
     }

@@ -1,7 +1,10 @@
 //! What came of a call to a policy.
 
+use std::time::Duration;
+
 use crate::client::ClientFault;
 use base::rejection::Rejection;
+use base::units;
 
 /// What came of one call to a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,12 +81,12 @@ impl Failure {
             Self::Trap(_) => "trap",
             Self::Busy => "busy",
             Self::Quarantined => "quarantined",
-            Self::Limit(Limit::Time) => "limit-time",
-            Self::Limit(Limit::Memory) => "limit-memory",
-            Self::Limit(Limit::Table) => "limit-table",
-            Self::Limit(Limit::Instances) => "limit-instances",
-            Self::Limit(Limit::Attribute) => "limit-attribute",
-            Self::Limit(Limit::HostcallFuel) => "limit-hostcall-fuel",
+            Self::Limit(Limit::Time(_) | Limit::Start(_)) => "limit-time",
+            Self::Limit(Limit::Memory(_)) => "limit-memory",
+            Self::Limit(Limit::Table(_)) => "limit-table",
+            Self::Limit(Limit::Instances(_)) => "limit-instances",
+            Self::Limit(Limit::Attribute(_)) => "limit-attribute",
+            Self::Limit(Limit::HostcallFuel(_)) => "limit-hostcall-fuel",
         }
     }
 }
@@ -92,23 +95,26 @@ impl Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Limit {
     /// Wall clock, host calls included.
-    #[error("time")]
-    Time,
-    /// Linear memory.
-    #[error("memory")]
-    Memory,
+    #[error("time (timeout = \"{}\")", units::shown_duration(*.0))]
+    Time(Duration),
+    /// Wall clock of trying the policy out, which has more than a call if a call has little.
+    #[error("time ({}, the least that a policy has to start in)", units::shown_duration(*.0))]
+    Start(Duration),
+    /// Linear memory, in bytes.
+    #[error("memory (max_memory = \"{}\")", units::shown_size(*.0))]
+    Memory(usize),
     /// Table elements.
-    #[error("table elements")]
-    Table,
+    #[error("table elements (max_table_elements = {0})")]
+    Table(usize),
     /// Core instances.
-    #[error("instances")]
-    Instances,
-    /// The size of an attribute.
-    #[error("bytes of an attribute")]
-    Attribute,
+    #[error("instances (max_instances = {0})")]
+    Instances(usize),
+    /// The size of an attribute, in bytes.
+    #[error("bytes of an attribute (max_attribute = \"{}\")", units::shown_size(*.0))]
+    Attribute(usize),
     /// Bytes copied out of the guest.
-    #[error("bytes copied to the host")]
-    HostcallFuel,
+    #[error("bytes copied to the host (hostcall_fuel = \"{}\")", units::shown_size(*.0))]
+    HostcallFuel(usize),
 }
 
 /// What a policy's failure means for the connection.

@@ -1,17 +1,19 @@
 //! What a policy's calls to the host work on: the time, the keys, the
-//! claims, the counters and the log. In the gateway they are [`Live`]. The imports are the same
+//! claims, the counters, the lists and the log. In the gateway they are [`Live`]. The imports are the same
 //! everywhere; only what stands behind them differs.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::amendment::Amendment;
 use super::bindings::sluice::policy::log::Level;
 use super::counters::{Account, Change, CounterError, Counters};
+use super::lists::Lists;
 use base::rejection::Rejection;
 use keys::{Claims, KeySets, TokenError};
 use session::registry::{ClaimError, Registry, Session, unix_ms};
 
-/// What a policy's calls to the host work on: time, keys, claims, counters and log. No method waits.
+/// What a policy's calls to the host work on: time, keys, claims, counters, lists and log. No method waits.
 pub trait World: Send + Sync {
     /// Milliseconds since 1970.
     fn now_ms(&self) -> u64;
@@ -49,8 +51,17 @@ pub trait World: Send + Sync {
     /// As [`Counters::change`].
     fn count(&self, account: Account<'_>, key: &str, change: Change) -> Result<i64, CounterError>;
 
+    /// Whether a list has an entry; `None` where there is no list of that name.
+    fn list_contains(&self, list: &str, entry: &str) -> Option<bool>;
+
+    /// The value of a map at a key; `None` where there is no list of that name.
+    fn list_get(&self, list: &str, key: &str) -> Option<Option<String>>;
+
     /// Takes a line of the log, which is bounded and printable already.
     fn log(&self, policy: &str, level: Level, line: &str);
+
+    /// Something of what a policy said was changed.
+    fn amends(&self, _policy: &str, _: &Amendment) {}
 
     /// A guest looks at something that it does not ask the world for. To most
     /// worlds that is all the same.
@@ -66,6 +77,8 @@ pub enum Seen<'a> {
     Claim(&'a Claims, &'a str),
     /// The payload of a message that came.
     Payload,
+    /// An option of its configuration, by its key.
+    Option(&'a str),
 }
 
 /// The gateway itself.
@@ -76,6 +89,8 @@ pub struct Live {
     pub registry: Registry,
     /// Its policies' counters.
     pub counters: Arc<Counters>,
+    /// Its lists.
+    pub lists: Lists,
 }
 
 impl World for Live {
@@ -109,12 +124,30 @@ impl World for Live {
         self.counters.change(account, key, change)
     }
 
+    fn list_contains(&self, list: &str, entry: &str) -> Option<bool> {
+        self.lists.contains(list, entry)
+    }
+
+    fn list_get(&self, list: &str, key: &str) -> Option<Option<String>> {
+        self.lists.value(list, key)
+    }
+
     fn log(&self, policy: &str, level: Level, line: &str) {
         match level {
             Level::Debug => tracing::debug!(target: "sluice::guest", policy, "{line}"),
             Level::Info => tracing::info!(target: "sluice::guest", policy, "{line}"),
             Level::Warn => tracing::warn!(target: "sluice::guest", policy, "{line}"),
             Level::Error => tracing::error!(target: "sluice::guest", policy, "{line}"),
+        }
+    }
+
+    fn amends(&self, policy: &str, amendment: &Amendment) {
+        match amendment {
+            // Its clients are told something else than the policy meant.
+            Amendment::CloseCode(_) | Amendment::NoticeCode(_) | Amendment::NoWord => {
+                tracing::warn!(policy, "{amendment}");
+            }
+            Amendment::Cut { .. } | Amendment::NoLine(_) => tracing::debug!(policy, "{amendment}"),
         }
     }
 }

@@ -9,7 +9,8 @@
 //! `language` has one rule in every language: that of the kit's templates,
 //! "the tenant is on the operator's list", natively and as the components that
 //! the end-to-end tests build. `frames` has what a frame hook costs for fifty
-//! messages: metering them, and one look of a policy at them.
+//! messages: metering them, and one look of a policy at them. `list` looks tenants up in lists of
+//! ten and of a million entries.
 
 #![allow(
     clippy::expect_used,
@@ -34,6 +35,7 @@ use keys::{KeySet, KeySets};
 use policy::component::ComponentPolicy;
 use policy::engine::Engine;
 use policy::fetch::Fetcher;
+use policy::lists::{Entries, Lists};
 use policy::load::{self, Parts};
 use policy::settings;
 use policy::window::{Frame, Kind, Total, Window};
@@ -110,6 +112,7 @@ impl Bench {
                 key_sets,
                 registry: registry.clone(),
                 counters: Arc::default(),
+                lists: Lists::default(),
             }),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -318,6 +321,29 @@ fn frames(criterion: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
+/// A list of so many tenants.
+fn list(entries: u32) -> Lists {
+    let entries = (0..entries).map(|number| format!("tenant-{number}").into());
+    let entries = Entries::of(&serde_json::Value::Array(entries.collect()));
+    Lists::of([("tenants".to_owned(), entries.expect("texts"))])
+}
+
+fn lists(criterion: &mut Criterion<CpuTime>) {
+    let mut group = criterion.benchmark_group("list");
+    for (name, entries) in [("ten-entries", 10), ("a-million-entries", 1_000_000)] {
+        let lists = list(entries);
+        // Others each time: the same one would stay in the processor's cache.
+        let keys: Vec<_> = (0..4096)
+            .map(|n| format!("tenant-{}", n * 199 % entries))
+            .collect();
+        let mut keys = keys.iter().cycle();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| lists.contains("tenants", keys.next().expect("a cycle")));
+        });
+    }
+    group.finish();
+}
+
 fn decisions(criterion: &mut Criterion<CpuTime>) {
     let bench = Bench::new();
     let mut group = criterion.benchmark_group("decision");
@@ -349,6 +375,6 @@ fn decisions(criterion: &mut Criterion<CpuTime>) {
 criterion_group! {
     name = benches;
     config = Criterion::default().with_measurement(CpuTime);
-    targets = decisions, languages, frames
+    targets = decisions, languages, frames, lists
 }
 criterion_main!(benches);

@@ -22,7 +22,7 @@ use upstream::settings::Upstream;
 pub mod generation;
 pub mod upstreams;
 
-use generation::Builder;
+use generation::{Builder, Built};
 use upstreams::BuildUpstreams;
 
 /// Gateway that is ready to serve, with the parts that others need.
@@ -49,7 +49,13 @@ pub async fn assemble(
 ) -> anyhow::Result<Assembled> {
     let registry = Registry::default();
     let builder = Builder::new(config, upstreams, registry.clone())?;
-    let (generation, key_sets) = builder.build(config, None, diagnostics).await;
+    let Built {
+        generation,
+        key_sets,
+        lists,
+    } = builder.build(config, None, diagnostics).await;
+    // With mistakes nothing serves.
+    builder.lists().put(lists);
     let room = room(config)?;
     let gateway = Arc::new(Gateway {
         generation: Arc::new(generation).into(),

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use base::text::shell_word;
+
 /// The spoken sample in the source tree, for the first stream.
 pub(crate) const SAMPLE: &str = "tests/speech/sample.wav";
 
@@ -68,10 +70,29 @@ impl Banner<'_> {
 }
 
 /// What is printed with a configuration file: which tokens it accepts, only its
-/// policies know. `mint` is the command that makes a token, word by word.
+/// policies know. `path` is one to stream to, if there is any; `mint` is the command that makes a token,
+/// word by word.
 #[must_use]
-pub(crate) fn without_a_line(listen: &[SocketAddr], mint: &[String]) -> String {
-    let mint: Vec<_> = mint.iter().map(|word| shell_word(word)).collect();
+pub(crate) fn without_a_token(
+    listen: &[SocketAddr],
+    scheme: &str,
+    path: Option<&str>,
+    mint: &[String],
+) -> String {
+    let words: Vec<_> = mint.iter().map(|word| shell_word(word)).collect();
+    let mint = words.join(" ");
+    let program = words.first().map(Cow::as_ref).unwrap_or_default();
+    let line = path.map_or_else(String::new, |path| {
+        let url = format!("{scheme}://{}{path}", reachable(listen));
+        let url = shell_word(&url);
+        format!(
+            "
+  Stream a WAV file to it, from another terminal:
+
+{program} stream FILE.wav --url {url} --token \"$({mint})\"
+"
+        )
+    });
     format!(
         "
   Sluice {version} listens on {listen}
@@ -80,13 +101,12 @@ pub(crate) fn without_a_line(listen: &[SocketAddr], mint: &[String]) -> String {
   (`--help` says what can be in it):
 
 {mint}
-
+{line}
   Stop it with Ctrl-C.
 
 ",
         version = env!("CARGO_PKG_VERSION"),
         listen = all(listen),
-        mint = mint.join(" "),
     )
 }
 
@@ -105,16 +125,6 @@ fn reachable(listen: &[SocketAddr]) -> SocketAddr {
         _ => listen.ip(),
     };
     SocketAddr::new(ip, listen.port())
-}
-
-/// A word that a POSIX shell reads back as it is.
-fn shell_word(word: &str) -> Cow<'_, str> {
-    let is_safe = |c: char| c.is_alphanumeric() || "-_./:@%+=,".contains(c);
-    if !word.is_empty() && word.chars().all(is_safe) {
-        Cow::Borrowed(word)
-    } else {
-        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
-    }
 }
 
 #[cfg(test)]

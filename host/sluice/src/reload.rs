@@ -9,7 +9,7 @@
 //! the rest is applied. The certificates and tokens of `[server]` are applied too: new connections
 //! get the new certificate, and existing ones continue.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tokio::time::Instant;
 
-use crate::assemble::generation::{Builder, prepare_folders};
+use crate::assemble::generation::{Builder, Built, prepare_folders};
 use crate::credentials::{ListenerCertificate, ListenerCredentials, NewCredentials};
 use crate::providers;
 use crate::schema::Generation;
@@ -39,6 +39,7 @@ use upstream::wav::retention::Retention;
 
 pub mod files;
 mod history;
+mod lists;
 mod outcome;
 mod preview;
 pub mod watch;
@@ -110,6 +111,8 @@ struct ReloadState {
     served: SeenFiles,
     /// Keys of the generation that serves.
     key_sets: Arc<KeySets>,
+    /// Lists of the generation that serves.
+    lists: BTreeMap<String, settings::List>,
     /// Options of the generation that serves.
     options: Options,
 }
@@ -149,6 +152,7 @@ impl Reloader {
                 served: seen.clone(),
                 seen,
                 key_sets,
+                lists: config.lists.clone(),
                 options: config.options.clone(),
             })),
         }
@@ -169,16 +173,18 @@ impl Reloader {
         self.reload_apart(state, trigger).await
     }
 
-    /// Calls [`Reloader::reload`] if the content of a file differs from the last attempt. Errors
-    /// are in the log.
+    /// Calls [`Reloader::reload`] if the content of a file differs from the last attempt. If only
+    /// lists differ, these are read anew and nothing else. Errors are in the log.
     pub(crate) async fn reload_if_changed(self: &Arc<Self>, trigger: Trigger) {
         let mut state = Arc::clone(&self.state).lock_owned().await;
         let now = state.seen.again().await;
-        if now != state.seen {
+        if now == state.seen {
+            state.seen = now;
+        } else if lists::alone_differ(&state, &now) {
+            self.refresh_lists(&mut state, now).await;
+        } else {
             // The result was logged.
             drop(self.reload_apart(state, trigger).await);
-        } else {
-            state.seen = now;
         }
     }
 
@@ -321,7 +327,11 @@ impl Reloader {
         let needs_restart = self.needs_restart(&config);
         config.data_dir.clone_from(&self.data_dir);
         let before = self.gateway.generation.load_full();
-        let (generation, key_sets) = self
+        let Built {
+            generation,
+            key_sets,
+            lists,
+        } = self
             .builder
             .build(&config, Some(&before), &mut diagnostics)
             .await;
@@ -329,6 +339,8 @@ impl Reloader {
         let warnings = diagnostics.finish().map_err(ReloadError::Mistakes)?;
         warnings.log();
         self.credentials.replace(credentials);
+        self.builder.lists().put(lists);
+        state.lists.clone_from(&config.lists);
         prepare_folders(&config, Some(&before));
         let number = generation.number;
         self.gateway.generation.store(Arc::new(generation));

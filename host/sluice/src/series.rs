@@ -7,7 +7,7 @@ use base::instance;
 use base::metrics::{
     ACCEPT_WAITS, ACCEPTED, ADMISSION_SECONDS, BUILD_INFO, CLAIMS, CLUSTER_CONNECTED,
     CLUSTER_WRITE_SECONDS, CLUSTER_WRITES, DECISIONS, DELIVERIES, DIAL_FAILURES, DIAL_SECONDS,
-    DROPPED, GENERATION, HTTP_REFUSED, INSTANCES, KEY_FETCHES, LIVE, LOG_LINES_DROPPED,
+    DROPPED, GENERATION, HTTP_REFUSED, INSTANCES, KEY_FETCHES, LIST_READS, LIVE, LOG_LINES_DROPPED,
     LONGEST_STALL, MEMORY_HELD, MEMORY_REFUSED, PANICS, POLICY_SECONDS, PROXY_FAILURES, PUSHED_OUT,
     QUARANTINES, RECEIVED, RECORDINGS, RELOADS, REMOVAL_FAILURES, REMOVED, REMOVED_BYTES, RENEWALS,
     RESTORED, SENT, SHADOWS, SPANS, SPANS_DROPPED, STALLS, STORE_FAILURES, TASKS, TEE_GIVEN_UP,
@@ -137,6 +137,11 @@ pub(crate) fn register_of(config: &Config) {
             for result in Attempt::WORDS {
                 counter!(KEY_FETCHES, "key_set" => name.clone(), "result" => result).absolute(0);
             }
+        }
+    }
+    for name in config.lists.keys() {
+        for result in ["read", "refused"] {
+            counter!(LIST_READS, "list" => name.clone(), "result" => result).absolute(0);
         }
     }
     for (name, upstream) in &config.upstreams {

@@ -197,6 +197,7 @@ mod tests {
             upstreams: BTreeMap::new(),
             routes: BTreeMap::new(),
             declared: config::Declared::default(),
+            lists: BTreeMap::new(),
             upstream_attributes: Vec::new(),
             files: BTreeMap::new(),
             options: config::Options::default(),

@@ -145,6 +145,10 @@ pub mod references {
         world::with(|world| world.declare("attribute", &[pointer, name]));
     }
 
+    pub fn list(pointer: &str, name: &str) {
+        world::with(|world| world.declare("list", &[pointer, name]));
+    }
+
     pub fn leaves(name: &str) {
         world::with(|world| world.declare("leaves", &[name]));
     }
@@ -197,6 +201,20 @@ pub mod counters {
 
     pub fn replace(key: &str, value: i64, life_ms: u32) -> Result<i64, Error> {
         world::with(|world| world.replace(key, value, life_ms))
+    }
+}
+
+pub mod lists {
+    use super::world;
+
+    pub use super::generated::lists::Error;
+
+    pub fn contains(name: &str, entry: &str) -> Result<bool, Error> {
+        world::with(|world| Ok(world.list(name).contains_key(entry)))
+    }
+
+    pub fn get(name: &str, key: &str) -> Result<Option<String>, Error> {
+        world::with(|world| Ok(world.list(name).get(key).cloned().flatten()))
     }
 }
 

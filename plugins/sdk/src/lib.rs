@@ -92,6 +92,7 @@ mod hooks;
 #[cfg(not(target_family = "wasm"))]
 mod host;
 mod json;
+pub mod lists;
 pub mod log;
 pub mod references;
 mod rejection;

@@ -59,6 +59,11 @@ pub fn attribute(pointer: &str, name: &str) {
     references::attribute(pointer, name);
 }
 
+/// The option names a list or a map of the operator.
+pub fn list(pointer: &str, name: &str) {
+    references::list(pointer, name);
+}
+
 /// This policy may leave an attribute of this short name: `tenant_id`. Once it has declared one, it
 /// must declare all: the gateway refuses a configuration that refers to another.
 pub fn leaves(name: &str) {

@@ -172,6 +172,19 @@ impl Mock {
         self.set(|world| world.max_counters = room)
     }
 
+    /// Sets the entries of a list.
+    pub fn list(&self, name: &str, entries: &[&str]) -> &Self {
+        let entries = entries.iter().map(|entry| ((*entry).to_owned(), None));
+        self.set(|world| world.lists.insert(name.to_owned(), entries.collect()))
+    }
+
+    /// Sets the values of a map.
+    pub fn map(&self, name: &str, entries: &[(&str, &str)]) -> &Self {
+        let entry = |(key, value): &(&str, &str)| ((*key).to_owned(), Some((*value).to_owned()));
+        let entries = entries.iter().map(entry);
+        self.set(|world| world.lists.insert(name.to_owned(), entries.collect()))
+    }
+
     /// Value of a counter.
     pub fn count_of(&self, key: &str) -> i64 {
         world::with(|world| world.counter(key))

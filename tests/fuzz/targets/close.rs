@@ -42,9 +42,8 @@ fuzz_target!(|input: (Option<u16>, bool, Option<u32>, &str)| {
 
 /// What a policy says of the connection before it, and of one that it evicts.
 fn guest(said: &types::Rejection) {
-    let policy = "fuzzed";
-    let notice = convert::notice(said, policy, MAX_MESSAGE);
-    let rejection = convert::rejection(said, policy, MAX_MESSAGE);
+    let (notice, _) = convert::notice(said, MAX_MESSAGE);
+    let (rejection, _) = convert::rejection(said, MAX_MESSAGE);
     for (rejection, own) in [(rejection, false), (notice, true)] {
         let used = rejection.close_code;
         let allowed = matches!(used, 4000..=4002 | 4005 | 4100..=4999) || own && used == 4003;

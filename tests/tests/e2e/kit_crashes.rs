@@ -23,6 +23,17 @@ attributes = { "auth.tenant_id" = "dev" }
 expect = "accept"
 "#;
 
+/// Cases of these tenants, each of which should be accepted.
+fn cases(tenants: &[&str]) -> String {
+    let case = |tenant: &&str| {
+        format!(
+            "[[case]]\nname = \"{tenant}\"\nattributes = {{ \"auth.tenant_id\" = \"{tenant}\" }}\n\
+             expect = \"accept\"\n"
+        )
+    };
+    tenants.iter().map(case).collect()
+}
+
 /// The configuration with a route of its own for a policy.
 fn with_route(config: Config, name: &str, component: &Path) -> Config {
     let policy = format!("policies.{name}");
@@ -77,7 +88,24 @@ fn a_panic_in_rust_is_told_to_the_author_and_in_the_log() {
     edit(
         &project.join("src/lib.rs"),
         "    match tenant {",
-        "    if tenant == Some(\"crash\") {\n        panic!(\"no rule for {tenant:?}\");\n    }\n    match tenant {",
+        "    match tenant {
+        Some(\"crash\") => panic!(\"no rule for {tenant:?}\"),
+        Some(\"deep\") => Err(Rejection::new(\"deep\", dig(0).to_string())),
+        Some(\"slow\") => loop {
+            std::hint::black_box(0);
+        },",
+    );
+    edit(
+        &project.join("src/lib.rs"),
+        "fn admit(",
+        "#[inline(never)]
+#[expect(unconditional_recursion)]
+fn dig(depth: u64) -> u64 {
+    let below = std::hint::black_box([depth; 64]);
+    dig(below[7] + 1) + below[3]
+}
+
+fn admit(",
     );
     let said = "no rule for Some(\"crash\")";
     tells_the_author(&project, said);
@@ -92,6 +120,16 @@ fn a_panic_in_rust_is_told_to_the_author_and_in_the_log() {
         "{verdict}"
     );
     succeeds(&["run", "crash.toml", "--case", "another"], &project);
+    // A trap without a panic names the function that it was in, and a limit its option.
+    std::fs::write(project.join("more.toml"), cases(&["deep", "slow"])).unwrap();
+    let done = policy(&["test", "more.toml"], &project);
+    for told in [
+        "in policy_mine::dig (",
+        "exceeded its limit of time (timeout = \"50ms\")",
+        "that limit is in [policies.mine]",
+    ] {
+        assert!(done.stdout.contains(told), "{told}: {done:?}");
+    }
 
     let component = project.join("build/mine.wasm");
     let gateway = serve(&with_route(Config::ingest(), "rust", &component));
@@ -104,12 +142,12 @@ fn an_exception_in_javascript_or_python_is_told_to_the_author_and_in_the_log() {
         (
             "js",
             Project::ThrowingJavaScript,
-            "TypeError: no rule for crash",
+            "TypeError: no rule for crash (at admit@src/rule.js:14:",
         ),
         (
             "py",
             Project::RaisingPython,
-            "KeyError: 'no rule for crash'",
+            "KeyError: 'no rule for crash' (at src/rule.py:16)",
         ),
     ];
     let mut config = Config::ingest();
@@ -124,4 +162,32 @@ fn an_exception_in_javascript_or_python_is_told_to_the_author_and_in_the_log() {
     for (name, _, said) in crashes {
         tells_the_operator_alone(&gateway, name, said);
     }
+}
+
+#[test]
+fn what_is_no_decision_and_what_is_printed_is_told_in_javascript_and_python() {
+    let run = |project: Project, tenant: &str| {
+        let folder = &project.tested().folder;
+        let file = format!("{tenant}.toml");
+        std::fs::write(folder.join(&file), cases(&[tenant])).unwrap();
+        policy(&["run", &file], folder)
+    };
+    let answer = "the policy answered 7: answer";
+    for project in [Project::ThrowingJavaScript, Project::RaisingPython] {
+        let done = run(project, "seven");
+        assert_eq!(done.status, Some(2), "{done:?}");
+        assert!(done.stdout.contains(answer), "{done:?}");
+    }
+    let done = run(Project::RaisingPython, "exit");
+    assert_eq!(done.status, Some(2), "{done:?}");
+    assert!(
+        done.stdout.contains("SystemExit: enough (at src/rule.py:"),
+        "{done:?}"
+    );
+    let done = run(Project::RaisingPython, "printer");
+    assert_eq!(done.status, Some(0), "{done:?}");
+    assert!(
+        done.stdout.contains("log      info looked printer"),
+        "{done:?}"
+    );
 }

@@ -18,6 +18,16 @@ fn policy(args: &[&str], name: &str) -> Done {
         std::fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
         std::fs::copy(from, to).expect("a file");
     }
+    // Those of the example that looks into lists.
+    for entry in std::fs::read_dir(sources.join("lists"))
+        .into_iter()
+        .flatten()
+    {
+        let file = entry.expect("a file").path();
+        let to = folder.path().join("lists");
+        std::fs::create_dir_all(&to).expect("a folder");
+        std::fs::copy(&file, to.join(file.file_name().expect("a name"))).expect("a file");
+    }
     let mut policy = command::sluice(&["policy"]);
     policy.current_dir(folder.path()).args(args);
     command::run(policy.args(["--policy", name]))
@@ -25,7 +35,7 @@ fn policy(args: &[&str], name: &str) -> Done {
 
 #[test]
 fn the_examples_that_watch_streams_pass_their_cases() {
-    for (name, passed) in [("silence-or-too-fast", 8), ("rate-limit", 7)] {
+    for (name, passed) in [("silence-or-too-fast", 8), ("rate-limit", 7), ("plans", 6)] {
         let done = policy(&["test"], name);
         assert_eq!(done.status, Some(0), "{done:?}");
         let told = format!("{passed} passed, 0 failed");

@@ -41,7 +41,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 80] = [
+pub const ALL: [Metric; 82] = [
     metric(
         BUILD_INFO,
         MetricType::Gauge,
@@ -384,6 +384,18 @@ pub const ALL: [Metric; 80] = [
         MetricType::Gauge,
         &["key_set"],
         "How far the clock of the issuer is ahead of the gateway's at least, by its tokens of the latest minutes",
+    ),
+    metric(
+        LIST_ENTRIES,
+        MetricType::Gauge,
+        &["list"],
+        "Entries of a list that policies look things up in",
+    ),
+    metric(
+        LIST_READS,
+        MetricType::Counter,
+        &["list", "result"],
+        "Changes of the file of a list: read, or refused while the earlier entries stay in use",
     ),
     metric(
         RENEWALS,

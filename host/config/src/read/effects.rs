@@ -65,9 +65,23 @@ impl Reader<'_> {
         }
         self.check_known(config, upstreams);
         self.check_registries(config);
+        self.check_lists(config);
         self.check_server(config);
         for (name, route) in &config.routes {
             self.check_route(name, route, config);
+        }
+    }
+
+    fn check_lists(&mut self, config: &Config) {
+        let mut policies = config.policies.values();
+        if policies.any(|policy| policy.grants.contains(&Grant::Lists)) {
+            return;
+        }
+        for (name, list) in &config.lists {
+            let message =
+                format!("no policy looks into the list `{name}`: none is granted `lists`");
+            let help = "grant `lists` to the policy that needs it, or remove the section";
+            self.warning(&list.place, message, help).label("not used");
         }
     }
 

@@ -8,11 +8,12 @@ use policy::OnFailure;
 use policy::settings::Quarantine;
 use policy::settings::{Grant, Pin, Policy, Wasi};
 
-const GRANTS: [(&str, Grant); 5] = [
+const GRANTS: [(&str, Grant); 6] = [
     ("jwt", Grant::Jwt),
     ("sessions", Grant::Sessions),
     ("counters", Grant::Counters),
     ("payload", Grant::Payload),
+    ("lists", Grant::Lists),
     ("credentials", Grant::Credentials),
 ];
 

@@ -27,6 +27,14 @@ impl Reference<'_> {
         }
     }
 
+    /// Reports a list that the file does not declare.
+    pub fn check_list(&self, declared: &BTreeSet<String>, diagnostics: &mut Diagnostics) {
+        if !declared.contains(self.name) {
+            let kind = ("list", "lists");
+            report_missing(self.name, self.place, kind, declared, diagnostics);
+        }
+    }
+
     /// Reports a path parameter that a path of the route `name` does not have.
     pub fn check_parameter(&self, name: &str, route: &Route, diagnostics: &mut Diagnostics) {
         let (title, wanted) = (self.title, self.name);

@@ -209,6 +209,11 @@ impl<'de> Section<'de> {
         self.section(key, kind, title).unwrap_or(absent)
     }
 
+    /// An empty section of a kind, for options that are to be known where the file has none of it.
+    pub(crate) fn none(&self, kind: &'static str) -> Section<'de> {
+        Self::new(self.document, kind, "", Place::nowhere(), Table::new())
+    }
+
     /// Takes the tables of a kind: `[policies.auth]` and others.
     pub(crate) fn named(&mut self, key: &'static str, kind: &'static str) -> Sections<'de> {
         let mut sections = Sections::new();

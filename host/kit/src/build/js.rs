@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
+use super::world::does_not_build;
 use crate::project::Project;
 
 /// Runs in the project's folder, and so finds its packages.
@@ -27,10 +28,8 @@ pub fn component(project: &Project, file: &Path) -> anyhow::Result<()> {
         .stdin(Stdio::null())
         .status()
         .context("node does not run: install Node.js 20 or later")?;
-    ensure!(
-        status.success(),
-        "`{}` does not build; it says above why",
-        project.name
-    );
+    if !status.success() {
+        return Err(does_not_build(project));
+    }
     Ok(())
 }

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{bail, ensure};
+use anyhow::bail;
 
+use super::world::does_not_build;
 use crate::project::Project;
 
 const TOOL: &str = "componentize-py";
@@ -40,10 +41,8 @@ pub fn component(project: &Project, file: &Path) -> anyhow::Result<()> {
             project.folder.display()
         );
     };
-    ensure!(
-        status.success(),
-        "`{}` does not build; it says above why",
-        project.name
-    );
+    if !status.success() {
+        return Err(does_not_build(project));
+    }
     Ok(())
 }

@@ -12,12 +12,13 @@ use serde_json::Value;
 use crate::project::Project;
 
 /// How a guest is compiled: it is loaded and copied far more often than it is
-/// built. Said here, so that a project's manifest need not.
+/// built. The names of its functions stay, for the account of a trap. Said here, so that a
+/// project's manifest need not.
 const PROFILE: [(&str, &str); 5] = [
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s"),
     ("CARGO_PROFILE_RELEASE_LTO", "true"),
     ("CARGO_PROFILE_RELEASE_PANIC", "abort"),
-    ("CARGO_PROFILE_RELEASE_STRIP", "true"),
+    ("CARGO_PROFILE_RELEASE_STRIP", "debuginfo"),
     ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
 ];
 

@@ -121,6 +121,8 @@ enum CallAgain<'a> {
     Claim(&'a str),
     Evict { key: &'a str, holder: &'a str },
     Count(&'a str, record::Change),
+    Contains(&'a str, &'a str),
+    Get(&'a str, &'a str),
 }
 
 impl CallAgain<'_> {
@@ -136,6 +138,18 @@ impl CallAgain<'_> {
                 HostCall::Claim { key, .. } | HostCall::Evict { key, .. },
             )
             | (Self::Count(asked, _), HostCall::Count { key, .. }) => key == asked,
+            (
+                Self::Contains(list, key),
+                HostCall::ListContains {
+                    list: named, entry, ..
+                },
+            )
+            | (
+                Self::Get(list, key),
+                HostCall::ListGet {
+                    list: named, entry, ..
+                },
+            ) => named == list && entry == key,
             _ => false,
         }
     }
@@ -162,6 +176,10 @@ impl std::fmt::Display for CallAgain<'_> {
             Self::Evict { key, holder } => {
                 write!(f, "sessions.evict of \"{holder}\" from \"{key}\"")
             }
+            Self::Contains(list, entry) => {
+                write!(f, "lists.contains of \"{entry}\" in \"{list}\"")
+            }
+            Self::Get(list, key) => write!(f, "lists.get of \"{key}\" in \"{list}\""),
             Self::Count(key, change) => {
                 let (call, more) = match change {
                     record::Change::None => ("get", String::new()),
@@ -244,6 +262,27 @@ impl World for Past {
         }
     }
 
+    fn list_contains(&self, list: &str, entry: &str) -> Option<bool> {
+        match self.again(&CallAgain::Contains(list, entry))? {
+            HostCall::ListContains {
+                answer: HostAnswer::Ok(found),
+                ..
+            } => Some(found),
+            // A trap then is a trap again.
+            _ => None,
+        }
+    }
+
+    fn list_get(&self, list: &str, key: &str) -> Option<Option<String>> {
+        match self.again(&CallAgain::Get(list, key))? {
+            HostCall::ListGet {
+                answer: HostAnswer::Ok(value),
+                ..
+            } => Some(value),
+            _ => None,
+        }
+    }
+
     fn log(&self, _: &str, _: Level, _: &str) {}
 
     fn looked_at(&self, seen: Seen<'_>) {
@@ -255,7 +294,7 @@ impl World for Past {
                 self.missing(Gap::Withheld(format!("the claim {pointer}")));
             }
             Seen::Payload => self.missing(Gap::Payload),
-            Seen::Text(_) | Seen::Claim(..) => {}
+            Seen::Text(_) | Seen::Claim(..) | Seen::Option(_) => {}
         }
     }
 }
@@ -274,7 +313,7 @@ fn claimed(call: Option<HostCall>) -> Result<(), ClaimError> {
         })),
         HostAnswer::Trap(Fault::TooMany) => Err(ClaimError::TooMany),
         HostAnswer::Trap(Fault::TooLarge) => Err(ClaimError::TooLarge),
-        HostAnswer::Trap(Fault::Ended | Fault::NoKeySet) => Err(ClaimError::Ended),
+        HostAnswer::Trap(Fault::Ended | Fault::NoKeySet | Fault::NoList) => Err(ClaimError::Ended),
     }
 }
 

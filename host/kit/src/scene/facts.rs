@@ -25,7 +25,7 @@ pub(super) fn facts(
     }
     let path = match &case.path {
         Some(path) => path.clone(),
-        None => own_path(policy, config)?,
+        None => own_path(policy, config)?.1,
     };
     let uri: Uri = path
         .parse()
@@ -74,8 +74,11 @@ pub(super) fn facts(
     Ok(facts)
 }
 
-/// The first path of the first route that asks the policy.
-fn own_path(policy: &str, config: &Config) -> anyhow::Result<String> {
+/// The first route that asks the policy, with a path of it.
+pub(crate) fn own_path<'a>(
+    policy: &str,
+    config: &'a Config,
+) -> anyhow::Result<(&'a config::Route, String)> {
     let asks = |route: &&config::Route| {
         route
             .on_connect
@@ -92,9 +95,7 @@ fn own_path(policy: &str, config: &Config) -> anyhow::Result<String> {
         .or_else(|| config.routes.values().next())
         .context("the configuration has no route")?;
     let template = route.paths.first().context("a route has a path")?;
-    Ok(template
-        .split('/')
-        .map(|part| if part.starts_with('{') { "demo" } else { part })
-        .collect::<Vec<_>>()
-        .join("/"))
+    let parts = template.split('/');
+    let parts = parts.map(|part| if part.starts_with('{') { "demo" } else { part });
+    Ok((route, parts.collect::<Vec<_>>().join("/")))
 }

@@ -1,7 +1,7 @@
 //! What stands behind a policy's calls in a case: real keys, claims and counters, and a clock that
 //! only a window moves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,10 +11,12 @@ use anyhow::Context as _;
 use crate::fixture::{Case, Token};
 use base::rejection::Rejection;
 use keys::{Claims, KeySets, TokenError};
+use policy::amendment::Amendment;
 use policy::bindings::sluice::policy::log::Level;
 use policy::counters::{Account, Change, CounterError, Counters};
+use policy::lists::Lists;
 use policy::window::Window;
-use policy::world::World;
+use policy::world::{Seen, World};
 use session::registry::{ClaimError, Registry, Session, SessionGuard};
 
 /// How long the counters of a case last: it is over long before.
@@ -27,9 +29,20 @@ pub struct SceneWorld {
     fault: Option<TokenError>,
     registry: Registry,
     counters: Counters,
+    lists: Lists,
     /// Since when the other connections hold their keys.
     since: BTreeMap<String, u64>,
     log: Mutex<Vec<String>>,
+    looked: Mutex<Looked>,
+}
+
+/// What the policy did that its author may not have meant.
+#[derive(Debug, Clone, Default)]
+pub struct Looked {
+    /// Keys of its configuration that it asked for.
+    pub options: BTreeSet<String>,
+    /// What was changed of what it said.
+    pub amendments: Vec<String>,
 }
 
 impl SceneWorld {
@@ -39,6 +52,7 @@ impl SceneWorld {
         name: &str,
         key_sets: KeySets,
         registry: Registry,
+        lists: &Lists,
     ) -> anyhow::Result<Self> {
         let counters = Counters::default();
         for (key, value) in &case.counters {
@@ -63,8 +77,10 @@ impl SceneWorld {
             },
             registry,
             counters,
+            lists: lists.with(case.lists()),
             since: since.collect(),
             log: Mutex::default(),
+            looked: Mutex::default(),
         })
     }
 
@@ -78,6 +94,15 @@ impl SceneWorld {
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// What the policy did so far that its author may not have meant.
+    #[must_use]
+    pub fn looked(&self) -> Looked {
+        self.looked
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -145,6 +170,14 @@ impl World for SceneWorld {
         self.counters.change(account, key, change)
     }
 
+    fn list_contains(&self, list: &str, entry: &str) -> Option<bool> {
+        self.lists.contains(list, entry)
+    }
+
+    fn list_get(&self, list: &str, key: &str) -> Option<Option<String>> {
+        self.lists.value(list, key)
+    }
+
     fn log(&self, _: &str, level: Level, line: &str) {
         let level = match level {
             Level::Debug => "debug",
@@ -154,5 +187,17 @@ impl World for SceneWorld {
         };
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.push(format!("{level} {line}"));
+    }
+
+    fn amends(&self, _: &str, amendment: &Amendment) {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        looked.amendments.push(amendment.to_string());
+    }
+
+    fn looked_at(&self, seen: Seen<'_>) {
+        if let Seen::Option(key) = seen {
+            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            looked.options.insert(base::text::clean(key, 200));
+        }
     }
 }

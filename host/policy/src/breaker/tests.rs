@@ -76,7 +76,12 @@ async fn one_client_never_puts_it_away_nor_do_a_few() {
     let breaker = breaker(LASTS);
     for round in 0..100 {
         call(&breaker, round % 2, &trap()).unwrap();
-        call(&breaker, 0, &Verdict::Failed(Failure::Limit(Limit::Memory))).unwrap();
+        call(
+            &breaker,
+            0,
+            &Verdict::Failed(Failure::Limit(Limit::Memory(1))),
+        )
+        .unwrap();
     }
     call(&breaker, 9, &good()).unwrap();
 }

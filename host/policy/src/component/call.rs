@@ -13,16 +13,12 @@ use super::super::engine::Engine;
 use super::super::references::{ReferenceError, References};
 use super::super::state::{LimitReached, MAX_HANDLES, State};
 use super::super::world::World;
-use super::{Hooks, Usage};
+use super::{Hooks, Usage, trap};
 use crate::bindings::FactsHandle;
 use crate::question::{Hook, Question};
 use crate::state::Settings;
 use crate::verdict::{Failure, Limit, Verdict};
-use base::text;
 use session::registry::Session;
-
-/// Bytes of a trap's description that are kept.
-const MAX_TRAP_TEXT: usize = 2048;
 
 /// All that a call needs, so that it can go on anywhere.
 pub(super) struct Call {
@@ -106,8 +102,9 @@ impl Call {
         let verdict = match decision {
             wit::Decision::Accept => Verdict::Accept,
             wit::Decision::Reject(rejection) => {
-                let Settings { name, limits, .. } = &*self.settings;
-                let rejection = convert::rejection(&rejection, name, limits.max_message);
+                let max_message = self.settings.limits.max_message;
+                let (rejection, amendments) = convert::rejection(&rejection, max_message);
+                state.amends(&amendments);
                 if state.keys_unavailable {
                     Verdict::KeysUnavailable(rejection)
                 } else {
@@ -235,22 +232,23 @@ fn blame(state: &mut State, error: &wasmtime::Error) -> Result<Excess, Failure> 
     let described = format!("{error:#}");
     // The runtime keeps the types of these errors to itself.
     if described.contains("fuel allocated for hostcalls has been exhausted") {
-        return if state.may_be_the_clients(state.settings.limits.hostcall_fuel) {
+        let fuel = state.settings.limits.hostcall_fuel;
+        return if state.may_be_the_clients(fuel) {
             Ok(Excess::Copied)
         } else {
-            Err(Failure::Limit(Limit::HostcallFuel))
+            Err(Failure::Limit(Limit::HostcallFuel(fuel)))
         };
     }
     if described.contains("resource limit exceeded: instance count") {
-        return Err(Failure::Limit(Limit::Instances));
+        let most = state.settings.limits.max_instances;
+        return Err(Failure::Limit(Limit::Instances(most)));
     }
-    let mut described = text::clean(&described, MAX_TRAP_TEXT);
     state.ends_line();
     let printed = || state.last_printed.take();
     if let Some(said) = state.last_error.take().or_else(printed) {
-        described = format!("{said} ({described})");
+        return Err(Failure::Trap(format!("{said} ({})", trap::cause(error))));
     }
-    Err(Failure::Trap(described))
+    Err(Failure::Trap(trap::describe(error)))
 }
 
 fn fuel_used(store: &Store<State>) -> u64 {

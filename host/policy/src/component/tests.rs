@@ -8,6 +8,7 @@ use crate::Chain;
 use crate::ChainRefusal;
 use crate::fetch::Fetcher;
 use crate::fetch::credentials::Credentials;
+use crate::lists::Lists;
 use crate::load::{self, Parts};
 use crate::settings;
 use crate::settings::Quarantine;
@@ -110,6 +111,7 @@ async fn load_with(bytes: &[u8], wasi: settings::Wasi) -> Loaded {
             key_sets: Arc::default(),
             registry: registry.clone(),
             counters: Arc::default(),
+            lists: Lists::default(),
         }),
     };
     let mut diagnostics = Diagnostics::default();
@@ -169,7 +171,7 @@ async fn deep_recursion_traps() {
 async fn a_loop_runs_out_of_time() {
     assert_eq!(
         ask("(loop (br 0)) (i32.const 0)", "").await,
-        Verdict::Failed(Failure::Limit(Limit::Time))
+        Verdict::Failed(Failure::Limit(Limit::Time(Duration::from_millis(50))))
     );
 }
 
@@ -178,7 +180,10 @@ async fn what_cannot_start_does_not_load() {
     let start = "(func $start (loop (br 0))) (start $start)";
     let Loaded { policy, report, .. } = load(&guest("(i32.const 0)", start)).await;
     assert!(policy.is_none());
-    assert!(report.contains("exceeded its limit of time"), "{report}");
+    assert!(
+        report.contains("exceeded its limit of time (2s,"),
+        "{report}"
+    );
 }
 
 #[tokio::test]
@@ -186,7 +191,7 @@ async fn growing_memory_past_the_limit_is_its_own_failure() {
     let body = "(drop (memory.grow (i32.const 100))) (i32.const 0)";
     assert_eq!(
         ask(body, "").await,
-        Verdict::Failed(Failure::Limit(Limit::Memory))
+        Verdict::Failed(Failure::Limit(Limit::Memory(1 << 20)))
     );
 }
 
@@ -196,7 +201,7 @@ async fn growing_tables_past_the_limit_is_its_own_failure() {
     let table = "(table 1 funcref)";
     assert_eq!(
         ask(body, table).await,
-        Verdict::Failed(Failure::Limit(Limit::Table))
+        Verdict::Failed(Failure::Limit(Limit::Table(64 * 1024)))
     );
 }
 
@@ -205,7 +210,7 @@ async fn a_giant_string_is_stopped_before_it_is_copied() {
     let body = "(drop (memory.grow (i32.const 10))) (call $write (i32.const 1) (i32.const 0) (i32.const 500000)) (i32.const 0)";
     assert_eq!(
         ask(body, "").await,
-        Verdict::Failed(Failure::Limit(Limit::HostcallFuel))
+        Verdict::Failed(Failure::Limit(Limit::HostcallFuel(64 << 10)))
     );
 }
 
@@ -265,7 +270,7 @@ async fn a_call_that_is_given_up_leaves_its_slot_free() {
     }
     assert_eq!(
         policy.ask(guard.session(), &Question::Connect).await,
-        Verdict::Failed(Failure::Limit(Limit::Time))
+        Verdict::Failed(Failure::Limit(Limit::Time(Duration::from_millis(50))))
     );
 }
 

@@ -81,8 +81,9 @@ impl wit::connection::HostFacts for State {
         value: String,
     ) -> wasmtime::Result<()> {
         let size = name.len() + value.len();
-        let too_long = || wasmtime::Error::new(LimitReached(Limit::Attribute));
-        if size > self.settings.limits.max_attribute {
+        let limit = self.settings.limits.max_attribute;
+        let too_long = || wasmtime::Error::new(LimitReached(Limit::Attribute(limit)));
+        if size > limit {
             return Err(self.too_long(size, Excess::AttributeBytes, too_long));
         }
         let facts = &self.session()?.facts;

@@ -19,7 +19,8 @@ impl wit::jwt::Host for State {
         let Some(verified) = self.world.verify(self.session()?, &key_set) else {
             let named = text::clean(&key_set, 64);
             return Err(wasmtime::Error::msg(format!(
-                "there is no key set \"{named}\""
+                "there is no key set \"{named}\": add [key_sets.{named}] to the configuration, or name \
+                 one that it has"
             )));
         };
         match verified {

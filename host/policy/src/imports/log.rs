@@ -1,26 +1,48 @@
 //! What a policy writes to the log, and what it prints.
 
+use crate::amendment::{Amendment, TextLimit};
 use crate::bindings::sluice::policy as wit;
 use crate::state::State;
 use base::text;
 
 /// Bytes of one log line that a guest writes.
 const MAX_LOG_LINE: usize = 1024;
+
 impl State {
     /// A line for the log, as far as there is room for it. The last error that a guest writes is
     /// what it said of a crash that follows.
     fn says(&mut self, level: wit::log::Level, message: &str) {
         let line = if self.log_bytes > 0 && self.log_lines > 0 {
+            let room = MAX_LOG_LINE.min(self.log_bytes);
+            let line = text::clip(message, room);
+            if line.len() < message.len() {
+                self.amends(&[Amendment::Cut {
+                    what: "a line of the log",
+                    bytes: message.len(),
+                    kept: line.len(),
+                    limit: if room < MAX_LOG_LINE {
+                        TextLimit::Bytes("max_log_bytes", self.settings.limits.max_log_bytes)
+                    } else {
+                        TextLimit::Contract
+                    },
+                }]);
+            }
             self.log_lines -= 1;
-            let line = text::clip(message, MAX_LOG_LINE.min(self.log_bytes));
             self.log_bytes -= line.len();
             let line = text::clean(&line, MAX_LOG_LINE);
             self.world.log(&self.settings.name, level, &line);
             line
-        } else if level == wit::log::Level::Error {
-            text::clean(message, MAX_LOG_LINE)
         } else {
-            return;
+            let limits = &self.settings.limits;
+            self.amends(&[Amendment::NoLine(if self.log_lines == 0 {
+                TextLimit::Lines("max_log_lines", limits.max_log_lines)
+            } else {
+                TextLimit::Bytes("max_log_bytes", limits.max_log_bytes)
+            })]);
+            if level != wit::log::Level::Error {
+                return;
+            }
+            text::clean(message, MAX_LOG_LINE)
         };
         if level == wit::log::Level::Error {
             self.last_error = Some(line);

@@ -45,6 +45,10 @@ impl wit::references::Host for State {
         self.refer(ReferenceKind::Attribute, pointer, name)
     }
 
+    fn list(&mut self, pointer: String, name: String) -> wasmtime::Result<()> {
+        self.refer(ReferenceKind::List, pointer, name)
+    }
+
     fn leaves(&mut self, name: String) -> wasmtime::Result<()> {
         self.declare(|references| references.leave(&name))
     }

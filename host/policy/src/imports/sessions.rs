@@ -49,8 +49,8 @@ impl wit::sessions::Host for State {
         holder: String,
         notice: wit::types::Rejection,
     ) -> wasmtime::Result<Result<(), Resource<Holder>>> {
-        let settings = &self.settings;
-        let notice = convert::notice(&notice, &settings.name, settings.limits.max_message);
+        let (notice, amendments) = convert::notice(&notice, self.settings.limits.max_message);
+        self.amends(&amendments);
         let evicted = self.world.evict(self.session()?, &key, &holder, notice);
         self.held(&key, evicted)
     }

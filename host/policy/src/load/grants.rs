@@ -35,7 +35,7 @@ pub(super) fn imports_are_granted<'a>(
                         "policy \"{name}\" imports {}, which this host does not offer",
                         text::clean(import, 200)
                     ),
-                    "a policy may import only what wit/policy.wit has",
+                    not_offered(import),
                 );
             }
         }
@@ -80,6 +80,30 @@ pub(super) fn imports_are_granted<'a>(
         format!("if it may have that, write this line in [policies.{name}]: grants = {all:?}"),
     );
     false
+}
+
+/// What to do about an import that this host does not offer.
+fn not_offered(import: &str) -> String {
+    let Some((interface, version)) = import
+        .strip_prefix(PACKAGE)
+        .and_then(|rest| rest.split_once('@'))
+    else {
+        return "a policy may import only what wit/policy.wit has".to_owned();
+    };
+    let release = env!("CARGO_PKG_VERSION");
+    if version.starts_with("0.1.") {
+        format!(
+            "`{}` is no interface of sluice:policy 0.1 that this release ({release}) knows: correct its \
+             name; or, if it is a later addition, use a gateway that has it",
+            text::clean(interface, 64)
+        )
+    } else {
+        format!(
+            "it is built against sluice:policy {}, and this release ({release}) speaks 0.1: build it \
+             against the wit/policy.wit of this release, or use a gateway that speaks that version",
+            text::clean(version, 32)
+        )
+    }
 }
 
 /// The report of imports that a policy is not granted.

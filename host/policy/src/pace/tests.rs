@@ -3,7 +3,7 @@ use tokio::time::advance;
 use super::*;
 
 const ANSWERED: &Verdict = &Verdict::Accept;
-const LATE: &Verdict = &Verdict::Failed(Failure::Limit(Limit::Time));
+const LATE: &Verdict = &Verdict::Failed(Failure::Limit(Limit::Time(Duration::ZERO)));
 
 fn trapped() -> Verdict {
     Verdict::Failed(Failure::Trap("unreachable".to_owned()))

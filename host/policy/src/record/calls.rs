@@ -61,6 +61,34 @@ pub enum HostCall {
         /// What was answered: a number, or why there is none.
         answer: HostAnswer<i64, CounterError>,
     },
+    /// `lists.contains`
+    #[serde(rename = "lists.contains")]
+    ListContains {
+        /// The list's name.
+        list: String,
+        /// What was looked for.
+        entry: String,
+        /// Whether it is there.
+        answer: HostAnswer<bool, ListError>,
+    },
+    /// `lists.get`
+    #[serde(rename = "lists.get")]
+    ListGet {
+        /// The map's name.
+        list: String,
+        /// The key.
+        entry: String,
+        /// The value, if there is one.
+        answer: HostAnswer<Option<String>, ListError>,
+    },
+}
+
+/// Why nothing was looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListError {
+    /// The list could not be reached.
+    Unavailable,
 }
 
 /// What the gateway answered.
@@ -81,6 +109,8 @@ pub enum HostAnswer<T, E> {
 pub enum Fault {
     /// There is no key set of that name.
     NoKeySet,
+    /// There is no list of that name.
+    NoList,
     /// It holds all the claims that a connection may hold.
     TooMany,
     /// The key of its claim is too long.

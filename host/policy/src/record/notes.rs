@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::{Change, CounterError, Fault, HostAnswer, HostCall, RecordedHolder};
+use crate::amendment::Amendment;
 use crate::bindings::sluice::policy::log::Level;
 use crate::counters;
 use crate::world::{Seen, World};
@@ -169,8 +170,38 @@ impl World for Noting {
         counted
     }
 
+    fn list_contains(&self, list: &str, entry: &str) -> Option<bool> {
+        let found = self.world.list_contains(list, entry);
+        self.note(list.len() + entry.len(), || HostCall::ListContains {
+            list: list.to_owned(),
+            entry: entry.to_owned(),
+            answer: found.map_or(HostAnswer::Trap(Fault::NoList), HostAnswer::Ok),
+        });
+        found
+    }
+
+    fn list_get(&self, list: &str, key: &str) -> Option<Option<String>> {
+        let value = self.world.list_get(list, key);
+        let told = value
+            .as_ref()
+            .and_then(Option::as_ref)
+            .map_or(0, String::len);
+        self.note(list.len() + key.len() + told, || HostCall::ListGet {
+            list: list.to_owned(),
+            entry: key.to_owned(),
+            answer: value
+                .clone()
+                .map_or(HostAnswer::Trap(Fault::NoList), HostAnswer::Ok),
+        });
+        value
+    }
+
     fn log(&self, policy: &str, level: Level, line: &str) {
         self.world.log(policy, level, line);
+    }
+
+    fn amends(&self, policy: &str, amendment: &Amendment) {
+        self.world.amends(policy, amendment);
     }
 
     fn looked_at(&self, seen: Seen<'_>) {

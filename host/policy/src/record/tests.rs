@@ -59,6 +59,26 @@ fn every_kind_of_call_survives_its_line() {
             change: Change::None,
             answer: HostAnswer::Err(CounterError::Full),
         },
+        HostCall::ListContains {
+            list: "l".into(),
+            entry: "e".into(),
+            answer: HostAnswer::Ok(true),
+        },
+        HostCall::ListGet {
+            list: "l".into(),
+            entry: "e".into(),
+            answer: HostAnswer::Ok(None),
+        },
+        HostCall::ListGet {
+            list: "l".into(),
+            entry: "e".into(),
+            answer: HostAnswer::Ok(Some("v".into())),
+        },
+        HostCall::ListContains {
+            list: "none".into(),
+            entry: "e".into(),
+            answer: HostAnswer::Trap(Fault::NoList),
+        },
     ];
     let text = serde_json::to_string(&calls).unwrap();
     let read: Vec<HostCall> = serde_json::from_str(&text).unwrap();

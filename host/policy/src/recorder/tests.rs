@@ -37,6 +37,12 @@ impl World for Nowhere {
     fn count(&self, _: Account<'_>, _: &str, _: Change) -> Result<i64, CounterError> {
         Ok(1)
     }
+    fn list_contains(&self, _: &str, _: &str) -> Option<bool> {
+        None
+    }
+    fn list_get(&self, _: &str, _: &str) -> Option<Option<String>> {
+        None
+    }
     fn log(&self, _: &str, _: Level, _: &str) {}
 }
 

@@ -19,6 +19,7 @@ use policy::component::ComponentPolicy;
 use policy::counters::Counters;
 use policy::engine::Engine;
 use policy::fetch::Fetcher;
+use policy::lists::{Prepared, Shelf};
 use policy::load::{self, Parts};
 use policy::recorder::Recorder;
 use policy::settings;
@@ -46,6 +47,17 @@ pub struct Builder {
     recorder: Recorder,
     shadows: ShadowPermits,
     providers: Providers,
+    lists: Shelf,
+}
+
+/// Generation that was built, with what it needs beside itself.
+pub struct Built {
+    /// The generation.
+    pub generation: Generation,
+    /// Keys of its policies.
+    pub key_sets: Arc<KeySets>,
+    /// Lists of its policies, which have their new entries once they are [put](Shelf::put) to use.
+    pub lists: Prepared,
 }
 
 impl Builder {
@@ -71,6 +83,7 @@ impl Builder {
             counters: Arc::default(),
             shadows: ShadowPermits::default(),
             providers: Providers::default(),
+            lists: Shelf::default(),
             recorder: Recorder::start(&decisions)
                 .context("the thread that records decisions could not be started")?,
         })
@@ -88,6 +101,12 @@ impl Builder {
         self.cluster.get()
     }
 
+    /// Lists that serve.
+    #[must_use]
+    pub fn lists(&self) -> &Shelf {
+        &self.lists
+    }
+
     /// Number of WebAssembly modules that are instantiated now.
     #[must_use]
     pub fn instances(&self) -> u64 {
@@ -95,14 +114,14 @@ impl Builder {
         pool.map_or(0, |pool| pool.core_instances())
     }
 
-    /// Builds the generation after `before`, and the keys of its policies. Mistakes are added to
-    /// `diagnostics`; if there are any, the result must not serve.
+    /// Builds the generation after `before`, with the keys and lists of its policies. Mistakes are
+    /// added to `diagnostics`; if there are any, the result must not serve.
     pub async fn build(
         &self,
         config: &Config,
         before: Option<&Generation>,
         diagnostics: &mut Diagnostics,
-    ) -> (Generation, Arc<KeySets>) {
+    ) -> Built {
         if before.is_some() {
             self.engine.streams_come_first();
         }
@@ -112,6 +131,7 @@ impl Builder {
             &self.providers,
             diagnostics,
         ));
+        let lists = self.lists.prepare(&config.lists, diagnostics);
         let parts = Parts {
             engine: Arc::clone(&self.engine),
             fetcher: Arc::new(Fetcher::new(
@@ -123,6 +143,7 @@ impl Builder {
                 key_sets: Arc::clone(&key_sets),
                 registry: self.registry.clone(),
                 counters: Arc::clone(&self.counters),
+                lists: lists.lists.clone(),
             }),
         };
         let policies = policies(config, before, &parts, diagnostics).await;
@@ -152,7 +173,11 @@ impl Builder {
             upstreams: named(config, &upstreams),
             folders: recordings(config).map(|(_, folder)| folder).collect(),
         };
-        (generation, key_sets)
+        Built {
+            generation,
+            key_sets,
+            lists,
+        }
     }
 }
 

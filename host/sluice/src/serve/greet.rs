@@ -14,6 +14,7 @@ use crate::token::{self, Bearer};
 use config::Config;
 use keys::settings::KeySource;
 use policy::references::ReferenceKind;
+use session::handshake::HandshakeMode;
 
 /// How long the token in the banner is valid.
 const BANNER_TOKEN: Duration = Duration::from_hours(12);
@@ -39,13 +40,14 @@ pub(super) fn greet(
         None => assembled.key_sets.get(key_set),
         Some(_) => None,
     };
+    let scheme = match config.server.tls {
+        Some(_) => "wss",
+        None => "ws",
+    };
     let banner = match keys {
         Some(keys) => Banner {
             listen,
-            scheme: match config.server.tls {
-                Some(_) => "wss",
-                None => "ws",
-            },
+            scheme,
             path: DEFAULT_PATH,
             program: &program,
             token: &token::mint(keys, &Bearer::default(), BANNER_TOKEN)?,
@@ -53,7 +55,12 @@ pub(super) fn greet(
             recordings: &recordings(config),
         }
         .render(),
-        None => banner::without_a_line(listen, &token_command(&program, source, key_set)),
+        None => banner::without_a_token(
+            listen,
+            scheme,
+            path(config).as_deref(),
+            &token_command(&program, source, key_set),
+        ),
     };
     let printed = print_within(PRINTING, move || {
         let mut out = std::io::stdout();
@@ -80,6 +87,15 @@ fn generated<'a>(config: &'a Config, assembled: &Assembled) -> Option<&'a str> {
     let mut generated = generated.map(|(name, _)| name.as_str());
     let first = generated.clone().next();
     generated.find(|name| is_named(name)).or(first)
+}
+
+/// A path that takes what `sluice stream` sends, with `demo` in the place of each parameter.
+fn path(config: &Config) -> Option<String> {
+    let mut routes = config.routes.values();
+    let route = routes.find(|route| route.handshake == HandshakeMode::IngestV1)?;
+    let parts = route.paths.first()?.split('/');
+    let parts = parts.map(|part| if part.starts_with('{') { "demo" } else { part });
+    Some(parts.collect::<Vec<_>>().join("/"))
 }
 
 /// The folder of the built-in configuration's recordings.

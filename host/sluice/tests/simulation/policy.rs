@@ -141,7 +141,7 @@ fn verdict(act: Act) -> Verdict {
         Act::Reject(code) => Verdict::Reject(rejection(code)),
         Act::KeysUnavailable => Verdict::KeysUnavailable(rejection(4001)),
         Act::Trap => Verdict::Failed(Failure::Trap("unreachable".to_owned())),
-        Act::OutOfTime => Verdict::Failed(Failure::Limit(Limit::Time)),
+        Act::OutOfTime => Verdict::Failed(Failure::Limit(Limit::Time(Duration::ZERO))),
         Act::Busy => Verdict::Failed(Failure::Busy),
     }
 }

@@ -5,7 +5,7 @@ The rule itself is in rule.py, where it can be tested without a gateway.
 
 from componentize_py_types import Err
 from rule import Quota, TooMany
-from telling import telling
+from telling import deciding, telling
 from wit_world import exports
 from wit_world.imports import config, connection, counters, sessions
 from wit_world.imports.types import Decision, Decision_Accept, Decision_Reject, Rejection
@@ -34,7 +34,7 @@ class Gateway:
 
 
 class OnConnect(exports.OnConnect):
-    @telling
+    @deciding
     def decide(self, c: connection.Facts) -> Decision:
         quota = Quota.read(config.get)
         try:
@@ -55,6 +55,7 @@ class OnConnect(exports.OnConnect):
 class Lifecycle(exports.Lifecycle):
     """Asked when the policy is loaded: a mistake in the configuration shows there."""
 
+    @telling
     def validate_config(self) -> None:
         try:
             Quota.read(config.get)

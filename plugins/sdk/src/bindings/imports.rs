@@ -2438,6 +2438,35 @@ pub mod sluice {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
+            /// The option names a list or a map.
+            #[allow(async_fn_in_trait)]
+            pub fn list(pointer: &str, name: &str) -> () {
+                unsafe {
+                    let vec0 = pointer;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = name;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "sluice:policy/references@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "list"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8, _: usize);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1);
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
             /// This policy may leave an attribute of this short name: `tenant_id`. A
             /// policy that declares one must declare all: the gateway refuses a
             /// configuration that refers to another. A policy that declares none may
@@ -2508,6 +2537,224 @@ pub mod sluice {
                         ptr2.cast_mut(),
                         len2,
                     );
+                }
+            }
+        }
+        /// Lists and maps that the operator keeps beside the configuration, and may
+        /// change at any moment: a policy sees what is there when it asks.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod lists {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            #[repr(u8)]
+            #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+            pub enum Error {
+                /// The list could not be reached. No gateway that keeps lists in files
+                /// answers this; one that keeps them elsewhere may.
+                Unavailable,
+            }
+            impl Error {
+                pub fn name(&self) -> &'static str {
+                    match self {
+                        Error::Unavailable => "unavailable",
+                    }
+                }
+                pub fn message(&self) -> &'static str {
+                    match self {
+                        Error::Unavailable => {
+                            "The list could not be reached. No gateway that keeps lists in files
+            answers this; one that keeps them elsewhere may."
+                        }
+                    }
+                }
+            }
+            impl ::core::fmt::Debug for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Error")
+                        .field("code", &(*self as i32))
+                        .field("name", &self.name())
+                        .field("message", &self.message())
+                        .finish()
+                }
+            }
+            impl ::core::fmt::Display for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{} (error {})", self.name(), * self as i32)
+                }
+            }
+            impl ::core::error::Error for Error {}
+            impl Error {
+                #[doc(hidden)]
+                pub unsafe fn _lift(val: u8) -> Error {
+                    if !cfg!(debug_assertions) {
+                        return unsafe { ::core::mem::transmute(val) };
+                    }
+                    match val {
+                        0 => Error::Unavailable,
+                        _ => panic!("invalid enum discriminant"),
+                    }
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Whether a list has this entry, or a map this key. `name` is the list's
+            /// name in the gateway's configuration; without a list of that name the
+            /// call of the policy fails.
+            #[allow(async_fn_in_trait)]
+            pub fn contains(name: &str, entry: &str) -> Result<bool, Error> {
+                unsafe {
+                    #[repr(align(1))]
+                    struct RetArea([::core::mem::MaybeUninit<u8>; 2]);
+                    let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 2]);
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = entry;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "sluice:policy/lists@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "contains"]
+                        fn wit_import3(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr2);
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result7 = match l4 {
+                        0 => {
+                            let e = {
+                                let l5 = i32::from(*ptr2.add(1).cast::<u8>());
+                                _rt::bool_lift(l5 as u8)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l6 = i32::from(*ptr2.add(1).cast::<u8>());
+                                Error::_lift(l6 as u8)
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result7
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The value of a map at this key: a text as it is, anything else as JSON
+            /// text. `none` where there is no such key, or no value at it.
+            #[allow(async_fn_in_trait)]
+            pub fn get(name: &str, key: &str) -> Result<Option<_rt::String>, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = key;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "sluice:policy/lists@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "get"]
+                        fn wit_import3(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr2);
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result10 = match l4 {
+                        0 => {
+                            let e = {
+                                let l5 = i32::from(
+                                    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                match l5 {
+                                    0 => None,
+                                    1 => {
+                                        let e = {
+                                            let l6 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l7 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len8 = l7;
+                                            let bytes8 = _rt::Vec::from_raw_parts(
+                                                l6.cast(),
+                                                len8,
+                                                len8,
+                                            );
+                                            _rt::string_lift(bytes8)
+                                        };
+                                        Some(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                }
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l9 = i32::from(
+                                    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                Error::_lift(l9 as u8)
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result10
                 }
             }
         }
@@ -2718,9 +2965,9 @@ mod _rt {
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2637] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xcf\x13\x01A\x02\x01\
-A\x1b\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2775] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd9\x14\x01A\x02\x01\
+A\x1d\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
 ethod]facts.session-id\x01\x02\x04\0\x13[method]facts.route\x01\x02\x04\0\x12[me\
 thod]facts.path\x01\x02\x01ks\x01@\x02\x04self\x01\x04names\0\x03\x04\0\x13[meth\
 od]facts.param\x01\x04\x04\0\x13[method]facts.query\x01\x04\x04\0\x14[method]fac\
@@ -2770,13 +3017,16 @@ g\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x14[method]ending.cause\x01\x02\x
 ]ending.closed-by\x01\x02\x01@\x01\x04self\x01\0\x7f\x04\0\x17[method]ending.str\
 eamed\x01\x04\x01@\x01\x04self\x01\0w\x04\0\x18[method]ending.lasted-ms\x01\x05\x04\
 \0\x1d[method]ending.received-bytes\x01\x05\x04\0\x19[method]ending.sent-bytes\x01\
-\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x08\x01@\x02\x07pointers\x04\
+\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x09\x01@\x02\x07pointers\x04\
 names\x01\0\x04\0\x07key-set\x01\0\x04\0\x05param\x01\0\x04\0\x09attribute\x01\0\
-\x01@\x01\x04names\x01\0\x04\0\x06leaves\x01\x01\x01@\x03\x07pointers\x03whys\x04\
-helps\x01\0\x04\0\x09no-effect\x01\x02\x03\0\x1esluice:policy/references@0.1.0\x05\
-\x0e\x04\0\x1bsluice:policy/imports@0.1.0\x04\0\x0b\x0d\x01\0\x07imports\x03\0\0\
-\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bind\
-gen-rust\x060.60.0";
+\x04\0\x04list\x01\0\x01@\x01\x04names\x01\0\x04\0\x06leaves\x01\x01\x01@\x03\x07\
+pointers\x03whys\x04helps\x01\0\x04\0\x09no-effect\x01\x02\x03\0\x1esluice:polic\
+y/references@0.1.0\x05\x0e\x01B\x09\x01m\x01\x0bunavailable\x04\0\x05error\x03\0\
+\0\x01j\x01\x7f\x01\x01\x01@\x02\x04names\x05entrys\0\x02\x04\0\x08contains\x01\x03\
+\x01ks\x01j\x01\x04\x01\x01\x01@\x02\x04names\x03keys\0\x05\x04\0\x03get\x01\x06\
+\x03\0\x19sluice:policy/lists@0.1.0\x05\x0f\x04\0\x1bsluice:policy/imports@0.1.0\
+\x04\0\x0b\x0d\x01\0\x07imports\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
+wit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

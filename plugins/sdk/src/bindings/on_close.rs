@@ -12,6 +12,7 @@
 //   * with "sluice:policy/payload@0.1.0" = "crate::bindings::imports::sluice::policy::payload"
 //   * with "sluice:policy/endings@0.1.0" = "crate::bindings::imports::sluice::policy::endings"
 //   * with "sluice:policy/references@0.1.0" = "crate::bindings::imports::sluice::policy::references"
+//   * with "sluice:policy/lists@0.1.0" = "crate::bindings::imports::sluice::policy::lists"
 //   * type_section_suffix: "-on-close"
 //   * export-macro-name: export_on_close
 //   * pub-export-macro
@@ -39,6 +40,8 @@ use crate::bindings::imports::sluice::policy::payload as __with_name9;
 use crate::bindings::imports::sluice::policy::endings as __with_name10;
 #[allow(unfulfilled_lint_expectations, unused_imports)]
 use crate::bindings::imports::sluice::policy::references as __with_name11;
+#[allow(unfulfilled_lint_expectations, unused_imports)]
+use crate::bindings::imports::sluice::policy::lists as __with_name12;
 #[rustfmt::skip]
 #[allow(dead_code, clippy::all)]
 pub mod exports {
@@ -140,10 +143,10 @@ macro_rules! __export_close_policy_impl {
         =
         "component-type:wit-bindgen:0.60.0:sluice:policy@0.1.0:close-policy:imports and exports-on-close")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2755] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2893] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc0\x14\x01A\x02\x01\
-A\x1e\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xca\x15\x01A\x02\x01\
+A\x20\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
 ethod]facts.session-id\x01\x02\x04\0\x13[method]facts.route\x01\x02\x04\0\x12[me\
 thod]facts.path\x01\x02\x01ks\x01@\x02\x04self\x01\x04names\0\x03\x04\0\x13[meth\
 od]facts.param\x01\x04\x04\0\x13[method]facts.query\x01\x04\x04\0\x14[method]fac\
@@ -193,16 +196,19 @@ g\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x14[method]ending.cause\x01\x02\x
 ]ending.closed-by\x01\x02\x01@\x01\x04self\x01\0\x7f\x04\0\x17[method]ending.str\
 eamed\x01\x04\x01@\x01\x04self\x01\0w\x04\0\x18[method]ending.lasted-ms\x01\x05\x04\
 \0\x1d[method]ending.received-bytes\x01\x05\x04\0\x19[method]ending.sent-bytes\x01\
-\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x08\x01@\x02\x07pointers\x04\
+\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x09\x01@\x02\x07pointers\x04\
 names\x01\0\x04\0\x07key-set\x01\0\x04\0\x05param\x01\0\x04\0\x09attribute\x01\0\
-\x01@\x01\x04names\x01\0\x04\0\x06leaves\x01\x01\x01@\x03\x07pointers\x03whys\x04\
-helps\x01\0\x04\0\x09no-effect\x01\x02\x03\0\x1esluice:policy/references@0.1.0\x05\
-\x0e\x02\x03\0\x0a\x06ending\x01B\x08\x02\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\
-\x02\x03\x02\x01\x0f\x04\0\x06ending\x03\0\x02\x01h\x01\x01h\x03\x01@\x02\x01c\x04\
-\x01e\x05\x01\0\x04\0\x06closed\x01\x06\x04\0\x1csluice:policy/on-close@0.1.0\x05\
-\x10\x04\0\x20sluice:policy/close-policy@0.1.0\x04\0\x0b\x12\x01\0\x0cclose-poli\
-cy\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10\
-wit-bindgen-rust\x060.60.0";
+\x04\0\x04list\x01\0\x01@\x01\x04names\x01\0\x04\0\x06leaves\x01\x01\x01@\x03\x07\
+pointers\x03whys\x04helps\x01\0\x04\0\x09no-effect\x01\x02\x03\0\x1esluice:polic\
+y/references@0.1.0\x05\x0e\x01B\x09\x01m\x01\x0bunavailable\x04\0\x05error\x03\0\
+\0\x01j\x01\x7f\x01\x01\x01@\x02\x04names\x05entrys\0\x02\x04\0\x08contains\x01\x03\
+\x01ks\x01j\x01\x04\x01\x01\x01@\x02\x04names\x03keys\0\x05\x04\0\x03get\x01\x06\
+\x03\0\x19sluice:policy/lists@0.1.0\x05\x0f\x02\x03\0\x0a\x06ending\x01B\x08\x02\
+\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x02\x03\x02\x01\x10\x04\0\x06ending\x03\0\
+\x02\x01h\x01\x01h\x03\x01@\x02\x01c\x04\x01e\x05\x01\0\x04\0\x06closed\x01\x06\x04\
+\0\x1csluice:policy/on-close@0.1.0\x05\x11\x04\0\x20sluice:policy/close-policy@0\
+.1.0\x04\0\x0b\x12\x01\0\x0cclose-policy\x03\0\0\0G\x09producers\x01\x0cprocesse\
+d-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
         };
     };
 }
@@ -215,9 +221,9 @@ pub use __export_close_policy_impl as export_on_close;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2711] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf4\x13\x01A\x02\x01\
-A\x1b\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2849] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xfe\x14\x01A\x02\x01\
+A\x1d\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
 ethod]facts.session-id\x01\x02\x04\0\x13[method]facts.route\x01\x02\x04\0\x12[me\
 thod]facts.path\x01\x02\x01ks\x01@\x02\x04self\x01\x04names\0\x03\x04\0\x13[meth\
 od]facts.param\x01\x04\x04\0\x13[method]facts.query\x01\x04\x04\0\x14[method]fac\
@@ -267,14 +273,17 @@ g\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x14[method]ending.cause\x01\x02\x
 ]ending.closed-by\x01\x02\x01@\x01\x04self\x01\0\x7f\x04\0\x17[method]ending.str\
 eamed\x01\x04\x01@\x01\x04self\x01\0w\x04\0\x18[method]ending.lasted-ms\x01\x05\x04\
 \0\x1d[method]ending.received-bytes\x01\x05\x04\0\x19[method]ending.sent-bytes\x01\
-\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x08\x01@\x02\x07pointers\x04\
+\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x09\x01@\x02\x07pointers\x04\
 names\x01\0\x04\0\x07key-set\x01\0\x04\0\x05param\x01\0\x04\0\x09attribute\x01\0\
-\x01@\x01\x04names\x01\0\x04\0\x06leaves\x01\x01\x01@\x03\x07pointers\x03whys\x04\
-helps\x01\0\x04\0\x09no-effect\x01\x02\x03\0\x1esluice:policy/references@0.1.0\x05\
-\x0e\x04\0@sluice:policy/close-policy-with-all-of-its-exports-removed@0.1.0\x04\0\
-\x0b2\x01\0,close-policy-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\
-\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.60\
-.0";
+\x04\0\x04list\x01\0\x01@\x01\x04names\x01\0\x04\0\x06leaves\x01\x01\x01@\x03\x07\
+pointers\x03whys\x04helps\x01\0\x04\0\x09no-effect\x01\x02\x03\0\x1esluice:polic\
+y/references@0.1.0\x05\x0e\x01B\x09\x01m\x01\x0bunavailable\x04\0\x05error\x03\0\
+\0\x01j\x01\x7f\x01\x01\x01@\x02\x04names\x05entrys\0\x02\x04\0\x08contains\x01\x03\
+\x01ks\x01j\x01\x04\x01\x01\x01@\x02\x04names\x03keys\0\x05\x04\0\x03get\x01\x06\
+\x03\0\x19sluice:policy/lists@0.1.0\x05\x0f\x04\0@sluice:policy/close-policy-wit\
+h-all-of-its-exports-removed@0.1.0\x04\0\x0b2\x01\0,close-policy-with-all-of-its\
+-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-componen\
+t\x070.254.2\x10wit-bindgen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -12,6 +12,7 @@
 //   * with "sluice:policy/payload@0.1.0" = "crate::bindings::imports::sluice::policy::payload"
 //   * with "sluice:policy/endings@0.1.0" = "crate::bindings::imports::sluice::policy::endings"
 //   * with "sluice:policy/references@0.1.0" = "crate::bindings::imports::sluice::policy::references"
+//   * with "sluice:policy/lists@0.1.0" = "crate::bindings::imports::sluice::policy::lists"
 //   * type_section_suffix: "-on-connect"
 //   * export-macro-name: export_on_connect
 //   * pub-export-macro
@@ -39,6 +40,8 @@ use crate::bindings::imports::sluice::policy::payload as __with_name9;
 use crate::bindings::imports::sluice::policy::endings as __with_name10;
 #[allow(unfulfilled_lint_expectations, unused_imports)]
 use crate::bindings::imports::sluice::policy::references as __with_name11;
+#[allow(unfulfilled_lint_expectations, unused_imports)]
+use crate::bindings::imports::sluice::policy::lists as __with_name12;
 #[rustfmt::skip]
 #[allow(dead_code, clippy::all)]
 pub mod exports {
@@ -313,10 +316,10 @@ macro_rules! __export_connect_policy_impl {
         (link_section =
         "component-type:wit-bindgen:0.60.0:sluice:policy@0.1.0:connect-policy:imports and exports-on-connect")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2759] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2897] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc2\x14\x01A\x02\x01\
-A\x1e\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xcc\x15\x01A\x02\x01\
+A\x20\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
 ethod]facts.session-id\x01\x02\x04\0\x13[method]facts.route\x01\x02\x04\0\x12[me\
 thod]facts.path\x01\x02\x01ks\x01@\x02\x04self\x01\x04names\0\x03\x04\0\x13[meth\
 od]facts.param\x01\x04\x04\0\x13[method]facts.query\x01\x04\x04\0\x14[method]fac\
@@ -366,16 +369,19 @@ g\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x14[method]ending.cause\x01\x02\x
 ]ending.closed-by\x01\x02\x01@\x01\x04self\x01\0\x7f\x04\0\x17[method]ending.str\
 eamed\x01\x04\x01@\x01\x04self\x01\0w\x04\0\x18[method]ending.lasted-ms\x01\x05\x04\
 \0\x1d[method]ending.received-bytes\x01\x05\x04\0\x19[method]ending.sent-bytes\x01\
-\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x08\x01@\x02\x07pointers\x04\
+\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x09\x01@\x02\x07pointers\x04\
 names\x01\0\x04\0\x07key-set\x01\0\x04\0\x05param\x01\0\x04\0\x09attribute\x01\0\
-\x01@\x01\x04names\x01\0\x04\0\x06leaves\x01\x01\x01@\x03\x07pointers\x03whys\x04\
-helps\x01\0\x04\0\x09no-effect\x01\x02\x03\0\x1esluice:policy/references@0.1.0\x05\
-\x0e\x02\x03\0\x02\x08decision\x01B\x07\x02\x03\x02\x01\x01\x04\0\x05facts\x03\0\
-\0\x02\x03\x02\x01\x0f\x04\0\x08decision\x03\0\x02\x01h\x01\x01@\x01\x01c\x04\0\x03\
-\x04\0\x06decide\x01\x05\x04\0\x1esluice:policy/on-connect@0.1.0\x05\x10\x04\0\"\
-sluice:policy/connect-policy@0.1.0\x04\0\x0b\x14\x01\0\x0econnect-policy\x03\0\0\
-\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bind\
-gen-rust\x060.60.0";
+\x04\0\x04list\x01\0\x01@\x01\x04names\x01\0\x04\0\x06leaves\x01\x01\x01@\x03\x07\
+pointers\x03whys\x04helps\x01\0\x04\0\x09no-effect\x01\x02\x03\0\x1esluice:polic\
+y/references@0.1.0\x05\x0e\x01B\x09\x01m\x01\x0bunavailable\x04\0\x05error\x03\0\
+\0\x01j\x01\x7f\x01\x01\x01@\x02\x04names\x05entrys\0\x02\x04\0\x08contains\x01\x03\
+\x01ks\x01j\x01\x04\x01\x01\x01@\x02\x04names\x03keys\0\x05\x04\0\x03get\x01\x06\
+\x03\0\x19sluice:policy/lists@0.1.0\x05\x0f\x02\x03\0\x02\x08decision\x01B\x07\x02\
+\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x02\x03\x02\x01\x10\x04\0\x08decision\x03\
+\0\x02\x01h\x01\x01@\x01\x01c\x04\0\x03\x04\0\x06decide\x01\x05\x04\0\x1esluice:\
+policy/on-connect@0.1.0\x05\x11\x04\0\"sluice:policy/connect-policy@0.1.0\x04\0\x0b\
+\x14\x01\0\x0econnect-policy\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
+wit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
         };
     };
 }
@@ -388,9 +394,9 @@ pub use __export_connect_policy_impl as export_on_connect;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2715] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf6\x13\x01A\x02\x01\
-A\x1b\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2853] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x80\x15\x01A\x02\x01\
+A\x1d\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
 ethod]facts.session-id\x01\x02\x04\0\x13[method]facts.route\x01\x02\x04\0\x12[me\
 thod]facts.path\x01\x02\x01ks\x01@\x02\x04self\x01\x04names\0\x03\x04\0\x13[meth\
 od]facts.param\x01\x04\x04\0\x13[method]facts.query\x01\x04\x04\0\x14[method]fac\
@@ -440,14 +446,17 @@ g\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x14[method]ending.cause\x01\x02\x
 ]ending.closed-by\x01\x02\x01@\x01\x04self\x01\0\x7f\x04\0\x17[method]ending.str\
 eamed\x01\x04\x01@\x01\x04self\x01\0w\x04\0\x18[method]ending.lasted-ms\x01\x05\x04\
 \0\x1d[method]ending.received-bytes\x01\x05\x04\0\x19[method]ending.sent-bytes\x01\
-\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x08\x01@\x02\x07pointers\x04\
+\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x09\x01@\x02\x07pointers\x04\
 names\x01\0\x04\0\x07key-set\x01\0\x04\0\x05param\x01\0\x04\0\x09attribute\x01\0\
-\x01@\x01\x04names\x01\0\x04\0\x06leaves\x01\x01\x01@\x03\x07pointers\x03whys\x04\
-helps\x01\0\x04\0\x09no-effect\x01\x02\x03\0\x1esluice:policy/references@0.1.0\x05\
-\x0e\x04\0Bsluice:policy/connect-policy-with-all-of-its-exports-removed@0.1.0\x04\
-\0\x0b4\x01\0.connect-policy-with-all-of-its-exports-removed\x03\0\0\0G\x09produ\
-cers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x06\
-0.60.0";
+\x04\0\x04list\x01\0\x01@\x01\x04names\x01\0\x04\0\x06leaves\x01\x01\x01@\x03\x07\
+pointers\x03whys\x04helps\x01\0\x04\0\x09no-effect\x01\x02\x03\0\x1esluice:polic\
+y/references@0.1.0\x05\x0e\x01B\x09\x01m\x01\x0bunavailable\x04\0\x05error\x03\0\
+\0\x01j\x01\x7f\x01\x01\x01@\x02\x04names\x05entrys\0\x02\x04\0\x08contains\x01\x03\
+\x01ks\x01j\x01\x04\x01\x01\x01@\x02\x04names\x03keys\0\x05\x04\0\x03get\x01\x06\
+\x03\0\x19sluice:policy/lists@0.1.0\x05\x0f\x04\0Bsluice:policy/connect-policy-w\
+ith-all-of-its-exports-removed@0.1.0\x04\0\x0b4\x01\0.connect-policy-with-all-of\
+-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-comp\
+onent\x070.254.2\x10wit-bindgen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

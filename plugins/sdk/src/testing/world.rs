@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub evicted: Vec<Evicted>,
     counters: BTreeMap<String, Counter>,
     pub max_counters: usize,
+    /// Entries of lists, which have no value, and of maps.
+    pub lists: BTreeMap<String, BTreeMap<String, Option<String>>>,
     pub log: Vec<String>,
     pub references: Vec<String>,
 }
@@ -104,6 +106,7 @@ impl World {
             evicted: Vec::new(),
             counters: BTreeMap::new(),
             max_counters: 10_000,
+            lists: BTreeMap::new(),
             log: Vec::new(),
             references: Vec::new(),
         }
@@ -111,6 +114,13 @@ impl World {
 
     pub fn declare(&mut self, what: &str, texts: &[&str]) {
         self.references.push(format!("{what} {}", texts.join(" ")));
+    }
+
+    pub fn list(&self, name: &str) -> &BTreeMap<String, Option<String>> {
+        match self.lists.get(name) {
+            Some(list) => list,
+            None => panic!("there is no list `{name}`: give the mock one with `list` or `map`"),
+        }
     }
 
     pub fn attribute(&self, name: &str) -> Option<String> {

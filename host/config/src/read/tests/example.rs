@@ -23,7 +23,7 @@ fn lines() -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     for text in EXAMPLE.lines() {
         let bare = text.strip_prefix('#').unwrap_or(text);
-        if let Some(section) = text
+        if let Some(section) = bare
             .strip_prefix('[')
             .and_then(|text| text.strip_suffix(']'))
         {
@@ -70,6 +70,7 @@ fn settings(config: &Config) -> Vec<String> {
         traces,
         cluster,
         key_sets,
+        lists,
         policies,
         upstreams,
         routes,
@@ -101,6 +102,7 @@ fn settings(config: &Config) -> Vec<String> {
             "{max_connections} {max_refusals} {max_parked} {max_memory} {tls:?} {admin:?} {watch:?}"
         ),
     ];
+    all.push(format!("{lists:?}"));
     for (name, set) in key_sets {
         let KeySet {
             source,

@@ -116,7 +116,7 @@ async fn to_wait_for_ever_is_to_run_out_of_time() {
         "(local.set $a (call $sleep (i64.const 1))) (loop (call $block (local.get $a)) (br 0))";
     assert_eq!(
         run(body).await,
-        Verdict::Failed(Failure::Limit(Limit::Time))
+        Verdict::Failed(Failure::Limit(Limit::Time(Duration::from_millis(50))))
     );
 }
 
@@ -166,7 +166,7 @@ async fn what_a_guest_holds_and_hands_over_is_bounded_here_too() {
     let body = "(call $write (call $stdout) (i32.const 0) (i32.const 400000) (i32.const 16))";
     assert_eq!(
         run(body).await,
-        Verdict::Failed(Failure::Limit(Limit::HostcallFuel))
+        Verdict::Failed(Failure::Limit(Limit::HostcallFuel(64 << 10)))
     );
 }
 

@@ -4,6 +4,7 @@ use axum::http::HeaderMap;
 use serde_json::json;
 
 use super::*;
+use crate::lists::Lists;
 use crate::world::Live;
 use keys::KeySets;
 use keys::fixtures::{hs256, secret_set};
@@ -27,6 +28,7 @@ fn noted(claims: &Value) -> Noted {
         key_sets: Arc::new(KeySets::of([main])),
         registry: registry.clone(),
         counters: Arc::default(),
+        lists: Lists::default(),
     });
     let token = hs256(r#"{"alg":"HS256"}"#, &claims.to_string());
     let mut headers = HeaderMap::new();

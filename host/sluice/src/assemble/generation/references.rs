@@ -30,6 +30,9 @@ pub(super) fn report(config: &Config, declared: &Declared<'_>, diagnostics: &mut
                 ReferenceKind::KeySet => {
                     refers.check_key_set(&config.declared.key_sets, diagnostics);
                 }
+                ReferenceKind::List => {
+                    refers.check_list(&config.declared.lists, diagnostics);
+                }
                 ReferenceKind::Param => {
                     for (route_name, route, _) in asking(config, name) {
                         refers.check_parameter(route_name, route, diagnostics);

@@ -2,10 +2,10 @@
 
 import { get } from "sluice:policy/config@0.1.0";
 import { admit, tenants } from "./rule.js";
-import { telling } from "./telling.js";
+import { deciding } from "./telling.js";
 
 export const onConnect = {
-  decide: telling((connection) => admit(connection.attribute("auth.tenant_id"), tenants(get("tenants")))),
+  decide: deciding((connection) => admit(connection.attribute("auth.tenant_id"), tenants(get("tenants")))),
 };
 
 // Asked when the policy is loaded: a mistake in the configuration shows there. What is thrown is what the operator reads.

@@ -4,7 +4,7 @@ The rule itself is in rule.py, where it can be tested without a gateway.
 """
 
 import rule
-from telling import telling
+from telling import deciding, telling
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.imports import config, connection
@@ -12,7 +12,7 @@ from wit_world.imports.types import Decision, Decision_Accept, Decision_Reject, 
 
 
 class OnConnect(exports.OnConnect):
-    @telling
+    @deciding
     def decide(self, c: connection.Facts) -> Decision:
         if rule.admits(c.attribute("auth.tenant_id"), rule.tenants(config.get("tenants"))):
             return Decision_Accept()
@@ -30,6 +30,7 @@ class OnConnect(exports.OnConnect):
 class Lifecycle(exports.Lifecycle):
     """Asked when the policy is loaded: a mistake in the configuration shows there."""
 
+    @telling
     def validate_config(self) -> None:
         try:
             rule.tenants(config.get("tenants"))

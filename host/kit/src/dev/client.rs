@@ -1,0 +1,57 @@
+//! A command line that streams to the project's gateway.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use base::diagnostics::Mistakes;
+use base::text::shell_word;
+use config::Config;
+use keys::settings::KeySource;
+use session::handshake::HandshakeMode;
+
+use crate::arguments::DevArgs;
+use crate::scene::own_path;
+use crate::subject::choose;
+
+/// What to do to speak to the gateway.
+pub(super) fn line(
+    args: &DevArgs,
+    file: &Path,
+    component: &Path,
+    tone: &Path,
+) -> anyhow::Result<String> {
+    let (config, diagnostics) = Config::load(Some(file)).map_err(Mistakes)?;
+    drop(diagnostics.finish().map_err(Mistakes)?);
+    let name = choose(&config, None, Some(component))?;
+    let (route, path) = own_path(&name, &config)?;
+    let scheme = if config.server.tls.is_some() {
+        "wss"
+    } else {
+        "ws"
+    };
+    let url = format!("{scheme}://{}{path}", args.listen);
+    if route.handshake != HandshakeMode::IngestV1 {
+        return Ok(format!(
+            "\nspeak to it with a WebSocket client: {url}\n(the route has `handshake = \"none\"`, \
+             and `sluice stream` sends a handshake)\n"
+        ));
+    }
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "sluice".to_owned());
+    let program = shell_word(&program).into_owned();
+    let word = |path: &Path| shell_word(&path.display().to_string()).into_owned();
+    let mut line = format!("{program} stream {} --url {}", word(tone), shell_word(&url));
+    let signs = |source: &KeySource| matches!(source, KeySource::Generate | KeySource::Secret(_));
+    let key_set = config.key_sets.iter().find(|(_, set)| signs(&set.source));
+    if let Some((key_set, _)) = key_set {
+        // Writing to a text cannot fail.
+        let _ = write!(
+            line,
+            " --token \"$({program} token --config {} --key-set {})\"",
+            word(&args.project.join("sluice.toml")),
+            shell_word(key_set)
+        );
+    }
+    Ok(format!("\nspeak to it, from another terminal:\n\n{line}\n"))
+}

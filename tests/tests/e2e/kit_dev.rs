@@ -1,0 +1,142 @@
+//! `sluice policy dev`: a project that is built, tested and served at every change.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use sluice_tests::command;
+use sluice_tests::eventually;
+use sluice_tests::output::Output;
+use sluice_tests::project::{edit, place, run, succeeds, workshop};
+
+/// The command, while it runs.
+struct Dev {
+    child: Child,
+    output: Output,
+}
+
+impl Dev {
+    fn start(project: &Path, listen: &str) -> Self {
+        let mut dev = command::sluice(&["policy", "dev", ".", "--listen", listen]);
+        let mut child = dev
+            .current_dir(project)
+            .env("CARGO_TARGET_DIR", workshop().join("target"))
+            .env("CARGO_NET_OFFLINE", "true")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the command");
+        let output = Output::default();
+        output.follow(child.stdout.take().expect("its output"));
+        output.follow(child.stderr.take().expect("its errors"));
+        Self { child, output }
+    }
+
+    /// Waits until it has said this so many times.
+    fn says(&self, text: &str, times: usize) {
+        let mut said = 0;
+        let found = self.output.find(text, |line| {
+            said += usize::from(line.contains(text));
+            (said >= times).then_some(())
+        });
+        assert!(found.is_some(), "{text}: {}", self.output.text());
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").to_string()
+}
+
+#[test]
+fn a_project_is_tested_and_served_again_at_every_change_until_it_is_told_to_stop() {
+    let place = place("dev");
+    succeeds(&["new", "mine"], &place);
+    let project = place.join("mine");
+    let listen = free_address();
+    let dev = Dev::start(&project, &listen);
+    dev.says("3 passed, 0 failed", 1);
+    let line = dev.output.find("a line to copy", |line| {
+        line.contains(" stream ./build/tone.wav ")
+            .then(|| line.to_owned())
+    });
+    let line = line.expect("a line to copy");
+
+    // The line works as it is copied, once the gateway listens.
+    let speak = || run(Command::new("sh").args(["-c", &line]), &project);
+    let done = eventually("a stream", || {
+        let done = speak();
+        (done.status != Some(4)).then_some(done)
+    });
+    assert_eq!(done.status, Some(0), "{done:?}");
+
+    // A mistake is told, and the earlier component goes on.
+    edit(&project.join("src/lib.rs"), "Ok(()),", "Ok(42),");
+    dev.says("`mine` does not build", 1);
+    assert_eq!(speak().status, Some(0));
+
+    // Another rule fails its cases, and is served all the same: who tries it sees why.
+    edit(
+        &project.join("src/lib.rs"),
+        "Ok(42),",
+        "Err(Rejection::new(\"closed\", \"closed today\")),",
+    );
+    dev.says("2 passed, 1 failed", 1);
+    let refused = eventually("a refusal", || {
+        let done = speak();
+        (done.status == Some(3)).then_some(done)
+    });
+    let told = format!("{}{}", refused.stdout, refused.stderr);
+    assert!(told.contains("closed today"), "{told}");
+
+    let address = listen.clone();
+    drop(dev);
+    // Its gateway has ended with it.
+    TcpListener::bind(address).expect("a free port");
+}
+
+#[test]
+fn a_gateway_says_how_to_stream_to_it() {
+    let place = place("greeting");
+    succeeds(&["new", "mine", "--lang", "js"], &place);
+    let project = place.join("mine");
+    // Whatever the component is: the policy itself is tried elsewhere.
+    edit(
+        &project.join("sluice.toml"),
+        "component = \"build/mine.wasm\"",
+        "component = \"builtin:sample-rate\"",
+    );
+    edit(&project.join("sluice.toml"), "tenants = [\"dev\"]", "");
+    edit(
+        &project.join("sluice.toml"),
+        "on_connect = [\"auth\", \"mine\"]",
+        "on_connect = [\"auth\"]\non_handshake = [\"mine\"]",
+    );
+    let listen = free_address();
+    let mut serve = command::sluice(&["serve", "--config", "sluice.toml", "--listen", &listen]);
+    let mut child = serve.current_dir(&project).spawn().expect("a gateway");
+    let output = Output::default();
+    output.follow(child.stdout.take().expect("its output"));
+    output.follow(child.stderr.take().expect("its errors"));
+    let said = output.find("a line", |line| {
+        line.contains(" stream FILE.wav ").then(|| line.to_owned())
+    });
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    let said = said.unwrap_or_else(|| panic!("{}", output.text()));
+    assert!(
+        said.contains(&format!("--url ws://{listen}/try/demo")),
+        "{said}"
+    );
+    assert!(
+        said.contains(" token --config sluice.toml --key-set dev"),
+        "{said}"
+    );
+}
