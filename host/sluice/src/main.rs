@@ -9,6 +9,12 @@ use sluice::cli::{Cli, Command, ConfigCommand};
 use sluice::logs::{self, LogForm};
 use sluice::serve;
 use sluice::token;
+use tikv_jemallocator::Jemalloc;
+
+/// An admission is hundreds of small allocations. Compared with glibc's allocator, it takes about a
+/// tenth less CPU, and an idle connection a tenth less memory.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
