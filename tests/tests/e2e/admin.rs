@@ -200,9 +200,12 @@ fn every_metric_is_there_before_anything_has_happened() {
         .set("policies.next.config", "key_set", json!("main"))
         // Nothing listens there.
         .set("key_sets.far", "jwks_url", json!("https://127.0.0.1:1/"))
-        .set("key_sets.far", "algorithms", json!(["RS256"]));
+        .set("key_sets.far", "algorithms", json!(["RS256"]))
+        .set("lists.blocked", "file", json!("blocked.txt"))
+        .set("server", "admin_listen", json!("127.0.0.1:0"));
     let authority = Authority::new();
-    let gateway = watched(authority.secure(config));
+    let config = authority.secure(config);
+    let gateway = Gateway::start_with_files(&config, &[("blocked.txt", b"acme\n")]);
     let samples = metrics(&gateway);
     let named = |name: &str| {
         let of_it = |sample: &&String| {
