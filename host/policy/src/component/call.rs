@@ -244,11 +244,15 @@ fn blame(state: &mut State, error: &wasmtime::Error) -> Result<Excess, Failure> 
         return Err(Failure::Limit(Limit::Instances(most)));
     }
     state.ends_line();
-    let printed = || state.last_printed.take();
-    if let Some(said) = state.last_error.take().or_else(printed) {
+    if let Some(said) = state.last_error.take() {
         return Err(Failure::Trap(format!("{said} ({})", trap::cause(error))));
     }
-    Err(Failure::Trap(trap::describe(error)))
+    let described = trap::describe(error);
+    Err(Failure::Trap(match state.last_printed.take() {
+        // It may have been printed long before, and have nothing to do with the trap.
+        Some(printed) => format!("{described}; it printed last: {printed}"),
+        None => described,
+    }))
 }
 
 fn fuel_used(store: &Store<State>) -> u64 {

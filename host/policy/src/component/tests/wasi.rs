@@ -93,6 +93,15 @@ async fn what_is_printed_goes_nowhere_and_nothing_can_be_read() {
 }
 
 #[tokio::test]
+async fn what_was_printed_before_a_trap_comes_after_the_place_of_the_trap() {
+    let body = "
+        (i32.store (i32.const 1024) (i32.const 0x0a736579)) ;; \"yes\\n\"
+        (call $write (call $stdout) (i32.const 1024) (i32.const 4) (i32.const 16))
+        (call $must (i32.const 0))";
+    traps(body, "executed, in must; it printed last: yes").await;
+}
+
+#[tokio::test]
 async fn nobody_sleeps() {
     let body = "
         (local.set $a (call $sleep (i64.const 0x7fffffffffffffff)))
