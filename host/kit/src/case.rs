@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::lines::Lines;
 use crate::arguments::CaseArgs;
+use base::credentials::HIDDEN;
 use base::text;
 use policy::record::{Change, FrameKind, HostAnswer, HostCall, Input, Line, RecordedVerdict};
 
@@ -90,6 +91,7 @@ fn comments(line: &Line) -> Vec<String> {
     if line.left_out > 0 {
         comments.push(format!("the record has left out {} calls", line.left_out));
     }
+    comments.extend(line.calls.iter().filter_map(withheld_value));
     match &line.verdict {
         RecordedVerdict::Failed { failure, detail } => comments.push(format!(
             "it failed ({failure}): it {detail}; write what it should answer instead"
@@ -100,6 +102,20 @@ fn comments(line: &Line) -> Vec<String> {
         RecordedVerdict::Accept | RecordedVerdict::Reject { .. } => {}
     }
     comments
+}
+
+/// A value of a map of which the record has a part at the most.
+fn withheld_value(call: &HostCall) -> Option<String> {
+    let HostCall::ListGet {
+        list,
+        entry,
+        answer: HostAnswer::Ok(Some(value)),
+    } = call
+    else {
+        return None;
+    };
+    let told = || format!("withheld in the record: the value of \"{entry}\" in \"{list}\"");
+    value.contains(HIDDEN).then(told)
 }
 
 /// Fields of the case beside its name, in the order in which they are written.

@@ -278,7 +278,14 @@ impl World for Past {
             HostCall::ListGet {
                 answer: HostAnswer::Ok(value),
                 ..
-            } => Some(value),
+            } => {
+                if value.as_ref().is_some_and(|value| value.contains(HIDDEN)) {
+                    self.missing(Gap::Withheld(format!(
+                        "the value of \"{key}\" in \"{list}\""
+                    )));
+                }
+                Some(value)
+            }
             _ => None,
         }
     }

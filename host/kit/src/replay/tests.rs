@@ -159,6 +159,22 @@ fn whoever_looks_at_what_is_withheld_is_noticed_and_nobody_else() {
 }
 
 #[test]
+fn a_value_of_a_list_that_is_withheld_in_part_is_noticed() {
+    let got = |answer: Value| json!({"call": "lists.get", "list": "plans", "entry": "acme", "answer": {"ok": answer}});
+    for (answer, noticed) in [
+        (json!("gold"), false),
+        (Value::Null, false),
+        (json!("[withheld]"), true),
+        (json!("a long plan[withheld]"), true),
+    ] {
+        let past = past(&json!([got(answer.clone())]));
+        past.list_get("plans", "acme");
+        let expected = Gap::Withheld("the value of \"acme\" in \"plans\"".into());
+        assert_eq!(past.gap(), noticed.then_some(expected), "{answer}");
+    }
+}
+
+#[test]
 fn a_line_of_another_form_is_named_with_its_file_and_its_number() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("d.jsonl");
