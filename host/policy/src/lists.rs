@@ -5,7 +5,7 @@
 //! that cannot be read leaves the earlier entries in use.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use base::diagnostics::Diagnostics;
@@ -17,25 +17,31 @@ mod entries;
 mod parse;
 
 pub use entries::Entries;
-pub use parse::ListError;
+pub use parse::{ListError, Wrong};
 
 /// A list whose entries can be replaced while it is used.
 #[derive(Debug)]
-struct List(RwLock<Arc<Entries>>);
+struct List(RwLock<Entries>);
 
 impl List {
     fn new(entries: Entries) -> Self {
-        Self(RwLock::new(Arc::new(entries)))
+        Self(RwLock::new(entries))
     }
 
-    /// Its entries at this moment.
-    fn entries(&self) -> Arc<Entries> {
+    /// Looks something up in its entries, which must take no longer than that: decisions wait for
+    /// this lock on worker threads.
+    fn look_up<T>(&self, in_entries: impl FnOnce(&Entries) -> T) -> T {
         // Nothing is left half done under this lock, so poisoning carries no news.
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        in_entries(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn replace(&self, entries: Arc<Entries>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = entries;
+    /// Replaces its entries, and frees the earlier ones. Blocks.
+    fn replace(&self, entries: Entries) {
+        let mut serving = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let earlier = std::mem::replace(&mut *serving, entries);
+        // Freeing a large list takes long enough to be felt, so nobody waits for it.
+        drop(serving);
+        drop(earlier);
     }
 }
 
@@ -67,14 +73,15 @@ impl Lists {
     /// Whether a list has an entry; `None` if there is no list of that name.
     #[must_use]
     pub fn contains(&self, name: &str, entry: &str) -> Option<bool> {
-        Some(self.0.get(name)?.entries().contains(entry))
+        let list = self.0.get(name)?;
+        Some(list.look_up(|entries| entries.contains(entry)))
     }
 
     /// The value of a map at a key; `None` if there is no list of that name.
     #[must_use]
     pub fn value(&self, name: &str, key: &str) -> Option<Option<String>> {
-        let entries = self.0.get(name)?.entries();
-        Some(entries.value(key).map(str::to_owned))
+        let list = self.0.get(name)?;
+        Some(list.look_up(|entries| entries.value(key).map(str::to_owned)))
     }
 
     /// Puts other lists in the place of those with the same names.
@@ -95,7 +102,7 @@ pub struct Shelf(Mutex<BTreeMap<String, Arc<List>>>);
 pub struct Prepared {
     /// The lists.
     pub lists: Lists,
-    entries: Vec<(Arc<List>, Arc<Entries>)>,
+    entries: Vec<(Arc<List>, Entries)>,
 }
 
 /// What became of a list whose file was read anew.
@@ -103,6 +110,8 @@ pub struct Prepared {
 pub struct Refreshed {
     /// Name of the list.
     pub name: String,
+    /// Its file.
+    pub file: PathBuf,
     /// Number of its entries now, or why it has the earlier ones.
     pub entries: Result<usize, ListError>,
 }
@@ -130,7 +139,7 @@ impl Shelf {
             };
             match serving.get(name) {
                 Some(there) => {
-                    entries.push((Arc::clone(there), Arc::new(read)));
+                    entries.push((Arc::clone(there), read));
                     lists.insert(name.clone(), Arc::clone(there));
                 }
                 None => {
@@ -151,7 +160,7 @@ impl Shelf {
             list.replace(entries);
         }
         for (name, list) in &prepared.lists.0 {
-            metrics::list_entries(name, list.entries().len());
+            metrics::list_entries(name, list.look_up(Entries::len));
         }
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = prepared.lists.0;
     }
@@ -169,9 +178,10 @@ impl Shelf {
         of_serving
             .map(|(name, settings, list)| Refreshed {
                 name: name.clone(),
+                file: settings.file.clone(),
                 entries: parse::read(&settings.file, settings.format).map(|entries| {
                     let count = entries.len();
-                    list.replace(Arc::new(entries));
+                    list.replace(entries);
                     metrics::list_entries(name, count);
                     count
                 }),

@@ -107,7 +107,7 @@ type Missing = ArcSwap<Vec<String>>;
 struct ReloadState {
     /// Files as of the last attempt, whatever its result.
     seen: SeenFiles,
-    /// Files of the generation that serves.
+    /// Files of the generation that serves, and of its lists as they serve.
     served: SeenFiles,
     /// Keys of the generation that serves.
     key_sets: Arc<KeySets>,
@@ -270,7 +270,10 @@ impl Reloader {
         match &result {
             // The keys were all read just now.
             Ok(_) => before.say_that_they_are_back(),
-            Err(_) => look_again(&state.key_sets).await,
+            Err(_) => {
+                look_again(&state.key_sets).await;
+                self.refresh_lists_anyway(state).await;
+            }
         }
         self.missing_keys.store(Arc::new(state.key_sets.missing()));
         metrics::reloaded(if result.is_ok() { "swapped" } else { "refused" });

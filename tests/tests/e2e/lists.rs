@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 use sluice_tests::client::{Client, Library, meeting};
 use sluice_tests::command::{self, Done};
@@ -93,6 +94,68 @@ fn a_list_that_cannot_be_read_keeps_its_entries_and_is_a_mistake_of_a_reload() {
         1.0,
     );
     connect(&gateway, "acme").expect_refusal(4130, "plan_too_small");
+}
+
+#[test]
+fn a_configuration_that_a_list_had_refused_is_loaded_once_the_list_is_mended() {
+    let gateway = Gateway::start_with_files(&config(), &FILES);
+    connect(&gateway, "globex").expect_refusal(4130, "plan_too_small");
+    gateway.replace("plans.json", "{\"acme\": ");
+    let refused = "sluice_list_reads_total{list=\"plans\",result=\"refused\"}";
+    waits_for(&gateway, refused, 1.0);
+    let generous = config().set("policies.plans.config", "allowed", json!(["gold", "free"]));
+    gateway.replace("sluice.toml", generous.to_string());
+    waits_for(&gateway, "sluice_reloads_total{result=\"refused\"}", 1.0);
+
+    gateway.replace("plans.json", FILES[0].1);
+    waits_for(&gateway, "sluice_generation", 2.0);
+    streams(&gateway, "globex").finalize(0, 0);
+}
+
+#[test]
+fn a_list_counts_even_if_the_reload_that_brought_it_is_refused() {
+    let watched_by_nobody = config().set("server", "watch", json!(false));
+    let gateway = Gateway::start_with_files(&watched_by_nobody, &FILES);
+    let mut streaming = streams(&gateway, "acme");
+    gateway.replace("blocked.txt", "acme\n");
+    // Neither does it matter that the refused one has another list of that name.
+    let broken = watched_by_nobody
+        .clone()
+        .set("lists.blocked", "file", json!("nobody.txt"));
+    gateway.replace("sluice.toml", broken.to_string());
+    let (status, report) = gateway.admin("POST /reload");
+    assert_eq!(status, 422, "{report}");
+    streaming.expect_refusal(4131, "tenant_blocked");
+    let read = "sluice_list_reads_total{list=\"blocked\",result=\"read\"}";
+    assert_eq!(gateway.metric(read), 1.0);
+
+    // What serves already is not read again.
+    let (status, report) = gateway.admin("POST /reload");
+    assert_eq!(status, 422, "{report}");
+    assert_eq!(gateway.metric(read), 1.0);
+    gateway.replace("sluice.toml", watched_by_nobody.to_string());
+    let (status, report) = gateway.admin("POST /reload");
+    assert_eq!(status, 200, "{report}");
+    assert!(!report.contains("blocked.txt"), "{report}");
+    connect(&gateway, "acme").expect_refusal(4131, "tenant_blocked");
+}
+
+#[test]
+fn a_list_that_becomes_a_pipe_is_told_with_its_file_and_stops_no_reload() {
+    let gateway = Gateway::start_with_files(&config(), &FILES);
+    let list = gateway.folder().join("blocked.txt");
+    std::fs::remove_file(&list).expect("a file");
+    mknodat(CWD, &list, FileType::Fifo, Mode::RUSR, 0).expect("a pipe");
+    let told = gateway.output().find("the list's error", |line| {
+        line.contains("is no regular file").then(|| line.to_owned())
+    });
+    let told = told.expect("the gateway runs");
+    for part in ["blocked.txt", "name a regular file", "earlier entries stay"] {
+        assert!(told.contains(part), "{told}");
+    }
+    gateway.replace("blocked.txt", "acme\n");
+    waits_for(&gateway, "sluice_list_entries{list=\"blocked\"}", 1.0);
+    connect(&gateway, "acme").expect_refusal(4131, "tenant_blocked");
 }
 
 /// What `sluice check` says of this configuration.
@@ -202,4 +265,40 @@ fn what_a_list_said_is_recorded_and_replayed_and_becomes_a_case() {
     let done = policy(&test);
     assert_eq!(done.status, Some(0), "{done:?}");
     assert!(done.stdout.contains("1 passed, 0 failed"), "{done:?}");
+}
+
+#[test]
+fn a_decision_about_a_value_that_the_record_cuts_is_undecided_when_it_is_replayed() {
+    let config = config();
+    let plans = json!({"acme": "gold".repeat(1250)}).to_string();
+    let files = [("plans.json", plans.as_bytes()), FILES[1]];
+    let mut gateway = Gateway::start_with_files(&config, &files);
+    let frame = connect(&gateway, "acme").expect_refusal(4130, "plan_too_small");
+    let session = frame["session_id"].as_str().expect("an id").to_owned();
+    gateway.connection_log(&session);
+    gateway.signal(rustix::process::Signal::TERM);
+    gateway.wait();
+    let record = gateway.data().join("decisions.jsonl");
+    let record = record.to_str().expect("a path of text");
+    let folder = gateway.folder();
+    let file = folder.join("replay.toml");
+    std::fs::write(&file, config.to_string()).expect("a file");
+    let policy = |args: &[&str]| {
+        let mut policy = command::sluice(&["policy"]);
+        command::run(policy.args(args).current_dir(folder))
+    };
+    let of_plans = ["--config", "replay.toml", "--policy", "plans"];
+    let done = policy(&[&["replay", record], &of_plans[..]].concat());
+    assert!(done.stdout.contains("undecided   1"), "{done:?}");
+    assert!(
+        done.stdout
+            .contains("what is withheld: the value of \"acme\" in \"plans\""),
+        "{done:?}"
+    );
+    let case = policy(&["case", record, "--session", &session, "--policy", "plans"]);
+    assert!(
+        case.stdout
+            .contains("# withheld in the record: the value of \"acme\" in \"plans\""),
+        "{case:?}"
+    );
 }

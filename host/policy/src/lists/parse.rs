@@ -1,15 +1,19 @@
 //! Files of lists, read whole.
 
-use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use base::files::text::{self, EncodingError};
+use rustix::fs::OFlags;
 
-use super::entries::{Entries, NotTaken, in_words};
+use super::entries::{Entries, NotTaken};
 use crate::settings::ListFormat;
+
+mod json;
+
+pub use json::Wrong;
 
 /// Maximum size of a file, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
@@ -24,12 +28,15 @@ pub enum ListError {
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(std::io::Error),
+    /// It is a folder, a pipe or a device.
+    #[error("is no regular file")]
+    NoFile,
     /// The file is too large.
     #[error("has more than {} MiB", MAX_BYTES >> 20)]
     TooLarge,
     /// The file is no text.
-    #[error("is not UTF-8 in line {0}")]
-    NoText(usize),
+    #[error("cannot be read as text: {0}")]
+    NoText(EncodingError),
     /// An entry is too long.
     #[error("has an entry of {bytes} bytes in line {line}; an entry has {MAX_KEY} at the most")]
     LongEntry {
@@ -38,9 +45,19 @@ pub enum ListError {
         /// Its length.
         bytes: usize,
     },
-    /// It is not the JSON that it should be.
-    #[error("is no JSON list of texts, and no JSON object: {0}")]
+    /// It is no JSON.
+    #[error("is no JSON: {0}")]
     NoJson(serde_json::Error),
+    /// It is other JSON than it should be.
+    #[error("is no JSON list of texts, and no JSON object: {wrong} at line {line} column {column}")]
+    OtherJson {
+        /// What is wrong.
+        wrong: Wrong,
+        /// Where that is.
+        line: usize,
+        /// Where that is in the line.
+        column: usize,
+    },
 }
 
 impl ListError {
@@ -50,9 +67,10 @@ impl ListError {
         match self {
             Self::Unreadable(_) => "correct `file`, or its permissions".to_owned(),
             Self::TooLarge => "keep fewer entries: the whole list is in memory".to_owned(),
+            Self::NoFile => "name a regular file, or a link to one".to_owned(),
             Self::NoText(_) => "write the file as UTF-8".to_owned(),
             Self::LongEntry { .. } => "write one entry on each line".to_owned(),
-            Self::NoJson(_) => {
+            Self::NoJson(_) | Self::OtherJson { .. } => {
                 "write [\"an entry\", …] or {\"a key\": its value, …}; or name the file's \
                  `format`: \"lines\" or \"json\""
                     .to_owned()
@@ -66,8 +84,27 @@ impl ListError {
 /// # Errors
 /// [`ListError`]
 pub(super) fn read(file: &Path, format: ListFormat) -> Result<Entries, ListError> {
-    let mut bytes = Vec::new();
-    let opened = File::open(file).map_err(ListError::Unreadable)?;
+    let text = text::decode(bytes(file)?).map_err(ListError::NoText)?;
+    parse(&text, format)
+}
+
+fn bytes(file: &Path) -> Result<Vec<u8>, ListError> {
+    // To open a pipe would wait for whoever writes to it, and all reloads with it.
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = File::options()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(file);
+    let opened = opened.map_err(ListError::Unreadable)?;
+    let found = opened.metadata().map_err(ListError::Unreadable)?;
+    if !found.is_file() {
+        return Err(ListError::NoFile);
+    }
+    if found.len() > MAX_BYTES {
+        return Err(ListError::TooLarge);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(found.len()).unwrap_or_default());
+    // It may grow while it is read.
     let mut bounded = opened.take(MAX_BYTES + 1);
     bounded
         .read_to_end(&mut bytes)
@@ -75,18 +112,14 @@ pub(super) fn read(file: &Path, format: ListFormat) -> Result<Entries, ListError
     if bytes.len() as u64 > MAX_BYTES {
         return Err(ListError::TooLarge);
     }
-    let text = str::from_utf8(&bytes).map_err(|error| {
-        let before = &bytes[..error.valid_up_to()];
-        ListError::NoText(before.iter().filter(|byte| **byte == b'\n').count() + 1)
-    })?;
-    parse(text.trim_start_matches('\u{feff}'), format)
+    Ok(bytes)
 }
 
 fn parse(text: &str, format: ListFormat) -> Result<Entries, ListError> {
     let mut entries = Entries::default();
     match format {
         ListFormat::Lines => lines(text, &mut entries)?,
-        ListFormat::Json => json(text, &mut entries).map_err(ListError::NoJson)?,
+        ListFormat::Json => json::read(text, &mut entries)?,
     }
     entries.settle();
     Ok(entries)
@@ -111,78 +144,6 @@ fn lines(text: &str, entries: &mut Entries) -> Result<(), ListError> {
         }
     }
     Ok(())
-}
-
-fn json(text: &str, entries: &mut Entries) -> serde_json::Result<()> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    json.deserialize_any(Into(entries))?;
-    json.end()
-}
-
-/// Takes what it reads into entries. Nothing but these is held of a large file.
-struct Into<'a>(&'a mut Entries);
-
-impl Into<'_> {
-    fn add<E: serde::de::Error>(&mut self, key: &str, value: Option<&str>) -> Result<(), E> {
-        if key.len() > MAX_KEY {
-            let bytes = key.len();
-            let message = format!("an entry has {bytes} bytes, and may have {MAX_KEY}");
-            return Err(E::custom(message));
-        }
-        if let Some(value) = value.filter(|value| value.len() > MAX_VALUE) {
-            let bytes = value.len();
-            let message = format!("a value has {bytes} bytes, and may have {MAX_VALUE}");
-            return Err(E::custom(message));
-        }
-        match (self.0.add(key, value), value) {
-            (Ok(()), _) | (Err(NotTaken::Twice), None) => Ok(()),
-            (Err(NotTaken::Twice), Some(_)) => Err(E::custom("a key is there twice")),
-            (Err(NotTaken::TooLong), _) => Err(E::custom("there are too many entries")),
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for Into<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of texts, or an object")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element_seed(OneEntry(&mut self))?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some((key, value)) = map.next_entry::<std::borrow::Cow<'de, str>, Value>()? {
-            self.add(&key, in_words(&value).as_deref())?;
-        }
-        Ok(())
-    }
-}
-
-/// One entry of a list.
-struct OneEntry<'a, 'b>(&'a mut Into<'b>);
-
-impl<'de> DeserializeSeed<'de> for OneEntry<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, entry: D) -> Result<(), D::Error> {
-        entry.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for OneEntry<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, entry: &str) -> Result<(), E> {
-        self.0.add(entry, None)
-    }
 }
 
 #[cfg(test)]
@@ -238,39 +199,100 @@ mod tests {
         for (text, format, told) in [
             (long.as_str(), ListFormat::Lines, "1200 bytes in line 2"),
             (
-                "[\"secret\", 7]",
+                "[\"secret\", 4915]",
                 ListFormat::Json,
-                "expected a text at line 1 column 12",
+                "no text at line 1 column 15",
             ),
             (
-                "{\"secret\": 1, \"secret\": 2}",
+                "[\"a\",\n[\"secret\"]]",
+                ListFormat::Json,
+                "no text at line 2",
+            ),
+            (
+                "[{\"secret\": 4915}]",
+                ListFormat::Json,
+                "an entry is no text",
+            ),
+            (
+                "{\"secret\": 1, \"secret\": null}",
+                ListFormat::Json,
+                "a key is there twice",
+            ),
+            (
+                "{\"secret\": null, \"secret\": 1}",
                 ListFormat::Json,
                 "a key is there twice",
             ),
             ("[\"secret\"", ListFormat::Json, "line 1"),
+            ("{\"secret\": secret}", ListFormat::Json, "line 1 column"),
             ("[\"secret\"] more", ListFormat::Json, "trailing characters"),
             ("secret", ListFormat::Json, "line 1"),
-            ("7", ListFormat::Json, "a list of texts, or an object"),
+            ("\"secret\"", ListFormat::Json, "it is neither at line 1"),
+            (
+                "\"\\u0073ecret\"",
+                ListFormat::Json,
+                "it is neither at line 1",
+            ),
+            ("4915", ListFormat::Json, "it is neither at line 1"),
         ] {
-            let error = parse(text, format).unwrap_err().to_string();
+            let error = parse(text, format).unwrap_err();
+            for error in [error.to_string(), format!("{error:?}")] {
+                assert!(
+                    !error.contains("secret") && !error.contains("4915"),
+                    "{error}"
+                );
+            }
+            let error = error.to_string();
             assert!(error.contains(told), "{told}: {error}");
-            assert!(!error.contains("secret"), "{error}");
         }
         let long = format!("{{\"k\": \"{}\"}}", "v".repeat(MAX_VALUE + 1));
         let error = parse(&long, ListFormat::Json).unwrap_err().to_string();
         assert!(error.contains("a value has 16385 bytes"), "{error}");
     }
 
-    #[test]
-    fn a_file_that_is_no_text_is_told_with_its_line() {
+    fn of_bytes(bytes: &[u8]) -> Result<Entries, ListError> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), b"a\nb\n\xff\n").unwrap();
-        let error = read(file.path(), ListFormat::Lines).unwrap_err();
-        assert_eq!(error.to_string(), "is not UTF-8 in line 3");
-        std::fs::write(file.path(), "\u{feff}a\n").unwrap();
-        let list = read(file.path(), ListFormat::Lines).unwrap();
-        assert!(list.contains("a"));
+        std::fs::write(file.path(), bytes).unwrap();
+        read(file.path(), ListFormat::Lines)
+    }
+
+    #[test]
+    fn a_file_is_text_in_every_encoding_that_says_what_it_is() {
+        for bytes in [
+            &b"\xef\xbb\xbfacme\n"[..],
+            b"\xff\xfea\0c\0m\0e\0\n\0",
+            b"\xfe\xff\0a\0c\0m\0e\0\n",
+        ] {
+            let list = of_bytes(bytes).unwrap();
+            assert!(list.contains("acme") && list.len() == 1, "{bytes:?}");
+        }
+        for (bytes, told) in [
+            (&b"a\nb\n\xff\n"[..], "not UTF-8: line 3"),
+            (b"a\0c\0m\0e\0\n\0", "UTF-16 without a byte order mark"),
+            (b"acme\na\0", "a byte of zero in line 2"),
+        ] {
+            let error = of_bytes(bytes).unwrap_err().to_string();
+            assert!(error.contains(told), "{told}: {error}");
+        }
         let error = read(Path::new("no such file"), ListFormat::Lines).unwrap_err();
         assert!(error.to_string().starts_with("cannot be read: "), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_no_list_and_nobody_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        for path in [&pipe, folder.path(), Path::new("/dev/null")] {
+            let error = read(path, ListFormat::Lines).unwrap_err();
+            assert!(matches!(error, ListError::NoFile), "{error}");
+        }
     }
 }

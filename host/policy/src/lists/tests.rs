@@ -1,5 +1,3 @@
-use std::path::PathBuf;
-
 use super::*;
 use crate::settings::ListFormat;
 use base::diagnostics::Place;

@@ -47,7 +47,7 @@ pub struct Builder {
     recorder: Recorder,
     shadows: ShadowPermits,
     providers: Providers,
-    lists: Shelf,
+    lists: Arc<Shelf>,
 }
 
 /// Generation that was built, with what it needs beside itself.
@@ -83,7 +83,7 @@ impl Builder {
             counters: Arc::default(),
             shadows: ShadowPermits::default(),
             providers: Providers::default(),
-            lists: Shelf::default(),
+            lists: Arc::default(),
             recorder: Recorder::start(&decisions)
                 .context("the thread that records decisions could not be started")?,
         })
@@ -103,7 +103,7 @@ impl Builder {
 
     /// Lists that serve.
     #[must_use]
-    pub fn lists(&self) -> &Shelf {
+    pub fn lists(&self) -> &Arc<Shelf> {
         &self.lists
     }
 

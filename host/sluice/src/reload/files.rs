@@ -96,6 +96,22 @@ impl SeenFiles {
             .collect()
     }
 
+    /// Some of its files as they are now.
+    pub(super) async fn again_of(&self, files: BTreeSet<PathBuf>) -> Self {
+        let files = files.into_iter().map(|path| (path, None)).collect();
+        let looked = off_the_async_threads(move || Self::look(files)).await;
+        looked.unwrap_or_else(|| self.clone())
+    }
+
+    /// Takes the contents of these files from `other`. Files that it did not have before count as
+    /// changed at the next quick look.
+    pub(super) fn take(&mut self, other: &Self, files: &BTreeSet<PathBuf>) {
+        let mut contents = BTreeMap::clone(&self.contents);
+        let taken = files.iter();
+        contents.extend(taken.filter_map(|file| Some((file.clone(), *other.contents.get(file)?))));
+        self.contents = Arc::new(contents);
+    }
+
     /// SHA-256 of a file, in hexadecimal.
     pub(super) fn sha256(&self, file: Option<&Path>) -> Option<String> {
         match self.contents.get(file?)? {
