@@ -81,8 +81,9 @@ impl SharedState {
             }
         };
         let written = self.cluster.within(writing).await;
-        if written.is_err() {
-            self.cluster.doubts(&self.space().name);
+        match &written {
+            Ok(_) => self.cluster.has_succeeded(),
+            Err(_) => self.cluster.doubts(&self.space().name),
         }
         written
     }
@@ -150,7 +151,11 @@ impl SharedStore for SharedState {
         let (state, revision, key) = (self.clone(), self.revision(key), key.to_owned());
         let saving = tokio::spawn(async move {
             let mut revision = revision.await;
-            let message = PublishMessage::build().payload(record.into());
+            let mut message = PublishMessage::build().payload(record.into());
+            // A record that another gateway has saved since then says where the stream is now.
+            if let Some(last) = *revision {
+                message = message.expected_last_subject_sequence(last);
+            }
             let written = state.write(&key, message).await;
             drop(waiting);
             match written {
@@ -158,8 +163,10 @@ impl SharedStore for SharedState {
                     *revision = Some(sequence);
                     Ok(())
                 }
-                // It expects nothing.
-                Ok(Written::BySomebodyElse) => Err(StoreError::Busy),
+                Ok(Written::BySomebodyElse) => {
+                    *revision = None;
+                    Err(StoreError::Taken)
+                }
                 Err(away) => Err(StoreError::Away(away.to_string())),
             }
         });

@@ -46,7 +46,7 @@ pub use returning::{Returning, Taken};
 use rooms::Rooms;
 use slot::Slot;
 pub use sought::{Found, Sought};
-pub(crate) use stored::{OpenStream, StoredState, StoredStream};
+pub(crate) use stored::{NotStored, OpenStream, StoredState, StoredStream};
 pub use stream::{Said, Stream};
 use token::{Token, TokenDigest};
 
@@ -154,6 +154,24 @@ impl Parking {
             for token in tokens {
                 shared.forget(token.as_str());
             }
+        }
+    }
+
+    /// Ends the slots that a stream had here before another gateway took it. What the stores have
+    /// belongs to its next slot.
+    fn supersede(&self, stream: &str, sequence: u64) {
+        let mut slots = self.lock();
+        let stale: Vec<_> = slots
+            .values()
+            .filter(|slot| *slot.stream == *stream)
+            .cloned()
+            .collect();
+        slots.retain(|_, slot| *slot.stream != *stream);
+        drop(slots);
+        for slot in stale {
+            // The parked stream is dropped after the lock is released.
+            let _parked = slot.lock().supersede(sequence);
+            slot.has_changed();
         }
     }
 

@@ -20,6 +20,9 @@ pub enum StoreError {
     /// The servers that keep it cannot be reached, or refused it.
     #[error("{0}")]
     Away(String),
+    /// Another process has saved the record since this one did.
+    #[error("another gateway has saved the record")]
+    Taken,
     /// The store has ended.
     #[error("the store has ended")]
     Ended,
@@ -55,7 +58,8 @@ pub trait SharedStore: Send + Sync {
     /// polls the future.
     ///
     /// # Errors
-    /// [`StoreError`]. An earlier record with this key may be there or not.
+    /// [`StoreError`]. It is [`StoreError::Taken`] if this gateway has saved the record before, and
+    /// another one since then: theirs stays. Else an earlier record may be there or not.
     fn save(&self, key: &str, record: Vec<u8>) -> BoxFuture<'static, Result<(), StoreError>>;
 
     /// Removes a record, if this gateway saved it last.

@@ -119,6 +119,55 @@ fn a_client_may_change_gateways_and_change_back_while_all_of_them_live() {
 }
 
 #[test]
+fn a_client_whose_ack_was_lost_gets_its_stream_back_where_nobody_knows_that_it_had_left() {
+    let nats = Nats::start();
+    let config = keeping(&[nats.url()]);
+    let (first, second) = (Gateway::start(&config), Gateway::start(&config));
+    let clip = speech::long_clip();
+    let (mut left, ack) = open(&first, None);
+    let token = text(&ack, "resume_token");
+    let place = place("m1", text(&ack, "session_id"));
+    send(&mut left, &clip.pcm[..64_000], 64_000);
+    // It never learns the token of the second gateway.
+    let (lost, _) = open(&second, Some(token));
+    let (mut back, ack) = open(&first, Some(token));
+    assert_eq!(ack["from_bytes"], 64_000, "{ack}");
+    for chunk in clip.pcm[64_000..].chunks(3200) {
+        back.binary(chunk);
+    }
+    finalize(&mut back, clip.pcm.len());
+    let found = nats::read(&[nats.url()], &place, None);
+    assert!(found.audio == clip.pcm, "{} bytes", found.audio.len());
+    assert_eq!(found.writers, 3);
+    drop((left, lost));
+}
+
+#[test]
+fn what_a_gateway_had_of_a_stream_does_not_end_what_it_has_of_it_since_the_client_is_back() {
+    let nats = Nats::start();
+    let config = keeping(&[nats.url()]).set("server", "admin_listen", json!("127.0.0.1:0"));
+    let (mut first, second) = (Gateway::start(&config), Gateway::start(&config));
+    let (mut left, ack) = open(&first, None);
+    send(&mut left, &[1; 6400], 6400);
+    let (mut client, ack) = open(&second, Some(text(&ack, "resume_token")));
+    send(&mut client, &[2; 3200], 9600);
+    // The first gateway does not know yet that the stream was away.
+    let (mut back, ack) = open(&first, Some(text(&ack, "resume_token")));
+    send(&mut back, &[3; 3200], 12_800);
+    left.binary(&[9; 3200]);
+    left.expect_refusal(4003, "superseded");
+    first.kill();
+    first.start_again();
+    eventually("its own store leads to the stream", || {
+        let restored = r#"sluice_restored_streams_total{result="restored"}"#;
+        (first.metric(restored) == 1.0).then_some(())
+    });
+    let (mut client, ack) = open(&first, Some(text(&ack, "resume_token")));
+    assert_eq!(ack["from_bytes"], 12_800, "{ack}");
+    finalize(&mut client, 12_800);
+}
+
+#[test]
 fn who_has_a_token_and_is_another_user_gets_nothing_and_disturbs_nobody() {
     let nats = Nats::start();
     let config = keeping(&[nats.url()]);

@@ -115,6 +115,16 @@ impl SlotState {
         self.waiters.iter().any(|sequence| *sequence > self.holder)
     }
 
+    /// Ends the slot, because the stream has another one with this sequence number. Returns the
+    /// state before.
+    pub(super) fn supersede(&mut self, sequence: u64) -> StreamState {
+        self.holder = sequence;
+        self.tokens.clear();
+        self.stored = Stored::No;
+        self.room = None;
+        std::mem::replace(&mut self.stream, StreamState::Gone)
+    }
+
     /// Hands the stream to the connection with this sequence number. Returns `None` if that
     /// connection has to wait.
     pub(super) fn give(&mut self, sequence: u64) -> Option<StreamState> {

@@ -53,7 +53,7 @@ pub(crate) enum StoredState {
 }
 
 /// Stream that may go on.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OpenStream {
     /// Session that has it, or had it last.
     pub(crate) session_id: String,
@@ -84,6 +84,11 @@ pub(crate) enum NotStored {
 }
 
 impl OpenStream {
+    /// Whether other gateways can go on with it.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.place, Place::Chain { .. })
+    }
+
     /// A session's stream that may go on from this place.
     pub(crate) fn of(
         session: &Session,
@@ -130,9 +135,9 @@ impl Attachment {
         if self.parking.durable.is_closed() {
             return Err(StoreError::Ended.into());
         }
-        let sharing = match open.place {
-            Place::Chain { .. } => Sharing::Shared,
-            Place::Recording(_) => Sharing::Own,
+        let sharing = match open.is_shared() {
+            true => Sharing::Shared,
+            false => Sharing::Own,
         };
         let saving = self.save(StoredState::Open(Box::new(open)), sharing)?;
         let Some(saving) = saving else {
@@ -141,6 +146,20 @@ impl Attachment {
         self.durable = Some(durable);
         let saved = timeout(PATIENCE, saving).await;
         Ok(saved.map_err(|_| NotStored::Slow)??)
+    }
+
+    /// Stores where a restored stream goes on, for the next process. Nobody waits for it: its client
+    /// was promised before that it may come back. The shared records stay, as they name no writer.
+    ///
+    /// # Errors
+    /// [`NotStored`].
+    pub(crate) fn store_place(&self, open: OpenStream) -> Result<(), NotStored> {
+        let (record, _) = self.record(StoredState::Open(Box::new(open)))?;
+        self.slot.lock().stored = Stored::Yes;
+        if let Some(store) = self.parking.store.get() {
+            drop(store.save(&self.slot.stream, record));
+        }
+        Ok(())
     }
 
     /// Stores that the stream is complete. Nobody waits for it: until it is safe the client finds
@@ -165,6 +184,25 @@ impl Attachment {
         if store.is_none() && shared.is_none() {
             return Ok(None);
         }
+        let (record, tokens) = self.record(state)?;
+        let mut slot = self.slot.lock();
+        slot.stored = Stored::Yes;
+        slot.sharing = sharing;
+        drop(slot);
+        let own = store.map(|store| store.save(&self.slot.stream, record.clone()));
+        let shared = shared.into_iter().flat_map(|shared| {
+            let tokens = tokens.iter();
+            tokens.map(|token| shared.save(token.as_str(), record.clone()))
+        });
+        let saving: Vec<_> = own.into_iter().chain(shared).collect();
+        Ok(Some(async move {
+            try_join_all(saving).await?;
+            Ok(())
+        }))
+    }
+
+    /// Record of the stream, and the tokens that lead to it.
+    fn record(&self, state: StoredState) -> Result<(Vec<u8>, Vec<TokenDigest>), NotStored> {
         let stored = StoredStream {
             version: VERSION,
             stream: self.slot.stream.to_string(),
@@ -178,21 +216,7 @@ impl Attachment {
         if record.len() > MAX_RECORD {
             return Err(NotStored::TooLarge(record.len()));
         }
-        let mut slot = self.slot.lock();
-        slot.stored = Stored::Yes;
-        slot.sharing = sharing;
-        drop(slot);
-        let own = store.map(|store| store.save(&self.slot.stream, record.clone()));
-        let tokens = stored.tokens.iter();
-        let shared = shared.into_iter().flat_map(|shared| {
-            let tokens = tokens.clone();
-            tokens.map(|token| shared.save(token.as_str(), record.clone()))
-        });
-        let saving: Vec<_> = own.into_iter().chain(shared).collect();
-        Ok(Some(async move {
-            try_join_all(saving).await?;
-            Ok(())
-        }))
+        Ok((record, stored.tokens))
     }
 }
 
@@ -200,6 +224,7 @@ impl Parking {
     /// Attaches to a new slot of a stream that an earlier process has stored.
     pub(crate) fn restore(self: &Arc<Self>, stream: Arc<str>, stored: &StoredStream) -> Attachment {
         let sequence = self.sequence();
+        self.supersede(&stream, sequence);
         let (owner, client) = (stored.owner.clone(), stored.client.clone());
         let attachment = Attachment {
             parking: Arc::clone(self),
@@ -213,11 +238,13 @@ impl Parking {
             attachment.add_token(token.clone());
         }
         let mut slot = attachment.slot.lock();
-        slot.stored = Stored::Yes;
         if let StoredState::Open(open) = &stored.state
-            && matches!(open.place, Place::Chain { .. })
+            && open.is_shared()
         {
+            // Until it goes on here, the record stays for the next process.
             slot.sharing = Sharing::Shared;
+        } else {
+            slot.stored = Stored::Yes;
         }
         drop(slot);
         attachment

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use super::accept::{Comeback, Entry};
+use super::cause::Cause;
 use super::connect::Admitted;
 use super::connection::{Connection, Refused};
 use super::message::HostMessage;
-use super::resume;
+use super::resume::{self, Moved};
 use crate::connections::Stage;
 use crate::parking::pace::Pace;
 use crate::parking::{Attachment, Stream, Taken};
@@ -122,7 +123,17 @@ pub(crate) async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused>
             }
         }
         Opened::Resumed(taken, token) => {
-            go_on(&mut connection, handshake.as_ref(), renews, taken, &token).await
+            let gone_on = match &handshake {
+                Some(handshake) => {
+                    go_on_anywhere(&mut connection, &route, handshake, renews, (taken, token)).await
+                }
+                // Whoever resumes has sent one.
+                None => Err(Cause::Internal),
+            };
+            match gone_on {
+                Ok(negotiated) => negotiated,
+                Err(cause) => return Err(connection.refuse(cause)),
+            }
         }
     };
     Ok(Box::new(Ready {
@@ -158,38 +169,63 @@ async fn start(
     stream: Stream,
 ) -> Negotiated {
     let attachment = match resume::attach(connection, route, handshake, &stream) {
-        Some(attachment) => resume::store(connection, handshake, &stream, attachment).await,
+        // Nobody can have taken a stream that begins.
+        Some(attachment) => {
+            let stored = resume::store(connection, handshake, &stream, attachment).await;
+            stored.unwrap_or_default()
+        }
         None => None,
     };
     acknowledge(connection, renews, &stream, attachment.as_ref(), None);
     Negotiated::Stream(stream, attachment)
 }
 
+/// Goes on with a stream. A client that comes back to a gateway from which the stream was taken, and
+/// that does not know it yet, takes the stream back.
+async fn go_on_anywhere(
+    connection: &mut Connection,
+    route: &Route,
+    handshake: &Handshake,
+    renews: bool,
+    (taken, token): (Taken, String),
+) -> Result<Negotiated, Cause> {
+    match go_on(connection, handshake, renews, taken, &token).await {
+        Ok(negotiated) => return Ok(negotiated),
+        Err(Moved) => tracing::info!("another gateway has taken the stream: it is taken back"),
+    }
+    let gateway = Arc::clone(&connection.socket.gateway);
+    let sought = gateway.parking.seek(&token).ok_or(Cause::ResumeRefused)?;
+    let found = resume::seek(connection, sought).await?;
+    match bring_here(connection, route, found, handshake).await? {
+        Opened::Resumed(taken, token) => go_on(connection, handshake, renews, taken, &token)
+            .await
+            .map_err(|Moved| Cause::PredecessorStays),
+        Opened::Fresh(..) => Err(Cause::Internal),
+    }
+}
+
 /// Goes on with a stream, and says where. What its upstream has said meanwhile
 /// comes right behind that.
 async fn go_on(
     connection: &mut Connection,
-    handshake: Option<&Handshake>,
+    handshake: &Handshake,
     renews: bool,
     taken: Taken,
     token: &str,
-) -> Negotiated {
+) -> Result<Negotiated, Moved> {
     match taken {
         Taken::Stream(mut stream, attachment) => {
             // It may be with another address now.
             stream.charge = connection.socket.wire.charge.another();
-            let attachment = match handshake {
-                Some(handshake) => resume::store(connection, handshake, &stream, attachment).await,
-                // Whoever resumes has sent one.
-                None => Some(attachment),
-            };
+            let storing = resume::store(connection, handshake, &stream, attachment);
+            let attachment = storing.await?;
             let from = Some(stream.bytes);
             acknowledge(connection, renews, &stream, attachment.as_ref(), from);
-            Negotiated::Stream(stream, attachment)
+            Ok(Negotiated::Stream(stream, attachment))
         }
         Taken::Complete(bytes) => {
             say(connection, &RESUMABLE, Some(token), Some(bytes));
-            Negotiated::Complete(bytes)
+            Ok(Negotiated::Complete(bytes))
         }
     }
 }

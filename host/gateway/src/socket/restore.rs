@@ -14,9 +14,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::cause::Cause;
 use super::resume;
-use crate::connections::{Beginning, Stage};
+use crate::connections::{Beginning, LiveConnection, Stage};
 use crate::parking::pace::Pace;
-use crate::parking::{Found, OpenStream, Owner, StoredState, StoredStream, Stream};
+use crate::parking::{Attachment, Found, OpenStream, Owner, StoredState, StoredStream, Stream};
 use crate::routes::{Gateway, Route};
 use crate::watchdog::watched;
 use base::metrics;
@@ -42,36 +42,81 @@ pub async fn restore(
     if records.is_empty() {
         return;
     }
-    let mut counts = [0_usize; 3];
+    let mut counts = [0_usize; 4];
     let deadline = Instant::now() + OPENING;
     let mut restoring = futures_util::stream::iter(records)
         .map(|(stream, record)| restore_one(gateway, stream, record, deadline))
         .buffer_unordered(AT_ONCE);
     while let Some((stream, result)) = restoring.next().await {
         let (result, count) = match result {
+            Ok(Restored::Later(held)) => {
+                let later = open_later(Arc::clone(gateway), Arc::clone(&store), held);
+                gateway.tasks.spawn(watched(later));
+                counts[3] += 1;
+                continue;
+            }
             Ok(Restored::Parked) => ("restored", &mut counts[0]),
             Ok(Restored::Complete) => ("complete", &mut counts[1]),
             Err(error) => {
-                let error = why(error);
-                tracing::warn!(stream, error, "a stream of the earlier process is lost");
-                store.forget(&stream);
+                is_lost(&*store, &stream, error);
                 ("lost", &mut counts[2])
             }
         };
         metrics::restored(result);
         *count += 1;
     }
-    let [restored, complete, lost] = counts;
+    let [restored, complete, lost, later] = counts;
     tracing::info!(
         restored,
         complete,
         lost,
+        later,
         "the streams of the earlier process wait for their clients"
     );
 }
 
+/// Removes the record of a stream that does not go on.
+fn is_lost(store: &dyn Store, stream: &str, error: anyhow::Error) {
+    let error = why(error);
+    tracing::warn!(stream, error, "a stream of the earlier process is lost");
+    store.forget(stream);
+}
+
+/// Opens the upstream of a stream whose servers may be away. Meanwhile its claims are held, and its
+/// client waits. Unless the servers say that the stream is over, its record stays for the next
+/// process.
+async fn open_later(gateway: Arc<Gateway>, store: Arc<dyn Store>, held: Box<Held>) {
+    let stream = Arc::clone(&held.stream);
+    let deadline = Instant::now() + held.grace;
+    let opened = tokio::select! {
+        biased;
+        () = gateway.shutdown.draining() => return,
+        () = gateway.shutdown.handed_over() => return,
+        opened = held.open(&gateway, deadline) => opened,
+    };
+    let result = match opened {
+        Ok(()) => "restored",
+        Err(error) => {
+            if let Some(OpenError::NoPlace { .. }) = error.downcast_ref() {
+                is_lost(&*store, &stream, error);
+            } else {
+                let error = why(error);
+                tracing::warn!(
+                    stream = &*stream,
+                    error,
+                    "a stream of the earlier process does not go on here now"
+                );
+            }
+            "lost"
+        }
+    };
+    metrics::restored(result);
+}
+
 /// What became of a stream.
 enum Restored {
+    /// Its claims are held. Its upstream opens while the gateway serves.
+    Later(Box<Held>),
     /// It waits for its client.
     Parked,
     /// It was complete, and its client may ask.
@@ -86,18 +131,37 @@ async fn restore_one(
 ) -> (String, anyhow::Result<Restored>) {
     let stream = id.as_str().into();
     let result = match StoredStream::read(&record) {
-        Some(stored) => park(gateway, stream, stored, deadline).await,
+        Some(stored) => match hold(gateway, stream, stored) {
+            Ok(Some(held)) if held.open.is_shared() => Ok(Restored::Later(held)),
+            Ok(Some(held)) => held
+                .open(gateway, deadline)
+                .await
+                .map(|()| Restored::Parked),
+            Ok(None) => Ok(Restored::Complete),
+            Err(error) => Err(error),
+        },
         None => Err(anyhow!("its record is of another version, or broken")),
     };
     (id, result)
 }
 
-async fn park(
+/// Stream whose claims are held, and to which its tokens lead, before its upstream is open.
+struct Held {
+    stream: Arc<str>,
+    attachment: Attachment,
+    guard: SessionGuard,
+    live: Arc<LiveConnection>,
+    route: Arc<Route>,
+    grace: Duration,
+    open: Box<OpenStream>,
+}
+
+/// Holds a stream for its client. `None` if it was complete, and its client may ask.
+fn hold(
     gateway: &Arc<Gateway>,
     stream: Arc<str>,
     stored: StoredStream,
-    deadline: Instant,
-) -> anyhow::Result<Restored> {
+) -> anyhow::Result<Option<Box<Held>>> {
     let generation = gateway.generation.load_full();
     let name = &*stored.owner.route;
     let route = generation.routes.named(name);
@@ -112,7 +176,7 @@ async fn park(
             let remembered = remembered.context("max_parked streams are remembered already")?;
             let staying = remembered.stay(grace, gateway.shutdown.clone());
             gateway.tasks.spawn(staying);
-            return Ok(Restored::Complete);
+            return Ok(None);
         }
     };
     let guard = session(gateway, &stream, &stored.owner, &open);
@@ -124,20 +188,54 @@ async fn park(
         trace: None,
     });
     live.speaks(&open.handshake);
-    let reopened = reopen(gateway, route, guard.session(), *open);
-    let reopened = timeout_at(deadline, reopened).await;
-    let stream = reopened.context("its upstream did not open in time")??;
-    live.streams_to(&stream.destination, stream.bytes);
-    live.enter(Stage::Parked);
-    let parked = attachment.park_restored(stream, guard);
-    let limits = resume::park_limits(&route.limits, grace, &Cause::Eof);
-    let running = parked.run(limits, gateway.shutdown.clone());
-    gateway.tasks.spawn(watched(async move {
-        running.await;
-        // Operators see it until it has ended, or goes on over a connection.
-        drop(live);
-    }));
-    Ok(Restored::Parked)
+    Ok(Some(Box::new(Held {
+        stream,
+        attachment,
+        guard,
+        live,
+        route: Arc::clone(route),
+        grace,
+        open,
+    })))
+}
+
+impl Held {
+    /// Opens the upstream, and parks the stream.
+    async fn open(
+        self: Box<Self>,
+        gateway: &Arc<Gateway>,
+        deadline: Instant,
+    ) -> anyhow::Result<()> {
+        let Self {
+            attachment,
+            guard,
+            live,
+            route,
+            grace,
+            mut open,
+            ..
+        } = *self;
+        let is_shared = open.is_shared();
+        let reopened = reopen(gateway, &route, guard.session(), OpenStream::clone(&open));
+        let reopened = timeout_at(deadline, reopened).await;
+        let stream = reopened.context("its upstream did not open in time")??;
+        if let Some(place) = stream.link.place().filter(|_| is_shared) {
+            // The process after this one must know this writer.
+            open.place = place;
+            attachment.store_place(*open)?;
+        }
+        live.streams_to(&stream.destination, stream.bytes);
+        live.enter(Stage::Parked);
+        let parked = attachment.park_restored(stream, guard);
+        let limits = resume::park_limits(&route.limits, grace, &Cause::Eof);
+        let running = parked.run(limits, gateway.shutdown.clone());
+        gateway.tasks.spawn(watched(async move {
+            running.await;
+            // Operators see it until it has ended, or goes on over a connection.
+            drop(live);
+        }));
+        Ok(())
+    }
 }
 
 /// Why a stream of another gateway does not go on here.
@@ -152,7 +250,11 @@ pub(crate) enum Brought {
 pub(crate) async fn bring(gateway: &Arc<Gateway>, found: Found) -> Result<(), Brought> {
     let Found { stream, stored, .. } = found;
     let deadline = Instant::now() + OPENING;
-    let brought = park(gateway, Arc::clone(&stream), stored, deadline).await;
+    let brought = match hold(gateway, Arc::clone(&stream), stored) {
+        Ok(Some(held)) => held.open(gateway, deadline).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
     match brought {
         Ok(_) => {
             tracing::info!(

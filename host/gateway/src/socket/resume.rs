@@ -9,13 +9,15 @@ use super::connection::Connection;
 use super::open_socket::OpenSocket;
 use crate::connections::Stage;
 use crate::parking::{
-    Attachment, Found, OpenStream, Owner, ParkLimits, Remembered, Returning, Sought, Stream, Taken,
+    Attachment, Found, NotStored, OpenStream, Owner, ParkLimits, Remembered, Returning, Sought,
+    Stream, Taken,
 };
 use crate::routes::{Gateway, Route};
 use crate::watchdog::watched;
 use base::limits::Limits;
 use session::handshake::{ACK, Handshake, RESUME};
 use session::registry::unix_ms;
+use session::store::StoreError;
 use upstream::{OpenError, Receipts, StreamEnd};
 use wire::frame::Violation;
 
@@ -78,8 +80,14 @@ pub(super) fn attach(
     (asked && possible).then(attach)
 }
 
+/// Another gateway has taken the stream since its client left this one.
+pub(super) struct Moved;
+
 /// Stores the stream for the next process, if it can go on there. `None` if that fails: its client
 /// must not rely on coming back.
+///
+/// # Errors
+/// [`Moved`] if what this gateway has of the stream is stale.
 ///
 /// The future borrows nothing of the connection, which may not be shared between threads.
 pub(super) fn store(
@@ -87,24 +95,25 @@ pub(super) fn store(
     handshake: &Handshake,
     stream: &Stream,
     mut attachment: Attachment,
-) -> impl Future<Output = Option<Attachment>> + use<> {
+) -> impl Future<Output = Result<Option<Attachment>, Moved>> + use<> {
     let open = stream.link.place().map(|place| {
         let began_ms = unix_ms().saturating_sub(millis(stream.pace.lasted()));
         OpenStream::of(connection.session(), handshake, place, began_ms)
     });
     async move {
         let Some(open) = open else {
-            return Some(attachment);
+            return Ok(Some(attachment));
         };
         let session_id = open.session_id.clone();
         match attachment.store(open).await {
-            Ok(()) => Some(attachment),
+            Ok(()) => Ok(Some(attachment)),
+            Err(NotStored::Failed(StoreError::Taken)) => Err(Moved),
             Err(error) => {
                 tracing::warn!(
                     session_id, %error,
                     "the stream is not stored: its client cannot resume it"
                 );
-                None
+                Ok(None)
             }
         }
     }
