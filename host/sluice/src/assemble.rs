@@ -53,9 +53,11 @@ pub async fn assemble(
         generation,
         key_sets,
         lists,
+        cluster,
     } = builder.build(config, None, diagnostics).await;
     // With mistakes nothing serves.
     builder.lists().put(lists);
+    builder.serves(cluster);
     let room = room(config)?;
     let gateway = Arc::new(Gateway {
         generation: Arc::new(generation).into(),

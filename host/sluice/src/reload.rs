@@ -28,6 +28,7 @@ use crate::supervisor::Supervisor;
 use base::blocking::LOADING;
 use base::diagnostics::Diagnostics;
 use base::metrics;
+use cluster::state::SharedState;
 use config::{self, Config, Options};
 use gateway::routes::Gateway;
 use keys::KeySets;
@@ -334,6 +335,7 @@ impl Reloader {
             generation,
             key_sets,
             lists,
+            cluster,
         } = self
             .builder
             .build(&config, Some(&before), &mut diagnostics)
@@ -346,6 +348,10 @@ impl Reloader {
         state.lists.clone_from(&config.lists);
         prepare_folders(&config, Some(&before));
         let number = generation.number;
+        if let Some(cluster) = self.builder.serves(cluster) {
+            let shared = SharedState::new(cluster.clone());
+            self.gateway.parking.share_in(Arc::new(shared));
+        }
         self.gateway.generation.store(Arc::new(generation));
         providers::start(&key_sets);
         self.key_sets.store(Arc::clone(&key_sets));

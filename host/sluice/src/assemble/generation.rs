@@ -39,7 +39,7 @@ use routes::{Stock, add_route};
 /// Builder of generations, with the parts that outlive them.
 pub struct Builder {
     upstreams: BuildUpstreams,
-    /// Connection to NATS, from the first configuration that has one.
+    /// Connection to NATS, from the first configuration that has one and serves.
     cluster: OnceLock<Cluster>,
     engine: Arc<Engine>,
     registry: Registry,
@@ -58,6 +58,8 @@ pub struct Built {
     pub key_sets: Arc<KeySets>,
     /// Lists of its policies, which have their new entries once they are [put](Shelf::put) to use.
     pub lists: Prepared,
+    /// Connection to NATS of its upstreams.
+    pub cluster: Option<Cluster>,
 }
 
 impl Builder {
@@ -95,7 +97,7 @@ impl Builder {
         &self.recorder
     }
 
-    /// Connection to NATS, if a configuration had one.
+    /// Connection to NATS, if a configuration that served had one.
     #[must_use]
     pub fn cluster(&self) -> Option<&Cluster> {
         self.cluster.get()
@@ -148,8 +150,12 @@ impl Builder {
         };
         let policies = policies(config, before, &parts, diagnostics).await;
         let wanted = config.cluster.clone();
-        let cluster = wanted.map(|settings| self.cluster.get_or_init(|| Cluster::new(settings)));
-        let upstreams = (self.upstreams)(config, cluster);
+        // One that serves stays: another one needs a restart.
+        let cluster = wanted.map(|settings| match self.cluster.get() {
+            Some(cluster) => cluster.clone(),
+            None => Cluster::new(settings),
+        });
+        let upstreams = (self.upstreams)(config, cluster.as_ref());
         let number = before.map_or(1, |before| before.number + 1);
         let stock = Stock {
             policies: &policies,
@@ -177,7 +183,14 @@ impl Builder {
             generation,
             key_sets,
             lists,
+            cluster,
         }
+    }
+
+    /// Keeps the cluster of a generation that serves, for all that follow. Returns it if it is new.
+    pub fn serves(&self, cluster: Option<Cluster>) -> Option<&Cluster> {
+        self.cluster.set(cluster?).ok()?;
+        self.cluster.get()
     }
 }
 
