@@ -23,8 +23,11 @@ use base::{instance, metrics};
 
 /// Pause before a message is written again whose fate is unknown: the shortest and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
-/// Pause while another message of the subject is being written.
-const BUSY: Duration = Duration::from_millis(5);
+/// The same while another message of the subject is being written. A leader that has lost the others
+/// says so of an earlier attempt until it steps down.
+const BUSY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
+/// The same while there is no room.
+const FULL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
 /// Pause while a server does not know yet what came before.
 const UNCLEAR: Duration = Duration::from_millis(20);
 
@@ -155,6 +158,12 @@ impl Chain {
         &self.writer
     }
 
+    /// Connection with which it is written.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Number of its bytes that are stored.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -193,10 +202,19 @@ impl Chain {
                 Attempt::Stored(sequence) => Some(sequence),
                 Attempt::Lost => self.find(&record).await?,
                 Attempt::Busy => {
-                    sleep(BUSY).await;
+                    pauses.between(BUSY).await;
                     None
                 }
                 Attempt::Refused(why) => return Err(ChainError::Refused(why)),
+                // Newcomers do not wait for room, and who comes back may come later.
+                Attempt::Full(why) if matches!(record.content, Content::Fence(_)) => {
+                    return Err(ChainError::Refused(why));
+                }
+                Attempt::Full(why) => {
+                    tracing::debug!(why, "there is no room for a message of a chain");
+                    pauses.between(FULL).await;
+                    None
+                }
                 Attempt::Unknown(away) => {
                     pauses.after(&away).await;
                     None
@@ -256,7 +274,11 @@ impl Pauses {
     /// Waits after an attempt whose result is unknown.
     async fn after(&mut self, away: &Away) {
         tracing::debug!(%away, "a message of a chain is written again");
-        let (shortest, longest) = PAUSES;
+        self.between(PAUSES).await;
+    }
+
+    /// Waits for a random part of a pause that grows.
+    async fn between(&mut self, (shortest, longest): (Duration, Duration)) {
         let most = shortest.saturating_mul(1 << self.0.min(10)).min(longest);
         self.0 += 1;
         sleep(most.mul_f64(0.5 + fastrand::f64() / 2.0)).await;

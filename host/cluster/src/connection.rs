@@ -1,7 +1,8 @@
 //! Connection of this gateway to NATS.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,7 +11,7 @@ use async_nats::jetstream::context::{Context, ContextBuilder};
 use async_nats::{Client, ConnectOptions};
 use base::instance;
 use tokio::sync::OnceCell;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::health::Health;
 use crate::settings::{self, Login};
@@ -26,6 +27,14 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 const COMMANDS: usize = 256;
 /// Maximum number of messages whose acknowledgement is awaited.
 const UNACKNOWLEDGED: usize = 20_000;
+/// Oldest version of the servers. Earlier ones may accept a message behind one that is not the last.
+const OLDEST: (i64, i64) = (2, 11);
+/// Maximum size of what a message brings, in bytes.
+const MAX_MESSAGE: usize = 64 * 1024;
+/// Room for the headers of a message, in bytes.
+const HEADERS: usize = 2 * 1024;
+/// Time for which a refusal tells what a stream of `JetStream` does. A newcomer tries it after that.
+const REFUSING: Duration = Duration::from_secs(10);
 /// Pause between two looks whether there is a connection.
 const LOOK: Duration = Duration::from_millis(20);
 /// Time limit for telling the client that it must connect anew.
@@ -44,6 +53,8 @@ struct Shared {
     settings: settings::Cluster,
     context: OnceCell<Context>,
     health: Arc<Health>,
+    /// Streams of `JetStream` that refused what was last written, with the reason and the time.
+    refusals: Mutex<HashMap<String, (String, Instant)>>,
     /// Names of the streams of `JetStream` that are known to exist.
     pub(crate) spaces: Mutex<Vec<String>>,
 }
@@ -60,6 +71,9 @@ pub enum Away {
     /// There was no answer in time.
     #[error("NATS did not answer within {0:?}")]
     Slow(Duration),
+    /// The server is of a version whose writes cannot be relied on.
+    #[error("the NATS server has version {0}, and 2.11 is the oldest that Sluice writes to")]
+    TooOld(String),
     /// The answer was a failure.
     #[error("NATS: {0}")]
     Failed(String),
@@ -73,6 +87,7 @@ impl Cluster {
             settings,
             context: OnceCell::new(),
             health: Arc::new(Health::new()),
+            refusals: Mutex::default(),
             spaces: Mutex::default(),
         }))
     }
@@ -126,7 +141,8 @@ impl Cluster {
         made.map_err(|error| Away::Settings(format!("{error:#}")))
     }
 
-    /// Waits for the answer to a request, and records how it went.
+    /// Waits for the answer to a request, and records a failure. Only the caller knows whether an
+    /// answer is a success: a leader that is cut off answers reads, too.
     pub(crate) async fn within<T>(
         &self,
         request: impl Future<Output = Result<T, String>>,
@@ -134,10 +150,7 @@ impl Cluster {
         let limit = self.0.settings.timeout;
         let answered = timeout(limit, request).await;
         match answered {
-            Ok(Ok(answer)) => {
-                self.0.health.succeeded();
-                Ok(answer)
-            }
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 self.has_failed();
                 Err(Away::Failed(error))
@@ -164,6 +177,49 @@ impl Cluster {
             let client = context.client();
             tokio::spawn(reconnect(client));
         }
+    }
+
+    /// Checks the version of the server that is connected now.
+    pub(crate) fn is_new_enough(&self, client: &Client) -> Result<(), Away> {
+        match client.is_server_compatible(OLDEST.0, OLDEST.1, 0) {
+            true => Ok(()),
+            false => Err(Away::TooOld(client.server_info().version)),
+        }
+    }
+
+    /// Maximum size of what a message brings: less than the server takes, because headers count.
+    #[must_use]
+    pub fn max_message(&self) -> usize {
+        let context = self.0.context.get();
+        let taken = context.map_or(usize::MAX, |context| context.client().max_payload());
+        taken.saturating_sub(HEADERS).clamp(1, MAX_MESSAGE)
+    }
+
+    /// Records that this stream of `JetStream` refuses what is written, as a full one does.
+    pub(crate) fn refuses(&self, space: &str, why: &str) {
+        let refusal = (why.to_owned(), Instant::now());
+        self.refusals().insert(space.to_owned(), refusal);
+    }
+
+    /// Records that this stream of `JetStream` takes what is written.
+    pub(crate) fn takes(&self, space: &str) {
+        self.refusals().remove(space);
+    }
+
+    /// Why this stream of `JetStream` refused what was last written, if that is not long ago.
+    #[must_use]
+    pub fn refusal(&self, space: &str) -> Option<String> {
+        let refusals = self.refusals();
+        let (why, at) = refusals.get(space)?;
+        (at.elapsed() < REFUSING).then(|| why.clone())
+    }
+
+    // Every change is one call, so poisoning does not matter.
+    fn refusals(&self) -> MutexGuard<'_, HashMap<String, (String, Instant)>> {
+        self.0
+            .refusals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this stream of `JetStream` is known to exist.
@@ -201,6 +257,9 @@ impl Cluster {
             .connection_timeout(CONNECTING)
             .request_timeout(Some(settings.timeout))
             .client_capacity(COMMANDS)
+            // A server announces addresses that nobody has configured. A password must not go
+            // there without TLS.
+            .ignore_discovered_servers()
             .reconnect_delay_callback(pause)
             .event_callback(move |event| {
                 health.hears(&event);
@@ -266,6 +325,9 @@ impl fmt::Debug for Cluster {
 mod tests {
     use super::*;
 
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener};
+
     #[test]
     fn pauses_grow_to_their_limit_and_are_random() {
         let (shortest, longest) = PAUSES;
@@ -276,6 +338,57 @@ mod tests {
                 .all(|pause| *pause >= longest / 2 && *pause <= longest)
         );
         assert!(late.iter().any(|pause| *pause != late[0]));
+    }
+
+    /// Server that speaks until the client is connected, and hangs up. It announces another address.
+    fn hangs_up(server: &TcpListener, version: &str, announced: SocketAddr) {
+        let (mut socket, _) = server.accept().unwrap();
+        let port = server.local_addr().unwrap().port();
+        let info = format!(
+            r#"INFO {{"server_id":"s","server_name":"s","host":"127.0.0.1","port":{port},"version":"{version}","proto":1,"headers":true,"max_payload":1048576,"connect_urls":["{announced}"]}}"#
+        );
+        write!(socket, "{info}\r\n").unwrap();
+        let mut said = Vec::new();
+        let mut some = [0; 1024];
+        while !said.windows(4).any(|said| said == b"PING") {
+            let size = socket.read(&mut some).unwrap();
+            assert!(size > 0, "the client hung up");
+            said.extend_from_slice(&some[..size]);
+        }
+        socket.write_all(b"PONG\r\n").unwrap();
+    }
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    fn of(server: SocketAddr) -> Cluster {
+        Cluster::new(settings::Cluster {
+            servers: vec![format!("nats://{server}")],
+            login: Login::None,
+            tls: None,
+            replicas: 1,
+            prefix: "sluice".to_owned(),
+            timeout: Duration::from_secs(2),
+        })
+    }
+
+    #[tokio::test]
+    async fn no_server_is_asked_that_another_one_has_announced() {
+        let ((named, address), (announced, elsewhere)) = (listener(), listener());
+        let cluster = of(address);
+        cluster.start().await.unwrap();
+        let serving = tokio::task::spawn_blocking(move || {
+            for _ in 0..8 {
+                hangs_up(&named, "2.11.0", elsewhere);
+            }
+        });
+        serving.await.unwrap();
+        announced.set_nonblocking(true).unwrap();
+        let error = announced.accept().unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) enum Attempt {
     Busy,
     /// It can never be stored.
     Refused(String),
+    /// There is no room for it now.
+    Full(String),
     /// It is stored, or not, or will be.
     Unknown(Away),
 }
@@ -34,7 +36,12 @@ impl Cluster {
         metrics::cluster_write(match &attempt {
             Attempt::Stored(_) => {
                 self.has_succeeded();
+                self.takes(&place.space);
                 "stored"
+            }
+            Attempt::Full(why) => {
+                self.refuses(&place.space, why);
+                "refused"
             }
             Attempt::Lost => {
                 self.has_succeeded();
@@ -88,7 +95,9 @@ fn of(error: &PublishError) -> Option<Attempt> {
         _ if code == Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT) => Some(Attempt::Busy),
         PublishErrorKind::MaxPayloadExceeded => Some(Attempt::Refused(why(error))),
         _ if code.is_some_and(is_final) => Some(Attempt::Refused(why(error))),
-        _ => None,
+        _ if code.is_some_and(is_full) => Some(Attempt::Full(why(error))),
+        // A server that answers is there: the connection is of use.
+        _ => code.map(|_| Attempt::Unknown(Away::Failed(why(error)))),
     }
 }
 
@@ -98,6 +107,16 @@ fn is_final(code: ErrorCode) -> bool {
         ErrorCode::STREAM_NOT_MATCH,
         ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM,
         ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM,
+    ]
+    .contains(&code)
+}
+
+/// Errors of servers without room.
+fn is_full(code: ErrorCode) -> bool {
+    [
+        ErrorCode::STREAM_STORE_FAILED,
+        ErrorCode::INSUFFICIENT_RESOURCES,
+        ErrorCode::STORAGE_RESOURCES_EXCEEDED,
     ]
     .contains(&code)
 }

@@ -68,6 +68,7 @@ impl Cluster {
         }
         let config = space.config(self.settings().replicas);
         let context = self.context().await?;
+        self.is_new_enough(&context.client())?;
         let creating = async {
             let stream = context.get_or_create_stream(config.clone()).await;
             let stream = stream.map_err(|error| match std::error::Error::source(&error) {
@@ -77,6 +78,7 @@ impl Cluster {
             Ok(stream.cached_info().config.clone())
         };
         let found = self.within(creating).await?;
+        self.has_succeeded();
         if self.has(&space.name) {
             let differs = differences(&config, &found);
             if !differs.is_empty() {

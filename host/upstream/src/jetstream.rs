@@ -31,6 +31,9 @@ mod subject;
 /// another gateway, or later.
 const OPENING: Duration = Duration::from_secs(2);
 
+/// Smallest size of a message with which streams are kept, in bytes.
+const MIN_MESSAGE: usize = 4 * 1024;
+
 /// `[upstreams.NAME]` with `kind = "jetstream"`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JetStream {
@@ -175,8 +178,17 @@ impl Upstream for Publisher {
     fn check(&self) -> BoxFuture<'_, anyhow::Result<()>> {
         async {
             for partition in 0..self.settings.partitions {
-                self.cluster.ensure(&self.space(partition)).await?;
+                let space = self.space(partition);
+                self.cluster.ensure(&space).await?;
+                if let Some(refusal) = self.cluster.refusal(&space.name) {
+                    anyhow::bail!("{} takes nothing: {refusal}", space.name);
+                }
             }
+            let max = self.cluster.max_message();
+            anyhow::ensure!(
+                max >= MIN_MESSAGE,
+                "NATS takes messages of {max} bytes, and {MIN_MESSAGE} are needed: raise `max_payload`"
+            );
             match self.cluster.is_connected() {
                 true => Ok(()),
                 false => Err(Away::NotConnected.into()),

@@ -26,6 +26,6 @@ pub use counted::Counted;
 pub use destination::{Destination, Places, Presence};
 pub use link::{
     Control, Downward, Link, Lost, OpenError, Place, Receipts, Refusal, Reopened, Sealed,
-    StreamEnd, StreamInfo, Upstream, Upstreams, Upward,
+    StreamEnd, StreamInfo, TakenOver, Upstream, Upstreams, Upward,
 };
 pub use status::{BackendAddress, BackendState};

@@ -323,6 +323,11 @@ pub struct Lost {
     pub detail: anyhow::Error,
 }
 
+/// Detail of a [`Lost`] link whose stream goes on elsewhere.
+#[derive(Debug, thiserror::Error)]
+#[error("another gateway goes on with the stream")]
+pub struct TakenOver;
+
 impl OpenError {
     /// The upstream is unavailable now.
     pub fn unavailable(public: impl Into<String>, detail: impl Into<anyhow::Error>) -> Self {

@@ -288,6 +288,99 @@ fn whoever_takes_a_stream_over_gets_it_whole_and_the_gateway_before_tells_its_cl
 }
 
 #[test]
+fn a_client_that_finalizes_what_another_gateway_has_is_not_asked_to_send_it_again() {
+    let nats = Nats::start();
+    let gateway = Gateway::start(&keeping(&[nats.url()]));
+    let mut client = Client::idle(Library::Ws);
+    let ack = open(&mut client, &gateway, None);
+    send(&mut client, &[1; 6400], 6400);
+    let place = place("m1", &text(&ack, "session_id"));
+    run(async {
+        let cluster = nats::client(&[nats.url()]);
+        let taken = Chain::take(cluster, place.clone(), "{}".to_owned()).await;
+        assert_eq!(taken.unwrap().bytes(), 6400);
+    });
+    client.json(&json!({"type": "finalize"}));
+    let refusal = client.expect_refusal(4003, "superseded");
+    assert_eq!(refusal["retryable"], false, "{refusal}");
+}
+
+#[test]
+fn a_stream_that_was_restored_twice_waits_for_its_client_also_while_the_servers_are_away() {
+    let mut nats = Nats::start();
+    let mut gateway = Gateway::start(&watched(&nats));
+    let mut client = Client::idle(Library::Ws);
+    let ack = open(&mut client, &gateway, None);
+    send(&mut client, &[1; 6400], 6400);
+    let restored = r#"sluice_restored_streams_total{result="restored"}"#;
+    gateway.kill();
+    assert_eq!(closed(&mut client), 1006);
+    gateway.start_again();
+    eventually("it is restored", || {
+        (gateway.metric(restored) == 1.0).then_some(())
+    });
+    gateway.kill();
+    nats.kill();
+    gateway.start_again();
+    let mut echo = Client::connect(Library::Ws, &gateway, "/echo");
+    echo.echoes("hello");
+    nats.start_again();
+    eventually("it is restored again", || {
+        (gateway.metric(restored) == 1.0).then_some(())
+    });
+    let ack = open(&mut client, &gateway, Some(&text(&ack, "resume_token")));
+    assert_eq!(ack["from_bytes"], 6400, "{ack}");
+    finalize(&mut client, 6400);
+}
+
+#[test]
+fn a_full_stream_says_that_it_is_full_to_whoever_runs_the_gateway() {
+    let nats = Nats::start();
+    let config = watched(&nats)
+        .set("upstreams.audio", "max_bytes", json!("96KiB"))
+        .set("upstreams.audio", "hold_timeout", json!("4s"));
+    let gateway = Gateway::start(&config);
+    let mut client = Client::idle(Library::Ws);
+    open(&mut client, &gateway, None);
+    for _ in 0..64 {
+        client.binary(&[1; 3200]);
+    }
+    status(&mut client, "upstream_lost");
+    eventually("it is not ready", || {
+        let (status, why) = gateway.admin("GET /readyz");
+        (status == 503 && why.contains("maximum bytes exceeded")).then_some(())
+    });
+    client.expect_refusal(4006, "upstream_unavailable");
+    let said = gateway.output().find("the reason is logged", |line| {
+        let is_it = line.contains("NATS took nothing") && line.contains("maximum bytes exceeded");
+        is_it.then_some(())
+    });
+    assert!(said.is_some());
+    // A server that answers keeps its connection.
+    assert!(!gateway.output().text().contains("answers nothing"));
+}
+
+#[test]
+fn a_backlog_goes_in_messages_that_the_server_takes() {
+    let mut nats = Nats::start_with("max_payload: 8192\n");
+    let gateway = Gateway::start(&watched(&nats));
+    let mut client = Client::idle(Library::Ws);
+    let ack = open(&mut client, &gateway, None);
+    send(&mut client, &[1; 3200], 3200);
+    nats.kill();
+    for _ in 0..10 {
+        client.binary(&[2; 3200]);
+    }
+    status(&mut client, "upstream_lost");
+    nats.start_again();
+    status(&mut client, "upstream_restored");
+    finalize(&mut client, 35_200);
+    let place = place("m1", &text(&ack, "session_id"));
+    let found = nats::read(&[nats.url()], &place, None);
+    assert_eq!(found.audio, [vec![1; 3200], vec![2; 32_000]].concat());
+}
+
+#[test]
 fn of_two_writers_only_the_later_one_writes_and_an_ended_chain_has_none() {
     let nats = Nats::start();
     run(async {

@@ -7,7 +7,7 @@ use base::permits::NoMemory;
 use base::rejection::Rejection;
 use session::rate_limit::TooMany;
 use session::registry::Notice;
-use upstream::{Lost, OpenError};
+use upstream::{Lost, OpenError, TakenOver};
 use wire::frame::{PeerClose, ReadError, Violation};
 
 /// Cause of a connection's end.
@@ -94,6 +94,15 @@ impl From<Notice> for Cause {
         match notice {
             Notice::Superseded(told) => Self::Evicted(told),
             Notice::EndedByOperator(reason) => Self::EndedByOperator(reason),
+        }
+    }
+}
+
+impl From<Lost> for Cause {
+    fn from(lost: Lost) -> Self {
+        match lost.detail.is::<TakenOver>() {
+            true => Self::TakenOver,
+            false => Self::UpstreamLost(lost),
         }
     }
 }

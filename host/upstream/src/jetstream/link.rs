@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use bytes::BytesMut;
-use cluster::Place as ChainPlace;
 use cluster::chain::{Chain, ChainError};
 use cluster::record::Fin;
+use cluster::{Cluster, Place as ChainPlace};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, poll_fn};
 use tokio::runtime::Handle;
@@ -18,11 +18,11 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use super::Hold;
 use super::acks::Acks;
 use crate::destination::{Destination, Presence};
-use crate::link::{Downward, Link, Lost, Place, Receipts, Sealed, StreamEnd, StreamInfo, Upward};
+use crate::link::{
+    Downward, Link, Lost, Place, Receipts, Sealed, StreamEnd, StreamInfo, TakenOver, Upward,
+};
 use base::metrics;
 
-/// Maximum size of a message, in bytes.
-const MAX_MESSAGE: usize = 64 * 1024;
 /// Time without an acknowledgement after which the client is told that the servers are away.
 const AWAY: Duration = Duration::from_secs(2);
 
@@ -33,6 +33,7 @@ const AWAY: Duration = Duration::from_secs(2);
 pub(super) struct ChainLink {
     /// Name of the upstream, for metrics.
     upstream: Arc<str>,
+    cluster: Cluster,
     place: ChainPlace,
     /// Name of this gateway as the writer of the chain.
     name: Arc<str>,
@@ -75,6 +76,7 @@ impl ChainLink {
     pub(super) fn new(upstream: &str, chain: Chain, hold: Hold, stream: &StreamInfo) -> Self {
         Self {
             upstream: upstream.into(),
+            cluster: chain.cluster().clone(),
             place: chain.place().clone(),
             name: chain.writer().into(),
             destination: Arc::clone(&stream.destination),
@@ -138,7 +140,10 @@ impl ChainLink {
             }
             Presence::Away => {
                 metrics::upstream_given_up(&self.upstream);
-                let why = format!("NATS took nothing for {:?}", self.hold.timeout);
+                let mut why = format!("NATS took nothing for {:?}", self.hold.timeout);
+                if let Some(refusal) = self.cluster.refusal(&self.place.space) {
+                    why = format!("{why}: {refusal}");
+                }
                 let lost = lost(&why);
                 self.writer = Writer::Failed(why.into());
                 Poll::Ready(Err(lost))
@@ -158,7 +163,7 @@ impl ChainLink {
                 // What another gateway has is no longer ours to write.
                 return Poll::Ready(Ok(()));
             };
-            let size = self.gathered.len().min(MAX_MESSAGE);
+            let size = self.gathered.len().min(self.cluster.max_message());
             let audio = self.gathered.split_to(size).freeze();
             let done = async move {
                 let result = chain.append(audio).await;
@@ -192,14 +197,17 @@ impl ChainLink {
         };
         let Writer::Idle(chain) = before else {
             return match fin {
-                Fin::Complete => Err(lost(&ChainError::TakenOver.to_string())),
+                Fin::Complete => Err(taken_over()),
                 // The gateway that has it ends it.
                 Fin::Cut => Ok(Sealed { bytes }),
             };
         };
         match timeout(self.hold.timeout, chain.finish(fin)).await {
             Ok(Ok(_)) => Ok(Sealed { bytes }),
-            Ok(Err(ChainError::TakenOver)) if fin == Fin::Cut => Ok(Sealed { bytes }),
+            Ok(Err(ChainError::TakenOver)) => match fin {
+                Fin::Complete => Err(taken_over()),
+                Fin::Cut => Ok(Sealed { bytes }),
+            },
             Ok(Err(error)) => Err(lost(&error.to_string())),
             Err(_) => Err(lost("NATS did not take the end of the stream")),
         }
@@ -303,6 +311,7 @@ impl Drop for ChainLink {
         };
         let rest = Self {
             upstream: Arc::clone(&self.upstream),
+            cluster: self.cluster.clone(),
             place: self.place.clone(),
             name: Arc::clone(&self.name),
             destination: Arc::clone(&self.destination),
@@ -326,6 +335,10 @@ async fn append_rest(mut rest: ChainLink) {
     // Whatever is left failed, and must not be tried again.
     rest.gathered.clear();
     rest.writer = Writer::TakenOver;
+}
+
+fn taken_over() -> Lost {
+    Lost::new("another gateway goes on with this stream", TakenOver)
 }
 
 fn lost(why: &str) -> Lost {

@@ -36,7 +36,7 @@ impl Relay<'_> {
                 if full && self.wire.has_room() {
                     continue;
                 }
-                return self.link.poll_complete(cx).map_err(Cause::UpstreamLost);
+                return self.link.poll_complete(cx).map_err(Cause::from);
             }
         });
         match timeout(limit, completing).await {

@@ -118,7 +118,7 @@ impl Relay<'_> {
             };
             match next {
                 Poll::Pending => break,
-                Poll::Ready(Err(lost)) => return Err(Cause::UpstreamLost(lost)),
+                Poll::Ready(Err(lost)) => return Err(lost.into()),
                 Poll::Ready(Ok(Downward::Kept(bytes))) => {
                     self.destination.told_kept(bytes);
                     self.wire.writer.text(&HostMessage::kept(bytes).to_json());
@@ -151,7 +151,7 @@ impl Relay<'_> {
 
     /// Takes one message from the client, if the upstream can take one.
     fn push(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
-        let ready = self.link.poll_ready(cx).map_err(Cause::UpstreamLost)?;
+        let ready = self.link.poll_ready(cx).map_err(Cause::from)?;
         if ready.is_ready() {
             self.upstream_busy_since = None;
         } else {
@@ -182,7 +182,7 @@ impl Relay<'_> {
     /// Flushes what is queued for either side, before waiting for more.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
         if let Poll::Ready(Err(lost)) = self.link.poll_flush(cx) {
-            return Err(Cause::UpstreamLost(lost));
+            return Err(lost.into());
         }
         self.wire.write_some(cx);
         Ok(())

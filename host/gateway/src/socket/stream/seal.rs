@@ -40,7 +40,7 @@ pub(super) async fn seal(
     };
     let mut sealing = tokio::spawn(watched(sealing).in_current_span());
     match timeout(limit, &mut sealing).await {
-        Ok(Ok(result)) => result.map_err(Cause::UpstreamLost),
+        Ok(Ok(result)) => result.map_err(Cause::from),
         // The panic itself was logged, and counted, where it happened.
         Ok(Err(_)) => Err(Cause::Internal),
         Err(elapsed) => {
