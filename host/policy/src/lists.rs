@@ -159,10 +159,16 @@ impl Shelf {
         for (list, entries) in prepared.entries {
             list.replace(entries);
         }
-        for (name, list) in &prepared.lists.0 {
-            metrics::list_entries(name, list.look_up(Entries::len));
-        }
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = prepared.lists.0;
+        self.count();
+    }
+
+    /// Sets the metric of how many entries each list has. The lists of a start are read before there
+    /// are metrics.
+    pub fn count(&self) {
+        for (name, list) in self.serving() {
+            metrics::list_entries(&name, list.look_up(Entries::len));
+        }
     }
 
     /// Reads those lists anew whose files are `changed`. A list that cannot be read keeps its

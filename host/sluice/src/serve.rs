@@ -127,6 +127,7 @@ pub async fn serve(args: &ServeArgs, upstreams: BuildUpstreams) -> anyhow::Resul
         builder,
         key_sets,
     } = assembled;
+    builder.lists().count();
     let decisions = builder.recorder().clone();
     let export = export.map(Prepared::start).map(|(tracer, export)| {
         // Nothing is traced before this.
