@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use futures_util::future::select_all;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::project::Project;
 use super::test;
@@ -28,8 +29,7 @@ use watch::Watch;
 /// If there is no project, or the system gives no signals.
 pub async fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     let project = Project::find(&args.project)?;
-    let mut interrupted = signal(SignalKind::interrupt()).context("no signals")?;
-    let mut terminated = signal(SignalKind::terminate()).context("no signals")?;
+    let mut stops = stops().context("no signals")?;
     let mut watch = Watch::of(&project);
     let mut gateway: Option<Gateway> = None;
     loop {
@@ -43,7 +43,7 @@ pub async fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
         }
         let config = project.folder.join("sluice.toml");
         if gateway.is_none() && project.component().is_file() {
-            match serve(args, &config, &project) {
+            match serve(args, &config, &project).await {
                 Ok(served) => gateway = Some(served),
                 Err(error) => eprintln!("{error:#}"),
             }
@@ -56,25 +56,43 @@ pub async fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
                 eprintln!("the gateway has ended ({ended}); it begins again at the next change");
                 tokio::select! {
                     () = watch.changed(&project) => {}
-                    _ = interrupted.recv() => break,
-                    _ = terminated.recv() => break,
+                    () = stopped(&mut stops) => break,
                 }
             }
-            _ = interrupted.recv() => break,
-            _ = terminated.recv() => break,
+            () = stopped(&mut stops) => break,
         }
         println!();
     }
-    drop(gateway);
+    if let Some(gateway) = gateway {
+        gateway.end().await;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts the gateway, and prints a line that speaks to it.
-fn serve(args: &DevArgs, config: &Path, project: &Project) -> anyhow::Result<Gateway> {
+/// Signals that stop the command. A terminal that is closed sends a hangup, on which the gateway
+/// alone would read its configuration anew and stay.
+fn stops() -> std::io::Result<[Signal; 4]> {
+    Ok([
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::hangup())?,
+        signal(SignalKind::quit())?,
+    ])
+}
+
+async fn stopped(stops: &mut [Signal]) {
+    let waiting = stops.iter_mut().map(|stop| Box::pin(stop.recv()));
+    select_all(waiting).await;
+}
+
+/// Starts the gateway, and prints a line that speaks to it once it listens.
+async fn serve(args: &DevArgs, config: &Path, project: &Project) -> anyhow::Result<Gateway> {
     let tone = tone::write(&project.folder.join("build"))?;
     let tone: PathBuf = args.project.join("build").join(tone);
-    let line = client::line(args, config, &project.component(), &tone)?;
-    let gateway = Gateway::start(config, args.listen)?;
+    let listen = gateway::free(args.listen)?;
+    let line = client::line(&args.project, listen, config, &project.component(), &tone)?;
+    let mut gateway = Gateway::start(config, listen)?;
+    gateway.listens(listen).await?;
     println!("{line}");
     Ok(gateway)
 }

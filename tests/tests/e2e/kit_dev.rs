@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use sluice_tests::command;
 use sluice_tests::eventually;
 use sluice_tests::output::Output;
@@ -42,11 +43,20 @@ impl Dev {
     }
 }
 
+impl Dev {
+    fn ends_by(mut self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+        self.child.wait().expect("its end");
+    }
+}
+
 impl Drop for Dev {
     fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ = self.child.wait();
+        // One that has ended needs no end.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+            let _ = self.child.wait();
+        }
     }
 }
 
@@ -96,10 +106,15 @@ fn a_project_is_tested_and_served_again_at_every_change_until_it_is_told_to_stop
     let told = format!("{}{}", refused.stdout, refused.stderr);
     assert!(told.contains("closed today"), "{told}");
 
-    let address = listen.clone();
-    drop(dev);
-    // Its gateway has ended with it.
-    TcpListener::bind(address).expect("a free port");
+    // A terminal that is closed ends it, and its gateway with it.
+    dev.ends_by(Signal::HUP);
+    let _taken = TcpListener::bind(&listen).expect("a free port");
+
+    // Whoever has the port is not taken for the gateway.
+    let dev = Dev::start(&project, &listen);
+    dev.says(&format!("no gateway can listen on {listen}"), 1);
+    dev.says("waiting for a change", 1);
+    assert!(!dev.output.text().contains("speak to it"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A command line that streams to the project's gateway.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use base::diagnostics::Mistakes;
@@ -9,13 +10,13 @@ use config::Config;
 use keys::settings::KeySource;
 use session::handshake::HandshakeMode;
 
-use crate::arguments::DevArgs;
 use crate::scene::own_path;
 use crate::subject::choose;
 
 /// What to do to speak to the gateway.
 pub(super) fn line(
-    args: &DevArgs,
+    project: &Path,
+    listen: SocketAddr,
     file: &Path,
     component: &Path,
     tone: &Path,
@@ -29,7 +30,7 @@ pub(super) fn line(
     } else {
         "ws"
     };
-    let url = format!("{scheme}://{}{path}", args.listen);
+    let url = format!("{scheme}://{listen}{path}");
     if route.handshake != HandshakeMode::IngestV1 {
         return Ok(format!(
             "\nspeak to it with a WebSocket client: {url}\n(the route has `handshake = \"none\"`, \
@@ -49,7 +50,7 @@ pub(super) fn line(
         let _ = write!(
             line,
             " --token \"$({program} token --config {} --key-set {})\"",
-            word(&args.project.join("sluice.toml")),
+            word(&project.join("sluice.toml")),
             shell_word(key_set)
         );
     }
