@@ -11,11 +11,14 @@ use base::metrics;
 use policy::lists::Refreshed;
 
 /// Whether reading these lists anew is all that there is to do: no file but theirs differs from
-/// those that serve. Another one may, of a reload that was refused, and it may be right by now.
+/// those that serve, or from those of the last attempt. Another one may, of a reload that was refused,
+/// and it may be right by now. It may also be back as it serves, and be missed all the same.
 pub(super) fn alone_differ(state: &ReloadState, now: &SeenFiles) -> bool {
     let lists = files(state);
-    let changed = now.differing(&state.served);
-    changed.iter().all(|file| lists.contains(file))
+    [&state.served, &state.seen].into_iter().all(|before| {
+        let changed = now.differing(before);
+        changed.iter().all(|file| lists.contains(file))
+    })
 }
 
 /// Files of the lists that serve.
