@@ -204,8 +204,16 @@ fn every_metric_is_there_before_anything_has_happened() {
         .set("lists.blocked", "file", json!("blocked.txt"))
         .set("server", "admin_listen", json!("127.0.0.1:0"));
     let authority = Authority::new();
-    let config = authority.secure(config);
-    let gateway = Gateway::start_with_files(&config, &[("blocked.txt", b"acme\n")]);
+    let config = authority
+        .secure(config)
+        .set("server", "tls_client_ca", json!(authority.ca()))
+        .set("server", "tls_client_crl", json!("revoked.pem"));
+    let revoked = authority.revoked(&[13]);
+    let files = [
+        ("blocked.txt", &b"acme\n"[..]),
+        ("revoked.pem", revoked.as_bytes()),
+    ];
+    let gateway = Gateway::start_with_files(&config, &files);
     let samples = metrics(&gateway);
     let named = |name: &str| {
         let of_it = |sample: &&String| {
