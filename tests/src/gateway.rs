@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::config::Config;
 use crate::output::Output;
+use crate::still::Still;
 use crate::warm::warm;
 use crate::{command, eventually};
 
@@ -237,6 +238,11 @@ impl Gateway {
             whole.then_some(event)
         });
         entry.expect("the gateway runs")
+    }
+
+    /// Lets the process stand still.
+    pub fn stand_still(&self) -> Still {
+        Still::new(&self.child)
     }
 
     /// Sends a signal to the process.

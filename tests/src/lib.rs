@@ -30,6 +30,7 @@ pub mod raw;
 pub mod raw_backend;
 pub mod registry;
 pub mod speech;
+pub mod still;
 pub mod tls;
 pub mod token;
 mod warm;

@@ -10,11 +10,11 @@ use cluster::reader::{Read, Reader};
 use cluster::record::Fin;
 use cluster::settings::{self, Login};
 use cluster::{Cluster, Place};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::config::Config;
+use crate::still::Still;
 use crate::{DEADLINE, command, eventually};
 
 /// NATS server. Dropping it kills the process.
@@ -118,12 +118,9 @@ impl Nats {
         let _ = self.child.wait();
     }
 
-    /// Sends the process a signal.
-    ///
-    /// # Panics
-    /// If it has ended.
-    pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it is there");
+    /// Lets the process stand still.
+    pub fn stand_still(&self) -> Still {
+        Still::new(&self.child)
     }
 
     /// Starts the server again, with what it has stored, after [`Nats::kill`].

@@ -1,7 +1,6 @@
 //! A client that stops as the deployed Mac app does at its worst: it sends everything, finalizes,
 //! and closes its socket with unread input, so that the kernel resets the connection.
 
-use rustix::process::Signal;
 use serde_json::json;
 use sluice_tests::backend::{Backend, relaying, sha256};
 use sluice_tests::client::{Library, handshake, meeting};
@@ -28,17 +27,18 @@ fn stop(gateway: &Gateway, meeting_id: &str, pcm: &[u8], ack: Ack) {
     client.upgrade(&meeting(meeting_id, "mic", &token::good()));
     let handshake = raw::text(&handshake().to_string());
     // The gateway stands still meanwhile, so that it finds the reset behind everything else.
-    match ack {
+    let still = match ack {
         Ack::NotAwaited => {
-            gateway.signal(Signal::STOP);
+            let still = gateway.stand_still();
             client.write(&handshake).unwrap();
+            still
         }
         Ack::Unread => {
             client.write(&handshake).unwrap();
             client.wait_for_input();
-            gateway.signal(Signal::STOP);
+            gateway.stand_still()
         }
-    }
+    };
     // More messages than the gateway takes at once. Each ping is something to write to a client
     // that is gone.
     for chunk in pcm.chunks(160) {
@@ -48,7 +48,7 @@ fn stop(gateway: &Gateway, meeting_id: &str, pcm: &[u8], ack: Ack) {
     client.write(&raw::text(r#"{"type":"finalize"}"#)).unwrap();
     client.wait_until_sent();
     client.reset();
-    gateway.signal(Signal::CONT);
+    drop(still);
 }
 
 fn audio() -> Vec<u8> {

@@ -147,10 +147,10 @@ fn a_stream_outlives_its_server_and_a_message_whose_fate_was_unknown_is_there_on
     let ack = open(&mut client, &gateway, None);
     send(&mut client, first, first.len());
     // What the gateway sends waits in the server's sockets, and is stored after all.
-    nats.signal(Signal::STOP);
+    let still = nats.stand_still();
     client.binary(&rest[..3200]);
     assert_eq!(status(&mut client, "upstream_lost")["type"], "status");
-    nats.signal(Signal::CONT);
+    drop(still);
     status(&mut client, "upstream_restored");
     nats.kill();
     client.binary(&rest[3200..6400]);
