@@ -105,6 +105,9 @@ pub struct DevArgs {
     /// Address at which the gateway listens.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+    /// Name of the policy: of its section [policies.NAME]. Needed only if several sections fit.
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<String>,
 }
 
 impl DevArgs {
@@ -117,7 +120,7 @@ impl DevArgs {
             subject: SubjectArgs {
                 project: self.project.clone(),
                 config: None,
-                policy: None,
+                policy: self.policy.clone(),
                 component: None,
             },
         }

@@ -73,7 +73,12 @@ fn main() -> ExitCode {
         Command::Reload(args) => return exit(runtime.block_on(ask::reload(&args))),
         Command::Quarantine(args) => return exit(runtime.block_on(ask::quarantine(&args))),
         Command::Release(args) => return exit(runtime.block_on(ask::release(&args))),
-        Command::Policy(command) => return exit(runtime.block_on(kit::command(&command))),
+        Command::Policy(command) => {
+            let done = runtime.block_on(kit::command(&command));
+            // A build whose result nobody waits for any more.
+            runtime.shutdown_background();
+            return exit(done);
+        }
     };
     // Tasks that still run have had their time.
     runtime.shutdown_background();

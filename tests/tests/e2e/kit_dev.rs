@@ -1,7 +1,9 @@
 //! `sluice policy dev`: a project that is built, tested and served at every change.
 
+use std::fs::Permissions;
 use std::net::TcpListener;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,8 +21,12 @@ struct Dev {
 impl Dev {
     fn start(project: &Path, listen: &str) -> Self {
         let mut dev = command::sluice(&["policy", "dev", ".", "--listen", listen]);
+        dev.current_dir(project);
+        Self::of(dev)
+    }
+
+    fn of(mut dev: Command) -> Self {
         let mut child = dev
-            .current_dir(project)
             .env("CARGO_TARGET_DIR", workshop().join("target"))
             .env("CARGO_NET_OFFLINE", "true")
             .stdout(Stdio::piped())
@@ -89,6 +95,7 @@ fn a_project_is_tested_and_served_again_at_every_change_until_it_is_told_to_stop
 
     // A mistake is told, and the earlier component goes on.
     edit(&project.join("src/lib.rs"), "Ok(()),", "Ok(42),");
+    dev.says("src/lib.rs has changed", 1);
     dev.says("`mine` does not build", 1);
     assert_eq!(speak().status, Some(0));
 
@@ -118,22 +125,69 @@ fn a_project_is_tested_and_served_again_at_every_change_until_it_is_told_to_stop
 }
 
 #[test]
-fn a_gateway_says_how_to_stream_to_it() {
-    let place = place("greeting");
-    succeeds(&["new", "mine", "--lang", "js"], &place);
+fn it_can_be_stopped_while_it_builds() {
+    let place = place("dev-building");
+    succeeds(&["new", "mine"], &place);
     let project = place.join("mine");
-    // Whatever the component is: the policy itself is tried elsewhere.
+    // A compiler that takes for ever.
+    let programs = place.join("programs");
+    std::fs::create_dir(&programs).unwrap();
+    let compiler = programs.join("cargo");
+    std::fs::write(&compiler, "#!/bin/sh\n: > building\nexec sleep 1000\n").unwrap();
+    std::fs::set_permissions(&compiler, Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let mut dev = command::sluice(&["policy", "dev", ".", "--listen", &free_address()]);
+    dev.current_dir(&project)
+        .env_remove("CARGO")
+        .env("PATH", format!("{}:{path}", programs.display()));
+    let dev = Dev::of(dev);
+    eventually("it builds", || {
+        project.join("building").exists().then_some(())
+    });
+    dev.ends_by(Signal::TERM);
+}
+
+#[test]
+fn the_line_to_copy_has_a_token_for_the_policy_that_was_named() {
+    let place = place("dev-named");
+    let project = with_a_builtin_policy(&place);
+    // Whatever was built: the policy that serves is another one.
+    std::fs::create_dir(project.join("build")).unwrap();
+    std::fs::write(project.join("build/mine.wasm"), "").unwrap();
+    let another = "[key_sets.another]\ngenerate = true\n\n[key_sets.dev]";
+    edit(&project.join("sluice.toml"), "[key_sets.dev]", another);
+    let listen = free_address();
+    let mut dev = command::sluice(&[
+        "policy", "dev", ".", "--listen", &listen, "--policy", "mine",
+    ]);
+    dev.current_dir(&project);
+    let dev = Dev::of(dev);
+    dev.says("--key-set dev)", 1);
+}
+
+/// A project whose section names a built-in policy, for what does not depend on the component.
+fn with_a_builtin_policy(place: &Path) -> PathBuf {
+    succeeds(&["new", "mine", "--lang", "js"], place);
+    let project = place.join("mine");
+    let config = project.join("sluice.toml");
     edit(
-        &project.join("sluice.toml"),
+        &config,
         "component = \"build/mine.wasm\"",
         "component = \"builtin:sample-rate\"",
     );
-    edit(&project.join("sluice.toml"), "tenants = [\"dev\"]", "");
+    edit(&config, "tenants = [\"dev\"]", "");
     edit(
-        &project.join("sluice.toml"),
+        &config,
         "on_connect = [\"auth\", \"mine\"]",
         "on_connect = [\"auth\"]\non_handshake = [\"mine\"]",
     );
+    project
+}
+
+#[test]
+fn a_gateway_says_how_to_stream_to_it() {
+    let place = place("greeting");
+    let project = with_a_builtin_policy(&place);
     let listen = free_address();
     let mut serve = command::sluice(&["serve", "--config", "sluice.toml", "--listen", &listen]);
     let mut child = serve.current_dir(&project).spawn().expect("a gateway");
