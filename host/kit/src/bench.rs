@@ -33,7 +33,7 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let mut times = Vec::new();
     let end = Instant::now() + args.duration;
     while times.len() < WARM_UP + 1 || Instant::now() < end {
-        let scene = Scene::of(&case, &subject.name, &subject.config, &subject.lists)?;
+        let scene = Scene::of(&case, &subject.name, &subject.config, subject.lists()?)?;
         let policy = subject.policy(scene.world.clone(), &case.config)?;
         let mut calls = Vec::new();
         let result = TrialResult::Asked(trial::ask(&policy, &scene, &mut calls).await);

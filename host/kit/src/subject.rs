@@ -2,7 +2,7 @@
 //! section of the configuration that says what it may have.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value};
@@ -30,8 +30,8 @@ pub struct Subject {
     pub settings: settings::Policy,
     /// Why its component may not be what its author means, if that is so.
     pub stale: Option<String>,
-    /// The lists of the configuration.
-    pub lists: Lists,
+    /// The lists of the configuration, once a case has asked for them.
+    lists: OnceLock<Lists>,
     engine: Arc<Engine>,
     fetcher: Arc<Fetcher>,
     compiled: Compiled,
@@ -57,8 +57,7 @@ impl Subject {
             .config
             .clone()
             .unwrap_or_else(|| args.project.join("sluice.toml"));
-        let (config, mut diagnostics) = Config::load(Some(&file)).map_err(Mistakes)?;
-        let lists = Lists::read(&config.lists, &mut diagnostics);
+        let (config, diagnostics) = Config::load(Some(&file)).map_err(Mistakes)?;
         // `sluice check` says these.
         drop(diagnostics.finish().map_err(Mistakes)?);
         let name = choose(&config, args.policy.as_deref(), built.as_deref())
@@ -86,11 +85,25 @@ impl Subject {
             name,
             settings,
             stale,
-            lists,
+            lists: OnceLock::new(),
             engine,
             fetcher,
             compiled,
         })
+    }
+
+    /// The lists of the configuration. Only cases need them: recorded decisions have their answers.
+    ///
+    /// # Errors
+    /// [`Mistakes`] in their files.
+    pub fn lists(&self) -> anyhow::Result<&Lists> {
+        if let Some(lists) = self.lists.get() {
+            return Ok(lists);
+        }
+        let mut diagnostics = Diagnostics::default();
+        let lists = Lists::read(&self.config.lists, &mut diagnostics);
+        drop(diagnostics.finish().map_err(Mistakes)?);
+        Ok(self.lists.get_or_init(|| lists))
     }
 
     /// The same in another engine.

@@ -55,7 +55,7 @@ impl Trial {
     /// # Errors
     /// Where the case or the configuration asks for what cannot be.
     pub async fn of(subject: &Subject, case: &Case) -> anyhow::Result<Self> {
-        let scene = Scene::of(case, &subject.name, &subject.config, &subject.lists)?;
+        let scene = Scene::of(case, &subject.name, &subject.config, subject.lists()?)?;
         let policy = subject.policy(scene.world.clone(), &case.config)?;
         let mut calls = Vec::new();
         let result = match policy.try_out().await {

@@ -37,6 +37,12 @@ pub enum ListError {
     /// The file is no text.
     #[error("cannot be read as text: {0}")]
     NoText(EncodingError),
+    /// It has nothing at all, as a file that is being written anew.
+    #[error("is empty")]
+    Empty,
+    /// Its last line has no end, as in a file that is not yet written to its end.
+    #[error("ends in the middle of line {0}")]
+    NoEnd(usize),
     /// An entry is too long.
     #[error("has an entry of {bytes} bytes in line {line}; an entry has {MAX_KEY} at the most")]
     LongEntry {
@@ -69,6 +75,8 @@ impl ListError {
             Self::TooLarge => "keep fewer entries: the whole list is in memory".to_owned(),
             Self::NoFile => "name a regular file, or a link to one".to_owned(),
             Self::NoText(_) => "write the file as UTF-8".to_owned(),
+            Self::Empty => "write a line with # if nothing shall be on it".to_owned(),
+            Self::NoEnd(_) => "end the last line with a line break".to_owned(),
             Self::LongEntry { .. } => "write one entry on each line".to_owned(),
             Self::NoJson(_) | Self::OtherJson { .. } => {
                 "write [\"an entry\", …] or {\"a key\": its value, …}; or name the file's \
@@ -125,7 +133,15 @@ fn parse(text: &str, format: ListFormat) -> Result<Entries, ListError> {
     Ok(entries)
 }
 
+/// Reads one entry from each line. Nothing else tells a list from the first half of one, so the last
+/// line must be whole.
 fn lines(text: &str, entries: &mut Entries) -> Result<(), ListError> {
+    if text.is_empty() {
+        return Err(ListError::Empty);
+    }
+    if !text.ends_with('\n') {
+        return Err(ListError::NoEnd(text.lines().count()));
+    }
     for (number, line) in (1..).zip(text.lines()) {
         let entry = line.trim();
         if entry.is_empty() || entry.starts_with('#') {
@@ -165,6 +181,20 @@ mod tests {
         for nothing in ["", "# of the office", "acme\n", "ACME", "  globex "] {
             assert!(!list.contains(nothing), "{nothing:?}");
         }
+    }
+
+    #[test]
+    fn half_of_a_list_is_none() {
+        for (text, told) in [
+            ("", "is empty"),
+            ("acme\nglob", "ends in the middle of line 2"),
+            ("# nobody", "ends in the middle of line 1"),
+        ] {
+            let error = parse(text, ListFormat::Lines).unwrap_err().to_string();
+            assert_eq!(error, told);
+        }
+        assert!(of("# nobody\n", ListFormat::Lines).is_empty());
+        assert!(of("\n", ListFormat::Lines).is_empty());
     }
 
     #[test]
