@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::index::PendingIndex;
@@ -50,17 +50,14 @@ impl Rotated {
     /// # Errors
     /// Where the disk is full, or the folder is gone.
     pub fn write(&mut self, lines: &[u8], entries: impl Iterator<Item = Entry>) -> io::Result<()> {
-        let (file, size) = match self.open.take() {
-            Some((file, size)) if file.metadata()?.len() == size => (file, size),
-            // Where somebody has cut it, what is known of it is wrong.
-            _ => self.open()?,
-        };
+        let (file, size) = self.locked()?;
         let more = lines.len() as u64;
         let (mut file, size) = if size > 0 && size + more > self.max_size {
             self.index.write(&self.path, &file, size);
-            drop(file);
             self.put_aside()?;
-            self.open()?
+            // The lock is kept until the other process can see that the file has moved.
+            drop(file);
+            self.locked()?
         } else {
             (file, size)
         };
@@ -72,8 +69,30 @@ impl Rotated {
         }
         let entries = entries.map(|(key, place)| (key, size + place));
         self.index.add(&self.path, &file, entries, size + more);
+        // Without locks there was none.
+        drop(file.unlock());
         self.open = Some((file, size + more));
         Ok(())
+    }
+
+    /// The file, locked, and its size. Two processes write to it while one takes over from the other:
+    /// what another process did since is seen here, and nothing that it writes is cut or put aside
+    /// too early.
+    fn locked(&mut self) -> io::Result<(File, u64)> {
+        if let Some((file, size)) = self.open.take() {
+            lock(&file);
+            // Where somebody has cut it or written to it, what is known of it is wrong.
+            if file.metadata()?.len() == size && is_at(&file, &self.path)? {
+                return Ok((file, size));
+            }
+        }
+        loop {
+            let file = open(&self.path)?;
+            lock(&file);
+            if is_at(&file, &self.path)? {
+                return self.begin(file);
+            }
+        }
     }
 
     /// Brings the index up to date.
@@ -90,12 +109,15 @@ impl Rotated {
     pub fn reopen(&mut self) -> io::Result<()> {
         self.write_index();
         self.open = None;
-        self.open = Some(self.open()?);
+        let (file, size) = self.locked()?;
+        drop(file.unlock());
+        self.open = Some((file, size));
         Ok(())
     }
 
-    fn open(&mut self) -> io::Result<(File, u64)> {
-        let (mut file, mut size) = open(&self.path)?;
+    /// Begins to write to a file that is locked.
+    fn begin(&mut self, mut file: File) -> io::Result<(File, u64)> {
+        let mut size = file.metadata()?.len();
         let mut last = [b'\n'];
         if size > 0 {
             file.read_exact_at(&mut last, size - 1)?;
@@ -134,19 +156,33 @@ impl Rotated {
 }
 
 /// For its owner only: there are claims in it.
-fn open(path: &Path) -> io::Result<(File, u64)> {
+fn open(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let mut options = OpenOptions::new();
-    let file = options
+    OpenOptions::new()
         .create(true)
         .read(true)
         .append(true)
         .mode(0o600)
-        .open(path)?;
-    let size = file.metadata()?.len();
-    Ok((file, size))
+        .open(path)
+}
+
+/// Waits for the lock. A file system may have none. Then only a take-over is at risk.
+fn lock(file: &File) {
+    if let Err(error) = file.lock() {
+        tracing::debug!(%error, "the decision record is not locked");
+    }
+}
+
+/// Whether a file still has its name.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn aside(path: &Path, place: usize) -> PathBuf {
@@ -174,6 +210,20 @@ mod tests {
         assert_eq!(read("log.1").unwrap(), "4...\n5...\n");
         assert_eq!(read("log.2").unwrap(), "2...\n3...\n");
         assert!(read("log.3").is_err());
+    }
+
+    #[test]
+    fn two_processes_fill_the_same_files_and_put_each_aside_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut both = [(); 2].map(|()| Rotated::new(path.clone(), 10, 9));
+        // The first one still has the file open that the second one has put aside.
+        for n in [0, 0, 1, 0, 0, 0] {
+            both[n].write(b"line\n", std::iter::empty()).unwrap();
+        }
+        let full = |file: PathBuf| std::fs::read(file).unwrap() == b"line\nline\n";
+        assert!(full(path.clone()) && (1..3).all(|n| full(aside(&path, n))));
+        assert!(!aside(&path, 3).exists());
     }
 
     #[test]
