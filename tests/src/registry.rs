@@ -281,15 +281,19 @@ impl Issuer {
         let head = String::from_utf8_lossy(&head);
         let login = BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
         let known = head.contains(&format!("authorization: Basic {login}\r\n"));
-        let asked = head.starts_with("GET /token?scope=repository%3Apolicies%2Fmine%3Apull&")
-            && head.contains("service=registry+for+tests");
+        let asks = |actions: &&str| {
+            let scope = format!("scope=repository%3Apolicies%2Fmine%3A{actions}&");
+            head.starts_with(&format!("GET /token?{scope}"))
+        };
+        let asked = ["pull", "pull%2Cpush"].into_iter().find(asks);
+        let asked = asked.filter(|_| head.contains("service=registry+for+tests"));
         let (status, body) = match (known, asked) {
-            (true, true) => (
-                "200 OK",
-                json!({"token": self.token("policies/mine", "pull")}),
-            ),
+            (true, Some(actions)) => {
+                let token = self.token("policies/mine", &actions.replace("%2C", ","));
+                ("200 OK", json!({"token": token}))
+            }
             (false, _) => ("401 Unauthorized", json!({"details": "who are you?"})),
-            (true, false) => ("400 Bad Request", json!({"details": head})),
+            (true, None) => ("400 Bad Request", json!({"details": head})),
         };
         let body = body.to_string();
         let length = body.len();

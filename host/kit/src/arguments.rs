@@ -24,6 +24,11 @@ pub enum PolicyCommand {
     /// Describe a component: its hooks, its imports, the grants that it needs, its size and its
     /// digest.
     Inspect(InspectArgs),
+    /// Push a component to an OCI registry, and print the line that pins it there.
+    ///
+    /// Builds the project first if its sources have changed. The line names the component by its
+    /// digest, and goes into the policy's section of the gateway's configuration.
+    Push(PushArgs),
     /// Test a policy with every case in the files tests/*.toml of its project.
     ///
     /// Builds the project first if its sources have changed. The component runs in the gateway's
@@ -79,6 +84,27 @@ pub struct SubjectArgs {
     /// Component to use as it is: a .wasm file. Without it, the project is built.
     #[arg(long, value_name = "FILE")]
     pub component: Option<PathBuf>,
+}
+
+/// `sluice policy push`
+#[derive(Debug, Args)]
+pub struct PushArgs {
+    /// Where it goes: oci://HOST/REPOSITORY:TAG. Without a tag a registry may remove it.
+    #[arg(value_name = "DESTINATION")]
+    pub to: String,
+    /// Folder of the policy's project.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub project: PathBuf,
+    /// Component to push as it is: a .wasm file. Without it, the project is built.
+    #[arg(long, value_name = "FILE")]
+    pub component: Option<PathBuf>,
+    /// File with the login, as `docker login` writes it. Without it, the one that
+    /// `registry_credentials` names in the configuration.
+    #[arg(long, value_name = "FILE")]
+    pub credentials: Option<PathBuf>,
+    /// Configuration file. Without it, sluice.toml in the project.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// `sluice policy test`

@@ -37,6 +37,8 @@ pub struct Inspection {
     pub hooks: Vec<String>,
     /// What it imports, with package and version.
     pub imports: Vec<String>,
+    /// What it exports, in the same way.
+    pub exports: Vec<String>,
     /// What an operator must grant.
     pub grants: Vec<&'static str>,
     /// What it imports of WASI: the operator must write `wasi = "stub"`.
@@ -68,15 +70,12 @@ impl Inspection {
         // Their order in a component says nothing, and changes with its build.
         let mut imports: Vec<String> = world.imports.keys().map(name).collect();
         imports.sort_unstable();
-        let mut hooks: Vec<String> = world
-            .exports
-            .keys()
-            .filter_map(|key| {
-                let name = name(key);
-                Some(name.strip_prefix(PACKAGE)?.split_once('@')?.0.to_owned())
-            })
+        let mut exports: Vec<String> = world.exports.keys().map(name).collect();
+        exports.sort_unstable();
+        let hooks = exports
+            .iter()
+            .filter_map(|name| Some(name.strip_prefix(PACKAGE)?.split_once('@')?.0.to_owned()))
             .collect();
-        hooks.sort_unstable();
         let mut grants = Vec::new();
         let mut wasi = Vec::new();
         let mut not_offered = Vec::new();
@@ -91,6 +90,7 @@ impl Inspection {
         Ok(Self {
             hooks,
             imports,
+            exports,
             grants,
             wasi,
             not_offered,

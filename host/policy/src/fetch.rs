@@ -1,4 +1,4 @@
-//! Components from registries, each fetched once.
+//! Components from registries, each fetched once; and their way there.
 //!
 //! What a reference names is a manifest, and what the manifest names is the
 //! component; both are named by digests, and both are kept under them in the
@@ -23,13 +23,15 @@ use base::text;
 mod challenge;
 pub mod credentials;
 mod manifest;
+mod push;
 mod realm;
 pub mod reference;
 mod registry;
 #[cfg(test)]
 mod tests;
 
-use registry::Registry;
+pub use push::Artifact;
+use registry::{Access, Registry};
 
 /// Bytes of a component's file. One made by componentize-py has 18 MB.
 pub(crate) const MAX_COMPONENT_BYTES: u64 = 64 << 20;
@@ -119,6 +121,14 @@ pub enum FetchError {
         /// Of HTTP.
         status: u16,
     },
+    /// It does not take what is pushed.
+    #[error("the registry {host} does not take the component: it answered with {status}")]
+    NotTaken {
+        /// The registry.
+        host: String,
+        /// Of HTTP.
+        status: u16,
+    },
     /// It is something, and not what was asked for.
     #[error("{what} that the registry {host} sent has the digest sha256:{found}")]
     Digest {
@@ -165,7 +175,7 @@ impl FetchError {
             }
             Self::Refused { .. } => {
                 "correct them in the file that `registry_credentials` names, or have whoever runs the \
-                 registry let them read this repository; some registries also answer so where a \
+                 registry let them use this repository; some registries also answer so where a \
                  repository does not exist"
             }
             Self::Stranger { .. } => {
@@ -181,13 +191,17 @@ impl FetchError {
                 "correct the repository or the digest: it is that of the manifest, which pushing the \
                  component printed, and not `sha256sum FILE.wasm`"
             }
+            Self::NotTaken { .. } => {
+                "correct the repository and the tag, or have whoever runs the registry let this login \
+                 write there; some registries keep a tag as it is"
+            }
             Self::Digest { .. } => {
                 "do not use it: the registry, or somebody before it, sends something else under this name"
             }
             Self::TooLarge { .. } => "build it smaller, without debug information and for release",
             Self::NotAComponent { .. } => {
                 "push the .wasm file as an OCI artifact with a layer of the type application/wasm: \
-                 `wkg oci push`, or `oras push HOST/REPOSITORY FILE.wasm:application/wasm`"
+                 `sluice policy push`, or `oras push HOST/REPOSITORY FILE.wasm:application/wasm`"
             }
             Self::Machine(_) => "correct what is named",
         }
@@ -235,7 +249,7 @@ impl Fetcher {
 
     async fn fetch_patiently(&self, reference: &Reference) -> Result<Vec<u8>, FetchError> {
         let login = self.credentials.of(&reference.host);
-        let mut registry = Registry::new(reference, login, &self.realms);
+        let mut registry = Registry::new(reference, login, &self.realms, Access::Pull);
         let wanted = Wanted {
             what: format!("the manifest {reference}"),
             digest: reference.digest.clone(),

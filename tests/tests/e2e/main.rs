@@ -67,6 +67,7 @@ mod recordings;
 mod reference;
 mod references;
 mod registry;
+mod registry_push;
 mod relay;
 mod relay_faults;
 mod relay_limits;

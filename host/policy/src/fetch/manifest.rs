@@ -6,11 +6,12 @@ use serde::Deserialize;
 
 use base::text;
 
-/// The types of a layer that is a WebAssembly component.
-const LAYERS: [&str; 2] = [
-    "application/wasm",
-    "application/vnd.wasm.content.layer.v1+wasm",
-];
+/// The type of the configuration of an artifact that is a WebAssembly component.
+pub(super) const CONFIG: &str = "application/vnd.wasm.config.v0+json";
+/// The type of a layer that is a WebAssembly component.
+pub(super) const LAYER: &str = "application/wasm";
+/// The types of such a layer that there are.
+const LAYERS: [&str; 2] = [LAYER, "application/vnd.wasm.content.layer.v1+wasm"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

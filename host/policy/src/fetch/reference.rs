@@ -59,18 +59,113 @@ pub enum ReferenceError {
     /// What is sent could be read, and changed, on the way.
     #[error("plain HTTP is spoken only with a registry on this machine")]
     Plain,
+    /// What is pushed has the digest that its content gives it.
+    #[error("a component is pushed to a repository, and not to a digest")]
+    Pinned,
+}
+
+/// Place to which a component is pushed: `oci://HOST[:PORT]/REPOSITORY[:TAG]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// How the registry is spoken to.
+    pub scheme: Scheme,
+    /// The registry: a name or an address, with its port where it has one.
+    pub host: String,
+    /// The repository in it.
+    pub repository: String,
+    /// The tag that the component gets. A registry may remove what has none.
+    pub tag: Option<String>,
+}
+
+impl Destination {
+    /// Reads a destination.
+    ///
+    /// # Errors
+    /// [`ReferenceError`]; [`ReferenceError::Host`] for a text without `oci://`.
+    pub fn parse(text: &str) -> Result<Self, ReferenceError> {
+        let (scheme, rest) = scheme(text).ok_or(ReferenceError::Host)?;
+        match rest.contains('@')
+            && !rest
+                .split('/')
+                .next()
+                .is_some_and(|host| host.contains('@'))
+        {
+            true => Err(ReferenceError::Pinned),
+            false => Self::of(scheme, rest),
+        }
+    }
+
+    /// The component with this manifest there.
+    #[must_use]
+    pub fn reference(&self, digest: String) -> Reference {
+        Reference {
+            scheme: self.scheme,
+            host: self.host.clone(),
+            repository: self.repository.clone(),
+            digest,
+        }
+    }
+
+    fn of(scheme: Scheme, rest: &str) -> Result<Self, ReferenceError> {
+        let (host, name) = rest.split_once('/').ok_or(ReferenceError::Host)?;
+        if host.contains('@') {
+            return Err(ReferenceError::Credentials);
+        }
+        let (repository, tag) = match name.split_once(':') {
+            Some((repository, tag)) => (repository, Some(tag)),
+            None => (name, None),
+        };
+        if !is_repository(repository) {
+            return Err(ReferenceError::Repository);
+        }
+        if tag.is_some_and(|tag| !is_tag(tag)) {
+            return Err(ReferenceError::Tag);
+        }
+        let name = host_name(host).ok_or(ReferenceError::Host)?;
+        if scheme == Scheme::Plain && !is_this_machine(name) {
+            return Err(ReferenceError::Plain);
+        }
+        Ok(Self {
+            scheme,
+            host: host.to_ascii_lowercase(),
+            repository: repository.to_owned(),
+            tag: tag.map(str::to_owned),
+        })
+    }
+}
+
+/// As it is written in a configuration, but for the digest.
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            scheme,
+            host,
+            repository,
+            tag,
+        } = self;
+        let scheme = match scheme {
+            Scheme::Tls => "oci",
+            Scheme::Plain => "oci+http",
+        };
+        write!(f, "{scheme}://{host}/{repository}")?;
+        tag.as_ref().map_or(Ok(()), |tag| write!(f, ":{tag}"))
+    }
+}
+
+fn scheme(text: &str) -> Option<(Scheme, &str)> {
+    let tls = text.strip_prefix("oci://").map(|rest| (Scheme::Tls, rest));
+    let plain = || {
+        let rest = text.strip_prefix("oci+http://")?;
+        Some((Scheme::Plain, rest))
+    };
+    tls.or_else(plain)
 }
 
 impl Reference {
     /// Reads a reference; `None` for a text that does not look like one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Result<Self, ReferenceError>> {
-        let tls = text.strip_prefix("oci://").map(|rest| (Scheme::Tls, rest));
-        let plain = || {
-            let rest = text.strip_prefix("oci+http://")?;
-            Some((Scheme::Plain, rest))
-        };
-        let (scheme, rest) = tls.or_else(plain)?;
+        let (scheme, rest) = scheme(text)?;
         Some(Self::of(scheme, rest))
     }
 
@@ -94,26 +189,8 @@ impl Reference {
                 digest.len() == 64 && digest.bytes().all(hexadecimal)
             })
             .ok_or(ReferenceError::Digest)?;
-        let (repository, tag) = match name.split_once(':') {
-            Some((repository, tag)) => (repository, Some(tag)),
-            None => (name, None),
-        };
-        if !is_repository(repository) {
-            return Err(ReferenceError::Repository);
-        }
-        if tag.is_some_and(|tag| !is_tag(tag)) {
-            return Err(ReferenceError::Tag);
-        }
-        let name = host_name(host).ok_or(ReferenceError::Host)?;
-        if scheme == Scheme::Plain && !is_this_machine(name) {
-            return Err(ReferenceError::Plain);
-        }
-        Ok(Self {
-            scheme,
-            host: host.to_ascii_lowercase(),
-            repository: repository.to_owned(),
-            digest: digest.to_owned(),
-        })
+        let place = Destination::of(scheme, &format!("{host}/{name}"))?;
+        Ok(place.reference(digest.to_owned()))
     }
 }
 
@@ -154,6 +231,7 @@ impl ReferenceError {
                 "a tag is up to 128 letters, digits, dots, underscores and hyphens; beside a digest it \
                  may be left out"
             }
+            Self::Pinned => "leave out what follows the @: the digest is printed once it is pushed",
             Self::Plain => {
                 "write oci:// for HTTPS; oci+http:// is for 127.0.0.1, [::1] and localhost"
             }

@@ -29,6 +29,9 @@ use base::text;
 use base::tls::client::{self, Authorities};
 
 mod authorize;
+mod push;
+
+pub(super) use push::MANIFEST;
 
 /// The manifests of one artifact, and of several so that it can be said that
 /// these are not taken.
@@ -50,6 +53,16 @@ pub(super) struct Registry<'a> {
     /// Made when it is needed: the authorities of this machine are many.
     http: Option<Client>,
     authorization: Option<HeaderValue>,
+    access: Access,
+}
+
+/// What the gateway, or an author, does there.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Access {
+    /// Reads a component.
+    Pull,
+    /// Brings one.
+    Push,
 }
 
 impl<'a> Registry<'a> {
@@ -57,6 +70,7 @@ impl<'a> Registry<'a> {
         reference: &'a Reference,
         login: Option<&'a Login>,
         realms: &'a [String],
+        access: Access,
     ) -> Self {
         Self {
             reference,
@@ -64,6 +78,7 @@ impl<'a> Registry<'a> {
             realms,
             http: None,
             authorization: None,
+            access,
         }
     }
 
@@ -83,19 +98,9 @@ impl<'a> Registry<'a> {
         accept: &str,
         wanted: &Wanted,
     ) -> Result<Vec<u8>, FetchError> {
-        let Reference {
-            scheme,
-            host,
-            repository,
-            ..
-        } = self.reference;
-        let scheme = match scheme {
-            Scheme::Tls => "https",
-            Scheme::Plain => "http",
-        };
+        let host = &self.reference.host;
         let digest = &wanted.digest;
-        let url = format!("{scheme}://{host}/v2/{repository}/{kind}/sha256:{digest}");
-        let url = Url::parse(&url).map_err(|error| FetchError::Machine(error.into()))?;
+        let url = self.url(&format!("{kind}/sha256:{digest}"))?;
         let mut response = self.get(&url, accept).await?;
         if response.status() == StatusCode::UNAUTHORIZED && self.authorization.is_none() {
             if response.url().origin() != url.origin() {
@@ -124,6 +129,22 @@ impl<'a> Registry<'a> {
             what: wanted.what.clone(),
             found,
         })
+    }
+
+    /// Address of something in the repository.
+    fn url(&self, path: &str) -> Result<Url, FetchError> {
+        let Reference {
+            scheme,
+            host,
+            repository,
+            ..
+        } = self.reference;
+        let scheme = match scheme {
+            Scheme::Tls => "https",
+            Scheme::Plain => "http",
+        };
+        let url = format!("{scheme}://{host}/v2/{repository}/{path}");
+        Url::parse(&url).map_err(|error| FetchError::Machine(error.into()))
     }
 
     /// Follows redirects, without credentials.
@@ -205,6 +226,11 @@ fn redirect(response: &Response) -> Option<Url> {
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
     }
+    location(response)
+}
+
+/// The address that an answer names.
+fn location(response: &Response) -> Option<Url> {
     let location = response.headers().get(LOCATION)?.to_str().ok()?;
     response.url().join(location).ok()
 }

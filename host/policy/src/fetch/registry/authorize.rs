@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::super::challenge::Challenge;
 use super::super::{FetchError, realm};
-use super::Registry;
+use super::{Access, Registry};
 use crate::fetch::credentials::Login;
 
 /// Bytes of an answer with a token. Some carry a list of what they are good for.
@@ -38,7 +38,7 @@ impl Registry<'_> {
         Ok(())
     }
 
-    /// A token to read the repository with, from whom the registry trusts.
+    /// A token for the repository, from whom the registry trusts.
     async fn token(&mut self, realm: &str, service: Option<&str>) -> Result<String, FetchError> {
         let host = &self.reference.host;
         let mut url = realm::check(self.reference, self.realms, realm, self.login.is_some())
@@ -49,7 +49,11 @@ impl Registry<'_> {
         {
             let mut query = url.query_pairs_mut();
             let repository = &self.reference.repository;
-            query.append_pair("scope", &format!("repository:{repository}:pull"));
+            let actions = match self.access {
+                Access::Pull => "pull",
+                Access::Push => "pull,push",
+            };
+            query.append_pair("scope", &format!("repository:{repository}:{actions}"));
             if let Some(service) = service {
                 query.append_pair("service", service);
             }

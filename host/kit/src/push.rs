@@ -1,0 +1,78 @@
+//! `sluice policy push`: a component on its way to a registry, and the line that pins it.
+
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+
+use super::build;
+use super::inspect::Inspection;
+use super::project::Project;
+use crate::arguments::PushArgs;
+use base::diagnostics::Mistakes;
+use base::files::text;
+use config::Config;
+use policy::fetch::credentials::Credentials;
+use policy::fetch::reference::Destination;
+use policy::fetch::{Artifact, Fetcher};
+use policy::load::read_bounded;
+
+/// Runs `sluice policy push`.
+///
+/// # Errors
+/// If there is no component, or the registry does not take it.
+pub async fn run(args: &PushArgs) -> anyhow::Result<()> {
+    let to = Destination::parse(&args.to)
+        .map_err(|error| anyhow!("{}: {error}: {}", args.to, error.help()))?;
+    let file = match &args.component {
+        Some(file) => file.clone(),
+        None => build::up_to_date(&Project::find(&args.project)?)?,
+    };
+    let shown = file.display().to_string();
+    let component = read_bounded(&file).with_context(|| shown.clone())?;
+    let inspection = Inspection::of(&component).with_context(|| shown.clone())?;
+    let artifact = Artifact {
+        component: &component,
+        imports: &inspection.imports,
+        exports: &inspection.exports,
+    };
+    let pushed = fetcher(args)?.push(&to, &artifact).await;
+    let reference = pushed.map_err(|error| anyhow!("{error}: {}", error.help()))?;
+    println!("pushed {shown}, {} bytes", component.len());
+    print!("{inspection}");
+    println!("component = \"{to}@sha256:{}\"", reference.digest);
+    Ok(())
+}
+
+/// Whoever speaks to the registry, with the credentials for it.
+fn fetcher(args: &PushArgs) -> anyhow::Result<Fetcher> {
+    let file = args.project.join("sluice.toml");
+    let config = match (&args.config, file.is_file()) {
+        (Some(file), _) => Some(file),
+        (None, true) => Some(&file),
+        (None, false) => None,
+    };
+    let config = match config {
+        Some(file) => {
+            let (config, diagnostics) = Config::load(Some(file)).map_err(Mistakes)?;
+            // `sluice check` says these.
+            drop(diagnostics.finish().map_err(Mistakes)?);
+            Some(config)
+        }
+        None => None,
+    };
+    let credentials = match (&args.credentials, &config) {
+        (Some(file), _) => read(file)?,
+        (None, Some(config)) => config.credentials.clone(),
+        (None, None) => Credentials::default(),
+    };
+    let realms = config.map(|config| config.realms).unwrap_or_default();
+    // Nothing of what is pushed is kept.
+    Ok(Fetcher::new(Path::new(""), &credentials, &realms))
+}
+
+fn read(file: &Path) -> anyhow::Result<Credentials> {
+    let shown = file.display().to_string();
+    let json = text::read(file).with_context(|| shown.clone())?;
+    let (credentials, _) = Credentials::parse(&json).with_context(|| shown)?;
+    Ok(credentials)
+}
