@@ -34,6 +34,7 @@ mod recordings;
 pub(crate) mod references;
 mod route;
 mod server;
+mod signer;
 #[cfg(test)]
 mod tests;
 mod traces;
@@ -112,6 +113,7 @@ impl<'a> Reader<'a> {
         let cluster = self.cluster(cluster);
         let key_sets = root.named("key_sets", "key_sets.NAME");
         let lists = root.named("lists", "lists.NAME");
+        let signers = root.named("signers", "signers.NAME");
         let policies = root.named("policies", "policies.NAME");
         let upstreams = root.named("upstreams", "upstreams.NAME");
         let routes = root.named("routes", "routes.NAME");
@@ -120,6 +122,10 @@ impl<'a> Reader<'a> {
             list::known(&root);
         }
         self.check_names(&lists, Rule::Name);
+        if signers.is_empty() {
+            signer::known(&root);
+        }
+        self.check_names(&signers, Rule::Name);
         self.check_names(&policies, Rule::Policy);
         self.check_names(&upstreams, Rule::Name);
         self.check_names(&routes, Rule::Name);
@@ -142,7 +148,9 @@ impl<'a> Reader<'a> {
         let lists = self.each(lists, Self::list);
         let key_sets = self.each(key_sets, Self::key_set);
         self.check_choices(&key_sets, &declared_key_sets);
-        let policies = self.each(policies, Self::policy);
+        let signers = self.signers(signers);
+        let mut policies = self.each(policies, Self::policy);
+        self.ask_for_signatures(&mut policies, &signers);
         let places: BTreeMap<String, Place> = upstreams
             .iter()
             .map(|(name, section)| (name.clone(), section.place.clone()))
@@ -178,6 +186,7 @@ impl<'a> Reader<'a> {
             cluster,
             key_sets,
             lists,
+            signers,
             policies,
             upstreams,
             routes,

@@ -24,6 +24,11 @@ pub enum PolicyCommand {
     /// Describe a component: its hooks, its imports, the grants that it needs, its size and its
     /// digest.
     Inspect(InspectArgs),
+    /// Sign a component, for gateways that ask for signatures.
+    ///
+    /// Builds the project first if its sources have changed. The signature is a Sigstore bundle beside
+    /// the component, as `cosign sign-blob --key` makes it. `sluice policy push` takes it along.
+    Sign(SignArgs),
     /// Push a component to an OCI registry, and print the line that pins it there.
     ///
     /// Builds the project first if its sources have changed. The line names the component by its
@@ -82,6 +87,20 @@ pub struct SubjectArgs {
     #[arg(long, value_name = "NAME")]
     pub policy: Option<String>,
     /// Component to use as it is: a .wasm file. Without it, the project is built.
+    #[arg(long, value_name = "FILE")]
+    pub component: Option<PathBuf>,
+}
+
+/// `sluice policy sign`
+#[derive(Debug, Args)]
+pub struct SignArgs {
+    /// File with the private key in PEM (PKCS #8), for ECDSA on P-256.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// Folder of the policy's project.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub project: PathBuf,
+    /// Component to sign as it is: a .wasm file. Without it, the project is built.
     #[arg(long, value_name = "FILE")]
     pub component: Option<PathBuf>,
 }

@@ -4,7 +4,8 @@
 //! to its author by [`inspect`]. [`mod@test`], [`run`] and [`mod@bench`] try it: the
 //! real component in the real engine, in a world ([`scene`]) that a file of
 //! cases ([`fixture`]) describes; [`dev`] does so at every change; [`replay`] tries it on decisions that were
-//! recorded, and [`case`] makes a test of one; [`push`] brings it to a registry. Nothing here is on a connection's path.
+//! recorded, and [`case`] makes a test of one; [`sign`] signs it, and
+//! [`push`] brings it to a registry. Nothing here is on a connection's path.
 
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ pub mod push;
 pub mod replay;
 pub mod run;
 pub mod scene;
+pub mod sign;
 pub mod subject;
 pub mod test;
 pub mod trial;
@@ -37,6 +39,7 @@ pub async fn command(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
         PolicyCommand::New(args) => new::run(args)?,
         PolicyCommand::Build(args) => build::run(args)?,
         PolicyCommand::Inspect(args) => inspect::run(args)?,
+        PolicyCommand::Sign(args) => sign::run(args)?,
         PolicyCommand::Push(args) => push::run(args).await?,
         PolicyCommand::Test(args) => return test::run(args).await,
         PolicyCommand::Dev(args) => return dev::run(args).await,

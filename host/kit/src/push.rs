@@ -14,7 +14,8 @@ use config::Config;
 use policy::fetch::credentials::Credentials;
 use policy::fetch::reference::Destination;
 use policy::fetch::{Artifact, Fetcher};
-use policy::load::read_bounded;
+use policy::load::{read_bounded, read_bundle};
+use policy::signature;
 
 /// Runs `sluice policy push`.
 ///
@@ -30,14 +31,24 @@ pub async fn run(args: &PushArgs) -> anyhow::Result<()> {
     let shown = file.display().to_string();
     let component = read_bounded(&file).with_context(|| shown.clone())?;
     let inspection = Inspection::of(&component).with_context(|| shown.clone())?;
+    let bundle = read_bundle(&file)?;
+    if let Some(bundle) = &bundle {
+        let is_of = signature::is_of(&component, bundle);
+        is_of.map_err(|error| anyhow!("{shown}: {error}: {}", error.help()))?;
+    }
     let artifact = Artifact {
         component: &component,
+        bundle: bundle.as_deref(),
         imports: &inspection.imports,
         exports: &inspection.exports,
     };
     let pushed = fetcher(args)?.push(&to, &artifact).await;
     let reference = pushed.map_err(|error| anyhow!("{error}: {}", error.help()))?;
-    println!("pushed {shown}, {} bytes", component.len());
+    let signed = match bundle {
+        Some(_) => "with its signature",
+        None => "without a signature",
+    };
+    println!("pushed {shown}, {} bytes, {signed}", component.len());
     print!("{inspection}");
     println!("component = \"{to}@sha256:{}\"", reference.digest);
     Ok(())

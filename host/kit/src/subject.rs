@@ -63,6 +63,8 @@ impl Subject {
         let name = choose(&config, args.policy.as_deref(), built.as_deref())
             .with_context(|| file.display().to_string())?;
         let mut settings = config.policies[&name].clone();
+        // One that is being worked on is not signed yet.
+        settings.signers = [].into();
         if let Some(file) = args.component.clone() {
             settings.component = settings::Component::File(file);
         }

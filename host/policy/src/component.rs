@@ -312,6 +312,10 @@ impl Policy for ComponentPolicy {
         limits.queue_timeout + limits.timeout
     }
 
+    fn signer(&self) -> Option<&Arc<str>> {
+        self.settings.signer.as_ref()
+    }
+
     fn digest(&self) -> Option<&Arc<str>> {
         Some(&self.settings.digest)
     }

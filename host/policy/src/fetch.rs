@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::cache_folder::CacheFolder;
+use super::signature::MAX_BUNDLE_BYTES;
 use crate::fetch::credentials::Credentials;
 use crate::fetch::reference::Reference;
 use base::blocking::LOADING;
@@ -36,8 +37,8 @@ use registry::{Access, Registry};
 /// Bytes of a component's file. One made by componentize-py has 18 MB.
 pub(crate) const MAX_COMPONENT_BYTES: u64 = 64 << 20;
 
-/// Manifests and components that are kept: two for each policy.
-const MAX_ENTRIES: usize = 128;
+/// Manifests, components and signatures that are kept: six for each of some dozens of policies.
+const MAX_ENTRIES: usize = 192;
 /// Bytes of a manifest that registries are asked to take (OCI distribution
 /// specification, "Pushing manifests").
 const MAX_MANIFEST_BYTES: u64 = 4 << 20;
@@ -208,7 +209,16 @@ impl FetchError {
     }
 }
 
-/// One of the two things that are fetched.
+/// What a reference names.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The component.
+    pub component: Vec<u8>,
+    /// What may be its signature.
+    pub bundle: Option<Vec<u8>>,
+}
+
+/// One of the things that are fetched.
 struct Wanted {
     /// What reports call it.
     what: String,
@@ -237,7 +247,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// Where it is not kept and cannot be had, or where it is none.
-    pub async fn fetch(&self, reference: &Reference) -> Result<Vec<u8>, FetchError> {
+    pub async fn fetch(&self, reference: &Reference) -> Result<Fetched, FetchError> {
         let fetching = self.fetch_patiently(reference);
         // Boxed: what speaks HTTP is large, and most policies are files.
         let fetched = timeout(PATIENCE, Box::pin(fetching)).await;
@@ -247,7 +257,7 @@ impl Fetcher {
         })
     }
 
-    async fn fetch_patiently(&self, reference: &Reference) -> Result<Vec<u8>, FetchError> {
+    async fn fetch_patiently(&self, reference: &Reference) -> Result<Fetched, FetchError> {
         let login = self.credentials.of(&reference.host);
         let mut registry = Registry::new(reference, login, &self.realms, Access::Pull);
         let wanted = Wanted {
@@ -256,16 +266,39 @@ impl Fetcher {
             most: MAX_MANIFEST_BYTES,
         };
         let manifest = self.kept_or(&wanted, registry.manifest(&wanted)).await?;
-        let layer = manifest::layer(&manifest).map_err(|why| FetchError::NotAComponent {
+        let none = |why| FetchError::NotAComponent {
             reference: reference.to_string(),
             why,
-        })?;
-        let wanted = Wanted {
+        };
+        let layers = manifest::layers(&manifest).map_err(none)?;
+        let component = Wanted {
             what: format!("the component of {reference}"),
-            digest: layer.digest,
+            digest: layers.component.digest,
             most: MAX_COMPONENT_BYTES,
         };
-        if layer.size > wanted.most {
+        let component = self.layer(&mut registry, component, layers.component.size);
+        let component = component.await?;
+        let bundle = match layers.bundle {
+            Some(layer) => {
+                let bundle = Wanted {
+                    what: format!("the signature of {reference}"),
+                    digest: layer.digest,
+                    most: MAX_BUNDLE_BYTES,
+                };
+                Some(self.layer(&mut registry, bundle, layer.size).await?)
+            }
+            None => None,
+        };
+        Ok(Fetched { component, bundle })
+    }
+
+    async fn layer(
+        &self,
+        registry: &mut Registry<'_>,
+        wanted: Wanted,
+        size: u64,
+    ) -> Result<Vec<u8>, FetchError> {
+        if size > wanted.most {
             let Wanted { what, most, .. } = wanted;
             return Err(FetchError::TooLarge { what, most });
         }

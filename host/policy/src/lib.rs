@@ -61,6 +61,7 @@ mod cache_folder;
 pub mod compile;
 pub mod fetch;
 pub mod load;
+pub mod signature;
 
 pub mod record;
 pub mod recorder;

@@ -24,7 +24,9 @@ mod compiled;
 mod grants;
 mod unused;
 
-pub use compiled::{Compiled, LoadError, builtin, compile, is_core_module, read_bounded};
+pub use compiled::{
+    Compiled, LoadError, builtin, compile, is_core_module, read_bounded, read_bundle,
+};
 pub use grants::{Needed, PACKAGE, grant_needed, ungranted};
 
 /// What every policy is built with.
@@ -55,6 +57,13 @@ pub async fn policy(
         Err(LoadError::Compile(error)) => {
             let message = format!("policy \"{name}\" does not load: {error}");
             diagnostics.error(&policy.component_place, message, error.help());
+            return None;
+        }
+        Err(LoadError::Signature(error)) => {
+            let message = format!("policy \"{name}\" does not load: {error}");
+            diagnostics
+                .error(&policy.component_place, message, error.help())
+                .label("not signed");
             return None;
         }
         Err(LoadError::Fetch(error)) => {
@@ -155,7 +164,7 @@ pub fn link(
     Some(ComponentPolicy::new(
         Arc::clone(&parts.engine),
         Arc::clone(&parts.world),
-        settings(name, policy, &compiled.digest),
+        settings(name, policy, compiled),
         hooks,
     ))
 }
@@ -215,7 +224,7 @@ fn probe<T>(
     exported.then(|| hook(pre.clone())).transpose()
 }
 
-fn settings(name: &str, policy: &settings::Policy, digest: &str) -> Settings {
+fn settings(name: &str, policy: &settings::Policy, compiled: &Compiled) -> Settings {
     let config: HashMap<_, _> = policy
         .config
         .iter()
@@ -228,7 +237,8 @@ fn settings(name: &str, policy: &settings::Policy, digest: &str) -> Settings {
         on_failure: policy.on_failure,
         limits: policy.limits.clone(),
         config,
-        digest: format!("sha256:{digest}").into(),
+        digest: format!("sha256:{}", compiled.digest).into(),
+        signer: compiled.signer.as_deref().map(Arc::from),
         quarantine: policy.quarantine,
     }
 }

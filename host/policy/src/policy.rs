@@ -40,6 +40,11 @@ pub trait Policy: Send + Sync {
         Duration::ZERO
     }
 
+    /// Who has signed its component, where somebody must.
+    fn signer(&self) -> Option<&Arc<str>> {
+        None
+    }
+
     /// The digest of its component, where it has one.
     fn digest(&self) -> Option<&Arc<str>> {
         None

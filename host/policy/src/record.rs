@@ -67,6 +67,9 @@ pub struct Line {
     pub policy: String,
     /// `sha256:` and the digest of its component, where it has one.
     pub digest: Option<String>,
+    /// Who has signed that, where signatures are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
     /// What was asked.
     #[serde(rename = "stage")]
     pub hook: Hook,

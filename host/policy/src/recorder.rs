@@ -220,6 +220,7 @@ impl Pending<'_> {
             generation,
             policy: Arc::clone(open.policy.name()),
             digest: open.policy.digest().cloned(),
+            signer: open.policy.signer().cloned(),
             question: open.question.clone(),
             attributes: open.attributes,
             role: match open.role {

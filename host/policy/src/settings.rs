@@ -4,10 +4,12 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::compile;
 use super::fetch::reference::Reference;
+use super::signature::Signer;
 use super::verdict::OnFailure;
 use base::diagnostics::Place;
 
@@ -18,6 +20,8 @@ pub struct Policy {
     pub component: Component,
     /// The one component that it may be.
     pub sha256: Option<Pin>,
+    /// Who must have signed it, one of them; nobody if there are none.
+    pub signers: Arc<[Signer]>,
     /// How it is tried out, where it is not simply in use.
     pub trial: Option<Trial>,
     /// The interfaces beyond `connection`, `config`, `log` and `clock` that it

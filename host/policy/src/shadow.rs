@@ -150,6 +150,7 @@ impl Beside<'_> {
                 generation,
                 policy: Arc::clone(policy.name()),
                 digest: policy.digest().cloned(),
+                signer: policy.signer().cloned(),
                 question,
                 attributes,
                 role: Role::Shadow,

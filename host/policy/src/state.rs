@@ -192,6 +192,8 @@ pub struct Settings {
     pub config: HashMap<String, String>,
     /// `sha256:` and the digest of its component.
     pub digest: Arc<str>,
+    /// Who has signed it, if somebody must.
+    pub signer: Option<Arc<str>>,
     /// When it is left alone.
     pub quarantine: Quarantine,
 }

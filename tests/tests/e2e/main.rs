@@ -85,6 +85,7 @@ mod service_manager;
 mod shadow;
 mod shutdown;
 mod signals;
+mod signatures;
 mod take_over;
 mod tls;
 mod tls_clients;

@@ -66,6 +66,7 @@ impl Reader<'_> {
         self.check_known(config, upstreams);
         self.check_registries(config);
         self.check_lists(config);
+        self.check_signers(config);
         self.check_server(config);
         for (name, route) in &config.routes {
             self.check_route(name, route, config);
@@ -82,6 +83,18 @@ impl Reader<'_> {
                 format!("no policy looks into the list `{name}`: none is granted `lists`");
             let help = "grant `lists` to the policy that needs it, or remove the section";
             self.warning(&list.place, message, help).label("not used");
+        }
+    }
+
+    fn check_signers(&mut self, config: &Config) {
+        let mut policies = config.policies.values();
+        let is_builtin = |policy: &Policy| matches!(policy.component, Component::Builtin(_));
+        if !config.signers.is_empty() && policies.all(is_builtin) {
+            for signer in config.signers.iter() {
+                let section = format!("[signers.{}]", signer.name());
+                let why = "no component comes from elsewhere, and those that are built in need no signature";
+                self.ineffective(&section, "public_key_file", why, "leave the section out");
+            }
         }
     }
 

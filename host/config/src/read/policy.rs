@@ -67,6 +67,8 @@ impl Reader<'_> {
         Some(Policy {
             component: component?,
             sha256,
+            // Once all of them are read.
+            signers: [].into(),
             trial,
             grants,
             wasi: wasi.map_or(Wasi::None, |choice| choice.value),

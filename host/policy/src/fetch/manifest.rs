@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 
+use crate::signature::BUNDLE;
 use base::text;
 
 /// The type of the configuration of an artifact that is a WebAssembly component.
@@ -28,7 +29,16 @@ struct Descriptor {
     size: u64,
 }
 
-/// Where the component is.
+/// What is fetched of an artifact.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Layers {
+    /// The component.
+    pub component: Layer,
+    /// What may be its signature.
+    pub bundle: Option<Layer>,
+}
+
+/// Where something is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Layer {
     /// SHA-256 in hexadecimal.
@@ -37,11 +47,11 @@ pub(super) struct Layer {
     pub size: u64,
 }
 
-/// The one layer of a manifest that is a component.
+/// The one layer of a manifest that is a component, and the first one that is a signature.
 ///
 /// # Errors
 /// Why there is none.
-pub(super) fn layer(manifest: &[u8]) -> Result<Layer, String> {
+pub(super) fn layers(manifest: &[u8]) -> Result<Layers, String> {
     let manifest: Manifest = serde_json::from_slice(manifest)
         .map_err(|error| format!("its manifest is none: {error}"))?;
     if manifest.manifests.is_some() {
@@ -66,17 +76,27 @@ pub(super) fn layer(manifest: &[u8]) -> Result<Layer, String> {
             several => format!("it has {several} components"),
         });
     };
-    let digest = component.digest.strip_prefix("sha256:").filter(|digest| {
-        digest.len() == 64
-            && digest
-                .bytes()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    });
-    let digest = digest.ok_or("its layer has no SHA-256 digest")?;
-    Ok(Layer {
-        digest: digest.to_owned(),
-        size: component.size,
+    let bundle = layers.iter().find(|layer| layer.media_type == BUNDLE);
+    Ok(Layers {
+        component: component.layer()?,
+        bundle: bundle.map(Descriptor::layer).transpose()?,
     })
+}
+
+impl Descriptor {
+    fn layer(&self) -> Result<Layer, String> {
+        let digest = self.digest.strip_prefix("sha256:").filter(|digest| {
+            digest.len() == 64
+                && digest
+                    .bytes()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        });
+        let digest = digest.ok_or("its layer has no SHA-256 digest")?;
+        Ok(Layer {
+            digest: digest.to_owned(),
+            size: self.size,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -89,9 +109,14 @@ mod tests {
         json!({"mediaType": media_type, "digest": format!("sha256:{}", "a".repeat(64)), "size": 7})
     }
 
+    fn component(manifest: &[u8]) -> Result<Layer, String> {
+        layers(manifest).map(|layers| layers.component)
+    }
+
     fn layer_of(layers: &[&str]) -> Result<Layer, String> {
         let layers: Vec<Value> = layers.iter().map(|layer| descriptor(layer)).collect();
-        layer(&serde_json::to_vec(&json!({"schemaVersion": 2, "layers": layers})).unwrap())
+        let manifest = serde_json::to_vec(&json!({"schemaVersion": 2, "layers": layers}));
+        component(&manifest.unwrap())
     }
 
     #[test]
@@ -117,11 +142,11 @@ mod tests {
                 "types application/vnd.oci.image.layer.v1.tar+gzip",
             ),
             (layer_of(&["application/wasm"; 2]), "2 components"),
-            (layer(br#"{"manifests": []}"#), "an index"),
-            (layer(b"{}"), "no layers"),
-            (layer(b"[1"), "its manifest is none"),
+            (component(br#"{"manifests": []}"#), "an index"),
+            (component(b"{}"), "no layers"),
+            (component(b"[1"), "its manifest is none"),
             (
-                layer(br#"{"layers": [{"mediaType": "application/wasm", "digest": "sha256:../a", "size": 1}]}"#),
+                component(br#"{"layers": [{"mediaType": "application/wasm", "digest": "sha256:../a", "size": 1}]}"#),
                 "no SHA-256 digest",
             ),
         ] {

@@ -10,6 +10,7 @@ use super::manifest::{CONFIG, LAYER};
 use super::reference::{Destination, Reference};
 use super::registry::{Access, MANIFEST, Registry};
 use super::{FetchError, Fetcher};
+use crate::signature::BUNDLE;
 use base::text;
 
 /// How long a push may take in all: the upload of an author may be slow.
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub struct Artifact<'a> {
     /// The component.
     pub component: &'a [u8],
+    /// Its signature, if it has one.
+    pub bundle: Option<&'a [u8]>,
     /// What it imports, by full names.
     pub imports: &'a [String],
     /// What it exports, by full names.
@@ -55,11 +58,15 @@ impl Fetcher {
         let config = artifact.config(&layer);
         let config_digest = digest(&config);
         let described = |media_type: &str, digest: &str, size: usize| json!({"mediaType": media_type, "digest": format!("sha256:{digest}"), "size": size});
+        let mut layers = vec![described(LAYER, &layer, artifact.component.len())];
+        if let Some(bundle) = artifact.bundle {
+            layers.push(described(BUNDLE, &digest(bundle), bundle.len()));
+        }
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "config": described(CONFIG, &config_digest, config.len()),
-            "layers": [described(LAYER, &layer, artifact.component.len())],
+            "layers": layers,
         });
         let manifest = manifest.to_string().into_bytes();
         let reference = to.reference(digest(&manifest));
@@ -70,6 +77,9 @@ impl Fetcher {
         let pushing = async {
             registry.push_blob(&config, &config_digest).await?;
             registry.push_blob(artifact.component, &layer).await?;
+            if let Some(bundle) = artifact.bundle {
+                registry.push_blob(bundle, &digest(bundle)).await?;
+            }
             registry.push_manifest(&manifest, &name).await
         };
         match timeout(PATIENCE, Box::pin(pushing)).await {

@@ -1,6 +1,8 @@
 //! From the place of a component to a component that is compiled.
 
 use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use crate::compile::CompileError;
 use crate::engine::Engine;
 use crate::fetch::{FetchError, Fetcher, MAX_COMPONENT_BYTES};
 use crate::settings;
+use crate::signature::{self, MAX_BUNDLE_BYTES, SignatureError};
 use base::blocking::LOADING;
 use base::text;
 
@@ -23,6 +26,8 @@ pub struct Compiled {
     pub component: Component,
     /// Of the file, not of the compiled code.
     pub digest: String,
+    /// Who has signed it, if somebody must.
+    pub signer: Option<String>,
     /// The names of what it imports.
     pub(super) imports: Vec<String>,
 }
@@ -36,6 +41,9 @@ pub enum LoadError {
         /// The digest that it has.
         found: String,
     },
+    /// It does not count as signed.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     /// It cannot be had from its registry.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -64,7 +72,7 @@ pub async fn compile(
 ) -> Result<Compiled, LoadError> {
     let engine = Arc::clone(engine);
     let pin = pin.map(|pin| pin.digest.clone());
-    let bytes = read(&policy.component, fetcher).await?;
+    let (bytes, bundle) = read(&policy.component, fetcher).await?;
     let policy = policy.clone();
     let compiling = move || {
         let digest: cache::Digest = Sha256::digest(&bytes).into();
@@ -73,6 +81,15 @@ pub async fn compile(
         if pin.is_some_and(|pin| pin != found) {
             return Err(LoadError::Pin { found });
         }
+        let trusted = matches!(policy.component, settings::Component::Builtin(_));
+        let signer = match policy.signers.as_ref() {
+            [] => None,
+            _ if trusted => None,
+            signers => {
+                let signer = signature::verify(&bytes, bundle.as_deref(), signers)?;
+                Some(signer.name().to_owned())
+            }
+        };
         if is_core_module(&bytes) {
             let problem = "it is a core WebAssembly module, not a component".to_owned();
             return Err(CompileError::Invalid(problem).into());
@@ -81,11 +98,11 @@ pub async fn compile(
         if !imports.iter().all(|import| may_import(&policy, import)) {
             return Err(LoadError::Imports(imports));
         }
-        let trusted = matches!(policy.component, settings::Component::Builtin(_));
         let component = engine.compile(&bytes, &digest, trusted, policy.limits.compile)?;
         Ok(Compiled {
             component,
             digest: found,
+            signer,
             imports,
         })
     };
@@ -95,25 +112,51 @@ pub async fn compile(
         .context("the compiler panicked")?
 }
 
+/// A component's bytes, and what may be its signature.
 async fn read(
     source: &settings::Component,
     fetcher: &Fetcher,
-) -> Result<Cow<'static, [u8]>, LoadError> {
+) -> Result<(Cow<'static, [u8]>, Option<Vec<u8>>), LoadError> {
     Ok(match source {
-        settings::Component::Builtin(name) => builtin(name)
-            .with_context(|| format!("there is no builtin:{name}"))?
-            .into(),
+        settings::Component::Builtin(name) => {
+            let bytes = builtin(name).with_context(|| format!("there is no builtin:{name}"))?;
+            (bytes.into(), None)
+        }
         settings::Component::File(path) => {
             let file = path.clone();
-            let reading = LOADING.run(move || read_bounded(&file));
-            reading
+            let reading = LOADING.run(move || Ok((read_bounded(&file)?, read_bundle(&file)?)));
+            let read: anyhow::Result<_> = reading
                 .await
-                .context("the thread that was to read it panicked")?
-                .with_context(|| path.display().to_string())?
-                .into()
+                .context("the thread that was to read it panicked")?;
+            let (bytes, bundle) = read.with_context(|| path.display().to_string())?;
+            (bytes.into(), bundle)
         }
-        settings::Component::Oci(reference) => fetcher.fetch(reference).await?.into(),
+        settings::Component::Oci(reference) => {
+            let fetched = fetcher.fetch(reference).await?;
+            (fetched.component.into(), fetched.bundle)
+        }
     })
+}
+
+/// The signature beside a component, if there is one.
+///
+/// # Errors
+/// When it cannot be read, or is too large.
+pub fn read_bundle(component: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    let path = signature::beside(component);
+    let mut bytes = Vec::new();
+    match File::open(&path) {
+        Ok(file) => file.take(MAX_BUNDLE_BYTES + 1).read_to_end(&mut bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => Err(error),
+    }
+    .with_context(|| format!("its signature {}", path.display()))?;
+    anyhow::ensure!(
+        bytes.len() as u64 <= MAX_BUNDLE_BYTES,
+        "its signature {} has more than {MAX_BUNDLE_BYTES} bytes",
+        path.display()
+    );
+    Ok(Some(bytes))
 }
 
 /// A component's bytes, of a file that is not larger than a component may be.

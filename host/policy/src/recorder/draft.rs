@@ -30,6 +30,8 @@ pub struct Draft {
     pub policy: Arc<str>,
     /// The digest of its component.
     pub digest: Option<Arc<str>>,
+    /// Who has signed that.
+    pub signer: Option<Arc<str>>,
     /// What was asked.
     pub question: Question,
     /// The attributes before the call.
@@ -86,6 +88,7 @@ impl Draft {
             generation: self.generation,
             policy: self.policy.to_string(),
             digest: self.digest.map(|digest| digest.to_string()),
+            signer: self.signer.map(|signer| signer.to_string()),
             hook,
             role: self.role,
             verdict,

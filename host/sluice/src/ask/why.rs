@@ -244,6 +244,8 @@ fn decided_in_the_record(line: &Line) -> Vec<Row> {
         RecordedVerdict::Accept | RecordedVerdict::Abandoned => (String::new(), String::new()),
     };
     let digest = line.digest.as_deref().unwrap_or("without a digest");
+    let signer = line.signer.as_deref();
+    let signer = signer.map_or_else(String::new, |signer| format!(", signed by {signer}"));
     vec![
         ("session", line.session.clone()),
         (
@@ -261,7 +263,10 @@ fn decided_in_the_record(line: &Line) -> Vec<Row> {
         ),
         (
             "policy",
-            format!("{} in {} µs, {digest}", line.policy, line.duration_us),
+            format!(
+                "{} in {} µs, {digest}{signer}",
+                line.policy, line.duration_us
+            ),
         ),
     ]
 }

@@ -21,6 +21,8 @@ pub struct Policy {
     pub name: String,
     /// `sha256:` and the digest of its component.
     pub digest: Option<String>,
+    /// Who has signed it, by the name in the configuration, where signatures are asked for.
+    pub signer: Option<String>,
     /// Hooks that it has.
     pub hooks: Vec<String>,
     /// What it may use beyond what every policy may.
@@ -43,6 +45,7 @@ impl Policy {
         Self {
             name: name.to_owned(),
             digest: policy.digest().map(ToString::to_string),
+            signer: policy.signer().map(ToString::to_string),
             hooks: hooks.map(|hook| hook.name().to_owned()).collect(),
             grants: policy
                 .grants()

@@ -71,6 +71,7 @@ fn settings(config: &Config) -> Vec<String> {
         cluster,
         key_sets,
         lists,
+        signers,
         policies,
         upstreams,
         routes,
@@ -102,7 +103,7 @@ fn settings(config: &Config) -> Vec<String> {
             "{max_connections} {max_refusals} {max_parked} {max_memory} {tls:?} {admin:?} {watch:?}"
         ),
     ];
-    all.push(format!("{lists:?}"));
+    all.push(format!("{lists:?} {signers:?}"));
     for (name, set) in key_sets {
         let KeySet {
             source,
@@ -122,6 +123,8 @@ fn settings(config: &Config) -> Vec<String> {
         let Policy {
             component,
             sha256,
+            // Those of all policies.
+            signers: _,
             trial,
             grants,
             wasi,
