@@ -148,9 +148,9 @@ impl<'a> Reader<'a> {
         let lists = self.each(lists, Self::list);
         let key_sets = self.each(key_sets, Self::key_set);
         self.check_choices(&key_sets, &declared_key_sets);
-        let signers = self.signers(signers);
+        let signatures = self.signers(signers);
         let mut policies = self.each(policies, Self::policy);
-        self.ask_for_signatures(&mut policies, &signers);
+        self.ask_for_signatures(&mut policies, &signatures);
         let places: BTreeMap<String, Place> = upstreams
             .iter()
             .map(|(name, section)| (name.clone(), section.place.clone()))
@@ -186,7 +186,7 @@ impl<'a> Reader<'a> {
             cluster,
             key_sets,
             lists,
-            signers,
+            signatures,
             policies,
             upstreams,
             routes,

@@ -17,8 +17,7 @@ use cluster::settings::Cluster;
 use keys::settings::KeySet;
 use policy::Hook;
 use policy::fetch::credentials::Credentials;
-use policy::settings::{Decisions, List, Policy};
-use policy::signature::Signer;
+use policy::settings::{Decisions, List, Policy, Signatures};
 use session::handshake::HandshakeMode;
 use session::origin::Origins;
 use session::rate_limit::Allowance;
@@ -53,9 +52,8 @@ pub struct Config {
     pub key_sets: BTreeMap<String, KeySet>,
     /// Lists that policies look things up in, by name.
     pub lists: BTreeMap<String, List>,
-    /// `[signers.NAME]`: whose signatures make a component one that is loaded. Without any, none is
-    /// asked for.
-    pub signers: Arc<[Signer]>,
+    /// `[signers.NAME]`: whose signatures make a component one that is loaded.
+    pub signatures: Signatures,
     /// Policies by name.
     pub policies: BTreeMap<String, Policy>,
     /// Upstreams by name.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 
 use super::build;
 use super::inspect::Inspection;
@@ -15,7 +15,7 @@ use policy::fetch::credentials::Credentials;
 use policy::fetch::reference::Destination;
 use policy::fetch::{Artifact, Fetcher};
 use policy::load::{read_bounded, read_bundle};
-use policy::signature;
+use policy::signature::{self, SignatureError};
 
 /// Runs `sluice policy push`.
 ///
@@ -24,6 +24,7 @@ use policy::signature;
 pub async fn run(args: &PushArgs) -> anyhow::Result<()> {
     let to = Destination::parse(&args.to)
         .map_err(|error| anyhow!("{}: {error}: {}", args.to, error.help()))?;
+    let fetcher = fetcher(args, &to)?;
     let file = match &args.component {
         Some(file) => file.clone(),
         None => build::up_to_date(&Project::find(&args.project)?)?,
@@ -31,10 +32,18 @@ pub async fn run(args: &PushArgs) -> anyhow::Result<()> {
     let shown = file.display().to_string();
     let component = read_bounded(&file).with_context(|| shown.clone())?;
     let inspection = Inspection::of(&component).with_context(|| shown.clone())?;
-    let bundle = read_bundle(&file)?;
-    if let Some(bundle) = &bundle {
-        let is_of = signature::is_of(&component, bundle);
-        is_of.map_err(|error| anyhow!("{shown}: {error}: {}", error.help()))?;
+    let mut bundle = read_bundle(&file)?;
+    match bundle
+        .as_ref()
+        .map(|bundle| signature::is_of(&component, bundle))
+    {
+        Some(Err(error @ SignatureError::NoBundle(_))) => {
+            // Something else that stands beside it, of a tool of its own.
+            eprintln!("{shown}: {error}: it is left behind");
+            bundle = None;
+        }
+        Some(Err(error)) => bail!("{shown}: {error}: {}", error.help()),
+        Some(Ok(())) | None => {}
     }
     let artifact = Artifact {
         component: &component,
@@ -42,7 +51,7 @@ pub async fn run(args: &PushArgs) -> anyhow::Result<()> {
         imports: &inspection.imports,
         exports: &inspection.exports,
     };
-    let pushed = fetcher(args)?.push(&to, &artifact).await;
+    let pushed = fetcher.push(&to, &artifact).await;
     let reference = pushed.map_err(|error| anyhow!("{error}: {}", error.help()))?;
     let signed = match bundle {
         Some(_) => "with its signature",
@@ -55,13 +64,10 @@ pub async fn run(args: &PushArgs) -> anyhow::Result<()> {
 }
 
 /// Whoever speaks to the registry, with the credentials for it.
-fn fetcher(args: &PushArgs) -> anyhow::Result<Fetcher> {
+fn fetcher(args: &PushArgs, to: &Destination) -> anyhow::Result<Fetcher> {
     let file = args.project.join("sluice.toml");
-    let config = match (&args.config, file.is_file()) {
-        (Some(file), _) => Some(file),
-        (None, true) => Some(&file),
-        (None, false) => None,
-    };
+    let has_its_own = args.credentials.is_none() && file.is_file();
+    let config = args.config.as_ref().or(has_its_own.then_some(&file));
     let config = match config {
         Some(file) => {
             let (config, diagnostics) = Config::load(Some(file)).map_err(Mistakes)?;
@@ -72,7 +78,7 @@ fn fetcher(args: &PushArgs) -> anyhow::Result<Fetcher> {
         None => None,
     };
     let credentials = match (&args.credentials, &config) {
-        (Some(file), _) => read(file)?,
+        (Some(file), _) => read(file, to)?,
         (None, Some(config)) => config.credentials.clone(),
         (None, None) => Credentials::default(),
     };
@@ -81,9 +87,12 @@ fn fetcher(args: &PushArgs) -> anyhow::Result<Fetcher> {
     Ok(Fetcher::new(Path::new(""), &credentials, &realms))
 }
 
-fn read(file: &Path) -> anyhow::Result<Credentials> {
+fn read(file: &Path, to: &Destination) -> anyhow::Result<Credentials> {
     let shown = file.display().to_string();
     let json = text::read(file).with_context(|| shown.clone())?;
-    let (credentials, _) = Credentials::parse(&json).with_context(|| shown)?;
+    let (credentials, unusable) = Credentials::parse(&json).with_context(|| shown.clone())?;
+    for entry in unusable.iter().filter(|entry| entry.host == to.host) {
+        eprintln!("{shown}: no credentials for {}: {}", entry.host, entry.why);
+    }
     Ok(credentials)
 }

@@ -1,5 +1,9 @@
 //! `sluice policy sign`: the signature of a component, beside it.
 
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use anyhow::{Context as _, anyhow};
 
 use super::build;
@@ -24,8 +28,24 @@ pub fn run(args: &SignArgs) -> anyhow::Result<()> {
     let signed = signature::sign(&component, &key);
     let bundle = signed.map_err(|error| anyhow!("{shown}: {error}: {}", help(&error)))?;
     let beside = signature::beside(&file);
-    std::fs::write(&beside, bundle).with_context(|| beside.display().to_string())?;
+    write(&beside, &bundle).with_context(|| beside.display().to_string())?;
     println!("signed {}: {}", file.display(), beside.display());
+    Ok(())
+}
+
+/// Puts the signature in its place as a whole: a gateway may watch it.
+fn write(file: &Path, bundle: &[u8]) -> anyhow::Result<()> {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let mut beside = tempfile::Builder::new()
+        .prefix(".signing-")
+        .tempfile_in(folder)?;
+    beside.write_all(bundle)?;
+    let readable = PermissionsExt::from_mode(0o644);
+    beside.as_file().set_permissions(readable)?;
+    beside.persist(file)?;
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::cache_folder::CacheFolder;
+use super::settings::Signatures;
 use super::signature::MAX_BUNDLE_BYTES;
 use crate::fetch::credentials::Credentials;
 use crate::fetch::reference::Reference;
@@ -171,11 +172,12 @@ impl FetchError {
                  once is kept in the data folder, and needs no registry. Plain HTTP is oci+http://"
             }
             Self::NoCredentials { .. } => {
-                "name a file with credentials for this host with `registry_credentials`; some registries \
+                "name a file with credentials for this host with `registry_credentials`, or for \
+                 `sluice policy push` with --credentials; some registries \
                  also answer so where a repository does not exist"
             }
             Self::Refused { .. } => {
-                "correct them in the file that `registry_credentials` names, or have whoever runs the \
+                "correct them in the file with credentials, or have whoever runs the \
                  registry let them use this repository; some registries also answer so where a \
                  repository does not exist"
             }
@@ -193,8 +195,8 @@ impl FetchError {
                  component printed, and not `sha256sum FILE.wasm`"
             }
             Self::NotTaken { .. } => {
-                "correct the repository and the tag, or have whoever runs the registry let this login \
-                 write there; some registries keep a tag as it is"
+                "correct the repository and the tag, or ask whoever runs the registry: it may let this \
+                 login not write there, keep a tag as it is, or take nothing so large"
             }
             Self::Digest { .. } => {
                 "do not use it: the registry, or somebody before it, sends something else under this name"
@@ -243,12 +245,16 @@ impl Fetcher {
         }
     }
 
-    /// The component that a reference names.
+    /// The component that a reference names, and what may be its signature, if one is asked for.
     ///
     /// # Errors
     /// Where it is not kept and cannot be had, or where it is none.
-    pub async fn fetch(&self, reference: &Reference) -> Result<Fetched, FetchError> {
-        let fetching = self.fetch_patiently(reference);
+    pub async fn fetch(
+        &self,
+        reference: &Reference,
+        signatures: &Signatures,
+    ) -> Result<Fetched, FetchError> {
+        let fetching = self.fetch_patiently(reference, signatures);
         // Boxed: what speaks HTTP is large, and most policies are files.
         let fetched = timeout(PATIENCE, Box::pin(fetching)).await;
         fetched.unwrap_or_else(|_| {
@@ -257,7 +263,11 @@ impl Fetcher {
         })
     }
 
-    async fn fetch_patiently(&self, reference: &Reference) -> Result<Fetched, FetchError> {
+    async fn fetch_patiently(
+        &self,
+        reference: &Reference,
+        signatures: &Signatures,
+    ) -> Result<Fetched, FetchError> {
         let login = self.credentials.of(&reference.host);
         let mut registry = Registry::new(reference, login, &self.realms, Access::Pull);
         let wanted = Wanted {
@@ -278,8 +288,8 @@ impl Fetcher {
         };
         let component = self.layer(&mut registry, component, layers.component.size);
         let component = component.await?;
-        let bundle = match layers.bundle {
-            Some(layer) => {
+        let bundle = match (layers.bundle, signatures) {
+            (Some(layer), Signatures::Of(_)) => {
                 let bundle = Wanted {
                     what: format!("the signature of {reference}"),
                     digest: layer.digest,
@@ -287,7 +297,7 @@ impl Fetcher {
                 };
                 Some(self.layer(&mut registry, bundle, layer.size).await?)
             }
-            None => None,
+            (_, Signatures::NotAsked) | (None, Signatures::Of(_)) => None,
         };
         Ok(Fetched { component, bundle })
     }

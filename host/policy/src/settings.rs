@@ -20,8 +20,8 @@ pub struct Policy {
     pub component: Component,
     /// The one component that it may be.
     pub sha256: Option<Pin>,
-    /// Who must have signed it, one of them; nobody if there are none.
-    pub signers: Arc<[Signer]>,
+    /// Who must have signed it: one of them.
+    pub signatures: Signatures,
     /// How it is tried out, where it is not simply in use.
     pub trial: Option<Trial>,
     /// The interfaces beyond `connection`, `config`, `log` and `clock` that it
@@ -50,6 +50,15 @@ pub struct Policy {
     /// Where the values in `config` stand, those in lists and tables included, by JSON pointer.
     /// A table stands where its key does.
     pub value_places: BTreeMap<String, Place>,
+}
+
+/// Whether components need signatures.
+#[derive(Debug, Clone)]
+pub enum Signatures {
+    /// None is looked at.
+    NotAsked,
+    /// One of these must have signed each component that is not built in.
+    Of(Arc<[Signer]>),
 }
 
 impl Policy {

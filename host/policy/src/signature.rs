@@ -26,7 +26,7 @@ pub(crate) const MAX_BUNDLE_BYTES: u64 = 64 << 10;
 /// Media type of a bundle.
 pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// What the media types of all bundles begin with.
-const BUNDLES: &str = "application/vnd.dev.sigstore.bundle";
+pub(crate) const BUNDLES: &str = "application/vnd.dev.sigstore.bundle";
 /// Ending of a bundle's file name, behind the name of the component's file.
 const ENDING: &str = ".sigstore.json";
 /// Algorithm of the digest in a bundle.
@@ -45,6 +45,9 @@ pub enum KeyError {
     /// It has no block with a key.
     #[error("there is no PEM block `{0}` in it")]
     None(&'static str),
+    /// It has several keys. Each signer has a section of its own.
+    #[error("it has several keys")]
+    Several,
     /// The block cannot be read.
     #[error("its key cannot be read: {0}")]
     Block(pem::BlockError),
@@ -83,7 +86,10 @@ impl SignatureError {
                  file is beside it, with .sigstore.json behind its name, and `sluice policy push` \
                  takes it along to a registry"
             }
-            Self::NoBundle(_) | Self::Other => "sign the component as it is now",
+            Self::NoBundle(_) => {
+                "sign the component as it is now; `cosign sign-blob` may need --new-bundle-format"
+            }
+            Self::Other => "sign the component as it is now",
             Self::Nobody => {
                 "do not use it, unless you know who signed it: then add a [signers.NAME] with that key"
             }
@@ -217,10 +223,15 @@ pub fn sign(component: &[u8], private: &str) -> Result<Vec<u8>, KeyError> {
 /// The key in a PEM file.
 fn key(text: &str, label: &'static str) -> Result<Vec<u8>, KeyError> {
     let blocks = pem::blocks(text);
-    let is_cosigns = |block: &pem::Block| block.label.starts_with("ENCRYPTED ");
-    match blocks.iter().find(|block| block.label == label) {
-        Some(block) => block.der.clone().map_err(KeyError::Block),
-        None if blocks.iter().any(is_cosigns) => Err(KeyError::Cosign),
-        None => Err(KeyError::None(label)),
+    let has = |label: &str| blocks.iter().any(|block| block.label == label);
+    let mut keys = blocks.iter().filter(|block| block.label == label);
+    match (keys.next(), keys.next()) {
+        (Some(block), None) => block.der.clone().map_err(KeyError::Block),
+        (Some(_), Some(_)) => Err(KeyError::Several),
+        (None, _) if has("ENCRYPTED SIGSTORE PRIVATE KEY") => Err(KeyError::Cosign),
+        (None, _) if has("ENCRYPTED PRIVATE KEY") => {
+            Err(KeyError::Block(pem::BlockError::Encrypted))
+        }
+        (None, _) => Err(KeyError::None(label)),
     }
 }

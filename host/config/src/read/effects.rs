@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Reader;
 use crate::settings::{Config, Route};
 use base::diagnostics::Place;
-use policy::settings::{Component, Decisions, Grant, Policy};
+use policy::settings::{Component, Decisions, Grant, Policy, Signatures};
 use upstream::settings::Upstream;
 
 mod policies;
@@ -89,8 +89,10 @@ impl Reader<'_> {
     fn check_signers(&mut self, config: &Config) {
         let mut policies = config.policies.values();
         let is_builtin = |policy: &Policy| matches!(policy.component, Component::Builtin(_));
-        if !config.signers.is_empty() && policies.all(is_builtin) {
-            for signer in config.signers.iter() {
+        if let Signatures::Of(signers) = &config.signatures
+            && policies.all(is_builtin)
+        {
+            for signer in signers.iter() {
                 let section = format!("[signers.{}]", signer.name());
                 let why = "no component comes from elsewhere, and those that are built in need no signature";
                 self.ineffective(&section, "public_key_file", why, "leave the section out");

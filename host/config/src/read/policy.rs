@@ -6,7 +6,7 @@ use super::Reader;
 use crate::toml::{JsonTable, Section, Spanned, Zero};
 use policy::OnFailure;
 use policy::settings::Quarantine;
-use policy::settings::{Grant, Pin, Policy, Wasi};
+use policy::settings::{Grant, Pin, Policy, Signatures, Wasi};
 
 const GRANTS: [(&str, Grant); 6] = [
     ("jwt", Grant::Jwt),
@@ -68,7 +68,7 @@ impl Reader<'_> {
             component: component?,
             sha256,
             // Once all of them are read.
-            signers: [].into(),
+            signatures: Signatures::NotAsked,
             trial,
             grants,
             wasi: wasi.map_or(Wasi::None, |choice| choice.value),

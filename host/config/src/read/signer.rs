@@ -1,20 +1,22 @@
 //! `[signers.NAME]`
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::Reader;
 use crate::toml::{Section, Sections, Spanned};
 use base::files::text;
-use policy::settings::{Component, Policy};
+use policy::settings::{Component, Policy, Signatures};
 use policy::signature::{self, KeyError, Signer};
 
 impl Reader<'_> {
     /// Reads those whose signatures count. A section that is wrong is a mistake, and no reason to ask
-    /// for fewer signatures.
-    pub(super) fn signers(&mut self, sections: Sections<'_>) -> Arc<[Signer]> {
+    /// for no signatures.
+    pub(super) fn signers(&mut self, sections: Sections<'_>) -> Signatures {
+        if sections.is_empty() {
+            return Signatures::NotAsked;
+        }
         let signers = self.each(sections, Self::signer);
-        signers.into_values().collect()
+        Signatures::Of(signers.into_values().collect())
     }
 
     fn signer(&mut self, mut section: Section<'_>) -> Option<Signer> {
@@ -44,14 +46,11 @@ impl Reader<'_> {
     pub(super) fn ask_for_signatures(
         &mut self,
         policies: &mut BTreeMap<String, Policy>,
-        signers: &Arc<[Signer]>,
+        signatures: &Signatures,
     ) {
-        if signers.is_empty() {
-            return;
-        }
         for policy in policies.values_mut() {
-            policy.signers = Arc::clone(signers);
-            if let Component::File(file) = &policy.component {
+            policy.signatures = signatures.clone();
+            if let (Component::File(file), Signatures::Of(_)) = (&policy.component, signatures) {
                 self.files.entry(signature::beside(file)).or_default();
             }
         }

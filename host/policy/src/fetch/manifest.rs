@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use crate::signature::BUNDLE;
+use crate::signature::BUNDLES;
 use base::text;
 
 /// The type of the configuration of an artifact that is a WebAssembly component.
@@ -76,7 +76,9 @@ pub(super) fn layers(manifest: &[u8]) -> Result<Layers, String> {
             several => format!("it has {several} components"),
         });
     };
-    let bundle = layers.iter().find(|layer| layer.media_type == BUNDLE);
+    let bundle = layers
+        .iter()
+        .find(|layer| layer.media_type.starts_with(BUNDLES));
     Ok(Layers {
         component: component.layer()?,
         bundle: bundle.map(Descriptor::layer).transpose()?,

@@ -32,12 +32,16 @@ pub struct Artifact<'a> {
 impl Artifact<'_> {
     /// Its configuration ("Wasm OCI Artifact layout" of CNCF's runtime group). Its time says nothing,
     /// so that a component has the same digest whenever it is pushed.
-    fn config(&self, layer: &str) -> Vec<u8> {
+    fn config(&self) -> Vec<u8> {
+        let layers = std::iter::once(self.component).chain(self.bundle);
+        let layers: Vec<_> = layers
+            .map(|layer| format!("sha256:{}", digest(layer)))
+            .collect();
         let config = json!({
             "created": "1970-01-01T00:00:00Z",
             "architecture": "wasm",
             "os": "wasip2",
-            "layerDigests": [format!("sha256:{layer}")],
+            "layerDigests": layers,
             "component": {"exports": self.exports, "imports": self.imports},
         });
         config.to_string().into_bytes()
@@ -55,7 +59,7 @@ impl Fetcher {
         artifact: &Artifact<'_>,
     ) -> Result<Reference, FetchError> {
         let layer = digest(artifact.component);
-        let config = artifact.config(&layer);
+        let config = artifact.config();
         let config_digest = digest(&config);
         let described = |media_type: &str, digest: &str, size: usize| json!({"mediaType": media_type, "digest": format!("sha256:{digest}"), "size": size});
         let mut layers = vec![described(LAYER, &layer, artifact.component.len())];

@@ -32,7 +32,10 @@ async fn a_registry_that_is_too_slow_is_named_with_the_time_that_it_had() {
         let fetcher = Fetcher::new(folder.path(), &Credentials::default(), &[]);
         let began = Instant::now();
         let error = fetcher
-            .fetch(&Reference::parse(&text).unwrap().unwrap())
+            .fetch(
+                &Reference::parse(&text).unwrap().unwrap(),
+                &Signatures::NotAsked,
+            )
             .await
             .unwrap_err();
         let said = format!("the registry {host} did not send everything within 60 s");

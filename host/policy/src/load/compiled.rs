@@ -15,7 +15,7 @@ use crate::cache;
 use crate::compile::CompileError;
 use crate::engine::Engine;
 use crate::fetch::{FetchError, Fetcher, MAX_COMPONENT_BYTES};
-use crate::settings;
+use crate::settings::{self, Signatures};
 use crate::signature::{self, MAX_BUNDLE_BYTES, SignatureError};
 use base::blocking::LOADING;
 use base::text;
@@ -72,7 +72,7 @@ pub async fn compile(
 ) -> Result<Compiled, LoadError> {
     let engine = Arc::clone(engine);
     let pin = pin.map(|pin| pin.digest.clone());
-    let (bytes, bundle) = read(&policy.component, fetcher).await?;
+    let (bytes, bundle) = read(policy, fetcher).await?;
     let policy = policy.clone();
     let compiling = move || {
         let digest: cache::Digest = Sha256::digest(&bytes).into();
@@ -82,13 +82,12 @@ pub async fn compile(
             return Err(LoadError::Pin { found });
         }
         let trusted = matches!(policy.component, settings::Component::Builtin(_));
-        let signer = match policy.signers.as_ref() {
-            [] => None,
-            _ if trusted => None,
-            signers => {
+        let signer = match &policy.signatures {
+            Signatures::Of(signers) if !trusted => {
                 let signer = signature::verify(&bytes, bundle.as_deref(), signers)?;
                 Some(signer.name().to_owned())
             }
+            Signatures::Of(_) | Signatures::NotAsked => None,
         };
         if is_core_module(&bytes) {
             let problem = "it is a core WebAssembly module, not a component".to_owned();
@@ -112,19 +111,26 @@ pub async fn compile(
         .context("the compiler panicked")?
 }
 
-/// A component's bytes, and what may be its signature.
+/// A component's bytes, and what may be its signature, if one is asked for.
 async fn read(
-    source: &settings::Component,
+    policy: &settings::Policy,
     fetcher: &Fetcher,
 ) -> Result<(Cow<'static, [u8]>, Option<Vec<u8>>), LoadError> {
-    Ok(match source {
+    let signatures = policy.signatures.clone();
+    Ok(match &policy.component {
         settings::Component::Builtin(name) => {
             let bytes = builtin(name).with_context(|| format!("there is no builtin:{name}"))?;
             (bytes.into(), None)
         }
         settings::Component::File(path) => {
             let file = path.clone();
-            let reading = LOADING.run(move || Ok((read_bounded(&file)?, read_bundle(&file)?)));
+            let reading = LOADING.run(move || {
+                let bundle = match signatures {
+                    Signatures::Of(_) => read_bundle(&file)?,
+                    Signatures::NotAsked => None,
+                };
+                Ok((read_bounded(&file)?, bundle))
+            });
             let read: anyhow::Result<_> = reading
                 .await
                 .context("the thread that was to read it panicked")?;
@@ -132,7 +138,7 @@ async fn read(
             (bytes.into(), bundle)
         }
         settings::Component::Oci(reference) => {
-            let fetched = fetcher.fetch(reference).await?;
+            let fetched = fetcher.fetch(reference, &signatures).await?;
             (fetched.component.into(), fetched.bundle)
         }
     })
@@ -144,17 +150,21 @@ async fn read(
 /// When it cannot be read, or is too large.
 pub fn read_bundle(component: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     let path = signature::beside(component);
-    let mut bytes = Vec::new();
-    match File::open(&path) {
-        Ok(file) => file.take(MAX_BUNDLE_BYTES + 1).read_to_end(&mut bytes),
+    let shown = || format!("its signature {}", path.display());
+    match path.metadata() {
+        // To open a pipe would wait for whoever writes to it.
+        Ok(found) => anyhow::ensure!(found.is_file(), "{} is no regular file", shown()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => Err(error),
+        Err(error) => return Err(error).with_context(shown),
     }
-    .with_context(|| format!("its signature {}", path.display()))?;
+    let mut bytes = Vec::new();
+    let read =
+        File::open(&path).and_then(|file| file.take(MAX_BUNDLE_BYTES + 1).read_to_end(&mut bytes));
+    read.with_context(shown)?;
     anyhow::ensure!(
         bytes.len() as u64 <= MAX_BUNDLE_BYTES,
-        "its signature {} has more than {MAX_BUNDLE_BYTES} bytes",
-        path.display()
+        "{} has more than {MAX_BUNDLE_BYTES} bytes",
+        shown()
     );
     Ok(Some(bytes))
 }

@@ -1,13 +1,18 @@
 //! A file that is put aside when it is full. `NAME` is written to; `NAME.1` is
 //! the one before it, and so on, up to a number.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::index::PendingIndex;
 use crate::record::index::{self, Entry};
+
+/// Pause between two looks whether the file is unlocked, and their number: a second together.
+const LOOK: Duration = Duration::from_millis(5);
+const LOOKS: usize = 200;
 
 /// File that is put aside when it is full.
 pub struct Rotated {
@@ -168,11 +173,22 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Waits for the lock. A file system may have none. Then only a take-over is at risk.
+/// Waits for the lock, and not for ever: whoever has it may stand still. A file system may have no
+/// locks. Without one, only the order of files at a take-over is at risk, as each write appends.
 fn lock(file: &File) {
-    if let Err(error) = file.lock() {
-        tracing::debug!(%error, "the decision record is not locked");
+    for _ in 0..LOOKS {
+        match file.try_lock() {
+            Ok(()) => return,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
+            Err(TryLockError::Error(error)) => {
+                tracing::debug!(%error, "the decision record cannot be locked");
+                return;
+            }
+        }
     }
+    tracing::warn!(
+        "another process keeps the decision record locked; it is written to all the same"
+    );
 }
 
 /// Whether a file still has its name.
@@ -224,6 +240,31 @@ mod tests {
         let full = |file: PathBuf| std::fs::read(file).unwrap() == b"line\nline\n";
         assert!(full(path.clone()) && (1..3).all(|n| full(aside(&path, n))));
         assert!(!aside(&path, 3).exists());
+    }
+
+    #[test]
+    fn no_line_is_lost_or_cut_while_two_processes_write_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::thread::scope(|both| {
+            for name in ["one", "two"] {
+                let mut rotated = Rotated::new(path.clone(), 100, 99);
+                both.spawn(move || {
+                    for n in 0..200 {
+                        let line = format!("{name} {n:03}\n");
+                        rotated.write(line.as_bytes(), std::iter::empty()).unwrap();
+                    }
+                });
+            }
+        });
+        let all = std::iter::once(path.clone()).chain((1..99).map(|n| aside(&path, n)));
+        let files = all.filter_map(|file| std::fs::read_to_string(file).ok());
+        let mut files: Vec<_> = files.collect();
+        files.sort_unstable_by_key(String::len);
+        // All but the one that is written to are full: 12 lines of 8 bytes.
+        assert!(files[1..].iter().all(|file| file.len() == 96), "{files:?}");
+        assert_eq!(files.concat().lines().count(), 400);
+        assert!(files.concat().lines().all(|line| line.len() == 7));
     }
 
     #[test]

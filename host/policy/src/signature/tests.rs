@@ -119,6 +119,7 @@ fn a_key_that_is_of_no_use_is_told_and_not_quoted() {
         (&private, KeyError::None("PUBLIC KEY")),
         (&public[..60], KeyError::Block(pem::BlockError::Damaged)),
         (ed25519, KeyError::Kind),
+        (&public.repeat(2), KeyError::Several),
     ] {
         assert_eq!(Signer::of("a", text).unwrap_err(), error);
     }

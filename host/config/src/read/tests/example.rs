@@ -71,7 +71,7 @@ fn settings(config: &Config) -> Vec<String> {
         cluster,
         key_sets,
         lists,
-        signers,
+        signatures,
         policies,
         upstreams,
         routes,
@@ -103,7 +103,7 @@ fn settings(config: &Config) -> Vec<String> {
             "{max_connections} {max_refusals} {max_parked} {max_memory} {tls:?} {admin:?} {watch:?}"
         ),
     ];
-    all.push(format!("{lists:?} {signers:?}"));
+    all.push(format!("{lists:?} {signatures:?}"));
     for (name, set) in key_sets {
         let KeySet {
             source,
@@ -124,7 +124,7 @@ fn settings(config: &Config) -> Vec<String> {
             component,
             sha256,
             // Those of all policies.
-            signers: _,
+            signatures: _,
             trial,
             grants,
             wasi,

@@ -1,6 +1,6 @@
 //! Bringing an artifact (OCI distribution specification, "Push").
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, Response, StatusCode, Url};
 
 use super::super::FetchError;
@@ -66,13 +66,17 @@ impl Registry<'_> {
         content: Option<Content<'_>>,
     ) -> Result<Response, FetchError> {
         let is_own = url.origin() == self.url("")?.origin();
+        // A token may run out while a large component is sent, so each request may ask for another.
+        let mut asked_before = false;
         loop {
             let authorization = self.authorization.clone().filter(|_| is_own);
-            let asked_before = authorization.is_some();
             let mut request = self.http()?.request(method.clone(), url.clone());
             if let Some(Content { media_type, bytes }) = &content {
                 let request_with_type = request.header(CONTENT_TYPE, *media_type);
                 request = request_with_type.body(bytes.to_vec());
+            } else {
+                // Some registries answer 411 to a POST without it.
+                request = request.header(CONTENT_LENGTH, 0);
             }
             if let Some(authorization) = authorization {
                 request = request.header(AUTHORIZATION, authorization);
@@ -83,6 +87,7 @@ impl Registry<'_> {
                 return Ok(response);
             }
             self.authorize(response.headers()).await?;
+            asked_before = true;
         }
     }
 
