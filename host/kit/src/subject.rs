@@ -64,7 +64,7 @@ impl Subject {
             .with_context(|| file.display().to_string())?;
         let mut settings = config.policies[&name].clone();
         // One that is being worked on is not signed yet.
-        settings.signatures = settings::Signatures::NotAsked;
+        settings.signatures = policy::signature::Signatures::NotAsked;
         if let Some(file) = args.component.clone() {
             settings.component = settings::Component::File(file);
         }

@@ -15,8 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::cache_folder::CacheFolder;
-use super::settings::Signatures;
-use super::signature::MAX_BUNDLE_BYTES;
+use super::signature::{MAX_BUNDLE_BYTES, Signatures};
 use crate::fetch::credentials::Credentials;
 use crate::fetch::reference::Reference;
 use base::blocking::LOADING;

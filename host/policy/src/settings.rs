@@ -4,12 +4,11 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::compile;
 use super::fetch::reference::Reference;
-use super::signature::Signer;
+use super::signature::Signatures;
 use super::verdict::OnFailure;
 use base::diagnostics::Place;
 
@@ -50,15 +49,6 @@ pub struct Policy {
     /// Where the values in `config` stand, those in lists and tables included, by JSON pointer.
     /// A table stands where its key does.
     pub value_places: BTreeMap<String, Place>,
-}
-
-/// Whether components need signatures.
-#[derive(Debug, Clone)]
-pub enum Signatures {
-    /// None is looked at.
-    NotAsked,
-    /// One of these must have signed each component that is not built in.
-    Of(Arc<[Signer]>),
 }
 
 impl Policy {

@@ -5,6 +5,7 @@
 //! kind of key that `cosign generate-key-pair` makes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
@@ -37,6 +38,15 @@ const SHA256: &str = "SHA2_256";
 pub struct Signer {
     name: String,
     key: ParsedPublicKey,
+}
+
+/// Whether components need signatures.
+#[derive(Debug, Clone)]
+pub enum Signatures {
+    /// None is looked at.
+    NotAsked,
+    /// One of these must have signed each component that is not built in.
+    Of(Arc<[Signer]>),
 }
 
 /// Why a file has no key for signatures. Nothing that it holds is quoted.

@@ -198,7 +198,7 @@ mod tests {
             routes: BTreeMap::new(),
             declared: config::Declared::default(),
             lists: BTreeMap::new(),
-            signatures: policy::settings::Signatures::NotAsked,
+            signatures: policy::signature::Signatures::NotAsked,
             upstream_attributes: Vec::new(),
             files: BTreeMap::new(),
             options: config::Options::default(),

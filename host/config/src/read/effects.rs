@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Reader;
 use crate::settings::{Config, Route};
 use base::diagnostics::Place;
-use policy::settings::{Component, Decisions, Grant, Policy, Signatures};
+use policy::settings::{Component, Decisions, Grant, Policy};
+use policy::signature::Signatures;
 use upstream::settings::Upstream;
 
 mod policies;

@@ -6,7 +6,8 @@ use super::Reader;
 use crate::toml::{JsonTable, Section, Spanned, Zero};
 use policy::OnFailure;
 use policy::settings::Quarantine;
-use policy::settings::{Grant, Pin, Policy, Signatures, Wasi};
+use policy::settings::{Grant, Pin, Policy, Wasi};
+use policy::signature::Signatures;
 
 const GRANTS: [(&str, Grant); 6] = [
     ("jwt", Grant::Jwt),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::Reader;
 use crate::toml::{Section, Sections, Spanned};
 use base::files::text;
-use policy::settings::{Component, Policy, Signatures};
-use policy::signature::{self, KeyError, Signer};
+use policy::settings::{Component, Policy};
+use policy::signature::{self, KeyError, Signatures, Signer};
 
 impl Reader<'_> {
     /// Reads those whose signatures count. A section that is wrong is a mistake, and no reason to ask

@@ -90,7 +90,7 @@ fn settings(file: PathBuf) -> settings::Policy {
         component_place: Place::nowhere(),
         grants_place: Place::nowhere(),
         config_place: Place::nowhere(),
-        signatures: crate::settings::Signatures::NotAsked,
+        signatures: crate::signature::Signatures::NotAsked,
         config_places: [].into(),
         value_places: [].into(),
     }

@@ -15,8 +15,8 @@ use crate::cache;
 use crate::compile::CompileError;
 use crate::engine::Engine;
 use crate::fetch::{FetchError, Fetcher, MAX_COMPONENT_BYTES};
-use crate::settings::{self, Signatures};
-use crate::signature::{self, MAX_BUNDLE_BYTES, SignatureError};
+use crate::settings;
+use crate::signature::{self, MAX_BUNDLE_BYTES, SignatureError, Signatures};
 use base::blocking::LOADING;
 use base::text;
 
