@@ -29,6 +29,7 @@ pub mod proxy;
 pub mod raw;
 pub mod raw_backend;
 pub mod registry;
+pub mod service;
 pub mod speech;
 pub mod still;
 pub mod tls;

@@ -306,6 +306,35 @@ pub fn list_read(list: &str, result: &'static str) {
     counter!(LIST_READS, "list" => list.to_owned(), "result" => result).increment(1);
 }
 
+/// Counts a question to a destination, by where its answer comes from or why there is none.
+pub fn destination_asked(destination: &str, result: &'static str) {
+    counter!(DESTINATION_QUESTIONS, "destination" => destination.to_owned(), "result" => result)
+        .increment(1);
+}
+
+/// Counts a request to a destination, and how long it took.
+pub fn destination_took(destination: &str, took: Duration) {
+    histogram!(DESTINATION_SECONDS, "destination" => destination.to_owned()).record(took);
+}
+
+/// Whether a destination is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DestinationBreaker {
+    /// It is.
+    Closed,
+    /// It is left alone, because it failed.
+    Open,
+}
+
+/// Sets whether a destination is asked.
+pub fn destination_breaker(destination: &str, breaker: DestinationBreaker) {
+    let open = match breaker {
+        DestinationBreaker::Closed => 0.0,
+        DestinationBreaker::Open => 1.0,
+    };
+    gauge!(DESTINATION_BREAKER, "destination" => destination.to_owned()).set(open);
+}
+
 /// Counts an attempt to fetch the keys of an identity provider.
 pub fn keys_fetched(key_set: &str, result: &'static str) {
     counter!(KEY_FETCHES, "key_set" => key_set.to_owned(), "result" => result).increment(1);

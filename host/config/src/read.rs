@@ -20,7 +20,9 @@ mod clients;
 mod cluster;
 mod component;
 mod decisions;
+mod destination;
 mod effects;
+mod headers;
 mod jetstream;
 mod key_set;
 mod limits;
@@ -114,6 +116,7 @@ impl<'a> Reader<'a> {
         let key_sets = root.named("key_sets", "key_sets.NAME");
         let lists = root.named("lists", "lists.NAME");
         let signers = root.named("signers", "signers.NAME");
+        let destinations = root.named("destinations", "destinations.NAME");
         let policies = root.named("policies", "policies.NAME");
         let upstreams = root.named("upstreams", "upstreams.NAME");
         let routes = root.named("routes", "routes.NAME");
@@ -126,6 +129,10 @@ impl<'a> Reader<'a> {
             signer::known(&root);
         }
         self.check_names(&signers, Rule::Name);
+        if destinations.is_empty() {
+            self.know_destinations(&root);
+        }
+        self.check_names(&destinations, Rule::Name);
         self.check_names(&policies, Rule::Policy);
         self.check_names(&upstreams, Rule::Name);
         self.check_names(&routes, Rule::Name);
@@ -142,6 +149,7 @@ impl<'a> Reader<'a> {
         let names = Names {
             policies: policies.keys().cloned().collect(),
             upstreams: upstreams.keys().cloned().collect(),
+            destinations: destinations.keys().cloned().collect(),
         };
         let declared_key_sets: BTreeSet<String> = key_sets.keys().cloned().collect();
         let declared_lists: BTreeSet<String> = lists.keys().cloned().collect();
@@ -151,6 +159,8 @@ impl<'a> Reader<'a> {
         let signatures = self.signers(signers);
         let mut policies = self.each(policies, Self::policy);
         self.ask_for_signatures(&mut policies, &signatures);
+        let destinations = self.each(destinations, Self::destination);
+        self.check_destinations_of(&names.destinations, &policies);
         let places: BTreeMap<String, Place> = upstreams
             .iter()
             .map(|(name, section)| (name.clone(), section.place.clone()))
@@ -187,12 +197,14 @@ impl<'a> Reader<'a> {
             key_sets,
             lists,
             signatures,
+            destinations,
             policies,
             upstreams,
             routes,
             declared: Declared {
                 key_sets: declared_key_sets,
                 lists: declared_lists,
+                destinations: names.destinations,
                 policies: names.policies,
             },
             upstream_attributes: told,

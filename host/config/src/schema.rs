@@ -13,11 +13,12 @@ pub(crate) const EXAMPLE: &str = include_str!("../../sluice.example.toml");
 
 /// Options that the example cannot show with their defaults: those that must be there, those that
 /// an example is for, and free sections.
-pub(crate) const NOT_DEFAULTS: [(&str, &str); 12] = [
+pub(crate) const NOT_DEFAULTS: [(&str, &str); 13] = [
     ("cluster", "servers"),
     ("key_sets.NAME", "generate"),
     ("lists.NAME", "file"),
     ("signers.NAME", "public_key_file"),
+    ("destinations.NAME", "url"),
     ("policies.NAME", "component"),
     ("policies.NAME", "grants"),
     ("upstreams.NAME", "kind"),

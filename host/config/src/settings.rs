@@ -16,6 +16,7 @@ use base::tls::settings::Tls;
 use cluster::settings::Cluster;
 use keys::settings::KeySet;
 use policy::Hook;
+use policy::destinations::settings::Destination;
 use policy::fetch::credentials::Credentials;
 use policy::settings::{Decisions, List, Policy};
 use policy::signature::Signatures;
@@ -55,6 +56,8 @@ pub struct Config {
     pub lists: BTreeMap<String, List>,
     /// `[signers.NAME]`: whose signatures make a component one that is loaded.
     pub signatures: Signatures,
+    /// Services that policies may ask, by name.
+    pub destinations: BTreeMap<String, Destination>,
     /// Policies by name.
     pub policies: BTreeMap<String, Policy>,
     /// Upstreams by name.
@@ -79,6 +82,8 @@ pub struct Declared {
     pub key_sets: BTreeSet<String>,
     /// Of `[lists.NAME]`.
     pub lists: BTreeSet<String>,
+    /// Of `[destinations.NAME]`.
+    pub destinations: BTreeSet<String>,
     /// Of `[policies.NAME]`.
     pub policies: BTreeSet<String>,
 }

@@ -99,27 +99,36 @@ fn comments(line: &Line) -> Vec<String> {
         RecordedVerdict::Abandoned => {
             comments.push("nobody waited for its answer; write what it should be".to_owned());
         }
-        RecordedVerdict::Accept | RecordedVerdict::Reject { .. } => {}
+        RecordedVerdict::Accept
+        | RecordedVerdict::Reject { .. }
+        | RecordedVerdict::Unanswered { .. } => {}
     }
     comments
 }
 
 /// A value of a map of which the record has a part at the most.
 fn withheld_value(call: &HostCall) -> Option<String> {
-    let HostCall::ListGet {
-        list,
-        entry,
-        answer: HostAnswer::Ok(Some(value)),
-    } = call
-    else {
-        return None;
-    };
-    let told = || format!("withheld in the record: the value of \"{entry}\" in \"{list}\"");
-    value.contains(HIDDEN).then(told)
+    match call {
+        HostCall::ListGet {
+            list,
+            entry,
+            answer: HostAnswer::Ok(Some(value)),
+        } if value.contains(HIDDEN) => Some(format!(
+            "withheld in the record: the value of \"{entry}\" in \"{list}\""
+        )),
+        HostCall::Ask {
+            destination,
+            answer: HostAnswer::Ok(answer),
+            ..
+        } if answer.body.contains(HIDDEN) => Some(format!(
+            "withheld in the record: a part of the answer of \"{destination}\""
+        )),
+        _ => None,
+    }
 }
 
 /// Fields of the case beside its name, in the order in which they are written.
-fn fields(line: &Line) -> [(&'static str, Option<Value>); 14] {
+fn fields(line: &Line) -> [(&'static str, Option<Value>); 15] {
     let input = &line.input;
     let sessions = sessions(&line.calls);
     let sessions = (!sessions.is_empty()).then(|| json!(sessions));
@@ -141,6 +150,7 @@ fn fields(line: &Line) -> [(&'static str, Option<Value>); 14] {
         ("ending", ending(input)),
         ("counters", (!counters.is_empty()).then(|| json!(counters))),
         ("lists", lists(&line.calls)),
+        ("answers", answers(&line.calls)),
         ("sessions", sessions),
         ("expect", Some(expect(line))),
     ]
@@ -281,6 +291,41 @@ fn lists(calls: &[HostCall]) -> Option<Value> {
     (!lists.is_empty()).then_some(Value::Object(lists))
 }
 
+/// Answers of services, each with what was asked.
+fn answers(calls: &[HostCall]) -> Option<Value> {
+    let answers = calls.iter().filter_map(|call| match call {
+        HostCall::Ask {
+            destination,
+            params,
+            query,
+            body,
+            answer,
+        } => {
+            let mut shown = json!({
+                "destination": destination,
+                "params": pairs(params),
+                "query": pairs(query),
+                "request": body,
+            });
+            match answer {
+                HostAnswer::Ok(answer) => {
+                    shown["status"] = json!(answer.status);
+                    shown["body"] = json!(answer.body);
+                    if answer.age_ms > 0 {
+                        shown["age_ms"] = json!(answer.age_ms);
+                    }
+                }
+                HostAnswer::Err(error) => shown["error"] = json!(error),
+                HostAnswer::Trap(_) => return None,
+            }
+            Some(shown)
+        }
+        _ => None,
+    });
+    let answers: Vec<_> = answers.collect();
+    (!answers.is_empty()).then(|| json!(answers))
+}
+
 fn window(input: &Input) -> Option<Value> {
     let window = input.window.as_ref()?;
     let mut fields = Map::new();
@@ -344,6 +389,7 @@ fn expect(line: &Line) -> Value {
             "retryable": retryable,
             "retry_after_ms": retry_after_ms,
         }),
+        RecordedVerdict::Unanswered { .. } => json!({ "reject": "service_unavailable" }),
         _ if evicts.is_empty() => json!("accept"),
         _ => json!({ "evicts": evicts }),
     }

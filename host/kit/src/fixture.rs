@@ -18,6 +18,7 @@
 //! sessions = [{ key = "k", session_id = "s2", attributes = { "auth.user_id" = "u" } }]
 //! counters = { "streams/acme" = 3 }
 //! lists = { vip = ["acme"], plans = { acme = "gold" } } # over those of sluice.toml
+//! answers = [{ destination = "entitlements", params = { user = "u" }, body = '{"plan": "gold"}' }]
 //! expect = { reject = "tenant_unknown", close_code = 4100 }
 //!
 //! [[case]]
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use serde_json::{Map, Value};
 
+use answers::CaseAnswer;
 use base::diagnostics::Mistakes;
 use base::files::text;
 use keys::TokenError;
@@ -44,6 +46,7 @@ use policy::Ending;
 use policy::lists::{Entries, Lists};
 use policy::window::Window;
 
+pub(crate) mod answers;
 mod read;
 
 /// When it is in a case that does not say: Monday, 5 January 2026, 12:00 UTC.
@@ -81,6 +84,8 @@ pub struct Case {
     pub counters: BTreeMap<String, i64>,
     /// Lists and maps that are others here, or here alone: JSON by name.
     pub lists: Map<String, Value>,
+    /// Answers of services.
+    pub answers: Vec<CaseAnswer>,
     /// Who else is there.
     pub sessions: Vec<Other>,
     /// What should come of it.

@@ -193,6 +193,7 @@ fn word(verdict: &RecordedVerdict) -> String {
     match verdict {
         RecordedVerdict::Accept => "accept".to_owned(),
         RecordedVerdict::Reject { code, .. } => format!("reject {}", text::clean(code, 64)),
+        RecordedVerdict::Unanswered { .. } => "reject service_unavailable".to_owned(),
         RecordedVerdict::Failed { failure, .. } => format!("failed {}", text::clean(failure, 64)),
         RecordedVerdict::Abandoned => "abandoned".to_owned(),
     }
@@ -262,6 +263,10 @@ fn shown(verdict: &RecordedVerdict) -> String {
             };
             format!("reject {code} ({close_code}) \"{message}\"{told}")
         }
+        RecordedVerdict::Unanswered { destination, error } => format!(
+            "reject service_unavailable (1013): the destination {} gave no answer: {error}",
+            text::clean(destination, 64)
+        ),
         RecordedVerdict::Failed { failure, detail } => {
             let (failure, detail) = (text::clean(failure, 64), text::clean(detail, 512));
             format!("failed, {failure}: it {detail}")

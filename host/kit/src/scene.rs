@@ -77,7 +77,9 @@ impl Scene {
                 .with_context(|| format!("the key \"{}\" of `sessions`", other.key))?;
             others.push(guard);
         }
-        let world = Arc::new(SceneWorld::of(case, name, key_sets, registry, lists)?);
+        let world = Arc::new(SceneWorld::of(
+            case, name, config, key_sets, registry, lists,
+        )?);
         Ok(Self {
             world,
             connection,

@@ -189,6 +189,9 @@ fn is_met(expected: &ExpectedVerdict, result: &TrialResult) -> bool {
         (ExpectedVerdict::Reject { code, .. }, TrialResult::Asked(Verdict::KeysUnavailable(_))) => {
             code == "auth_unavailable"
         }
+        (ExpectedVerdict::Reject { code, .. }, TrialResult::Asked(Verdict::Unanswered(_))) => {
+            code == "service_unavailable"
+        }
         (
             ExpectedVerdict::Reject {
                 code,

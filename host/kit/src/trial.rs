@@ -100,6 +100,12 @@ fn without_a_hook(case: &Case, policy: &ComponentPolicy) -> Option<String> {
         ("windows", Hook::Frames, !case.windows.is_empty()),
         ("ending", Hook::Close, case.ending.is_some()),
     ];
+    if !case.answers.is_empty() && hooks.prepare.is_none() {
+        return Some(format!(
+            "the case has `answers`, and \"{name}\" has no hook prepare: take `answers` out of the case, \
+             or export the hook"
+        ));
+    }
     let mut there = parts.iter().filter(|(_, _, is_there)| *is_there);
     if let Some((part, hook, _)) = there.clone().find(|(_, hook, _)| !hooks.has(*hook)) {
         let hook = hook.name();
@@ -171,7 +177,10 @@ pub(super) fn told(verdict: &Verdict) -> Option<Cow<'_, Rejection>> {
     match verdict {
         Verdict::Reject(rejection) => Some(Cow::Borrowed(rejection)),
         Verdict::ClientFault(fault) => Some(Cow::Owned(fault.rejection())),
-        Verdict::Accept | Verdict::KeysUnavailable(_) | Verdict::Failed(_) => None,
+        Verdict::Accept
+        | Verdict::KeysUnavailable(_)
+        | Verdict::Unanswered(_)
+        | Verdict::Failed(_) => None,
     }
 }
 
@@ -193,6 +202,9 @@ fn write(verdict: &Verdict, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Verdict::Reject(rejection) => write_rejection(rejection, f),
         Verdict::KeysUnavailable(_) => {
             f.write_str("reject auth_unavailable (4012): the keys could not be had")
+        }
+        Verdict::Unanswered(unanswered) => {
+            write!(f, "reject service_unavailable (1013): {unanswered}")
         }
         Verdict::ClientFault(fault) => write_rejection(&fault.rejection(), f),
         Verdict::Failed(failure) => write!(f, "the policy {failure}"),

@@ -17,6 +17,7 @@ wasmtime::component::bindgen!({
         "sluice:policy/connection.facts": crate::bindings::FactsHandle,
         "sluice:policy/jwt.claims": keys::Claims,
         "sluice:policy/sessions.holder": session::registry::Holder,
+        "sluice:policy/destinations.answer": crate::destinations::Answer,
         "sluice:policy/frames.window": crate::bindings::WindowHandle,
         "sluice:policy/endings.ending": crate::bindings::EndingHandle,
     },
@@ -68,6 +69,16 @@ pub mod close {
     wasmtime::component::bindgen!({
         path: "../../wit",
         world: "close-policy",
+        with: { "sluice:policy": crate::bindings::sluice::policy },
+        exports: { default: async },
+    });
+}
+
+/// The hook `prepare`.
+pub mod prepare {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "prepare-policy",
         with: { "sluice:policy": crate::bindings::sluice::policy },
         exports: { default: async },
     });

@@ -9,7 +9,7 @@ use crate::policy::Policy;
 use crate::question::{Ending, Hook, Question};
 use crate::recorder::Recorder;
 use crate::shadow::Snapshot;
-use crate::verdict::{ABANDONED, Failure, OnFailure, Verdict};
+use crate::verdict::{ABANDONED, Failure, OnFailure, Unanswered, Verdict};
 use base::rejection::Rejection;
 use base::{metrics, text};
 use session::registry::{Registry, Session, unix_ms};
@@ -182,6 +182,8 @@ pub enum ChainRefusal {
     Failed(Failure),
     /// The keys that a policy needs could not be had.
     AuthUnavailable,
+    /// A service that a policy asks gave no answer.
+    Unanswered(Unanswered),
 }
 
 fn judge(verdict: &Verdict, on_failure: OnFailure) -> Result<(), ChainRefusal> {
@@ -189,6 +191,7 @@ fn judge(verdict: &Verdict, on_failure: OnFailure) -> Result<(), ChainRefusal> {
         Verdict::Accept => Ok(()),
         Verdict::Reject(rejection) => Err(ChainRefusal::Denied(rejection.clone())),
         Verdict::KeysUnavailable(_) => Err(ChainRefusal::AuthUnavailable),
+        Verdict::Unanswered(unanswered) => Err(ChainRefusal::Unanswered(unanswered.clone())),
         // To pass that over would let a client choose not to be asked about.
         Verdict::ClientFault(fault) => Err(ChainRefusal::Denied(fault.rejection())),
         Verdict::Failed(failure) => match on_failure {

@@ -4,15 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use call::{Call, Called};
+use call::{Call, Called, Prepared, Requests};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::bindings::{close, configured, connect, frames, handshake};
+use super::bindings::{close, configured, connect, frames, handshake, prepare};
 use super::breaker::{Breaker, BreakerState};
 use super::budget::Budgeted;
 use super::call_queue::CallQueue;
+use super::destinations::{Asking, Misuse};
 use super::engine::Engine;
 use super::pace::Pace;
 use super::record::notes::Notes;
@@ -22,7 +23,7 @@ use super::world::World;
 use crate::policy::Policy;
 use crate::question::{Hook, Question};
 use crate::settings::{Grant, PolicyLimits};
-use crate::verdict::{Failure, Limit, OnFailure, Verdict};
+use crate::verdict::{Failure, Limit, OnFailure, Unanswered, Verdict};
 use session::registry::{Client, Session};
 
 mod call;
@@ -37,6 +38,8 @@ pub struct Hooks {
     pub connect: Option<connect::ConnectPolicyPre<State>>,
     /// `on-handshake`
     pub handshake: Option<handshake::HandshakePolicyPre<State>>,
+    /// `prepare`
+    pub prepare: Option<prepare::PreparePolicyPre<State>>,
     /// `on-frames`
     pub frames: Option<frames::FramesPolicyPre<State>>,
     /// `on-close`
@@ -223,8 +226,12 @@ impl ComponentPolicy {
     }
 
     async fn decide(&self, session: &Arc<Session>, question: &Question, notes: &Notes) -> Called {
+        let prepared = match self.prepare(session, question, notes).await {
+            Ok(prepared) => prepared,
+            Err(called) => return *called,
+        };
         let call = self.call(notes);
-        let call = call.ask(Arc::clone(session), question.clone());
+        let call = call.ask(Arc::clone(session), question.clone(), prepared);
         let limit = self.settings.limits.timeout;
         let (called, had) = match self.bounded(Some(session), limit, call).await {
             Ok(done) => done,
@@ -237,6 +244,66 @@ impl ComponentPolicy {
             session.expires(until);
         }
         called
+    }
+
+    /// Has services asked what the policy wants to know before it decides. Nothing of the engine is
+    /// held while they are waited for.
+    ///
+    /// # Errors
+    /// What became of the decision, if the policy cannot make it.
+    async fn prepare(
+        &self,
+        session: &Arc<Session>,
+        question: &Question,
+        notes: &Notes,
+    ) -> Result<Prepared, Box<Called>> {
+        let is_prepared = matches!(question, Question::Connect | Question::Handshake(_));
+        if self.hooks.prepare.is_none() || !is_prepared {
+            return Ok(Prepared::default());
+        }
+        let limit = self.settings.limits.timeout;
+        let call = self
+            .call(notes)
+            .prepare(Arc::clone(session), question.clone());
+        let (requests, had) = self.bounded(Some(session), limit, call).await?;
+        let requests =
+            requests.unwrap_or_else(|| Err(Box::new(Failure::Limit(Limit::Time(limit)).into())));
+        let verdict = requests.as_ref().err().map(|called| &called.verdict);
+        let verdict = verdict.unwrap_or(&Verdict::Accept);
+        self.pace.learn(|| Some(Client::of(session)), had, verdict);
+        let Requests { requests, learned } = requests?;
+        let asked = requests.iter().map(|request| &request.destination);
+        let mut denied = asked.filter(|name| !self.settings.destinations.contains(name));
+        if let Some(name) = denied.next() {
+            let misuse = Misuse::not_allowed(&self.settings.name, name);
+            return Err(misuse.into());
+        }
+        let asking = Asking {
+            client: Client::of(session),
+            until: session.decide_by().map(|end| self.last_answer(end)),
+            requests: &requests,
+        };
+        let answers = notes.of(&self.world).ask(asking).await?;
+        for (request, answered) in requests.iter().zip(&answers) {
+            if let Some(error) = answered.refusal() {
+                let unanswered = Unanswered {
+                    destination: request.destination.clone(),
+                    error,
+                };
+                return Err(Box::new(Verdict::Unanswered(unanswered).into()));
+            }
+        }
+        Ok(Prepared {
+            answers: Some(answers.into()),
+            learned,
+        })
+    }
+
+    /// Time when the last answer must be here, so that the decision is made before the admission
+    /// ends.
+    fn last_answer(&self, end: Instant) -> Instant {
+        let left = end.saturating_duration_since(Instant::now());
+        end - self.settings.limits.timeout.min(left / 2)
     }
 
     fn call(&self, notes: &Notes) -> Call {

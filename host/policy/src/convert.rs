@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::amendment::{Amendment, TextLimit};
 use super::bindings::sluice::policy as wit;
+use super::destinations::{AnswerError, Request};
 use super::window::Kind;
 use base::rejection::Rejection;
 use base::text;
@@ -130,6 +131,36 @@ pub(crate) fn token_error(error: TokenError) -> wit::jwt::Error {
         TokenError::WrongAudience => wit::jwt::Error::WrongAudience,
         TokenError::UnknownKey => wit::jwt::Error::UnknownKey,
         TokenError::Unavailable => wit::jwt::Error::Unavailable,
+    }
+}
+
+/// Why a service gave no answer.
+#[must_use]
+pub(crate) fn answer_error(error: AnswerError) -> wit::destinations::Error {
+    match error {
+        AnswerError::Timeout => wit::destinations::Error::Timeout,
+        AnswerError::Unavailable => wit::destinations::Error::Unavailable,
+        AnswerError::Busy => wit::destinations::Error::Busy,
+        AnswerError::TooLarge => wit::destinations::Error::TooLarge,
+        AnswerError::Unusable => wit::destinations::Error::Unusable,
+        AnswerError::Refused => wit::destinations::Error::Refused,
+    }
+}
+
+/// A request of a policy.
+#[must_use]
+pub(crate) fn request(request: wit::destinations::Request) -> Request {
+    let wit::destinations::Request {
+        destination,
+        params,
+        query,
+        body,
+    } = request;
+    Request {
+        destination,
+        params,
+        query,
+        body,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::state::Settings;
 use session::registry::Session;
 
 mod connection;
+mod destinations;
 mod jwt;
 mod lists;
 mod log;

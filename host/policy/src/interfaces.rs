@@ -27,7 +27,7 @@ macro_rules! interface {
 }
 
 /// All of them.
-pub(crate) const INTERFACES: [Interface; 13] = [
+pub(crate) const INTERFACES: [Interface; 14] = [
     // `types` has no functions; importing it costs nothing and grants nothing.
     interface!(types, None),
     interface!(connection, None),
@@ -42,6 +42,7 @@ pub(crate) const INTERFACES: [Interface; 13] = [
     interface!(endings, None),
     interface!(references, None),
     interface!(lists, Some(Grant::Lists)),
+    interface!(destinations, Some(Grant::Destinations)),
 ];
 
 type Own = wasmtime::component::HasSelf<State>;

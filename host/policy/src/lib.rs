@@ -17,7 +17,8 @@
 //!
 //! # What a guest may ask for
 //! [`imports`] answers it, with the services of its [`world`]; [`wasi`] stands in for WASI. [`lists`]
-//! are what operators keep for policies to look things up in.
+//! are what operators keep for policies to look things up in. [`destinations`] are services that the
+//! gateway asks for them.
 //!
 //! # Loading
 //! [`load`] takes a component from a file, from a registry ([`fetch`]) or from this binary, checks
@@ -50,6 +51,7 @@ pub mod swap;
 pub mod bindings;
 pub mod convert;
 pub mod counters;
+pub mod destinations;
 pub mod imports;
 pub mod interfaces;
 pub mod lists;
@@ -74,4 +76,4 @@ pub use chain::{Chain, ChainRefusal, Record};
 pub use client::ClientFault;
 pub use policy::Policy;
 pub use question::{Ending, Hook, Question};
-pub use verdict::{Failure, Limit, OUTCOMES, OnFailure, Verdict};
+pub use verdict::{Failure, Limit, OUTCOMES, OnFailure, Unanswered, Verdict};

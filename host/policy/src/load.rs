@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wasmtime::component::{Component, InstancePre};
 
-use super::bindings::{close, configured, connect, frames, handshake};
+use super::bindings::{close, configured, connect, frames, handshake, prepare};
 use super::component::{ComponentPolicy, Hooks};
 use super::engine::Engine;
 use super::fetch::Fetcher;
@@ -161,6 +161,17 @@ pub fn link(
         );
         return None;
     }
+    if hooks.prepare.is_some() && !hooks.has(Hook::Connect) && !hooks.has(Hook::Handshake) {
+        diagnostics.error(
+            &policy.component_place,
+            format!(
+                "policy \"{name}\" exports prepare, and neither on-connect nor on-handshake, which would \
+                 get the answers"
+            ),
+            "export one of these hooks, or leave prepare out",
+        );
+        return None;
+    }
     Some(ComponentPolicy::new(
         Arc::clone(&parts.engine),
         Arc::clone(&parts.world),
@@ -205,6 +216,7 @@ fn hooks(
             handshake::HandshakePolicyPre::new,
         )?,
         frames: probe(&pre, Hook::Frames.name(), frames::FramesPolicyPre::new)?,
+        prepare: probe(&pre, "prepare", prepare::PreparePolicyPre::new)?,
         close: probe(&pre, Hook::Close.name(), close::ClosePolicyPre::new)?,
         lifecycle: probe(&pre, "lifecycle", configured::ConfiguredPolicyPre::new)?,
     })
@@ -234,6 +246,7 @@ fn settings(name: &str, policy: &settings::Policy, compiled: &Compiled) -> Setti
         name: name.into(),
         speaks_as: policy.speaks_as(name).into(),
         grants: policy.grants.clone(),
+        destinations: policy.destinations.clone(),
         on_failure: policy.on_failure,
         limits: policy.limits.clone(),
         config,

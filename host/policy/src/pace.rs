@@ -147,7 +147,10 @@ impl Pace {
             lately.slow_until = Some(until());
         }
         match verdict {
-            Verdict::Accept | Verdict::Reject(_) | Verdict::KeysUnavailable(_)
+            Verdict::Accept
+            | Verdict::Reject(_)
+            | Verdict::KeysUnavailable(_)
+            | Verdict::Unanswered(_)
                 if had < TOO_MUCH =>
             {
                 lately.row.clear();

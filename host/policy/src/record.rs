@@ -37,7 +37,9 @@ mod input;
 pub mod notes;
 mod verdict;
 
-pub use calls::{Change, CounterError, Fault, HostAnswer, HostCall, ListError, RecordedHolder};
+pub use calls::{
+    Change, CounterError, Fault, HostAnswer, HostCall, ListError, RecordedAnswer, RecordedHolder,
+};
 pub use input::{FrameKind, Input, RecordedEnding, RecordedWindow};
 pub use verdict::RecordedVerdict;
 
@@ -137,7 +139,7 @@ impl Comparison {
 pub enum Effect {
     /// The connection went on.
     Accepted,
-    /// It was refused, in the policy's words.
+    /// It was refused: in the policy's words, or because a service gave no answer.
     Refused,
     /// The policy failed, and the connection was refused.
     FailedClosed,

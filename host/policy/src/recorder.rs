@@ -204,9 +204,13 @@ impl Pending<'_> {
     pub fn finish(mut self, verdict: &Verdict, on_failure: OnFailure) {
         let effect = match (verdict, on_failure) {
             (Verdict::Accept, _) => Effect::Accepted,
-            (Verdict::Reject(_) | Verdict::KeysUnavailable(_) | Verdict::ClientFault(_), _) => {
-                Effect::Refused
-            }
+            (
+                Verdict::Reject(_)
+                | Verdict::KeysUnavailable(_)
+                | Verdict::Unanswered(_)
+                | Verdict::ClientFault(_),
+                _,
+            ) => Effect::Refused,
             (Verdict::Failed(_), OnFailure::Closed) => Effect::FailedClosed,
             (Verdict::Failed(_), OnFailure::Open) => Effect::FailedOpen,
         };

@@ -44,6 +44,8 @@ pub enum ReferenceKind {
     Attribute,
     /// A list.
     List,
+    /// A destination.
+    Destination,
 }
 
 /// An option that has no effect.

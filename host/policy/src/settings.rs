@@ -26,6 +26,8 @@ pub struct Policy {
     /// The interfaces beyond `connection`, `config`, `log` and `clock` that it
     /// may import, and `credentials`.
     pub grants: Vec<Grant>,
+    /// Destinations that it may ask.
+    pub destinations: Vec<String>,
     /// What it may import of WASI.
     pub wasi: Wasi,
     /// What a failure of the policy means for the connection.
@@ -42,6 +44,8 @@ pub struct Policy {
     pub component_place: Place,
     /// Where `grants` stands in the file (the policy's header without it).
     pub grants_place: Place,
+    /// Where `destinations` stands in the file (the policy's header without it).
+    pub destinations_place: Place,
     /// Where `config` stands in the file (the policy's header without it).
     pub config_place: Place,
     /// Where the keys in `config` stand.
@@ -135,6 +139,8 @@ pub enum Grant {
     Payload,
     /// `sluice:policy/lists`
     Lists,
+    /// `sluice:policy/destinations`
+    Destinations,
     /// The headers and query parameters that carry credentials.
     Credentials,
 }
@@ -149,6 +155,7 @@ impl Grant {
             Self::Counters => "counters",
             Self::Payload => "payload",
             Self::Lists => "lists",
+            Self::Destinations => "destinations",
             Self::Credentials => "credentials",
         }
     }

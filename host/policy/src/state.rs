@@ -10,6 +10,7 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 
 use super::client::Excess;
+use super::destinations::Answered;
 use super::references::References;
 use super::world::World;
 use crate::question::Question;
@@ -50,6 +51,8 @@ pub struct State {
     pub keys_unavailable: bool,
     /// Until when the tokens that were verified are taken: the earliest counts.
     pub accepted_until: Option<u64>,
+    /// Answers to what the policy wanted to be asked; `None` where it could not say.
+    pub answers: Option<Arc<[Answered]>>,
     /// What the policy declares. There only while it validates its configuration.
     pub references: Option<References>,
     /// Bytes of the client's input that the guest has seen.
@@ -79,6 +82,7 @@ impl State {
             started: Instant::now(),
             keys_unavailable: false,
             accepted_until: None,
+            answers: None,
             references: None,
             seen: Cell::new(given),
             asked,
@@ -184,6 +188,8 @@ pub struct Settings {
     pub speaks_as: Arc<str>,
     /// What it may use beyond what every policy may.
     pub grants: Vec<Grant>,
+    /// Destinations that it may ask.
+    pub destinations: Vec<String>,
     /// What its failure means.
     pub on_failure: OnFailure,
     /// What it may use.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::client::ClientFault;
+use crate::destinations::AnswerError;
 use base::rejection::Rejection;
 use base::units;
 
@@ -16,6 +17,9 @@ pub enum Verdict {
     /// The policy rejects the connection after it was told that keys could not be had. The client
     /// is told that instead.
     KeysUnavailable(Rejection),
+    /// A service gave no answer, and the operator wants the connection refused then. The policy
+    /// did not decide.
+    Unanswered(Unanswered),
     /// The gateway ended the call because of what the client sent, and refuses the connection.
     ClientFault(ClientFault),
     /// The policy broke.
@@ -29,19 +33,31 @@ impl Verdict {
         match self {
             Self::Accept => "accept",
             Self::Reject(_) | Self::KeysUnavailable(_) => "reject",
+            Self::Unanswered(_) => "unanswered",
             Self::ClientFault(_) => "client-fault",
             Self::Failed(failure) => failure.word(),
         }
     }
 }
 
+/// A question to a service without an answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the destination {destination} gave no answer: {error}")]
+pub struct Unanswered {
+    /// Name of the destination.
+    pub destination: String,
+    /// Why there is no answer.
+    pub error: AnswerError,
+}
+
 /// The word in metrics for a call whose answer nobody waited for.
 pub(crate) const ABANDONED: &str = "abandoned";
 
 /// How calls end, as metrics say it: [`Verdict::word`], or that nobody waited for the answer.
-pub const OUTCOMES: [&str; 13] = [
+pub const OUTCOMES: [&str; 14] = [
     "accept",
     "reject",
+    "unanswered",
     "client-fault",
     ABANDONED,
     "trap",

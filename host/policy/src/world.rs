@@ -1,5 +1,5 @@
 //! What a policy's calls to the host work on: the time, the keys, the
-//! claims, the counters, the lists and the log. In the gateway they are [`Live`]. The imports are the same
+//! claims, the counters, the lists, the destinations and the log. In the gateway they are [`Live`]. The imports are the same
 //! everywhere; only what stands behind them differs.
 
 use std::sync::Arc;
@@ -8,12 +8,15 @@ use std::time::Instant;
 use super::amendment::Amendment;
 use super::bindings::sluice::policy::log::Level;
 use super::counters::{Account, Change, CounterError, Counters};
+use super::destinations::{Answered, Asking, Destinations, Misuse};
 use super::lists::Lists;
 use base::rejection::Rejection;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use keys::{Claims, KeySets, TokenError};
 use session::registry::{ClaimError, Registry, Session, unix_ms};
 
-/// What a policy's calls to the host work on: time, keys, claims, counters, lists and log. No method waits.
+/// What a policy's calls to the host work on: time, keys, claims, counters, lists, destinations and log. No method waits but [`World::ask`], which no guest calls.
 pub trait World: Send + Sync {
     /// Milliseconds since 1970.
     fn now_ms(&self) -> u64;
@@ -57,6 +60,12 @@ pub trait World: Send + Sync {
     /// The value of a map at a key; `None` where there is no list of that name.
     fn list_get(&self, list: &str, key: &str) -> Option<Option<String>>;
 
+    /// Asks services.
+    ///
+    /// # Errors
+    /// [`Misuse`] if a request does not fit its destination.
+    fn ask<'a>(&'a self, asking: Asking<'a>) -> BoxFuture<'a, Result<Vec<Answered>, Misuse>>;
+
     /// Takes a line of the log, which is bounded and printable already.
     fn log(&self, policy: &str, level: Level, line: &str);
 
@@ -91,6 +100,8 @@ pub struct Live {
     pub counters: Arc<Counters>,
     /// Its lists.
     pub lists: Lists,
+    /// Services that policies may ask.
+    pub destinations: Destinations,
 }
 
 impl World for Live {
@@ -130,6 +141,10 @@ impl World for Live {
 
     fn list_get(&self, list: &str, key: &str) -> Option<Option<String>> {
         self.lists.value(list, key)
+    }
+
+    fn ask<'a>(&'a self, asking: Asking<'a>) -> BoxFuture<'a, Result<Vec<Answered>, Misuse>> {
+        self.destinations.ask(asking).boxed()
     }
 
     fn log(&self, policy: &str, level: Level, line: &str) {

@@ -112,6 +112,7 @@ impl Bench {
                 key_sets,
                 registry: registry.clone(),
                 counters: Arc::default(),
+                destinations: policy::destinations::Destinations::default(),
                 lists: Lists::default(),
             }),
         };

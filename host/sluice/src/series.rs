@@ -6,13 +6,14 @@ use ::metrics::{counter, gauge, histogram};
 use base::instance;
 use base::metrics::{
     ACCEPT_WAITS, ACCEPTED, ADMISSION_SECONDS, BUILD_INFO, CLAIMS, CLUSTER_CONNECTED,
-    CLUSTER_WRITE_SECONDS, CLUSTER_WRITES, DECISIONS, DELIVERIES, DIAL_FAILURES, DIAL_SECONDS,
-    DROPPED, GENERATION, HTTP_REFUSED, INSTANCES, KEY_FETCHES, LIST_READS, LIVE, LOG_LINES_DROPPED,
-    LONGEST_STALL, MEMORY_HELD, MEMORY_REFUSED, PANICS, POLICY_SECONDS, PROXY_FAILURES, PUSHED_OUT,
-    QUARANTINES, RECEIVED, RECORDINGS, RELOADS, REMOVAL_FAILURES, REMOVED, REMOVED_BYTES, RENEWALS,
-    RESTORED, SENT, SHADOWS, SPANS, SPANS_DROPPED, STALLS, STORE_FAILURES, TASKS, TEE_GIVEN_UP,
-    TLS_FAILURES, UNKNOWN, UNRECORDED, UPSTREAM_GIVEN_UP, UPSTREAM_HELD, UPSTREAM_LOST,
-    UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
+    CLUSTER_WRITE_SECONDS, CLUSTER_WRITES, DECISIONS, DELIVERIES, DESTINATION_BREAKER,
+    DESTINATION_QUESTIONS, DESTINATION_SECONDS, DIAL_FAILURES, DIAL_SECONDS, DROPPED, GENERATION,
+    HTTP_REFUSED, INSTANCES, KEY_FETCHES, LIST_READS, LIVE, LOG_LINES_DROPPED, LONGEST_STALL,
+    MEMORY_HELD, MEMORY_REFUSED, PANICS, POLICY_SECONDS, PROXY_FAILURES, PUSHED_OUT, QUARANTINES,
+    RECEIVED, RECORDINGS, RELOADS, REMOVAL_FAILURES, REMOVED, REMOVED_BYTES, RENEWALS, RESTORED,
+    SENT, SHADOWS, SPANS, SPANS_DROPPED, STALLS, STORE_FAILURES, TASKS, TEE_GIVEN_UP, TLS_FAILURES,
+    UNKNOWN, UNRECORDED, UPSTREAM_GIVEN_UP, UPSTREAM_HELD, UPSTREAM_LOST, UPSTREAM_RESTORED,
+    UPSTREAM_RESTS, closes,
 };
 use base::permits::NoMemory;
 use base::tls::failure::TlsFailure;
@@ -22,6 +23,7 @@ use gateway::socket::close_message::KINDS;
 use gateway::socket::linger::Delivery;
 use keys::provider::Attempt;
 use keys::settings::KeySource;
+use policy::destinations::{AnswerError, SOURCES};
 use policy::{self, Hook};
 use upstream::settings::Upstream;
 use wire::proxies::preamble::PreambleError;
@@ -143,6 +145,16 @@ pub(crate) fn register_of(config: &Config) {
         for result in ["read", "refused"] {
             counter!(LIST_READS, "list" => name.clone(), "result" => result).absolute(0);
         }
+    }
+    for name in config.destinations.keys() {
+        let errors = AnswerError::ALL.map(AnswerError::word);
+        for result in SOURCES.into_iter().chain(errors) {
+            counter!(DESTINATION_QUESTIONS, "destination" => name.clone(), "result" => result)
+                .absolute(0);
+        }
+        // One that the previous configuration had too may be open.
+        gauge!(DESTINATION_BREAKER, "destination" => name.clone()).increment(0.0);
+        drop(histogram!(DESTINATION_SECONDS, "destination" => name.clone()));
     }
     for (name, upstream) in &config.upstreams {
         if upstream.recordings().is_some() {

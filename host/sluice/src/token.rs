@@ -199,6 +199,7 @@ mod tests {
             declared: config::Declared::default(),
             lists: BTreeMap::new(),
             signatures: policy::signature::Signatures::NotAsked,
+            destinations: BTreeMap::new(),
             upstream_attributes: Vec::new(),
             files: BTreeMap::new(),
             options: config::Options::default(),

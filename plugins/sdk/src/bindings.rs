@@ -37,3 +37,6 @@ pub mod on_frames;
 #[rustfmt::skip]
 #[cfg(target_family = "wasm")]
 pub mod on_handshake;
+#[rustfmt::skip]
+#[cfg(target_family = "wasm")]
+pub mod prepare;

@@ -1,6 +1,6 @@
 /// Exports a policy's hooks: `sluice_policy::export!(Auth: on_connect, lifecycle);`
 ///
-/// The hooks are `on_connect`, `on_handshake`, `on_frames`, `on_close` and `lifecycle`. The type
+/// The hooks are `on_connect`, `on_handshake`, `prepare`, `on_frames`, `on_close` and `lifecycle`. The type
 /// implements the trait of each. Use it once in a crate.
 ///
 /// On other targets than WebAssembly this only checks the traits, because native linkers do not
@@ -30,6 +30,14 @@ macro_rules! __export_hook {
         const _: fn(&$crate::Connection, &$crate::Handshake) -> $crate::Decision =
             <$policy as $crate::OnHandshake>::decide;
     };
+    ($policy:ident prepare) => {
+        #[cfg(target_family = "wasm")]
+        $crate::__export::prepare::export_prepare!(
+            $policy with_types_in $crate::__export::prepare
+        );
+        const _: fn(&$crate::Connection, Option<&$crate::Handshake>) -> Vec<$crate::destinations::Request> =
+            <$policy as $crate::Prepare>::requests;
+    };
     ($policy:ident on_frames) => {
         #[cfg(target_family = "wasm")]
         $crate::__export::on_frames::export_on_frames!(
@@ -56,7 +64,7 @@ macro_rules! __export_hook {
         compile_error!(concat!(
             "`",
             stringify!($other),
-            "` is no hook: use on_connect, on_handshake, on_frames, on_close or lifecycle"
+            "` is no hook: use on_connect, on_handshake, prepare, on_frames, on_close or lifecycle"
         ));
     };
 }

@@ -1,5 +1,6 @@
 //! Traits that a policy implements.
 
+use crate::destinations::Request;
 use crate::{ConfigError, Connection, Ending, Handshake, Rejection, Window};
 
 #[cfg(target_family = "wasm")]
@@ -19,6 +20,13 @@ pub trait OnConnect {
 pub trait OnHandshake {
     /// Accepts the handshake or refuses the connection.
     fn decide(connection: &Connection, handshake: &Handshake) -> Decision;
+}
+
+/// Policy that has services asked before it decides. It is called before [`OnConnect`] and before
+/// [`OnHandshake`], if the policy has that hook. See [`destinations`](crate::destinations).
+pub trait Prepare {
+    /// Requests to make, 4 at the most. There is a handshake before [`OnHandshake`] alone.
+    fn requests(connection: &Connection, handshake: Option<&Handshake>) -> Vec<Request>;
 }
 
 /// Policy that is called while a client streams, once for each window of time.

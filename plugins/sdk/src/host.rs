@@ -149,6 +149,10 @@ pub mod references {
         world::with(|world| world.declare("list", &[pointer, name]));
     }
 
+    pub fn destination(pointer: &str, name: &str) {
+        world::with(|world| world.declare("destination", &[pointer, name]));
+    }
+
     pub fn leaves(name: &str) {
         world::with(|world| world.declare("leaves", &[name]));
     }
@@ -215,6 +219,35 @@ pub mod lists {
 
     pub fn get(name: &str, key: &str) -> Result<Option<String>, Error> {
         world::with(|world| Ok(world.list(name).get(key).cloned().flatten()))
+    }
+}
+
+pub mod destinations {
+    use super::world;
+
+    pub use super::generated::destinations::Error;
+
+    pub struct Answer {
+        pub status: u16,
+        pub body: String,
+    }
+
+    impl Answer {
+        pub fn status(&self) -> u16 {
+            self.status
+        }
+
+        pub fn body(&self) -> String {
+            self.body.clone()
+        }
+
+        pub fn age_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    pub fn get(place: u32) -> Result<Answer, Error> {
+        world::with(|world| world.answer(place)).map(|(status, body)| Answer { status, body })
     }
 }
 

@@ -8,6 +8,7 @@
 //! | --- | --- | --- |
 //! | [`OnConnect`] | `on_connect` | once for each connection, after the upgrade |
 //! | [`OnHandshake`] | `on_handshake` | once for each connection that sent a handshake |
+//! | [`Prepare`] | `prepare` | before each of these two: what should services be asked first? |
 //! | [`OnFrames`] | `on_frames` | once for each window of a stream: may it go on? |
 //! | [`OnClose`] | `on_close` | not asked but told: how the connection ended |
 //! | [`Lifecycle`] | `lifecycle` | when the policy is loaded: is its configuration usable? |
@@ -86,6 +87,7 @@ mod connection;
 pub mod counters;
 #[cfg(target_family = "wasm")]
 mod crash;
+pub mod destinations;
 mod ending;
 mod export;
 mod hooks;
@@ -109,7 +111,7 @@ use bindings::imports::sluice::policy as host;
 pub use config::{Config, ConfigError, config};
 pub use connection::{Connection, Handshake};
 pub use ending::Ending;
-pub use hooks::{Decision, Lifecycle, OnClose, OnConnect, OnFrames, OnHandshake};
+pub use hooks::{Decision, Lifecycle, OnClose, OnConnect, OnFrames, OnHandshake, Prepare};
 pub use rejection::Rejection;
 pub use sessions::Holder;
 pub use text::{quoted, shortened};
@@ -120,5 +122,5 @@ pub use window::{Frame, Kind, Window};
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod __export {
-    pub use crate::bindings::{lifecycle, on_close, on_connect, on_frames, on_handshake};
+    pub use crate::bindings::{lifecycle, on_close, on_connect, on_frames, on_handshake, prepare};
 }

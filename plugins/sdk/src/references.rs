@@ -59,6 +59,11 @@ pub fn attribute(pointer: &str, name: &str) {
     references::attribute(pointer, name);
 }
 
+/// The option names a destination, which the policy must be allowed to ask.
+pub fn destination(pointer: &str, name: &str) {
+    references::destination(pointer, name);
+}
+
 /// The option names a list or a map of the operator.
 pub fn list(pointer: &str, name: &str) {
     references::list(pointer, name);

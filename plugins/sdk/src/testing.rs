@@ -41,6 +41,7 @@
 
 use std::marker::PhantomData;
 
+use crate::destinations::AnswerError;
 use crate::host::connection::Facts;
 use crate::{Connection, Holder, Rejection, TokenError};
 
@@ -183,6 +184,17 @@ impl Mock {
         let entry = |(key, value): &(&str, &str)| ((*key).to_owned(), Some((*value).to_owned()));
         let entries = entries.iter().map(entry);
         self.set(|world| world.lists.insert(name.to_owned(), entries.collect()))
+    }
+
+    /// Adds an answer of a service: the first one is that to the first request.
+    pub fn answer(&self, status: u16, body: &str) -> &Self {
+        self.set(|world| world.answers.push(Ok((status, body.to_owned()))))
+    }
+
+    /// Adds that a service gives no answer. [`AnswerError::Unfit`] is about an answer, so that it
+    /// counts as [`AnswerError::Unusable`].
+    pub fn no_answer(&self, error: AnswerError) -> &Self {
+        self.set(|world| world.answers.push(Err(error)))
     }
 
     /// Value of a counter.

@@ -202,6 +202,11 @@ fn every_metric_is_there_before_anything_has_happened() {
         .set("key_sets.far", "jwks_url", json!("https://127.0.0.1:1/"))
         .set("key_sets.far", "algorithms", json!(["RS256"]))
         .set("lists.blocked", "file", json!("blocked.txt"))
+        .set(
+            "destinations.far",
+            "url",
+            json!("https://127.0.0.1:1/{user}"),
+        )
         .set("server", "admin_listen", json!("127.0.0.1:0"));
     let authority = Authority::new();
     let config = authority

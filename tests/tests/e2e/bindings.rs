@@ -9,9 +9,10 @@ use wit_bindgen_rust::{Opts, WithOption};
 use wit_parser::{Resolve, WorldItem, WorldKey};
 
 /// The contract's worlds, and the module that each is generated into.
-const HOOKS: [(&str, &str); 5] = [
+const HOOKS: [(&str, &str); 6] = [
     ("connect-policy", "on_connect"),
     ("handshake-policy", "on_handshake"),
+    ("prepare-policy", "prepare"),
     ("frames-policy", "on_frames"),
     ("close-policy", "on_close"),
     ("configured-policy", "lifecycle"),

@@ -35,6 +35,7 @@ mod credentials;
 mod decisions;
 mod delivery;
 mod deployments;
+mod destinations;
 mod disks;
 mod duplicate;
 mod echo;

@@ -41,7 +41,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 82] = [
+pub const ALL: [Metric; 85] = [
     metric(
         BUILD_INFO,
         MetricType::Gauge,
@@ -154,7 +154,7 @@ pub const ALL: [Metric; 82] = [
         DECISIONS,
         MetricType::Counter,
         &["policy", "outcome"],
-        "Policy calls: accept, reject, client-fault, abandoned, trap, busy, quarantined or limit-*",
+        "Policy calls: accept, reject, unanswered, client-fault, abandoned, trap, busy, quarantined or limit-*",
     ),
     metric(
         POLICY_SECONDS,
@@ -396,6 +396,24 @@ pub const ALL: [Metric; 82] = [
         MetricType::Counter,
         &["list", "result"],
         "Changes of the file of a list: read, or refused while the earlier entries stay in use",
+    ),
+    metric(
+        DESTINATION_QUESTIONS,
+        MetricType::Counter,
+        &["destination", "result"],
+        "Questions of policies to a destination, by where the answer comes from (service, shared, cache or stale) or why there is none",
+    ),
+    metric(
+        DESTINATION_SECONDS,
+        MetricType::Histogram,
+        &["destination"],
+        "Time of a request to a destination, answered or not",
+    ),
+    metric(
+        DESTINATION_BREAKER,
+        MetricType::Gauge,
+        &["destination"],
+        "1 while a destination is not asked because it keeps failing; 0 otherwise",
     ),
     metric(
         RENEWALS,

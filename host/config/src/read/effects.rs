@@ -12,6 +12,7 @@ use policy::settings::{Component, Decisions, Grant, Policy};
 use policy::signature::Signatures;
 use upstream::settings::Upstream;
 
+mod destinations;
 mod policies;
 mod routes;
 mod server;
@@ -68,6 +69,7 @@ impl Reader<'_> {
         self.check_registries(config);
         self.check_lists(config);
         self.check_signers(config);
+        self.check_destinations(config);
         self.check_server(config);
         for (name, route) in &config.routes {
             self.check_route(name, route, config);

@@ -10,6 +10,7 @@ use base::diagnostics::{Diagnostics, Place};
 pub(super) struct Names {
     pub(super) policies: BTreeSet<String>,
     pub(super) upstreams: BTreeSet<String>,
+    pub(super) destinations: BTreeSet<String>,
 }
 
 /// Rule for names.

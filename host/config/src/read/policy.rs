@@ -9,12 +9,13 @@ use policy::settings::Quarantine;
 use policy::settings::{Grant, Pin, Policy, Wasi};
 use policy::signature::Signatures;
 
-const GRANTS: [(&str, Grant); 6] = [
+const GRANTS: [(&str, Grant); 7] = [
     ("jwt", Grant::Jwt),
     ("sessions", Grant::Sessions),
     ("counters", Grant::Counters),
     ("payload", Grant::Payload),
     ("lists", Grant::Lists),
+    ("destinations", Grant::Destinations),
     ("credentials", Grant::Credentials),
 ];
 
@@ -37,6 +38,8 @@ impl Reader<'_> {
         let trial = self.trial(&mut section);
         let grants = section.choices("grants", &GRANTS).into_iter();
         let grants: Vec<Grant> = grants.map(|grant| grant.value).collect();
+        let destinations_place = section.place_of("destinations");
+        let destinations = section.distinct("destinations");
         let wasi = section.choice("wasi", &WASI);
         let on_failure = section.choice("on_failure", &ON_FAILURE);
         if let Some(Spanned {
@@ -72,6 +75,7 @@ impl Reader<'_> {
             signatures: Signatures::NotAsked,
             trial,
             grants,
+            destinations: destinations.into_iter().map(|name| name.value).collect(),
             wasi: wasi.map_or(Wasi::None, |choice| choice.value),
             on_failure: on_failure.map_or(OnFailure::Closed, |choice| choice.value),
             quarantine,
@@ -80,6 +84,7 @@ impl Reader<'_> {
             component_place: component_place.unwrap_or_else(|| place.clone()),
             place,
             grants_place,
+            destinations_place,
             config_place,
             config_places,
             value_places,

@@ -35,6 +35,27 @@ impl Reference<'_> {
         }
     }
 
+    /// Reports a destination that the file does not declare, or that is not among those which the
+    /// policy may ask.
+    pub fn check_destination(
+        &self,
+        declared: &BTreeSet<String>,
+        allowed: &[String],
+        diagnostics: &mut Diagnostics,
+    ) {
+        let (title, name) = (self.title, self.name);
+        if !declared.contains(name) {
+            let kind = ("destination", "destinations");
+            report_missing(name, self.place, kind, declared, diagnostics);
+        } else if !allowed.iter().any(|allowed| allowed == name) {
+            let message = format!("{title} may not ask the destination \"{name}\"");
+            let help = format!("if it may, add \"{name}\" to `destinations` in {title}");
+            diagnostics
+                .error(self.place, message, help)
+                .label("not allowed");
+        }
+    }
+
     /// Reports a path parameter that a path of the route `name` does not have.
     pub fn check_parameter(&self, name: &str, route: &Route, diagnostics: &mut Diagnostics) {
         let (title, wanted) = (self.title, self.name);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::parking::pace::StreamLimit;
 use base::permits::NoMemory;
 use base::rejection::Rejection;
+use policy::Unanswered;
 use session::rate_limit::TooMany;
 use session::registry::Notice;
 use upstream::{Lost, OpenError, TakenOver};
@@ -36,6 +37,8 @@ pub enum Cause {
     },
     /// The keys to check the token could not be had.
     AuthUnavailable,
+    /// A service that a policy asks gave no answer.
+    ServiceUnavailable(Unanswered),
     /// The connection that this one takes over from did not end in time.
     PredecessorStays,
     /// The upstream could not be opened.

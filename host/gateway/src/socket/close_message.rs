@@ -40,6 +40,7 @@ pub const KINDS: &[(&str, u16, ClosedBy)] = &[
     ("message_too_big", 1009, ClosedBy::Gateway),
     ("overloaded", 1013, ClosedBy::Gateway),
     ("rate_limited", 1013, ClosedBy::Gateway),
+    ("service_unavailable", 1013, ClosedBy::Gateway),
     ("handshake_invalid", 4000, ClosedBy::Gateway),
     ("handshake_timeout", 4000, ClosedBy::Gateway),
     ("internal_error", 4000, ClosedBy::Gateway),
@@ -128,6 +129,14 @@ impl CloseMessage {
             Cause::RateLimited(TooMany(wait)) => {
                 Self::error(1013, "rate_limited", "too many attempts", true).retry_after(*wait)
             }
+            Cause::ServiceUnavailable(unanswered) => Self::error(
+                1013,
+                "service_unavailable",
+                "a service that is needed for this decision is not available at the moment",
+                true,
+            )
+            .retry_after(jittered(RETRY_AFTER))
+            .detail(unanswered.to_string()),
             Cause::HandshakeInvalid(why) => Self::error(
                 4000,
                 "handshake_invalid",

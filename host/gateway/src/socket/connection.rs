@@ -73,6 +73,7 @@ impl Connection {
         } = &mut **self.socket;
         let question = question();
         let mut records = Vec::new();
+        session.must_be_decided_by(self.budget.ends());
         let answer = {
             let asked = chain.ask(session, &gateway.registry, &question, &mut records);
             let asked = self.budget.spend(asked);
@@ -111,6 +112,7 @@ pub(super) fn refusal(refused: ChainRefusal, last: Option<Arc<str>>) -> Cause {
     match refused {
         ChainRefusal::Denied(rejection) => Cause::Denied(rejection),
         ChainRefusal::AuthUnavailable => Cause::AuthUnavailable,
+        ChainRefusal::Unanswered(unanswered) => Cause::ServiceUnavailable(unanswered),
         ChainRefusal::Failed(failure) => Cause::PolicyFailed {
             policy: last,
             detail: failure.to_string(),
@@ -151,6 +153,11 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) fn new(total: Duration) -> Self {
         Self { left: total }
+    }
+
+    /// Time when it runs out, if it is spent from now on.
+    pub(super) fn ends(&self) -> Instant {
+        Instant::now() + self.left
     }
 
     /// Runs `work` within the time that is left. `None` if that is not enough.

@@ -240,6 +240,7 @@ impl ConnectionLog {
                 Some(Verdict::Accept) => "accept".to_owned(),
                 Some(Verdict::Reject(rejection)) => format!("reject({})", rejection.code),
                 Some(Verdict::KeysUnavailable(_)) => "reject(auth_unavailable)".to_owned(),
+                Some(Verdict::Unanswered(unanswered)) => format!("refused({unanswered})"),
                 Some(Verdict::ClientFault(fault)) => format!("refused({})", fault.excess),
                 Some(Verdict::Failed(failure)) => match record.on_failure {
                     OnFailure::Closed => format!("failed-closed({failure})"),

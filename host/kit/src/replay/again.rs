@@ -65,6 +65,7 @@ fn undecided_then(verdict: &RecordedVerdict) -> Option<&'static str> {
             keys_unavailable: true,
             ..
         } => Some("the keys could not be had"),
+        RecordedVerdict::Unanswered { .. } => Some("a service had given no answer"),
         RecordedVerdict::Accept | RecordedVerdict::Reject { .. } => None,
     }
 }

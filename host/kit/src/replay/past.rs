@@ -11,15 +11,20 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, ready};
 use serde_json::Value;
 
+use crate::fixture::answers::shown;
 use base::credentials::HIDDEN;
 use base::rejection::Rejection;
 use keys::{Claims, TokenError};
 use policy::Hook;
 use policy::bindings::sluice::policy::log::Level;
 use policy::counters::{self, Change};
-use policy::record::{self, Fault, HostAnswer, HostCall, Line};
+use policy::destinations::settings::OnUnanswered;
+use policy::destinations::{Answer, AnswerError, Answered, Asking, Misuse, Request};
+use policy::record::{self, Fault, HostAnswer, HostCall, Line, RecordedAnswer};
 use policy::world::{Seen, World};
 use session::registry::{self, ClaimError, Session};
 
@@ -123,6 +128,7 @@ enum CallAgain<'a> {
     Count(&'a str, record::Change),
     Contains(&'a str, &'a str),
     Get(&'a str, &'a str),
+    Ask(&'a Request),
 }
 
 impl CallAgain<'_> {
@@ -150,6 +156,21 @@ impl CallAgain<'_> {
                     list: named, entry, ..
                 },
             ) => named == list && entry == key,
+            (
+                Self::Ask(asked),
+                HostCall::Ask {
+                    destination,
+                    params,
+                    query,
+                    body,
+                    ..
+                },
+            ) => {
+                *destination == asked.destination
+                    && *params == asked.params
+                    && *query == asked.query
+                    && *body == asked.body
+            }
             _ => false,
         }
     }
@@ -180,6 +201,7 @@ impl std::fmt::Display for CallAgain<'_> {
                 write!(f, "lists.contains of \"{entry}\" in \"{list}\"")
             }
             Self::Get(list, key) => write!(f, "lists.get of \"{key}\" in \"{list}\""),
+            Self::Ask(request) => write!(f, "the destination {}", shown(request)),
             Self::Count(key, change) => {
                 let (call, more) = match change {
                     record::Change::None => ("get", String::new()),
@@ -290,6 +312,15 @@ impl World for Past {
         }
     }
 
+    fn ask<'a>(&'a self, asking: Asking<'a>) -> BoxFuture<'a, Result<Vec<Answered>, Misuse>> {
+        let again = |request| match self.again(&CallAgain::Ask(request)) {
+            Some(HostCall::Ask { answer, .. }) => Ok(answered(answer)),
+            // It ends the call, of which nothing is believed any more.
+            _ => Err(Misuse::because("the request is not recorded".to_owned())),
+        };
+        ready(asking.requests.iter().map(again).collect()).boxed()
+    }
+
     fn log(&self, _: &str, _: Level, _: &str) {}
 
     fn looked_at(&self, seen: Seen<'_>) {
@@ -303,6 +334,23 @@ impl World for Past {
             Seen::Payload => self.missing(Gap::Payload),
             Seen::Text(_) | Seen::Claim(..) | Seen::Option(_) => {}
         }
+    }
+}
+
+/// What a service answered. That a decision was made says that no answer was missing which the
+/// operator demands.
+fn answered(answer: HostAnswer<RecordedAnswer, AnswerError>) -> Answered {
+    Answered {
+        answer: match answer {
+            HostAnswer::Ok(answer) => Ok(Answer {
+                status: answer.status,
+                body: answer.body.into(),
+                age_ms: answer.age_ms,
+            }),
+            HostAnswer::Err(error) => Err(error),
+            HostAnswer::Trap(_) => Err(AnswerError::Unavailable),
+        },
+        on_failure: OnUnanswered::Answer,
     }
 }
 

@@ -7,13 +7,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, ready};
 
+use crate::fixture::answers::{self, CaseAnswer};
 use crate::fixture::{Case, Token};
 use base::rejection::Rejection;
+use config::Config;
 use keys::{Claims, KeySets, TokenError};
 use policy::amendment::Amendment;
 use policy::bindings::sluice::policy::log::Level;
 use policy::counters::{Account, Change, CounterError, Counters};
+use policy::destinations::settings::Service;
+use policy::destinations::{Answered, Asking, Misuse, Request};
 use policy::lists::Lists;
 use policy::window::Window;
 use policy::world::{Seen, World};
@@ -30,6 +36,8 @@ pub struct SceneWorld {
     registry: Registry,
     counters: Counters,
     lists: Lists,
+    services: BTreeMap<String, Service>,
+    answers: Vec<CaseAnswer>,
     /// Since when the other connections hold their keys.
     since: BTreeMap<String, u64>,
     log: Mutex<Vec<String>>,
@@ -43,6 +51,8 @@ pub struct Looked {
     pub options: BTreeSet<String>,
     /// What was changed of what it said.
     pub amendments: Vec<String>,
+    /// Answers of the case that it got, by their places.
+    pub answers: BTreeSet<usize>,
 }
 
 impl SceneWorld {
@@ -50,6 +60,7 @@ impl SceneWorld {
     pub(super) fn of(
         case: &Case,
         name: &str,
+        config: &Config,
         key_sets: KeySets,
         registry: Registry,
         lists: &Lists,
@@ -78,6 +89,12 @@ impl SceneWorld {
             registry,
             counters,
             lists: lists.with(case.lists()),
+            services: config
+                .destinations
+                .iter()
+                .map(|(name, destination)| (name.clone(), destination.service.clone()))
+                .collect(),
+            answers: case.answers.clone(),
             since: since.collect(),
             log: Mutex::default(),
             looked: Mutex::default(),
@@ -121,6 +138,33 @@ impl SceneWorld {
         self.counters
             .change(Account::of(policy, usize::MAX), key, Change::None)
             .unwrap_or_default()
+    }
+
+    /// The answer of the case to a request.
+    fn answer(&self, request: &Request) -> Result<Answered, Misuse> {
+        let service = self.services.get(&request.destination);
+        let service = service.ok_or_else(|| Misuse::no_destination(&request.destination))?;
+        if let Err(error) = request.is_sent(service)? {
+            return Ok(Answered {
+                answer: Err(error),
+                on_failure: service.on_failure,
+            });
+        }
+        let mut answers = self.answers.iter().enumerate();
+        let found = answers.find(|(_, answer)| answer.is_for(request));
+        let (place, found) = found.ok_or_else(|| {
+            Misuse::because(format!(
+                "the case has no answer to a request of `prepare`: add answers = [{{ destination = {}, \
+                 body = '…' }}]",
+                answers::shown(request)
+            ))
+        })?;
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        looked.answers.insert(place);
+        Ok(Answered {
+            answer: found.answer.clone(),
+            on_failure: service.on_failure,
+        })
     }
 
     fn as_told<T>(&self, result: Result<T, ClaimError>) -> Result<T, ClaimError> {
@@ -176,6 +220,11 @@ impl World for SceneWorld {
 
     fn list_get(&self, list: &str, key: &str) -> Option<Option<String>> {
         self.lists.value(list, key)
+    }
+
+    fn ask<'a>(&'a self, asking: Asking<'a>) -> BoxFuture<'a, Result<Vec<Answered>, Misuse>> {
+        let answers = asking.requests.iter().map(|request| self.answer(request));
+        ready(answers.collect()).boxed()
     }
 
     fn log(&self, _: &str, level: Level, line: &str) {

@@ -6,9 +6,11 @@ use tokio::task::yield_now;
 use wasmtime::component::Resource;
 use wasmtime::{Store, UpdateDeadline};
 
+use super::super::bindings::sluice::policy::destinations;
 use super::super::bindings::sluice::policy::types as wit;
 use super::super::client::{ClientFault, Excess};
 use super::super::convert;
+use super::super::destinations::{Answered, MAX_REQUESTS, Misuse, Request};
 use super::super::engine::Engine;
 use super::super::references::{ReferenceError, References};
 use super::super::state::{LimitReached, MAX_HANDLES, State};
@@ -37,13 +39,52 @@ pub(super) struct Called {
     pub(super) accepted_until: Option<u64>,
 }
 
-impl From<Failure> for Called {
-    fn from(failure: Failure) -> Self {
+/// What a policy wants to be asked before it decides.
+pub(super) struct Requests {
+    pub(super) requests: Vec<Request>,
+    pub(super) learned: Learned,
+}
+
+/// What a decision begins with.
+#[derive(Default)]
+pub(super) struct Prepared {
+    /// Answers of services; `None` if the policy could not ask.
+    pub(super) answers: Option<Arc<[Answered]>>,
+    pub(super) learned: Learned,
+}
+
+/// What the gateway learned of tokens while a policy prepared its decision.
+#[derive(Default)]
+pub(super) struct Learned {
+    keys_unavailable: bool,
+    accepted_until: Option<u64>,
+}
+
+impl From<Verdict> for Called {
+    fn from(verdict: Verdict) -> Self {
         Self {
-            verdict: Verdict::Failed(failure),
+            verdict,
             usage: None,
             accepted_until: None,
         }
+    }
+}
+
+impl From<Failure> for Called {
+    fn from(failure: Failure) -> Self {
+        Verdict::Failed(failure).into()
+    }
+}
+
+impl From<Failure> for Box<Called> {
+    fn from(failure: Failure) -> Self {
+        Self::new(failure.into())
+    }
+}
+
+impl From<Misuse> for Box<Called> {
+    fn from(misuse: Misuse) -> Self {
+        Failure::Trap(misuse.to_string()).into()
     }
 }
 
@@ -54,6 +95,7 @@ impl Call {
         let Hooks {
             connect,
             handshake,
+            prepare,
             frames,
             close,
             lifecycle,
@@ -69,7 +111,7 @@ impl Call {
                 }
             )+};
         }
-        start!(connect, handshake, frames, close);
+        start!(connect, handshake, prepare, frames, close);
         let Some(pre) = lifecycle else {
             return Ok(Ok(References::default()));
         };
@@ -88,10 +130,44 @@ impl Call {
         Ok(validated.map(|()| declared))
     }
 
+    /// Asks the policy which requests are to be made before it decides.
+    pub(super) async fn prepare(
+        self,
+        session: Arc<Session>,
+        question: Question,
+    ) -> Result<Requests, Box<Called>> {
+        let mut store = self.store(Some((session, question.clone())));
+        let requests = match requests(&self.hooks, &mut store, &question).await {
+            Ok(requests) => requests,
+            Err(error) => return Err(Box::new(ended(store.data_mut(), &error, &question))),
+        };
+        store.data_mut().ends_line();
+        if requests.len() > MAX_REQUESTS {
+            return Err(Misuse::too_many(requests.len()).into());
+        }
+        let state = store.data();
+        Ok(Requests {
+            requests: requests.into_iter().map(convert::request).collect(),
+            learned: Learned {
+                keys_unavailable: state.keys_unavailable,
+                accepted_until: state.accepted_until,
+            },
+        })
+    }
+
     /// Asks the hook of this question.
-    pub(super) async fn ask(self, session: Arc<Session>, question: Question) -> Called {
+    pub(super) async fn ask(
+        self,
+        session: Arc<Session>,
+        question: Question,
+        prepared: Prepared,
+    ) -> Called {
         // Made when the call begins, as its deadline counts from then.
         let mut store = self.store(Some((session, question.clone())));
+        let state = store.data_mut();
+        state.answers = prepared.answers;
+        state.keys_unavailable = prepared.learned.keys_unavailable;
+        state.accepted_until = prepared.learned.accepted_until;
         let decision = match decide(&self.hooks, &mut store, &question).await {
             Ok(decision) => decision,
             Err(error) => return ended(store.data_mut(), &error, &question),
@@ -185,6 +261,24 @@ async fn decide(
             wit::Decision::Accept
         }
     })
+}
+
+async fn requests(
+    hooks: &Hooks,
+    mut store: &mut Store<State>,
+    question: &Question,
+) -> wasmtime::Result<Vec<destinations::Request>> {
+    let pre = hooks.prepare.as_ref();
+    let pre = pre.ok_or_else(|| wasmtime::Error::msg("the policy has no hook prepare"))?;
+    let policy = pre.instantiate_async(&mut store).await?;
+    let handshake = match question {
+        Question::Handshake(text) => Some(&**text),
+        Question::Connect | Question::Frames(_) | Question::Close(_) => None,
+    };
+    policy
+        .sluice_policy_prepare()
+        .call_requests(&mut store, Resource::new_borrow(0), handshake)
+        .await
 }
 
 /// What a call came to that ended without an answer.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::Chain;
 use crate::ChainRefusal;
+use crate::destinations::Destinations;
 use crate::fetch::Fetcher;
 use crate::fetch::credentials::Credentials;
 use crate::lists::Lists;
@@ -78,6 +79,7 @@ fn settings(file: PathBuf) -> settings::Policy {
             lasts: Duration::ZERO,
         },
         grants: vec![],
+        destinations: vec![],
         wasi: settings::Wasi::None,
         on_failure: OnFailure::Closed,
         limits: PolicyLimits {
@@ -89,6 +91,7 @@ fn settings(file: PathBuf) -> settings::Policy {
         place: Place::nowhere(),
         component_place: Place::nowhere(),
         grants_place: Place::nowhere(),
+        destinations_place: Place::nowhere(),
         config_place: Place::nowhere(),
         signatures: crate::signature::Signatures::NotAsked,
         config_places: [].into(),
@@ -113,6 +116,7 @@ async fn load_with(bytes: &[u8], wasi: settings::Wasi) -> Loaded {
             registry: registry.clone(),
             counters: Arc::default(),
             lists: Lists::default(),
+            destinations: Destinations::default(),
         }),
     };
     let mut diagnostics = Diagnostics::default();

@@ -49,6 +49,10 @@ impl wit::references::Host for State {
         self.refer(ReferenceKind::List, pointer, name)
     }
 
+    fn destination(&mut self, pointer: String, name: String) -> wasmtime::Result<()> {
+        self.refer(ReferenceKind::Destination, pointer, name)
+    }
+
     fn leaves(&mut self, name: String) -> wasmtime::Result<()> {
         self.declare(|references| references.leave(&name))
     }

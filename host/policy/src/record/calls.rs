@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Pairs;
+use crate::destinations::AnswerError;
 use keys::TokenError;
 
 /// A call to the gateway, and its answer. What a policy reads of the
@@ -81,6 +82,32 @@ pub enum HostCall {
         /// The value, if there is one.
         answer: HostAnswer<Option<String>, ListError>,
     },
+    /// A request of `prepare`, and what the service answered.
+    #[serde(rename = "destinations")]
+    Ask {
+        /// The destination's name.
+        destination: String,
+        /// Parameters of the path.
+        params: Pairs,
+        /// Parameters of the query.
+        query: Pairs,
+        /// The body of the request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body: Option<String>,
+        /// The answer, or why there is none.
+        answer: HostAnswer<RecordedAnswer, AnswerError>,
+    },
+}
+
+/// Answer of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedAnswer {
+    /// Its status.
+    pub status: u16,
+    /// Its body.
+    pub body: String,
+    /// Time since the service gave it, in milliseconds.
+    pub age_ms: u64,
 }
 
 /// Why nothing was looked up.

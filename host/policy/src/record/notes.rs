@@ -3,12 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use super::{Change, CounterError, Fault, HostAnswer, HostCall, RecordedHolder};
+use super::{Change, CounterError, Fault, HostAnswer, HostCall, RecordedAnswer, RecordedHolder};
 use crate::amendment::Amendment;
 use crate::bindings::sluice::policy::log::Level;
 use crate::counters;
+use crate::destinations::{Answered, Asking, Misuse, Request};
 use crate::world::{Seen, World};
 use base::rejection::Rejection;
 use keys::{Claims, TokenError};
@@ -196,6 +199,17 @@ impl World for Noting {
         value
     }
 
+    fn ask<'a>(&'a self, asking: Asking<'a>) -> BoxFuture<'a, Result<Vec<Answered>, Misuse>> {
+        async move {
+            let answers = self.world.ask(asking).await?;
+            for (request, answered) in asking.requests.iter().zip(&answers) {
+                self.note(bytes_of(request, answered), || asked(request, answered));
+            }
+            Ok(answers)
+        }
+        .boxed()
+    }
+
     fn log(&self, policy: &str, level: Level, line: &str) {
         self.world.log(policy, level, line);
     }
@@ -223,6 +237,40 @@ fn weight(value: &Value) -> usize {
         }
     };
     size_of::<Value>() + inside
+}
+
+/// Bytes of the texts of a request and its answer.
+fn bytes_of(request: &Request, answered: &Answered) -> usize {
+    let pairs = request.params.iter().chain(&request.query);
+    let pairs: usize = pairs.map(|(name, value)| name.len() + value.len()).sum();
+    let answer = answered.answer.as_ref();
+    request.destination.len()
+        + pairs
+        + request.body.as_ref().map_or(0, String::len)
+        + answer.map_or(0, |answer| answer.body.len())
+}
+
+fn asked(request: &Request, answered: &Answered) -> HostCall {
+    let Request {
+        destination,
+        params,
+        query,
+        body,
+    } = request.clone();
+    HostCall::Ask {
+        destination,
+        params,
+        query,
+        body,
+        answer: match &answered.answer {
+            Ok(answer) => HostAnswer::Ok(RecordedAnswer {
+                status: answer.status,
+                body: answer.body.to_string(),
+                age_ms: answer.age_ms,
+            }),
+            Err(error) => HostAnswer::Err(*error),
+        },
+    }
 }
 
 /// Bytes of what a policy is told of the holder of a key.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::verdict::Verdict;
+use crate::destinations::AnswerError;
+use crate::verdict::{Unanswered, Verdict};
 use base::rejection::Rejection;
 
 /// What came of a call, as a line says it.
@@ -30,6 +31,13 @@ pub enum RecordedVerdict {
         #[serde(default)]
         keys_unavailable: bool,
     },
+    /// A service gave no answer, and the operator wants the connection refused then.
+    Unanswered {
+        /// The destination.
+        destination: String,
+        /// Why there is no answer.
+        error: AnswerError,
+    },
     /// It broke.
     Failed {
         /// `trap`, `busy` or `limit-*`, as in the metrics.
@@ -48,6 +56,10 @@ impl From<&Verdict> for RecordedVerdict {
             Verdict::Accept => Self::Accept,
             Verdict::Reject(rejection) => Self::reject(rejection.clone(), false),
             Verdict::KeysUnavailable(rejection) => Self::reject(rejection.clone(), true),
+            Verdict::Unanswered(Unanswered { destination, error }) => Self::Unanswered {
+                destination: destination.clone(),
+                error: *error,
+            },
             Verdict::ClientFault(fault) => Self::reject(fault.rejection(), false),
             Verdict::Failed(failure) => Self::Failed {
                 failure: failure.word().to_owned(),

@@ -163,14 +163,28 @@ fn hide_in_input(redactor: &Redactor, input: &mut Value) {
     }
 }
 
-/// Members of calls are ours; those of claims and attributes are not.
+/// Members of calls are ours; those of claims, attributes and answers are not.
 fn hide_in_calls(redactor: &Redactor, calls: &mut Value) {
     for call in calls.as_array_mut().into_iter().flatten() {
+        let asks = call["call"] == "destinations";
         for (name, value) in call.as_object_mut().into_iter().flatten() {
-            if !matches!(name.as_str(), "call" | "change" | "key_set") {
-                redactor.hide_in(value);
+            match name.as_str() {
+                "call" | "change" | "key_set" | "destination" => {}
+                "body" | "answer" if asks => hide_in_bodies(redactor, value),
+                _ => redactor.hide_in(value),
             }
         }
+    }
+}
+
+/// The body of a request, or an answer with a body in it.
+fn hide_in_bodies(redactor: &Redactor, value: &mut Value) {
+    let body = match value {
+        Value::Object(_) => value.pointer_mut("/ok/body"),
+        body => Some(body),
+    };
+    if let Some(Value::String(body)) = body {
+        redactor.hide_in_json(body);
     }
 }
 

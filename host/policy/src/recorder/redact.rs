@@ -116,6 +116,29 @@ impl Redactor {
         credentials::hidden(looked_at, ranges)
     }
 
+    /// A text that may be JSON, without them and without what is called like one. JSON stays as it is
+    /// where there is nothing to hide, so that whoever reads it gets it again.
+    pub(crate) fn hide_in_json(&self, text: &mut String) {
+        let Ok(value) = serde_json::from_str::<Value>(text) else {
+            *text = self.hide(text);
+            return;
+        };
+        let mut hidden = value.clone();
+        self.hide_in(&mut hidden);
+        // Of two members of one name, the value has one.
+        if hidden != value || self.is_in(text) {
+            *text = self.hide(&hidden.to_string());
+        }
+    }
+
+    /// Whether a secret stands in a text.
+    fn is_in(&self, text: &str) -> bool {
+        let Self::Secrets(search) = self else {
+            return true;
+        };
+        credentials::tokens(text).next().is_some() || !search.found(text).is_empty()
+    }
+
     /// A JSON value without them, and without what is called like one.
     pub(crate) fn hide_in(&self, value: &mut Value) {
         match value {

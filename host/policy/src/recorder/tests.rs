@@ -8,6 +8,7 @@ use crate::Chain;
 use crate::Failure;
 use crate::bindings::sluice::policy::log::Level;
 use crate::counters::{Account, Change, CounterError};
+use crate::destinations;
 use crate::record::{HostAnswer, HostCall, Line, RecordedVerdict};
 use crate::settings::Decisions;
 use crate::verdict::OnFailure;
@@ -42,6 +43,13 @@ impl World for Nowhere {
     }
     fn list_get(&self, _: &str, _: &str) -> Option<Option<String>> {
         None
+    }
+    fn ask<'a>(
+        &'a self,
+        asking: destinations::Asking<'a>,
+    ) -> BoxFuture<'a, Result<Vec<destinations::Answered>, destinations::Misuse>> {
+        let all = destinations::Destinations::default();
+        async move { all.ask(asking).await }.boxed()
     }
     fn log(&self, _: &str, _: Level, _: &str) {}
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Holder, Mark, Registry, unix_ms};
@@ -26,6 +27,8 @@ pub struct Session {
     pub(super) ended: CancellationToken,
     /// Expiry in seconds since 1970; `u64::MAX` if there is none.
     expires_at: AtomicU64,
+    /// Time when its admission must be decided, while it is.
+    decide_by: Mutex<Option<Instant>>,
     /// Original of a shadow. The claims of a shadow have no effect on others.
     pub(super) shadow_of: Option<Original>,
 }
@@ -106,6 +109,7 @@ impl Session {
             resumes: OnceLock::new(),
             ended: CancellationToken::new(),
             expires_at: AtomicU64::new(u64::MAX),
+            decide_by: Mutex::default(),
             shadow_of,
         }
     }
@@ -150,6 +154,23 @@ impl Session {
         }
         let at = renewal.expires_at.load(Ordering::Relaxed);
         self.expires_at.store(at, Ordering::Relaxed);
+    }
+
+    /// Sets the time when its admission must be decided.
+    pub fn must_be_decided_by(&self, end: Instant) {
+        *self
+            .decide_by
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(end);
+    }
+
+    /// Time when its admission must be decided, if there is one.
+    #[must_use]
+    pub fn decide_by(&self) -> Option<Instant> {
+        *self
+            .decide_by
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets the user, once a policy has verified it.

@@ -241,6 +241,12 @@ fn decided_in_the_record(line: &Line) -> Vec<Row> {
             String::new(),
             format!("4007 policy_failed, {failure}: {detail}"),
         ),
+        RecordedVerdict::Unanswered { destination, error } => (
+            String::new(),
+            format!(
+                "1013 service_unavailable, the destination {destination} gave no answer: {error}"
+            ),
+        ),
         RecordedVerdict::Accept | RecordedVerdict::Abandoned => (String::new(), String::new()),
     };
     let digest = line.digest.as_deref().unwrap_or("without a digest");

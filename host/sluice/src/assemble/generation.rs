@@ -17,6 +17,7 @@ use keys::KeySets;
 use keys::provider::Providers;
 use policy::component::ComponentPolicy;
 use policy::counters::Counters;
+use policy::destinations::DestinationPool;
 use policy::engine::Engine;
 use policy::fetch::Fetcher;
 use policy::lists::{Prepared, Shelf};
@@ -48,6 +49,7 @@ pub struct Builder {
     shadows: ShadowPermits,
     providers: Providers,
     lists: Arc<Shelf>,
+    destinations: DestinationPool,
 }
 
 /// Generation that was built, with what it needs beside itself.
@@ -86,6 +88,7 @@ impl Builder {
             shadows: ShadowPermits::default(),
             providers: Providers::default(),
             lists: Arc::default(),
+            destinations: DestinationPool::default(),
             recorder: Recorder::start(&decisions)
                 .context("the thread that records decisions could not be started")?,
         })
@@ -146,6 +149,7 @@ impl Builder {
                 registry: self.registry.clone(),
                 counters: Arc::clone(&self.counters),
                 lists: lists.lists.clone(),
+                destinations: self.destinations.prepare(&config.destinations, diagnostics),
             }),
         };
         let policies = policies(config, before, &parts, diagnostics).await;

@@ -38,6 +38,7 @@ impl Decision {
                 let rejection = fault.rejection();
                 (Some(rejection.code), Some(rejection.message))
             }
+            Some(Verdict::Unanswered(unanswered)) => (None, Some(unanswered.to_string())),
             Some(Verdict::Failed(failure)) => (None, Some(failure.to_string())),
             Some(Verdict::Accept) | None => (None, None),
         };

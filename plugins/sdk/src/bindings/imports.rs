@@ -2467,6 +2467,35 @@ pub mod sluice {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
+            /// The option names a destination, which this policy must be allowed to ask.
+            #[allow(async_fn_in_trait)]
+            pub fn destination(pointer: &str, name: &str) -> () {
+                unsafe {
+                    let vec0 = pointer;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = name;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "sluice:policy/references@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "destination"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8, _: usize);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1);
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
             /// This policy may leave an attribute of this short name: `tenant_id`. A
             /// policy that declares one must declare all: the gateway refuses a
             /// configuration that refers to another. A policy that declares none may
@@ -2758,6 +2787,301 @@ pub mod sluice {
                 }
             }
         }
+        /// Services that the operator declared, and their answers. A policy has no
+        /// network: in `prepare` it says what is to be asked, the gateway asks it, and
+        /// `decide` gets the answers.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod destinations {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            /// A request to a service.
+            #[derive(Clone)]
+            pub struct Request {
+                /// The destination's name in the gateway's configuration. The policy
+                /// must be allowed to ask it.
+                pub destination: _rt::String,
+                /// A value for each parameter of the destination's path. The gateway
+                /// encodes it as one segment of the path.
+                pub params: _rt::Vec<(_rt::String, _rt::String)>,
+                /// Query parameters. The gateway encodes them.
+                pub query: _rt::Vec<(_rt::String, _rt::String)>,
+                /// The request's body, a JSON text. Only a destination whose method
+                /// has a body takes one.
+                pub body: Option<_rt::String>,
+            }
+            impl ::core::fmt::Debug for Request {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Request")
+                        .field("destination", &self.destination)
+                        .field("params", &self.params)
+                        .field("query", &self.query)
+                        .field("body", &self.body)
+                        .finish()
+                }
+            }
+            /// Why there is no answer.
+            #[repr(u8)]
+            #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+            pub enum Error {
+                /// The service did not answer in time.
+                Timeout,
+                /// The service could not be reached, or it answered with a status of
+                /// 500 or more, or it failed so often that it is not asked now.
+                Unavailable,
+                /// The gateway makes as many requests to this service as it may.
+                Busy,
+                /// The answer is larger than the operator allows.
+                TooLarge,
+                /// The answer is a redirect, which is not followed, or no text.
+                Unusable,
+                /// The request was not sent: the value of a parameter is empty, `.` or
+                /// `..`, or the request is too long.
+                Refused,
+            }
+            impl Error {
+                pub fn name(&self) -> &'static str {
+                    match self {
+                        Error::Timeout => "timeout",
+                        Error::Unavailable => "unavailable",
+                        Error::Busy => "busy",
+                        Error::TooLarge => "too-large",
+                        Error::Unusable => "unusable",
+                        Error::Refused => "refused",
+                    }
+                }
+                pub fn message(&self) -> &'static str {
+                    match self {
+                        Error::Timeout => "The service did not answer in time.",
+                        Error::Unavailable => {
+                            "The service could not be reached, or it answered with a status of
+            500 or more, or it failed so often that it is not asked now."
+                        }
+                        Error::Busy => {
+                            "The gateway makes as many requests to this service as it may."
+                        }
+                        Error::TooLarge => {
+                            "The answer is larger than the operator allows."
+                        }
+                        Error::Unusable => {
+                            "The answer is a redirect, which is not followed, or no text."
+                        }
+                        Error::Refused => {
+                            "The request was not sent: the value of a parameter is empty, `.` or
+            `..`, or the request is too long."
+                        }
+                    }
+                }
+            }
+            impl ::core::fmt::Debug for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Error")
+                        .field("code", &(*self as i32))
+                        .field("name", &self.name())
+                        .field("message", &self.message())
+                        .finish()
+                }
+            }
+            impl ::core::fmt::Display for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{} (error {})", self.name(), * self as i32)
+                }
+            }
+            impl ::core::error::Error for Error {}
+            impl Error {
+                #[doc(hidden)]
+                pub unsafe fn _lift(val: u8) -> Error {
+                    if !cfg!(debug_assertions) {
+                        return unsafe { ::core::mem::transmute(val) };
+                    }
+                    match val {
+                        0 => Error::Timeout,
+                        1 => Error::Unavailable,
+                        2 => Error::Busy,
+                        3 => Error::TooLarge,
+                        4 => Error::Unusable,
+                        5 => Error::Refused,
+                        _ => panic!("invalid enum discriminant"),
+                    }
+                }
+            }
+            /// The answer of a service.
+            #[derive(Debug)]
+            #[repr(transparent)]
+            pub struct Answer {
+                handle: _rt::Resource<Answer>,
+            }
+            impl Answer {
+                #[doc(hidden)]
+                pub unsafe fn from_handle(handle: u32) -> Self {
+                    Self {
+                        handle: unsafe { _rt::Resource::from_handle(handle) },
+                    }
+                }
+                #[doc(hidden)]
+                pub fn take_handle(&self) -> u32 {
+                    _rt::Resource::take_handle(&self.handle)
+                }
+                #[doc(hidden)]
+                pub fn handle(&self) -> u32 {
+                    _rt::Resource::handle(&self.handle)
+                }
+            }
+            unsafe impl _rt::WasmResource for Answer {
+                #[inline]
+                unsafe fn drop(_handle: u32) {
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "sluice:policy/destinations@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "[resource-drop]answer"]
+                        fn drop(_: i32);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn drop(_: i32) {
+                        unreachable!()
+                    }
+                    unsafe {
+                        drop(_handle as i32);
+                    }
+                }
+            }
+            impl Answer {
+                #[allow(unused_unsafe, clippy::all)]
+                /// The status of the answer: 200 to 299, or 400 to 499.
+                #[allow(async_fn_in_trait)]
+                pub fn status(&self) -> u16 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")]
+                        #[link(wasm_import_module = "sluice:policy/destinations@0.1.0")]
+                        unsafe extern "C" {
+                            #[link_name = "[method]answer.status"]
+                            fn wit_import0(_: i32) -> i32;
+                        }
+                        #[cfg(not(target_arch = "wasm32"))]
+                        unsafe extern "C" fn wit_import0(_: i32) -> i32 {
+                            unreachable!()
+                        }
+                        let ret = wit_import0((self).handle() as i32);
+                        ret as u16
+                    }
+                }
+            }
+            impl Answer {
+                #[allow(unused_unsafe, clippy::all)]
+                /// The body of the answer.
+                #[allow(async_fn_in_trait)]
+                pub fn body(&self) -> _rt::String {
+                    unsafe {
+                        #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                        #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                        struct RetArea(
+                            [::core::mem::MaybeUninit<
+                                u8,
+                            >; 2 * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let mut ret_area = RetArea(
+                            [::core::mem::MaybeUninit::uninit(); 2
+                                * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                        #[cfg(target_arch = "wasm32")]
+                        #[link(wasm_import_module = "sluice:policy/destinations@0.1.0")]
+                        unsafe extern "C" {
+                            #[link_name = "[method]answer.body"]
+                            fn wit_import1(_: i32, _: *mut u8);
+                        }
+                        #[cfg(not(target_arch = "wasm32"))]
+                        unsafe extern "C" fn wit_import1(_: i32, _: *mut u8) {
+                            unreachable!()
+                        }
+                        wit_import1((self).handle() as i32, ptr0);
+                        let l2 = *ptr0.add(0).cast::<*mut u8>();
+                        let l3 = *ptr0
+                            .add(::core::mem::size_of::<*const u8>())
+                            .cast::<usize>();
+                        let len4 = l3;
+                        let bytes4 = _rt::Vec::from_raw_parts(l2.cast(), len4, len4);
+                        let result5 = _rt::string_lift(bytes4);
+                        result5
+                    }
+                }
+            }
+            impl Answer {
+                #[allow(unused_unsafe, clippy::all)]
+                /// How long ago the service gave this answer, in milliseconds. It is 0
+                /// unless the gateway had the answer already.
+                #[allow(async_fn_in_trait)]
+                pub fn age_ms(&self) -> u64 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")]
+                        #[link(wasm_import_module = "sluice:policy/destinations@0.1.0")]
+                        unsafe extern "C" {
+                            #[link_name = "[method]answer.age-ms"]
+                            fn wit_import0(_: i32) -> i64;
+                        }
+                        #[cfg(not(target_arch = "wasm32"))]
+                        unsafe extern "C" fn wit_import0(_: i32) -> i64 {
+                            unreachable!()
+                        }
+                        let ret = wit_import0((self).handle() as i32);
+                        ret as u64
+                    }
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The answer to a request of `prepare`, by its place in the list. The call
+            /// of the policy fails if there was no such request, and in a hook for which
+            /// `prepare` is not called.
+            #[allow(async_fn_in_trait)]
+            pub fn get(place: u32) -> Result<Answer, Error> {
+                unsafe {
+                    #[repr(align(4))]
+                    struct RetArea([::core::mem::MaybeUninit<u8>; 8]);
+                    let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 8]);
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "sluice:policy/destinations@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "get"]
+                        fn wit_import1(_: i32, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: i32, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(_rt::as_i32(&place), ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result5 = match l2 {
+                        0 => {
+                            let e = {
+                                let l3 = *ptr0.add(4).cast::<i32>();
+                                Answer::from_handle(l3 as u32)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l4 = i32::from(*ptr0.add(4).cast::<u8>());
+                                Error::_lift(l4 as u8)
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result5
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -2965,9 +3289,9 @@ mod _rt {
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2775] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd9\x14\x01A\x02\x01\
-A\x1d\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3110] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa8\x17\x01A\x02\x01\
+A\x1f\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
 ethod]facts.session-id\x01\x02\x04\0\x13[method]facts.route\x01\x02\x04\0\x12[me\
 thod]facts.path\x01\x02\x01ks\x01@\x02\x04self\x01\x04names\0\x03\x04\0\x13[meth\
 od]facts.param\x01\x04\x04\0\x13[method]facts.query\x01\x04\x04\0\x14[method]fac\
@@ -3017,16 +3341,24 @@ g\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x14[method]ending.cause\x01\x02\x
 ]ending.closed-by\x01\x02\x01@\x01\x04self\x01\0\x7f\x04\0\x17[method]ending.str\
 eamed\x01\x04\x01@\x01\x04self\x01\0w\x04\0\x18[method]ending.lasted-ms\x01\x05\x04\
 \0\x1d[method]ending.received-bytes\x01\x05\x04\0\x19[method]ending.sent-bytes\x01\
-\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x09\x01@\x02\x07pointers\x04\
+\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x0a\x01@\x02\x07pointers\x04\
 names\x01\0\x04\0\x07key-set\x01\0\x04\0\x05param\x01\0\x04\0\x09attribute\x01\0\
-\x04\0\x04list\x01\0\x01@\x01\x04names\x01\0\x04\0\x06leaves\x01\x01\x01@\x03\x07\
-pointers\x03whys\x04helps\x01\0\x04\0\x09no-effect\x01\x02\x03\0\x1esluice:polic\
-y/references@0.1.0\x05\x0e\x01B\x09\x01m\x01\x0bunavailable\x04\0\x05error\x03\0\
-\0\x01j\x01\x7f\x01\x01\x01@\x02\x04names\x05entrys\0\x02\x04\0\x08contains\x01\x03\
-\x01ks\x01j\x01\x04\x01\x01\x01@\x02\x04names\x03keys\0\x05\x04\0\x03get\x01\x06\
-\x03\0\x19sluice:policy/lists@0.1.0\x05\x0f\x04\0\x1bsluice:policy/imports@0.1.0\
-\x04\0\x0b\x0d\x01\0\x07imports\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
-wit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
+\x04\0\x04list\x01\0\x04\0\x0bdestination\x01\0\x01@\x01\x04names\x01\0\x04\0\x06\
+leaves\x01\x01\x01@\x03\x07pointers\x03whys\x04helps\x01\0\x04\0\x09no-effect\x01\
+\x02\x03\0\x1esluice:policy/references@0.1.0\x05\x0e\x01B\x09\x01m\x01\x0bunavai\
+lable\x04\0\x05error\x03\0\0\x01j\x01\x7f\x01\x01\x01@\x02\x04names\x05entrys\0\x02\
+\x04\0\x08contains\x01\x03\x01ks\x01j\x01\x04\x01\x01\x01@\x02\x04names\x03keys\0\
+\x05\x04\0\x03get\x01\x06\x03\0\x19sluice:policy/lists@0.1.0\x05\x0f\x01B\x13\x01\
+o\x02ss\x01p\0\x01ks\x01r\x04\x0bdestinations\x06params\x01\x05query\x01\x04body\
+\x02\x04\0\x07request\x03\0\x03\x01m\x06\x07timeout\x0bunavailable\x04busy\x09to\
+o-large\x08unusable\x07refused\x04\0\x05error\x03\0\x05\x04\0\x06answer\x03\x01\x01\
+h\x07\x01@\x01\x04self\x08\0{\x04\0\x15[method]answer.status\x01\x09\x01@\x01\x04\
+self\x08\0s\x04\0\x13[method]answer.body\x01\x0a\x01@\x01\x04self\x08\0w\x04\0\x15\
+[method]answer.age-ms\x01\x0b\x01i\x07\x01j\x01\x0c\x01\x06\x01@\x01\x05placey\0\
+\x0d\x04\0\x03get\x01\x0e\x03\0\x20sluice:policy/destinations@0.1.0\x05\x10\x04\0\
+\x1bsluice:policy/imports@0.1.0\x04\0\x0b\x0d\x01\0\x07imports\x03\0\0\0G\x09pro\
+ducers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x06\
+0.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -13,6 +13,7 @@
 //   * with "sluice:policy/endings@0.1.0" = "crate::bindings::imports::sluice::policy::endings"
 //   * with "sluice:policy/references@0.1.0" = "crate::bindings::imports::sluice::policy::references"
 //   * with "sluice:policy/lists@0.1.0" = "crate::bindings::imports::sluice::policy::lists"
+//   * with "sluice:policy/destinations@0.1.0" = "crate::bindings::imports::sluice::policy::destinations"
 //   * type_section_suffix: "-on-handshake"
 //   * export-macro-name: export_on_handshake
 //   * pub-export-macro
@@ -42,6 +43,8 @@ use crate::bindings::imports::sluice::policy::endings as __with_name10;
 use crate::bindings::imports::sluice::policy::references as __with_name11;
 #[allow(unfulfilled_lint_expectations, unused_imports)]
 use crate::bindings::imports::sluice::policy::lists as __with_name12;
+#[allow(unfulfilled_lint_expectations, unused_imports)]
+use crate::bindings::imports::sluice::policy::destinations as __with_name13;
 #[rustfmt::skip]
 #[allow(dead_code, clippy::all)]
 pub mod exports {
@@ -339,16 +342,16 @@ macro_rules! __export_handshake_policy_impl {
         (link_section =
         "component-type:wit-bindgen:0.60.0:sluice:policy@0.1.0:handshake-policy:imports and exports-on-handshake")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2914] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3249] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xdb\x15\x01A\x02\x01\
-A\x20\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
-ethod]facts.session-id\x01\x02\x04\0\x13[method]facts.route\x01\x02\x04\0\x12[me\
-thod]facts.path\x01\x02\x01ks\x01@\x02\x04self\x01\x04names\0\x03\x04\0\x13[meth\
-od]facts.param\x01\x04\x04\0\x13[method]facts.query\x01\x04\x04\0\x14[method]fac\
-ts.header\x01\x04\x04\0\x19[method]facts.remote-addr\x01\x02\x04\0\x17[method]fa\
-cts.attribute\x01\x04\x01@\x03\x04self\x01\x04names\x05values\x01\0\x04\0\x1b[me\
-thod]facts.set-attribute\x01\x05\x03\0\x1esluice:policy/connection@0.1.0\x05\0\x02\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xaa\x18\x01A\x02\x01\
+A\"\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[met\
+hod]facts.session-id\x01\x02\x04\0\x13[method]facts.route\x01\x02\x04\0\x12[meth\
+od]facts.path\x01\x02\x01ks\x01@\x02\x04self\x01\x04names\0\x03\x04\0\x13[method\
+]facts.param\x01\x04\x04\0\x13[method]facts.query\x01\x04\x04\0\x14[method]facts\
+.header\x01\x04\x04\0\x19[method]facts.remote-addr\x01\x02\x04\0\x17[method]fact\
+s.attribute\x01\x04\x01@\x03\x04self\x01\x04names\x05values\x01\0\x04\0\x1b[meth\
+od]facts.set-attribute\x01\x05\x03\0\x1esluice:policy/connection@0.1.0\x05\0\x02\
 \x03\0\0\x05facts\x01B\x13\x02\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x01m\x0a\x07\
 missing\x09malformed\x0dbad-signature\x07expired\x0dnot-yet-valid\x0cwrong-issue\
 r\x0ewrong-audience\x0bunknown-key\x0bunavailable\x07invalid\x04\0\x05error\x03\0\
@@ -392,19 +395,27 @@ g\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x14[method]ending.cause\x01\x02\x
 ]ending.closed-by\x01\x02\x01@\x01\x04self\x01\0\x7f\x04\0\x17[method]ending.str\
 eamed\x01\x04\x01@\x01\x04self\x01\0w\x04\0\x18[method]ending.lasted-ms\x01\x05\x04\
 \0\x1d[method]ending.received-bytes\x01\x05\x04\0\x19[method]ending.sent-bytes\x01\
-\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x09\x01@\x02\x07pointers\x04\
+\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x0a\x01@\x02\x07pointers\x04\
 names\x01\0\x04\0\x07key-set\x01\0\x04\0\x05param\x01\0\x04\0\x09attribute\x01\0\
-\x04\0\x04list\x01\0\x01@\x01\x04names\x01\0\x04\0\x06leaves\x01\x01\x01@\x03\x07\
-pointers\x03whys\x04helps\x01\0\x04\0\x09no-effect\x01\x02\x03\0\x1esluice:polic\
-y/references@0.1.0\x05\x0e\x01B\x09\x01m\x01\x0bunavailable\x04\0\x05error\x03\0\
-\0\x01j\x01\x7f\x01\x01\x01@\x02\x04names\x05entrys\0\x02\x04\0\x08contains\x01\x03\
-\x01ks\x01j\x01\x04\x01\x01\x01@\x02\x04names\x03keys\0\x05\x04\0\x03get\x01\x06\
-\x03\0\x19sluice:policy/lists@0.1.0\x05\x0f\x02\x03\0\x02\x08decision\x01B\x07\x02\
-\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x02\x03\x02\x01\x10\x04\0\x08decision\x03\
-\0\x02\x01h\x01\x01@\x02\x01c\x04\x09handshakes\0\x03\x04\0\x06decide\x01\x05\x04\
-\0\x20sluice:policy/on-handshake@0.1.0\x05\x11\x04\0$sluice:policy/handshake-pol\
-icy@0.1.0\x04\0\x0b\x16\x01\0\x10handshake-policy\x03\0\0\0G\x09producers\x01\x0c\
-processed-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
+\x04\0\x04list\x01\0\x04\0\x0bdestination\x01\0\x01@\x01\x04names\x01\0\x04\0\x06\
+leaves\x01\x01\x01@\x03\x07pointers\x03whys\x04helps\x01\0\x04\0\x09no-effect\x01\
+\x02\x03\0\x1esluice:policy/references@0.1.0\x05\x0e\x01B\x09\x01m\x01\x0bunavai\
+lable\x04\0\x05error\x03\0\0\x01j\x01\x7f\x01\x01\x01@\x02\x04names\x05entrys\0\x02\
+\x04\0\x08contains\x01\x03\x01ks\x01j\x01\x04\x01\x01\x01@\x02\x04names\x03keys\0\
+\x05\x04\0\x03get\x01\x06\x03\0\x19sluice:policy/lists@0.1.0\x05\x0f\x01B\x13\x01\
+o\x02ss\x01p\0\x01ks\x01r\x04\x0bdestinations\x06params\x01\x05query\x01\x04body\
+\x02\x04\0\x07request\x03\0\x03\x01m\x06\x07timeout\x0bunavailable\x04busy\x09to\
+o-large\x08unusable\x07refused\x04\0\x05error\x03\0\x05\x04\0\x06answer\x03\x01\x01\
+h\x07\x01@\x01\x04self\x08\0{\x04\0\x15[method]answer.status\x01\x09\x01@\x01\x04\
+self\x08\0s\x04\0\x13[method]answer.body\x01\x0a\x01@\x01\x04self\x08\0w\x04\0\x15\
+[method]answer.age-ms\x01\x0b\x01i\x07\x01j\x01\x0c\x01\x06\x01@\x01\x05placey\0\
+\x0d\x04\0\x03get\x01\x0e\x03\0\x20sluice:policy/destinations@0.1.0\x05\x10\x02\x03\
+\0\x02\x08decision\x01B\x07\x02\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x02\x03\x02\
+\x01\x11\x04\0\x08decision\x03\0\x02\x01h\x01\x01@\x02\x01c\x04\x09handshakes\0\x03\
+\x04\0\x06decide\x01\x05\x04\0\x20sluice:policy/on-handshake@0.1.0\x05\x12\x04\0\
+$sluice:policy/handshake-policy@0.1.0\x04\0\x0b\x16\x01\0\x10handshake-policy\x03\
+\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-\
+bindgen-rust\x060.60.0";
         };
     };
 }
@@ -417,9 +428,9 @@ pub use __export_handshake_policy_impl as export_on_handshake;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2857] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x82\x15\x01A\x02\x01\
-A\x1d\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3192] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd1\x17\x01A\x02\x01\
+A\x1f\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
 ethod]facts.session-id\x01\x02\x04\0\x13[method]facts.route\x01\x02\x04\0\x12[me\
 thod]facts.path\x01\x02\x01ks\x01@\x02\x04self\x01\x04names\0\x03\x04\0\x13[meth\
 od]facts.param\x01\x04\x04\0\x13[method]facts.query\x01\x04\x04\0\x14[method]fac\
@@ -469,17 +480,24 @@ g\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x14[method]ending.cause\x01\x02\x
 ]ending.closed-by\x01\x02\x01@\x01\x04self\x01\0\x7f\x04\0\x17[method]ending.str\
 eamed\x01\x04\x01@\x01\x04self\x01\0w\x04\0\x18[method]ending.lasted-ms\x01\x05\x04\
 \0\x1d[method]ending.received-bytes\x01\x05\x04\0\x19[method]ending.sent-bytes\x01\
-\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x09\x01@\x02\x07pointers\x04\
+\x05\x03\0\x1bsluice:policy/endings@0.1.0\x05\x0d\x01B\x0a\x01@\x02\x07pointers\x04\
 names\x01\0\x04\0\x07key-set\x01\0\x04\0\x05param\x01\0\x04\0\x09attribute\x01\0\
-\x04\0\x04list\x01\0\x01@\x01\x04names\x01\0\x04\0\x06leaves\x01\x01\x01@\x03\x07\
-pointers\x03whys\x04helps\x01\0\x04\0\x09no-effect\x01\x02\x03\0\x1esluice:polic\
-y/references@0.1.0\x05\x0e\x01B\x09\x01m\x01\x0bunavailable\x04\0\x05error\x03\0\
-\0\x01j\x01\x7f\x01\x01\x01@\x02\x04names\x05entrys\0\x02\x04\0\x08contains\x01\x03\
-\x01ks\x01j\x01\x04\x01\x01\x01@\x02\x04names\x03keys\0\x05\x04\0\x03get\x01\x06\
-\x03\0\x19sluice:policy/lists@0.1.0\x05\x0f\x04\0Dsluice:policy/handshake-policy\
--with-all-of-its-exports-removed@0.1.0\x04\0\x0b6\x01\00handshake-policy-with-al\
-l-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-\
-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
+\x04\0\x04list\x01\0\x04\0\x0bdestination\x01\0\x01@\x01\x04names\x01\0\x04\0\x06\
+leaves\x01\x01\x01@\x03\x07pointers\x03whys\x04helps\x01\0\x04\0\x09no-effect\x01\
+\x02\x03\0\x1esluice:policy/references@0.1.0\x05\x0e\x01B\x09\x01m\x01\x0bunavai\
+lable\x04\0\x05error\x03\0\0\x01j\x01\x7f\x01\x01\x01@\x02\x04names\x05entrys\0\x02\
+\x04\0\x08contains\x01\x03\x01ks\x01j\x01\x04\x01\x01\x01@\x02\x04names\x03keys\0\
+\x05\x04\0\x03get\x01\x06\x03\0\x19sluice:policy/lists@0.1.0\x05\x0f\x01B\x13\x01\
+o\x02ss\x01p\0\x01ks\x01r\x04\x0bdestinations\x06params\x01\x05query\x01\x04body\
+\x02\x04\0\x07request\x03\0\x03\x01m\x06\x07timeout\x0bunavailable\x04busy\x09to\
+o-large\x08unusable\x07refused\x04\0\x05error\x03\0\x05\x04\0\x06answer\x03\x01\x01\
+h\x07\x01@\x01\x04self\x08\0{\x04\0\x15[method]answer.status\x01\x09\x01@\x01\x04\
+self\x08\0s\x04\0\x13[method]answer.body\x01\x0a\x01@\x01\x04self\x08\0w\x04\0\x15\
+[method]answer.age-ms\x01\x0b\x01i\x07\x01j\x01\x0c\x01\x06\x01@\x01\x05placey\0\
+\x0d\x04\0\x03get\x01\x0e\x03\0\x20sluice:policy/destinations@0.1.0\x05\x10\x04\0\
+Dsluice:policy/handshake-policy-with-all-of-its-exports-removed@0.1.0\x04\0\x0b6\
+\x01\00handshake-policy-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\
+\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -1,8 +1,8 @@
 //! Implementation of the generated traits for the traits of a policy.
 
-use super::{Decision, Lifecycle, OnClose, OnConnect, OnFrames, OnHandshake};
-use crate::bindings::{lifecycle, on_close, on_connect, on_frames, on_handshake};
-use crate::host::{connection::Facts, endings, frames, types};
+use super::{Decision, Lifecycle, OnClose, OnConnect, OnFrames, OnHandshake, Prepare};
+use crate::bindings::{lifecycle, on_close, on_connect, on_frames, on_handshake, prepare};
+use crate::host::{connection::Facts, destinations, endings, frames, types};
 use crate::{Connection, Ending, Handshake, Window, crash, log};
 
 impl<P: OnConnect> on_connect::exports::sluice::policy::on_connect::Guest for P {
@@ -19,6 +19,15 @@ impl<P: OnHandshake> on_handshake::exports::sluice::policy::on_handshake::Guest 
             &Connection::new(facts),
             &Handshake::new(&handshake),
         ))
+    }
+}
+
+impl<P: Prepare> prepare::exports::sluice::policy::prepare::Guest for P {
+    fn requests(facts: &Facts, handshake: Option<String>) -> Vec<destinations::Request> {
+        crash::say_why();
+        let handshake = handshake.as_deref().map(Handshake::new);
+        let requests = P::requests(&Connection::new(facts), handshake.as_ref());
+        requests.into_iter().map(Into::into).collect()
     }
 }
 

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Evicted;
-use crate::bindings::imports::sluice::policy::{counters, jwt, types};
+use crate::bindings::imports::sluice::policy::{counters, destinations, jwt, types};
+use crate::destinations::AnswerError;
 use crate::{Holder, Rejection, TokenError};
 
 /// Monday, 5 January 2026, 12:00 UTC.
@@ -42,6 +43,8 @@ pub(crate) struct World {
     pub max_counters: usize,
     /// Entries of lists, which have no value, and of maps.
     pub lists: BTreeMap<String, BTreeMap<String, Option<String>>>,
+    /// Answers of services, in the order of the requests.
+    pub answers: Vec<Result<(u16, String), AnswerError>>,
     pub log: Vec<String>,
     pub references: Vec<String>,
 }
@@ -107,6 +110,7 @@ impl World {
             counters: BTreeMap::new(),
             max_counters: 10_000,
             lists: BTreeMap::new(),
+            answers: Vec::new(),
             log: Vec::new(),
             references: Vec::new(),
         }
@@ -120,6 +124,17 @@ impl World {
         match self.lists.get(name) {
             Some(list) => list,
             None => panic!("there is no list `{name}`: give the mock one with `list` or `map`"),
+        }
+    }
+
+    pub fn answer(&self, place: u32) -> Result<(u16, String), destinations::Error> {
+        let answer = usize::try_from(place)
+            .ok()
+            .and_then(|place| self.answers.get(place));
+        match answer {
+            Some(Ok(answer)) => Ok(answer.clone()),
+            Some(Err(error)) => Err((*error).into()),
+            None => panic!("there is no answer {place}: give the mock one with `answer`"),
         }
     }
 
@@ -229,6 +244,19 @@ fn told(notice: &types::Rejection) -> Rejection {
         (Some(wait), _) => told.retry_after_ms(wait),
         (None, true) => told.retryable(),
         (None, false) => told,
+    }
+}
+
+impl From<AnswerError> for destinations::Error {
+    fn from(error: AnswerError) -> Self {
+        match error {
+            AnswerError::Timeout => Self::Timeout,
+            AnswerError::Unavailable => Self::Unavailable,
+            AnswerError::Busy => Self::Busy,
+            AnswerError::TooLarge => Self::TooLarge,
+            AnswerError::Unusable | AnswerError::Unfit => Self::Unusable,
+            AnswerError::Refused => Self::Refused,
+        }
     }
 }
 

@@ -72,6 +72,7 @@ fn settings(config: &Config) -> Vec<String> {
         key_sets,
         lists,
         signatures,
+        destinations,
         policies,
         upstreams,
         routes,
@@ -103,7 +104,7 @@ fn settings(config: &Config) -> Vec<String> {
             "{max_connections} {max_refusals} {max_parked} {max_memory} {tls:?} {admin:?} {watch:?}"
         ),
     ];
-    all.push(format!("{lists:?} {signatures:?}"));
+    all.push(format!("{lists:?} {signatures:?} {destinations:?}"));
     for (name, set) in key_sets {
         let KeySet {
             source,
@@ -127,6 +128,7 @@ fn settings(config: &Config) -> Vec<String> {
             signatures: _,
             trial,
             grants,
+            destinations,
             wasi,
             on_failure,
             quarantine,
@@ -135,12 +137,13 @@ fn settings(config: &Config) -> Vec<String> {
             place: _,
             component_place: _,
             grants_place: _,
+            destinations_place: _,
             config_place: _,
             config_places: _,
             value_places: _,
         } = policy;
         all.push(format!(
-            "{name} {component:?} {grants:?} {wasi:?} {on_failure:?} {quarantine:?} {limits:?} {:?} {:?}",
+            "{name} {component:?} {grants:?} {destinations:?} {wasi:?} {on_failure:?} {quarantine:?} {limits:?} {:?} {:?}",
             sha256.as_ref().map(|pin| &pin.digest),
             trial.as_ref().map(|trial| &trial.stands_for)
         ));

@@ -7,6 +7,8 @@ use crate::socket::document::{document, validate};
 use ::upstream::{Lost, OpenError, Refusal};
 use base::permits::NoMemory;
 use base::rejection::Rejection;
+use policy::Unanswered;
+use policy::destinations::AnswerError;
 
 /// Every cause with the code and the word that `ingest.v1` gives it; no word
 /// where the Close comes alone.
@@ -129,6 +131,14 @@ fn table() -> Vec<(Cause, u16, Option<&'static str>)> {
         (Cause::Resumed, 4003, Some("superseded")),
         (Cause::TakenOver, 4003, Some("superseded")),
         (Cause::TokenExpired, 4010, Some("token_expired")),
+        (
+            Cause::ServiceUnavailable(Unanswered {
+                destination: "/secret/path".to_owned(),
+                error: AnswerError::Timeout,
+            }),
+            1013,
+            Some("service_unavailable"),
+        ),
         (Cause::AuthUnavailable, 4012, Some("auth_unavailable")),
         (Cause::Stalled, 1001, None),
         (Cause::Eof, 1002, None),

@@ -12,12 +12,13 @@ use traces::trace::Trace;
 use upstream::Places;
 
 /// Causes for which the gateway or what it depends on is to blame: the 5xx of HTTP.
-const FAULTS: [&str; 5] = [
+const FAULTS: [&str; 6] = [
     "internal_error",
     "overloaded",
     "upstream_unavailable",
     "policy_failed",
     "auth_unavailable",
+    "service_unavailable",
 ];
 
 /// Span of a stage.
@@ -46,7 +47,7 @@ pub(super) fn decision(trace: &Trace, parent: SpanId, record: &Record, hook: Hoo
     let outcome = record.outcome();
     let (code, failed) = match &record.verdict {
         Some(Verdict::Reject(rejection)) => (Some(u64::from(rejection.close_code)), None),
-        Some(Verdict::Failed(_)) => (None, Some(outcome)),
+        Some(Verdict::Failed(_) | Verdict::Unanswered(_)) => (None, Some(outcome)),
         _ => (None, None),
     };
     let attributes = Attributes::default()

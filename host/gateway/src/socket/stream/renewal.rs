@@ -143,6 +143,7 @@ impl<'a> Renewals<'a> {
         let renewal = Session::renewal(self.session, token.expose().into());
         let (session, asked) = (Arc::clone(&renewal), Arc::clone(&route));
         let registry = self.gateway.registry.clone();
+        session.must_be_decided_by(Instant::now() + route.limits.admission_timeout);
         let asking = async move {
             let mut records = Vec::new();
             let chain = &asked.on_connect;

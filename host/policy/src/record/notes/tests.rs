@@ -29,6 +29,7 @@ fn noted(claims: &Value) -> Noted {
         registry: registry.clone(),
         counters: Arc::default(),
         lists: Lists::default(),
+        destinations: crate::destinations::Destinations::default(),
     });
     let token = hs256(r#"{"alg":"HS256"}"#, &claims.to_string());
     let mut headers = HeaderMap::new();

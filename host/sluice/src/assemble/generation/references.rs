@@ -33,6 +33,10 @@ pub(super) fn report(config: &Config, declared: &Declared<'_>, diagnostics: &mut
                 ReferenceKind::List => {
                     refers.check_list(&config.declared.lists, diagnostics);
                 }
+                ReferenceKind::Destination => {
+                    let declared = &config.declared.destinations;
+                    refers.check_destination(declared, &settings.destinations, diagnostics);
+                }
                 ReferenceKind::Param => {
                     for (route_name, route, _) in asking(config, name) {
                         refers.check_parameter(route_name, route, diagnostics);
