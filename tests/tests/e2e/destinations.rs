@@ -252,7 +252,15 @@ fn a_thousand_who_wait_for_a_service_hold_no_instance_and_others_are_served() {
     const MANY: usize = 1000;
     let service = Service::start();
     service.reply("/v1/users/ann", Reply::Late(200, MAY.to_owned()));
-    let config = config(&service)
+    // A busy machine may take its time with a thousand newcomers.
+    let patient = |config: Config, policy| {
+        config
+            .set(policy, "queue_timeout", json!("300s"))
+            .set(policy, "max_queue", json!(2 * MANY))
+    };
+    let config = ["policies.auth", "policies.entitlements"]
+        .into_iter()
+        .fold(config(&service), patient)
         .set("routes.gated", "paths", json!(["/gated/{meeting_id}"]))
         .set("routes.gated", "handshake", json!("none"))
         .set(
