@@ -4,17 +4,22 @@
 //! Dropping it, even in a panic, releases every claim, and wakes those that wait for the session to
 //! end.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base::rejection::Rejection;
 
 mod client;
 mod session;
+pub mod shared;
+mod sharing;
+mod standing;
 mod table;
 
 pub use client::Client;
 pub use session::{Notice, Session, SessionGuard};
+use shared::{Over, SharedClaims};
+pub use sharing::Uncommitted;
 use table::ClaimTable;
 
 /// Maximum number of claims of one session. It bounds the memory that guests can use.
@@ -26,6 +31,8 @@ const MAX_KEY_BYTES: usize = 1024;
 #[derive(Debug, Default, Clone)]
 pub struct Registry {
     claims: Arc<Mutex<ClaimTable>>,
+    /// Claims of all gateways, if this one shares its own with others.
+    shared: Arc<OnceLock<Arc<dyn SharedClaims>>>,
 }
 
 /// Connection that holds a key.
@@ -61,6 +68,8 @@ pub enum ClaimError {
 pub struct Mark(usize);
 
 impl Mark {
+    /// Position before the first claim of a session.
+    pub const START: Self = Self(0);
     /// Position behind every claim that a session ever makes.
     pub const END: Self = Self(usize::MAX);
 }
@@ -75,19 +84,22 @@ impl Registry {
         if let Some(real) = &session.shadow_of {
             return claims.look(session, real, key, None);
         }
+        if claims.holder(key).is_some_and(|claim| claim.is_of(session)) {
+            return Ok(());
+        }
+        if let Some(holder) = session.lock().learned(key) {
+            return Err(ClaimError::Held(holder));
+        }
         if let Some(claim) = claims.holder(key) {
-            if Arc::ptr_eq(&claim.session, session) {
-                return Ok(());
-            }
             // A session does not conflict with its own stream, nor with another connection that
             // came back for that stream. Their claims end with their sessions, and only one of them
             // gets the stream.
             if session.returns_to(&claim.session) {
-                return claims.insert(session, key);
+                return claims.insert(session, key, self.standing());
             }
-            return Err(ClaimError::Held(claim.holder()));
+            return Err(claim.told_to(session, key));
         }
-        claims.insert(session, key)
+        claims.insert(session, key, self.standing())
     }
 
     /// Claims `key` from the session with the id `holder`, if that still holds it. If nobody holds
@@ -110,27 +122,46 @@ impl Registry {
         if let Some(real) = &session.shadow_of {
             return claims.look(session, real, key, Some(holder));
         }
-        let Some(claim) = claims.holder(key) else {
-            return claims.insert(session, key);
-        };
-        if Arc::ptr_eq(&claim.session, session) {
+        if claims.holder(key).is_some_and(|claim| claim.is_of(session)) {
             return Ok(());
         }
-        if &*claim.session.facts.session_id != holder {
-            return Err(ClaimError::Held(claim.holder()));
+        let elsewhere = session.lock().learned(key);
+        match (&elsewhere, claims.holder(key)) {
+            (Some(found), _) if found.session_id != holder => {
+                return Err(ClaimError::Held(found.clone()));
+            }
+            (None, Some(claim)) if &*claim.session.facts.session_id != holder => {
+                return Err(claim.told_to(session, key));
+            }
+            _ => {}
         }
         let evicted: Vec<_> = claims
             .all(key)
-            .filter(|claim| !Arc::ptr_eq(&claim.session, session))
+            .filter(|claim| !claim.is_of(session))
             .map(|claim| (key.to_owned(), claim.clone()))
             .collect();
-        claims.insert(session, key)?;
-        session.lock().evicted.extend(evicted.iter().cloned());
-        drop(claims);
+        claims.insert(session, key, self.standing())?;
         // Those before the holder may not have been notified: a stream that waits for its client
         // can have connections of that client on top of it.
-        for (_, loser) in evicted {
-            loser.session.tell(Notice::Superseded(notice.clone()));
+        let losers = evicted
+            .iter()
+            .map(|(_, claim)| (key.to_owned(), Arc::clone(&claim.session), notice.clone()));
+        let losers: Vec<_> = losers.collect();
+        let mut held = session.lock();
+        held.evicted.extend(evicted);
+        if elsewhere.is_some() {
+            let over = Over::Session(holder.to_owned(), notice);
+            held.over.push((key.to_owned(), over));
+        }
+        if self.is_shared() {
+            // They are told once the claim holds.
+            held.notices.extend(losers);
+            return Ok(());
+        }
+        drop(held);
+        drop(claims);
+        for (_, loser, notice) in losers {
+            loser.tell(Notice::Superseded(notice));
         }
         Ok(())
     }
@@ -150,9 +181,13 @@ impl Registry {
             let undone = held.claims.split_off(keep);
             let is_undone = |key: &String| undone.iter().any(|(claimed, _)| claimed == key);
             held.evicted.retain(|(key, _)| !is_undone(key));
+            held.notices.retain(|(key, ..)| !is_undone(key));
+            held.over.retain(|(key, _)| !is_undone(key));
             undone
         };
         claims.remove(&undone);
+        drop(claims);
+        self.follow(&undone);
     }
 
     /// Number of keys that are held.
@@ -172,10 +207,12 @@ impl Registry {
         let mut held = session.lock();
         held.released = true;
         held.evicted.clear();
+        held.notices.clear();
         let released = std::mem::take(&mut held.claims);
         claims.remove(&released);
         drop(held);
         drop(claims);
+        self.follow(&released);
         session.ended.cancel();
     }
 

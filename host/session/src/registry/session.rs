@@ -8,9 +8,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Holder, Mark, Registry, unix_ms};
+use super::shared::{Over, SharedClaim};
+use super::standing::{Fate, Standing};
+use super::{ClaimError, Holder, Mark, Registry, unix_ms};
 use crate::facts::Facts;
 use base::rejection::Rejection;
+
+/// Maximum number of provisional claims of others that a session waits for.
+const MAX_TOLD: usize = 64;
 
 /// One connection, as policies and other connections see it.
 #[derive(Debug)]
@@ -40,6 +45,8 @@ pub(super) struct Original {
     /// Claims that the original made after the shadow's position, with their earlier holders. The
     /// shadow must not see them.
     pub(super) since: Vec<(String, Option<Claim>)>,
+    /// Holders at other gateways that the original knew.
+    pub(super) learned: Vec<(String, Holder)>,
 }
 
 /// Claim of a session on a key.
@@ -48,9 +55,34 @@ pub(super) struct Claim {
     pub(super) session: Arc<Session>,
     pub(super) fence: u64,
     pub(super) since_ms: u64,
+    pub(super) standing: Standing,
 }
 
 impl Claim {
+    pub(super) fn is_of(&self, session: &Arc<Session>) -> bool {
+        Arc::ptr_eq(&self.session, session)
+    }
+
+    /// The answer to `session`, which wants the key. If the claim is provisional, so is the answer.
+    pub(super) fn told_to(&self, session: &Session, key: &str) -> ClaimError {
+        if let Some(fate) = self.standing.fate() {
+            session.lock().told(key, fate);
+        }
+        ClaimError::Held(self.holder())
+    }
+
+    /// The claim as other gateways see it.
+    pub(super) fn shared(&self, key: &str) -> SharedClaim {
+        let facts = &self.session.facts;
+        SharedClaim {
+            key: key.to_owned(),
+            session_id: Arc::clone(&facts.session_id),
+            stream: Arc::clone(self.session.stream()),
+            since_ms: self.since_ms,
+            attributes: facts.attributes(),
+        }
+    }
+
     pub(super) fn holder(&self) -> Holder {
         Holder {
             session_id: self.session.facts.session_id.to_string(),
@@ -76,12 +108,45 @@ pub(super) struct Holdings {
     pub(super) claims: Vec<(String, u64)>,
     /// Claims of evicted sessions, by key, the holder last. These sessions may still be sealing.
     pub(super) evicted: Vec<(String, Claim)>,
+    /// Holders of keys at other gateways, as this session knows them since its policy was first asked.
+    pub(super) learned: Vec<(String, Holder)>,
+    /// Provisional claims of others that it was told of.
+    pub(super) told: Vec<(String, Arc<Fate>)>,
+    /// Sessions at other gateways from which it takes keys.
+    pub(super) over: Vec<(String, Over)>,
+    /// Sessions that are told to end once the claim on the key holds.
+    pub(super) notices: Vec<(String, Arc<Session>, Rejection)>,
+    /// Sessions at other gateways that it evicted: each is cancelled once that one has ended.
+    pub(super) evicted_elsewhere: Vec<CancellationToken>,
+    /// Whether it waits for other gateways.
+    pub(super) waits_for_others: bool,
     /// Set at the release, after which nothing can be claimed. A call that outlives its connection
     /// must not leave a claim behind.
     pub(super) released: bool,
 }
 
 impl Holdings {
+    /// Holder of a key at another gateway, if the session has learned of one.
+    pub(super) fn learned(&self, key: &str) -> Option<Holder> {
+        let found = self.learned.iter().find(|(of, _)| of == key);
+        found.map(|(_, holder)| holder.clone())
+    }
+
+    /// Learns who holds a key at another gateway.
+    pub(super) fn learn(&mut self, key: String, holder: Holder) {
+        self.learned.retain(|(of, _)| *of != key);
+        self.learned.push((key, holder));
+    }
+
+    /// Remembers that it was told of a provisional claim.
+    pub(super) fn told(&mut self, key: &str, fate: &Arc<Fate>) {
+        let is_known = self.told.iter().any(|(_, known)| Arc::ptr_eq(known, fate));
+        // A policy that is told of more may decide by what is outdated.
+        if !is_known && self.told.len() < MAX_TOLD {
+            self.told.push((key.to_owned(), Arc::clone(fate)));
+        }
+    }
+
     /// Keys that were claimed after `mark`, with their earlier holders.
     fn since(&self, mark: Mark) -> Vec<(String, Option<Claim>)> {
         let claimed = self.claims.get(mark.0..).unwrap_or_default();
@@ -119,10 +184,13 @@ impl Session {
     #[must_use]
     pub fn shadow(real: &Arc<Self>, attributes: Vec<(String, String)>, mark: Mark) -> Arc<Self> {
         let facts = real.facts.with_attributes(attributes);
+        let held = real.lock();
         let original = Original {
             session: Arc::clone(real),
-            since: real.lock().since(mark),
+            since: held.since(mark),
+            learned: held.learned.clone(),
         };
+        drop(held);
         let shadow = Self::new(Arc::new(facts), Some(original));
         if let Some(user) = real.user() {
             shadow.identify(user);
@@ -137,6 +205,7 @@ impl Session {
         let original = Original {
             session: Arc::clone(real),
             since: Vec::new(),
+            learned: Vec::new(),
         };
         let facts = real.facts.with_token(token);
         let renewal = Self::new(Arc::new(facts), Some(original));
@@ -224,6 +293,15 @@ impl Session {
         }
     }
 
+    /// Waits until every session at another gateway that this one evicted has ended, or nobody can
+    /// tell.
+    pub async fn evicted_elsewhere_have_ended(&self) {
+        let evicted = std::mem::take(&mut self.lock().evicted_elsewhere);
+        for ended in evicted {
+            ended.cancelled().await;
+        }
+    }
+
     /// Sets the expiry of this connection's admission, in seconds since 1970. The earliest counts.
     pub fn expires(&self, at: u64) {
         self.expires_at.fetch_min(at, Ordering::Relaxed);
@@ -246,8 +324,17 @@ impl Session {
     /// Whether both sessions belong to the same stream, which one of them began or both came back
     /// for.
     pub(super) fn returns_to(&self, other: &Self) -> bool {
-        let stream = other.resumes.get().unwrap_or(&other.facts.session_id);
-        self.resumes.get() == Some(stream)
+        self.resumes.get() == Some(other.stream())
+    }
+
+    /// Whether it came back for a stream.
+    pub(super) fn is_returning(&self) -> bool {
+        self.resumes.get().is_some()
+    }
+
+    /// ID of the session that began its stream.
+    pub(super) fn stream(&self) -> &Arc<str> {
+        self.resumes.get().unwrap_or(&self.facts.session_id)
     }
 
     /// Ends the connection at an operator's word, or the stream that waits for its client.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::session::{Claim, Original};
+use super::standing::{Outcome, Standing};
 use super::{ClaimError, MAX_CLAIMS, MAX_KEY_BYTES, Session, unix_ms};
 
 /// Claims of all sessions, by key.
@@ -32,7 +33,11 @@ impl ClaimTable {
     pub(super) fn look(
         &self,
         shadow: &Session,
-        Original { session, since }: &Original,
+        Original {
+            session,
+            since,
+            learned,
+        }: &Original,
         key: &str,
         evicts: Option<&str>,
     ) -> Result<(), ClaimError> {
@@ -45,6 +50,14 @@ impl ClaimTable {
         }
         if held.claims.len() >= MAX_CLAIMS {
             return Err(ClaimError::TooMany);
+        }
+        let elsewhere = learned.iter().find(|(of, _)| of == key);
+        if let Some((_, holder)) = elsewhere {
+            if evicts != Some(&holder.session_id) {
+                return Err(ClaimError::Held(holder.clone()));
+            }
+            held.claims.push((key.to_owned(), u64::MAX));
+            return Ok(());
         }
         let holder = match since.iter().find(|(claimed, _)| claimed == key) {
             Some((_, displaced)) => displaced.as_ref(),
@@ -63,7 +76,12 @@ impl ClaimTable {
     }
 
     /// Puts `session` in front of the key's earlier holders.
-    pub(super) fn insert(&mut self, session: &Arc<Session>, key: &str) -> Result<(), ClaimError> {
+    pub(super) fn insert(
+        &mut self,
+        session: &Arc<Session>,
+        key: &str,
+        standing: Standing,
+    ) -> Result<(), ClaimError> {
         if key.len() > MAX_KEY_BYTES {
             return Err(ClaimError::TooLarge);
         }
@@ -84,6 +102,7 @@ impl ClaimTable {
             session,
             fence,
             since_ms,
+            standing,
         });
         Ok(())
     }
@@ -94,7 +113,13 @@ impl ClaimTable {
             let Some(claims) = self.by_key.get_mut(key) else {
                 continue;
             };
-            claims.retain(|claim| claim.fence != *fence);
+            claims.retain(|claim| {
+                let stays = claim.fence != *fence;
+                if !stays && let Some(fate) = claim.standing.fate() {
+                    fate.settle(Outcome::Undone(None));
+                }
+                stays
+            });
             if claims.is_empty() {
                 self.by_key.remove(key);
             }
