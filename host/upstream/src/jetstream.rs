@@ -105,9 +105,9 @@ impl Publisher {
             begun.map_err(anyhow::Error::from)
         };
         let chain = match timeout(OPENING, begin).await {
-            Ok(begun) => begun.map_err(unavailable)?,
-            Err(_) if !self.cluster.is_connected() => return Err(unavailable(Away::NotConnected)),
-            Err(_) => return Err(unavailable(Away::Slow(OPENING))),
+            Ok(begun) => begun.map_err(not_begun)?,
+            Err(_) if !self.cluster.is_connected() => return Err(not_begun(Away::NotConnected)),
+            Err(_) => return Err(not_begun(Away::Slow(OPENING))),
         };
         Ok(Box::new(self.link(chain, &stream)))
     }
@@ -123,6 +123,8 @@ impl Publisher {
         let cluster = self.cluster.clone();
         let chain = Chain::take_from(cluster, place, about, writer.as_deref()).await;
         let chain = chain.map_err(|error| match error {
+            // Another gateway was quicker. The client may take the stream from that one.
+            ChainError::TakenOver if writer.is_none() => OpenError::Away(error.into()),
             ChainError::TakenOver | ChainError::Ended(_) | ChainError::Gone(_) => {
                 OpenError::NoPlace {
                     public: "the stream is gone".to_owned(),
@@ -149,6 +151,15 @@ fn handshake(stream: &StreamInfo) -> anyhow::Result<&Handshake> {
             stream.route
         )
     })
+}
+
+/// Why a stream does not begin. It may be tried again soon if the servers are only away.
+fn not_begun(error: impl Into<anyhow::Error>) -> OpenError {
+    let error = error.into();
+    match error.downcast_ref() {
+        Some(Away::NotConnected | Away::Slow(_)) => OpenError::Away(error),
+        _ => unavailable(error),
+    }
 }
 
 fn unavailable(error: impl Into<anyhow::Error>) -> OpenError {

@@ -284,6 +284,10 @@ pub enum OpenError {
         #[source]
         detail: anyhow::Error,
     },
+    /// The servers that the upstream shares with other gateways cannot be reached when a stream begins,
+    /// or another gateway has taken the stream in the same moment.
+    #[error("{0}")]
+    Away(anyhow::Error),
     /// The upstream can never take such a stream.
     #[error("{public}")]
     NoPlace {

@@ -187,7 +187,7 @@ fn a_stream_whose_server_stays_away_ends_and_newcomers_are_served_once_it_is_bac
     let path = meeting("m2", "mic", &token::good());
     let mut newcomer = Client::connect(Library::Ws, &gateway, &path);
     newcomer.handshake();
-    newcomer.expect_refusal(4006, "upstream_unavailable");
+    newcomer.expect_refusal(1013, "unavailable");
     assert!(gateway.metric("sluice_cluster_connected") == 0.0);
     assert_eq!(gateway.admin("GET /livez").0, 200);
     eventually("it is not ready", || {
@@ -331,6 +331,22 @@ fn a_stream_that_was_restored_twice_waits_for_its_client_also_while_the_servers_
     let ack = open(&mut client, &gateway, Some(&text(&ack, "resume_token")));
     assert_eq!(ack["from_bytes"], 6400, "{ack}");
     finalize(&mut client, 6400);
+}
+
+#[test]
+fn a_newcomer_who_claims_nothing_is_told_to_come_back_while_the_servers_are_away() {
+    let mut nats = Nats::start();
+    let config = watched(&nats).set("routes.ingest", "on_connect", json!(["auth"]));
+    let gateway = Gateway::start(&config);
+    eventually("it is connected", || {
+        (gateway.metric("sluice_cluster_connected") == 1.0).then_some(())
+    });
+    nats.kill();
+    let path = meeting("m1", "mic", &token::good());
+    let mut newcomer = Client::connect(Library::Ws, &gateway, &path);
+    newcomer.handshake();
+    let frame = newcomer.expect_refusal(1013, "unavailable");
+    assert!(frame["retry_after_ms"].as_u64() >= Some(1000), "{frame}");
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub enum Cause {
     AuthUnavailable,
     /// A service that a policy asks gave no answer.
     ServiceUnavailable(Unanswered),
+    /// It is not known now who holds what a policy claimed, for this reason.
+    ClaimsUnknown(String),
     /// The connection that this one takes over from did not end in time.
     PredecessorStays,
     /// The upstream could not be opened.

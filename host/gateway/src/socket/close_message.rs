@@ -41,6 +41,7 @@ pub const KINDS: &[(&str, u16, ClosedBy)] = &[
     ("overloaded", 1013, ClosedBy::Gateway),
     ("rate_limited", 1013, ClosedBy::Gateway),
     ("service_unavailable", 1013, ClosedBy::Gateway),
+    ("unavailable", 1013, ClosedBy::Gateway),
     ("handshake_invalid", 4000, ClosedBy::Gateway),
     ("handshake_timeout", 4000, ClosedBy::Gateway),
     ("internal_error", 4000, ClosedBy::Gateway),
@@ -150,6 +151,7 @@ impl CloseMessage {
                 false,
             ),
             Cause::Internal => Self::error(4000, "internal_error", "Internal error", true),
+            Cause::ClaimsUnknown(why) => not_now(why.clone()),
             Cause::PredecessorStays => {
                 Self::error(4002, "ingest_exists", "Ingest already active", true).detail(
                     "the connection that was evicted did not end within the admission timeout",
@@ -394,6 +396,14 @@ fn violated(violation: Violation) -> CloseMessage {
     };
     let code = violation.close_code();
     CloseMessage::plain(name, code, violation.to_string(), ClosedBy::Gateway).peer(Peer::Lost)
+}
+
+/// The servers that gateways share cannot be reached, or do not answer in time.
+fn not_now(detail: String) -> CloseMessage {
+    let message = "the gateway cannot admit this connection at the moment";
+    CloseMessage::error(1013, "unavailable", message, true)
+        .retry_after(jittered(RETRY_AFTER))
+        .detail(detail)
 }
 
 fn jittered(milliseconds: std::ops::Range<u64>) -> Duration {

@@ -302,6 +302,7 @@ fn session(gateway: &Gateway, stream: &Arc<str>, owner: &Owner, open: &OpenStrea
             tracing::warn!(session_id = open.session_id, %error, "a claim is not restored");
         }
     }
+    gateway.registry.restored(session);
     guard
 }
 
@@ -350,6 +351,7 @@ fn why(error: anyhow::Error) -> String {
         Ok(OpenError::Unavailable { public, detail } | OpenError::NoPlace { public, detail }) => {
             format!("{public}: {detail:#}")
         }
+        Ok(OpenError::Away(detail)) => format!("{detail:#}"),
         Ok(refused @ OpenError::Refused(_)) => refused.to_string(),
         Err(error) => format!("{error:#}"),
     }

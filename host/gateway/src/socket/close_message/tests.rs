@@ -60,6 +60,16 @@ fn table() -> Vec<(Cause, u16, Option<&'static str>)> {
             1013,
             Some("rate_limited"),
         ),
+        (
+            Cause::ClaimsUnknown("NATS is away".to_owned()),
+            1013,
+            Some("unavailable"),
+        ),
+        (
+            Cause::UpstreamClosed(OpenError::Away(detail())),
+            1013,
+            Some("unavailable"),
+        ),
         (Cause::Overloaded, 1013, Some("overloaded")),
         (NoMemory::Full.into(), 1013, Some("overloaded")),
         (NoMemory::Share.into(), 1013, Some("overloaded")),

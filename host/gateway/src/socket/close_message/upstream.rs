@@ -22,6 +22,7 @@ pub(super) fn closed(error: &OpenError) -> CloseMessage {
             CloseMessage::error(4006, "upstream_unavailable", public.clone(), true)
                 .detail(format!("{detail:#}"))
         }
+        OpenError::Away(detail) => super::not_now(format!("{detail:#}")),
         OpenError::NoPlace { public, detail } => {
             CloseMessage::error(4004, "not_found", public.clone(), false)
                 .detail(format!("{detail:#}"))
