@@ -12,9 +12,11 @@ use crate::shadow::Snapshot;
 use crate::verdict::{ABANDONED, Failure, OnFailure, Unanswered, Verdict};
 use base::rejection::Rejection;
 use base::{metrics, text};
+use decide::Deciding;
 use session::registry::{Registry, Session, unix_ms};
 use step::Cast;
 
+mod decide;
 mod step;
 
 pub use step::Step;
@@ -104,20 +106,16 @@ impl Chain {
             let (result, enforced) = match decides {
                 None => (Ok(()), watched.is_some().then_some(Verdict::Accept)),
                 Some((policy, role)) => {
-                    let on_failure = policy.on_failure();
-                    let before =
-                        (on_failure == OnFailure::Open).then(|| Snapshot::of(session, registry));
                     let call = OngoingCall::begin(policy, records);
-                    let notes = self.recorder.notes();
-                    let pending =
-                        self.recorder
-                            .begin(&**policy, session, question, role, notes.clone());
-                    let verdict = policy.ask_noted(session, question, &notes).await;
-                    pending.finish(&verdict, on_failure);
-                    if let (Verdict::Failed(_), Some(before)) = (&verdict, before) {
-                        before.restore(session, registry);
-                    }
-                    let result = judge(&verdict, on_failure);
+                    let deciding = Deciding {
+                        policy,
+                        role,
+                        session,
+                        registry,
+                        question,
+                        recorder: &self.recorder,
+                    };
+                    let (verdict, result) = deciding.decide().await;
                     let enforced = watched.is_some().then(|| verdict.clone());
                     call.end(verdict);
                     if !is_named && let Some(user) = self.user(session) {
@@ -129,7 +127,10 @@ impl Chain {
                     (result, enforced)
                 }
             };
-            if let Some((watched, before)) = watched {
+            // An answer that the gateway could not act on is compared with none.
+            if let Some((watched, before)) = watched
+                && !matches!(result, Err(ChainRefusal::NotNow(_)))
+            {
                 watched.ask(session, before, question, enforced, &self.recorder);
             }
             result?;
@@ -184,6 +185,8 @@ pub enum ChainRefusal {
     AuthUnavailable,
     /// A service that a policy asks gave no answer.
     Unanswered(Unanswered),
+    /// It is not known now who holds what a policy claimed, for this reason.
+    NotNow(String),
 }
 
 fn judge(verdict: &Verdict, on_failure: OnFailure) -> Result<(), ChainRefusal> {

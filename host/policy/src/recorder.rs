@@ -217,6 +217,16 @@ impl Pending<'_> {
         self.hand_in(Some(verdict), effect);
     }
 
+    /// Records an answer that the gateway could not act on.
+    pub(crate) fn without_effect(mut self, verdict: &Verdict) {
+        self.hand_in(Some(verdict), Effect::None);
+    }
+
+    /// Records nothing, because the policy is asked again.
+    pub(crate) fn withdraw(mut self) {
+        self.open = None;
+    }
+
     fn hand_in(&mut self, verdict: Option<&Verdict>, effect: Effect) {
         let Some(open) = self.open.take() else { return };
         self.recorder.hand_in(|generation| Draft {

@@ -98,7 +98,12 @@ impl Snapshot {
         }
     }
 
-    /// Undoes what was done since, for a call that fails open.
+    /// Position among the session's claims.
+    pub(super) fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// Undoes what was done since, for a call that fails open, or is made again.
     pub(super) fn restore(self, session: &Arc<Session>, registry: &Registry) {
         registry.undo(session, self.mark);
         session.facts.restore_attributes(self.attributes);

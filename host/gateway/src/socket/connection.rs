@@ -92,6 +92,10 @@ impl Connection {
                 Some(reason) => Err(Cause::EndedByOperator(reason)),
             },
             Some(Err(refused)) => Err(explained(refusal(refused, last), &session.facts)),
+            None if gateway.registry.waits_for_others(session) => {
+                let why = "the admission timeout ran out while claims waited for other gateways";
+                Err(Cause::ClaimsUnknown(why.to_owned()))
+            }
             None => Err(Cause::PolicyFailed {
                 policy: None,
                 detail: match last {
@@ -113,6 +117,7 @@ pub(super) fn refusal(refused: ChainRefusal, last: Option<Arc<str>>) -> Cause {
         ChainRefusal::Denied(rejection) => Cause::Denied(rejection),
         ChainRefusal::AuthUnavailable => Cause::AuthUnavailable,
         ChainRefusal::Unanswered(unanswered) => Cause::ServiceUnavailable(unanswered),
+        ChainRefusal::NotNow(why) => Cause::ClaimsUnknown(why),
         ChainRefusal::Failed(failure) => Cause::PolicyFailed {
             policy: last,
             detail: failure.to_string(),
@@ -166,5 +171,12 @@ impl Budget {
         let result = timeout(self.left, work).await.ok();
         self.left = self.left.saturating_sub(started.elapsed());
         result
+    }
+
+    /// Runs `work` within half of the time that is left, and leaves the rest to what must succeed.
+    /// `None` if that is not enough.
+    pub(super) async fn spend_half<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let half = timeout(self.left / 2, work);
+        self.spend(half).await?.ok()
     }
 }

@@ -17,14 +17,22 @@ use base::rejection::Rejection;
 use keys::{Claims, TokenError};
 use session::registry::{self, ClaimError, Session};
 
+mod counted;
+
+use counted::Counted;
+
 /// Calls that are kept of one decision, and bytes of memory for what is in
 /// them. A guest decides how often it asks; what that costs is bounded.
 const MAX_CALLS: usize = 128;
 const MAX_BYTES: usize = 32 * 1024;
 
 /// The notes of one decision. Nothing is taken down where nobody records.
-#[derive(Debug, Clone, Default)]
-pub struct Notes(Option<Arc<Mutex<Taken>>>);
+#[derive(Clone, Default)]
+pub struct Notes {
+    taken: Option<Arc<Mutex<Taken>>>,
+    /// What the call counted, if it may have to be undone.
+    counted: Option<Arc<Counted>>,
+}
 
 /// What was taken down.
 #[derive(Debug, Default)]
@@ -49,22 +57,45 @@ impl Notes {
     /// Notes that are taken.
     #[must_use]
     pub fn kept() -> Self {
-        Self(Some(Arc::default()))
+        Self {
+            taken: Some(Arc::default()),
+            counted: None,
+        }
     }
 
     /// Notes that nobody wants.
     #[must_use]
     pub(crate) fn unwanted() -> Self {
-        Self(None)
+        Self::default()
+    }
+
+    /// The same, of a call that may have to be undone.
+    #[must_use]
+    pub(crate) fn undoable(self) -> Self {
+        Self {
+            counted: Some(Arc::default()),
+            ..self
+        }
+    }
+
+    /// Takes back what the call counted.
+    pub(crate) fn take_back(&self) {
+        if let Some(counted) = &self.counted {
+            counted.take_back();
+        }
     }
 
     /// `world`, with what is asked of it taken down.
     #[must_use]
     pub fn of(&self, world: &Arc<dyn World>) -> Arc<dyn World> {
-        match &self.0 {
+        let world = match &self.counted {
             None => Arc::clone(world),
+            Some(counted) => counted.of(world),
+        };
+        match &self.taken {
+            None => world,
             Some(notes) => Arc::new(Noting {
-                world: Arc::clone(world),
+                world,
                 notes: Arc::clone(notes),
             }),
         }
@@ -73,7 +104,7 @@ impl Notes {
     /// What was taken down until now.
     #[must_use]
     pub fn take(&self) -> Taken {
-        self.0.as_ref().map_or_else(Taken::default, |notes| {
+        self.taken.as_ref().map_or_else(Taken::default, |notes| {
             std::mem::take(&mut notes.lock().unwrap_or_else(PoisonError::into_inner))
         })
     }
