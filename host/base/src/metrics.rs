@@ -271,6 +271,26 @@ pub fn cluster_written(took: Duration) {
     histogram!(CLUSTER_WRITE_SECONDS).record(took);
 }
 
+/// Sets the time since the lease of this gateway was renewed.
+pub fn lease_age(age: Duration) {
+    gauge!(CLUSTER_LEASE_AGE).set(age.as_secs_f64());
+}
+
+/// Counts a lease of this gateway that has ended.
+pub fn lease_lost() {
+    counter!(CLUSTER_LEASES_LOST).increment(1);
+}
+
+/// Counts a claim on a key that gateways share.
+pub fn cluster_claim(result: &'static str) {
+    counter!(CLUSTER_CLAIMS, "result" => result).increment(1);
+}
+
+/// Counts how long a claim on a key that gateways share took.
+pub fn cluster_claimed(took: Duration) {
+    histogram!(CLUSTER_CLAIM_SECONDS).record(took);
+}
+
 /// Sets the free bytes of a disk with recordings.
 pub fn disk_free(upstream: &str, bytes: u64) {
     // Exact up to 2^53.

@@ -2,12 +2,14 @@
 //!
 //! A [`Cluster`] is the connection of one gateway to it. A [`chain::Chain`] is a sequence of bytes
 //! in one subject, with one writer at a time. Whoever takes a chain over fences off the writer
-//! before it, so that no byte of a writer that was given up is ever accepted.
+//! before it, so that no byte of a writer that was given up is ever accepted. The
+//! [`claims::ClusterClaims`] are the exclusive claims of all gateways.
 //!
 //! Nothing here waits without a limit, and no failure of the servers ends the gateway: see
 //! [`Cluster`].
 
 pub mod chain;
+pub mod claims;
 mod connection;
 mod end;
 mod health;

@@ -92,13 +92,18 @@ fn of(error: &PublishError) -> Option<Attempt> {
     let code = code(error);
     match error.kind() {
         PublishErrorKind::WrongLastSequence => Some(Attempt::Lost),
-        _ if code == Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT) => Some(Attempt::Busy),
+        _ if is_busy(error) => Some(Attempt::Busy),
         PublishErrorKind::MaxPayloadExceeded => Some(Attempt::Refused(why(error))),
         _ if code.is_some_and(is_final) => Some(Attempt::Refused(why(error))),
         _ if code.is_some_and(is_full) => Some(Attempt::Full(why(error))),
         // A server that answers is there: the connection is of use.
         _ => code.map(|_| Attempt::Unknown(Away::Failed(why(error)))),
     }
+}
+
+/// Whether another message of the subject is being written.
+pub(crate) fn is_busy(error: &PublishError) -> bool {
+    code(error) == Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT)
 }
 
 /// Errors that a repetition meets again.

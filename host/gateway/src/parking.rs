@@ -175,6 +175,23 @@ impl Parking {
         }
     }
 
+    /// Ends what this gateway has of a stream that another gateway has taken from this session. A
+    /// stream that has come back since then has another one. Returns once it has ended.
+    pub async fn let_go(&self, stream: &str, session_id: &str) {
+        let slots: Vec<_> = {
+            let slots = self.lock();
+            let of_it = slots.values().filter(|slot| *slot.stream == *stream);
+            of_it.cloned().collect()
+        };
+        for slot in slots {
+            if !slot.lock().is_taken_elsewhere_from(session_id) {
+                continue;
+            }
+            slot.has_changed();
+            slot.until(|state| state.is_gone().then_some(())).await;
+        }
+    }
+
     fn forget(&self, tokens: &[TokenDigest]) {
         let mut slots = self.lock();
         for token in tokens {

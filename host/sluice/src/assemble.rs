@@ -19,6 +19,7 @@ use keys::KeySets;
 use session::registry::Registry;
 use upstream::settings::Upstream;
 
+pub(crate) mod cluster;
 pub mod generation;
 pub mod upstreams;
 

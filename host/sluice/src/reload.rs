@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tokio::time::Instant;
 
+use crate::assemble;
 use crate::assemble::generation::{Builder, Built, prepare_folders};
 use crate::credentials::{ListenerCertificate, ListenerCredentials, NewCredentials};
 use crate::providers;
@@ -28,7 +29,6 @@ use crate::supervisor::Supervisor;
 use base::blocking::LOADING;
 use base::diagnostics::Diagnostics;
 use base::metrics;
-use cluster::state::SharedState;
 use config::{self, Config, Options};
 use gateway::routes::Gateway;
 use keys::KeySets;
@@ -349,8 +349,7 @@ impl Reloader {
         prepare_folders(&config, Some(&before));
         let number = generation.number;
         if let Some(cluster) = self.builder.serves(cluster) {
-            let shared = SharedState::new(cluster.clone());
-            self.gateway.parking.share_in(Arc::new(shared));
+            assemble::cluster::share(cluster, &self.gateway);
         }
         self.gateway.generation.store(Arc::new(generation));
         providers::start(&key_sets);

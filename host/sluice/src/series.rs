@@ -5,7 +5,8 @@ use ::metrics::{counter, gauge, histogram};
 
 use base::instance;
 use base::metrics::{
-    ACCEPT_WAITS, ACCEPTED, ADMISSION_SECONDS, BUILD_INFO, CLAIMS, CLUSTER_CONNECTED,
+    ACCEPT_WAITS, ACCEPTED, ADMISSION_SECONDS, BUILD_INFO, CLAIMS, CLUSTER_CLAIM_SECONDS,
+    CLUSTER_CLAIMS, CLUSTER_CONNECTED, CLUSTER_LEASE_AGE, CLUSTER_LEASES_LOST,
     CLUSTER_WRITE_SECONDS, CLUSTER_WRITES, DECISIONS, DELIVERIES, DESTINATION_BREAKER,
     DESTINATION_QUESTIONS, DESTINATION_SECONDS, DIAL_FAILURES, DIAL_SECONDS, DROPPED, GENERATION,
     HTTP_REFUSED, INSTANCES, KEY_FETCHES, LIST_READS, LIVE, LOG_LINES_DROPPED, LONGEST_STALL,
@@ -36,6 +37,7 @@ const LINES_DROPPED_REASONS: [&str; 3] = ["sampled", "queue-full", "error"];
 const SPANS_DROPPED_REASONS: [&str; 3] = ["queue-full", "not-taken", "rejected"];
 const RESTORED_RESULTS: [&str; 3] = ["restored", "complete", "lost"];
 const CLUSTER_RESULTS: [&str; 5] = ["stored", "lost", "busy", "refused", "unknown"];
+const CLAIM_RESULTS: [&str; 3] = ["committed", "conflict", "unknown"];
 const RENEWAL_RESULTS: [&str; 2] = ["renewed", "refused"];
 const RELOAD_RESULTS: [&str; 2] = ["swapped", "refused"];
 
@@ -53,6 +55,7 @@ pub(crate) fn register() {
         SPANS,
         STALLS,
         STORE_FAILURES,
+        CLUSTER_LEASES_LOST,
     ] {
         counter!(name).absolute(0);
     }
@@ -62,6 +65,7 @@ pub(crate) fn register() {
         TASKS,
         INSTANCES,
         CLUSTER_CONNECTED,
+        CLUSTER_LEASE_AGE,
         MEMORY_HELD,
         GENERATION,
         LONGEST_STALL,
@@ -71,6 +75,7 @@ pub(crate) fn register() {
     let version = env!("CARGO_PKG_VERSION");
     gauge!(BUILD_INFO, "version" => version, "instance" => instance::id()).set(1.0);
     drop(histogram!(CLUSTER_WRITE_SECONDS));
+    drop(histogram!(CLUSTER_CLAIM_SECONDS));
     for status in STATUSES {
         counter!(HTTP_REFUSED, "status" => status.to_string()).absolute(0);
     }
@@ -80,8 +85,9 @@ pub(crate) fn register() {
     for stage in [Stage::Connect, Stage::Handshake, Stage::Open] {
         drop(histogram!(ADMISSION_SECONDS, "stage" => stage.word()));
     }
-    let labelled: [(_, _, &[&'static str]); 11] = [
+    let labelled: [(_, _, &[&'static str]); 12] = [
         (CLUSTER_WRITES, "result", &CLUSTER_RESULTS),
+        (CLUSTER_CLAIMS, "result", &CLAIM_RESULTS),
         (RESTORED, "result", &RESTORED_RESULTS),
         (DELIVERIES, "delivery", &Delivery::ALL.map(Delivery::word)),
         (

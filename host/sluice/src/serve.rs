@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind};
 use crate::admin::{self, Admin, AdminListeners};
 use crate::assemble::generation::prepare_folders;
 use crate::assemble::upstreams::{self, BuildUpstreams};
-use crate::assemble::{Assembled, assemble};
+use crate::assemble::{self, Assembled, assemble};
 use crate::cli::{CheckArgs, ServeArgs};
 use crate::lock::DataLock;
 use crate::logs::patience::print_within;
@@ -25,7 +25,6 @@ use base::diagnostics::Look;
 use base::diagnostics::{Mistakes, Warnings};
 use base::metrics;
 use cluster::Cluster;
-use cluster::state::SharedState;
 use config;
 use config::{Config, OnChange};
 use gateway::server;
@@ -111,8 +110,7 @@ pub async fn serve(args: &ServeArgs, upstreams: BuildUpstreams) -> anyhow::Resul
     // Before anybody is told that the gateway listens, so that any crash after that is noticed.
     let run_file = RunFile::begin(&config.data_dir, Arc::clone(&assembled.gateway)).await;
     if let Some(cluster) = assembled.builder.cluster() {
-        let shared = SharedState::new(cluster.clone());
-        assembled.gateway.parking.share_in(Arc::new(shared));
+        assemble::cluster::share(cluster, &assembled.gateway);
     }
     let streams = streams::restore(&lock, &config.data_dir, &assembled.gateway).await;
     greet::greet(&config, &source, &assembled, &addresses)?;
@@ -184,6 +182,9 @@ pub async fn serve(args: &ServeArgs, upstreams: BuildUpstreams) -> anyhow::Resul
     };
     let offer = Offer::begin(&config.data_dir, &stopping.held.lock, shared);
     stopping.run(signals, offer, &config.server).await?;
+    if !gateway.shutdown.is_abandoned() {
+        gateway.registry.close().await;
+    }
     if let Some(export) = export {
         export.finish(LAST_SPANS).await;
     }

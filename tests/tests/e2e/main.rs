@@ -21,6 +21,7 @@ mod benches;
 mod bindings;
 mod boundary;
 mod browser;
+mod claims;
 mod cli;
 mod client_faults;
 mod compiling;

@@ -41,7 +41,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 85] = [
+pub const ALL: [Metric; 89] = [
     metric(
         BUILD_INFO,
         MetricType::Gauge,
@@ -275,6 +275,30 @@ pub const ALL: [Metric; 85] = [
         MetricType::Histogram,
         &[],
         "Time from the first attempt of a write to NATS until it is known to be stored",
+    ),
+    metric(
+        CLUSTER_LEASE_AGE,
+        MetricType::Gauge,
+        &[],
+        "Seconds since the gateway's lease in NATS was renewed; from 15 on it admits nobody who claims",
+    ),
+    metric(
+        CLUSTER_LEASES_LOST,
+        MetricType::Counter,
+        &[],
+        "Times that the gateway's lease in NATS ended, so that other gateways could take its claims",
+    ),
+    metric(
+        CLUSTER_CLAIMS,
+        MetricType::Counter,
+        &["result"],
+        "Claims on keys that gateways share: committed, conflict with another gateway, or unknown",
+    ),
+    metric(
+        CLUSTER_CLAIM_SECONDS,
+        MetricType::Histogram,
+        &[],
+        "Time until it is known whether a claim holds at all gateways",
     ),
     metric(
         DISK_FREE,

@@ -39,6 +39,12 @@ impl Attachment {
         self.slot.until(wanted).await;
     }
 
+    /// Waits until another gateway has taken the stream.
+    pub(crate) async fn taken_elsewhere(&self) {
+        let taken = |slot: &mut SlotState| slot.is_elsewhere.then_some(());
+        self.slot.until(taken).await;
+    }
+
     /// Waits until another process takes over, if the stream can go on there.
     pub async fn handed_over(&self, shutdown: &Shutdown) {
         match self.durable {

@@ -91,6 +91,10 @@ impl ParkedStream {
             biased;
             () = slot.until(|state| (state.holder != sequence).then_some(())) => return,
             notice = session.evicted() => (why(&notice), String::new()),
+            () = attachment.taken_elsewhere() => {
+                ending = StreamEnd::Left;
+                (Over::ELSEWHERE, String::new())
+            }
             () = leaving(&attachment, &shutdown) => {
                 if attachment.is_stored() {
                     ending = StreamEnd::Left;
@@ -102,7 +106,7 @@ impl ParkedStream {
                 let why = match &over {
                     Over::Lost(_) => "its upstream was lost",
                     Over::Closed(_) => "its upstream closed it",
-                    Over::Elsewhere => "another gateway goes on with it",
+                    Over::Elsewhere => Over::ELSEWHERE,
                     Over::TooMuch(_) => "there is no memory for it",
                 };
                 (why, text::clean(&over.detail(), MAX_DETAIL))

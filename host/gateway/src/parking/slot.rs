@@ -32,6 +32,10 @@ pub(super) struct SlotState {
     pub(super) tokens: Vec<TokenDigest>,
     pub(super) stored: Stored,
     pub(super) sharing: Sharing,
+    /// Session that has the stream, or had it last, as other gateways know it.
+    pub(super) session_id: Option<String>,
+    /// Whether another gateway has taken the stream.
+    pub(super) is_elsewhere: bool,
     /// Room of the parked stream. A stream that is about to be taken may have none.
     pub(super) room: Option<Room>,
 }
@@ -80,6 +84,8 @@ impl Slot {
                 tokens: Vec::new(),
                 stored: Stored::No,
                 sharing: Sharing::Own,
+                session_id: None,
+                is_elsewhere: false,
                 room: None,
             }),
             changed: Notify::new(),
@@ -113,6 +119,18 @@ impl SlotState {
     /// Whether a later connection than the holder waits for the stream.
     pub(super) fn is_wanted(&self) -> bool {
         self.waiters.iter().any(|sequence| *sequence > self.holder)
+    }
+
+    /// Notes that another gateway has taken the stream from this session. Returns whether it was the
+    /// one that has it.
+    pub(super) fn is_taken_elsewhere_from(&mut self, session_id: &str) -> bool {
+        self.is_elsewhere |= self.session_id.as_deref() == Some(session_id);
+        self.is_elsewhere
+    }
+
+    /// Whether the stream has ended here.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.stream, StreamState::Gone | StreamState::Complete(_))
     }
 
     /// Ends the slot, because the stream has another one with this sequence number. Returns the

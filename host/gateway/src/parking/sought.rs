@@ -54,6 +54,19 @@ impl Sought {
 }
 
 impl Found {
+    /// Instance id of the gateway where it was.
+    pub(crate) fn gateway(&self) -> &str {
+        self.stored.gateway()
+    }
+
+    /// Session that had it there, unless it is complete.
+    pub(crate) fn session_id(&self) -> Option<&str> {
+        match &self.stored.state {
+            StoredState::Open(open) => Some(&open.session_id),
+            StoredState::Complete(_) => None,
+        }
+    }
+
     /// Whether the stream is that of this client.
     #[must_use]
     pub fn is_of(&self, owner: &Owner) -> bool {

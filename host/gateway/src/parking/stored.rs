@@ -17,6 +17,7 @@ use super::owner::Owner;
 use super::rooms::CountedClient;
 use super::slot::{Sharing, Slot, Stored};
 use super::token::{Token, TokenDigest};
+use base::instance;
 use session::handshake::Handshake;
 use session::registry::Session;
 use session::store::StoreError;
@@ -36,6 +37,9 @@ pub(crate) struct StoredStream {
     /// ID of the session that began the stream, where the record is found by a token.
     #[serde(default)]
     pub(crate) stream: String,
+    /// Instance id of the gateway that saved it.
+    #[serde(default)]
+    gateway: String,
     tokens: Vec<TokenDigest>,
     pub(crate) owner: Owner,
     client: CountedClient,
@@ -112,6 +116,11 @@ impl OpenStream {
 }
 
 impl StoredStream {
+    /// Instance id of the gateway that saved it; empty if that was an older one.
+    pub(super) fn gateway(&self) -> &str {
+        &self.gateway
+    }
+
     /// Tokens that lead to the stream.
     pub(super) fn tokens(&self) -> &[TokenDigest] {
         &self.tokens
@@ -184,8 +193,13 @@ impl Attachment {
         if store.is_none() && shared.is_none() {
             return Ok(None);
         }
+        let session_id = match &state {
+            StoredState::Open(open) => Some(open.session_id.clone()),
+            StoredState::Complete(_) => None,
+        };
         let (record, tokens) = self.record(state)?;
         let mut slot = self.slot.lock();
+        slot.session_id = session_id;
         slot.stored = Stored::Yes;
         slot.sharing = sharing;
         drop(slot);
@@ -206,6 +220,7 @@ impl Attachment {
         let stored = StoredStream {
             version: VERSION,
             stream: self.slot.stream.to_string(),
+            gateway: instance::id().to_owned(),
             tokens: self.slot.lock().tokens.clone(),
             owner: self.slot.owner.clone(),
             client: self.slot.client.clone(),
@@ -243,6 +258,7 @@ impl Parking {
         {
             // Until it goes on here, the record stays for the next process.
             slot.sharing = Sharing::Shared;
+            slot.session_id = Some(open.session_id.clone());
         } else {
             slot.stored = Stored::Yes;
         }

@@ -43,6 +43,9 @@ pub(super) enum Over {
 }
 
 impl Over {
+    /// Why a stream is over that another gateway has taken.
+    pub(super) const ELSEWHERE: &str = "another gateway goes on with it";
+
     /// For the operator.
     pub(super) fn detail(&self) -> String {
         match self {

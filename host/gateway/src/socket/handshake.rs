@@ -21,7 +21,7 @@ mod greeting;
 mod opening;
 
 use greeting::{Greeting, greet};
-use opening::{Opened, bring_here, open, take_up};
+use opening::{Left, Opened, Resumed, bring_here, open, take_up};
 
 /// A connection whose ack is queued.
 pub struct Ready {
@@ -122,10 +122,10 @@ pub(crate) async fn negotiate(admitted: Admitted) -> Result<Box<Ready>, Refused>
                 None => Negotiated::Stream(stream, None),
             }
         }
-        Opened::Resumed(taken, token) => {
+        Opened::Resumed(resumed) => {
             let gone_on = match &handshake {
                 Some(handshake) => {
-                    go_on_anywhere(&mut connection, &route, handshake, renews, (taken, token)).await
+                    go_on_anywhere(&mut connection, &route, handshake, renews, resumed).await
                 }
                 // Whoever resumes has sent one.
                 None => Err(Cause::Internal),
@@ -187,9 +187,10 @@ async fn go_on_anywhere(
     route: &Route,
     handshake: &Handshake,
     renews: bool,
-    (taken, token): (Taken, String),
+    resumed: Box<Resumed>,
 ) -> Result<Negotiated, Cause> {
-    match go_on(connection, handshake, renews, taken, &token).await {
+    let token = resumed.token.clone();
+    match go_on(connection, handshake, renews, resumed).await {
         Ok(negotiated) => return Ok(negotiated),
         Err(Moved) => tracing::info!("another gateway has taken the stream: it is taken back"),
     }
@@ -197,7 +198,7 @@ async fn go_on_anywhere(
     let sought = gateway.parking.seek(&token).ok_or(Cause::ResumeRefused)?;
     let found = resume::seek(connection, sought).await?;
     match bring_here(connection, route, found, handshake).await? {
-        Opened::Resumed(taken, token) => go_on(connection, handshake, renews, taken, &token)
+        Opened::Resumed(resumed) => go_on(connection, handshake, renews, resumed)
             .await
             .map_err(|Moved| Cause::PredecessorStays),
         Opened::Fresh(..) => Err(Cause::Internal),
@@ -210,24 +211,42 @@ async fn go_on(
     connection: &mut Connection,
     handshake: &Handshake,
     renews: bool,
-    taken: Taken,
-    token: &str,
+    resumed: Box<Resumed>,
 ) -> Result<Negotiated, Moved> {
+    let Resumed { taken, token, left } = *resumed;
     match taken {
         Taken::Stream(mut stream, attachment) => {
             // It may be with another address now.
             stream.charge = connection.socket.wire.charge.another();
             let storing = resume::store(connection, handshake, &stream, attachment);
             let attachment = storing.await?;
+            take_over(connection, left).await;
             let from = Some(stream.bytes);
             acknowledge(connection, renews, &stream, attachment.as_ref(), from);
             Ok(Negotiated::Stream(stream, attachment))
         }
         Taken::Complete(bytes) => {
-            say(connection, &RESUMABLE, Some(token), Some(bytes));
+            say(connection, &RESUMABLE, Some(&token), Some(bytes));
             Ok(Negotiated::Complete(bytes))
         }
     }
+}
+
+/// Takes over the keys of a stream that goes on, which its policies have let the client have. Those of
+/// a stream that has left another gateway are its own before the client is told.
+async fn take_over(connection: &mut Connection, left: Option<Left>) {
+    let session = Arc::clone(connection.session());
+    let registry = connection.socket.gateway.registry.clone();
+    let Some(left) = left else {
+        registry.restored(&session);
+        return;
+    };
+    let taken = connection.budget.spend_half(registry.take_over(&session));
+    if taken.await.is_none() {
+        tracing::debug!("the keys of the stream are taken over in the background");
+    }
+    // It would find out with its next write, and hold the stream's place until then.
+    registry.let_go(&left.gateway, &left.stream, &left.session_id);
 }
 
 /// Says that the stream begins, or goes on, and what its client can rely on.

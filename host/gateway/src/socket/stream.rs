@@ -156,6 +156,7 @@ async fn goes_on_elsewhere(attachment: Option<&Attachment>, shutdown: &Shutdown)
         tokio::select! {
             biased;
             () = attachment.wanted() => Cause::Resumed,
+            () = attachment.taken_elsewhere() => Cause::TakenOver,
             () = attachment.handed_over(shutdown) => Cause::Draining,
         }
     })

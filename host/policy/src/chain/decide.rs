@@ -83,7 +83,10 @@ impl Deciding<'_> {
             Verdict::Accept => self.commit(mark).await?,
             // Its claims end, one way or another.
             Verdict::Failed(_) => return Ok(()),
-            Verdict::Reject(_) | Verdict::KeysUnavailable(_) | Verdict::ClientFault(_) => {
+            Verdict::Reject(_)
+            | Verdict::KeysUnavailable(_)
+            | Verdict::Unanswered(_)
+            | Verdict::ClientFault(_) => {
                 self.registry.give_way(self.session, mark);
             }
         }

@@ -20,8 +20,26 @@ use upstream::{Counted, Destination, Link, Receipts, StreamInfo};
 pub(super) enum Opened {
     /// To a new upstream.
     Fresh(Box<dyn Link>, Arc<Destination>),
-    /// On with the stream that the client resumes with this token.
-    Resumed(Taken, String),
+    /// On with the stream that the client resumes.
+    Resumed(Box<Resumed>),
+}
+
+/// Stream that a client resumes.
+pub(super) struct Resumed {
+    pub(super) taken: Taken,
+    /// Token that the client presented.
+    pub(super) token: String,
+    /// Where the stream was, if that is another gateway.
+    pub(super) left: Option<Left>,
+}
+
+/// Gateway that a stream has left.
+pub(super) struct Left {
+    /// Instance id of the gateway.
+    pub(super) gateway: String,
+    pub(super) stream: Arc<str>,
+    /// Session that had the stream there.
+    pub(super) session_id: String,
 }
 
 /// Takes the stream that the client wants to resume.
@@ -37,7 +55,11 @@ pub(super) async fn take_up(
         biased;
         cause = interrupted(&session, &gateway) => Err(cause),
         taken = resume::take(connection, route, returning, handshake) => {
-            Ok(Opened::Resumed(taken?, returning.token().to_owned()))
+            Ok(Opened::Resumed(Box::new(Resumed {
+                taken: taken?,
+                token: returning.token().to_owned(),
+                left: None,
+            })))
         }
     }
 }
@@ -52,6 +74,11 @@ pub(super) async fn bring_here(
     let session = Arc::clone(connection.session());
     let gateway = Arc::clone(&connection.socket.gateway);
     let token = found.token.clone();
+    let left = found.session_id().map(|session_id| Left {
+        gateway: found.gateway().to_owned(),
+        stream: Arc::clone(&found.stream),
+        session_id: session_id.to_owned(),
+    });
     let bringing = async {
         bring(connection, route, found, handshake).await?;
         let returning = gateway.parking.find(&token);
@@ -61,7 +88,11 @@ pub(super) async fn bring_here(
     tokio::select! {
         biased;
         cause = interrupted(&session, &gateway) => Err(cause),
-        taken = bringing => Ok(Opened::Resumed(taken?, token.clone())),
+        taken = bringing => Ok(Opened::Resumed(Box::new(Resumed {
+            taken: taken?,
+            token: token.clone(),
+            left,
+        }))),
     }
 }
 
@@ -110,6 +141,10 @@ pub(super) async fn open(
             .spend(session.evicted_have_ended())
             .await
             .ok_or(Cause::PredecessorStays)?;
+        // What another gateway does not end in time keeps nobody out, because its claim is gone.
+        budget
+            .spend_half(session.evicted_elsewhere_have_ended())
+            .await;
         // Counted from before they are open until the last one is closed.
         let descriptors = route.upstream.descriptors();
         let descriptors = gateway.permits.upstream(descriptors);

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::Chain;
 use crate::counters::{Account, Change, Counters};
+use crate::destinations::Destinations;
 use crate::lists::Lists;
 use crate::record::notes::Notes;
 use crate::window::Window;
@@ -136,6 +137,7 @@ impl Scene {
             registry: registry.clone(),
             counters: Arc::clone(&counters),
             lists: Lists::default(),
+            destinations: Destinations::default(),
         });
         let policy = Arc::new(Claiming {
             name: "claiming".into(),
@@ -254,6 +256,7 @@ async fn without_other_gateways_a_call_is_final() {
         registry: alone.clone(),
         counters: Arc::clone(&scene.counters),
         lists: Lists::default(),
+        destinations: Destinations::default(),
     };
     assert_eq!(
         scene.policy.decide(guard.session(), &world),

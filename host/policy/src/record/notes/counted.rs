@@ -4,9 +4,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
+
 use crate::amendment::Amendment;
 use crate::bindings::sluice::policy::log::Level;
 use crate::counters::{Account, Change, CounterError};
+use crate::destinations::{Answered, Asking, Misuse};
 use crate::world::{Seen, World};
 use base::rejection::Rejection;
 use keys::{Claims, TokenError};
@@ -140,6 +143,10 @@ impl World for Undoable {
 
     fn list_get(&self, list: &str, key: &str) -> Option<Option<String>> {
         self.world.list_get(list, key)
+    }
+
+    fn ask<'a>(&'a self, asking: Asking<'a>) -> BoxFuture<'a, Result<Vec<Answered>, Misuse>> {
+        self.world.ask(asking)
     }
 
     fn log(&self, policy: &str, level: Level, line: &str) {

@@ -1,0 +1,258 @@
+//! Exclusive claims of all gateways that share the servers.
+//!
+//! A key has one record, which names its holder: a session, its gateway, and the incarnation of the
+//! [`Lease`] of that gateway. Whoever wants the key writes the record by compare-and-set: if
+//! there is none, if it was removed, if the lease of its gateway has ended, or if the holder is the
+//! one from whom the key is to be taken. Nobody decides by reading.
+//!
+//! Within a gateway its [`Registry`] decides, and the record follows it: in the background where a
+//! claim ends, and before the policy's answer counts where one begins.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use session::registry::Registry;
+use session::registry::shared::{Granted, Over, SharedClaim, SharedClaimError, SharedClaims};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::connection::Cluster;
+use base::{instance, metrics};
+use key::{Key, Recorded};
+use lease::Lease;
+use records::Records;
+
+#[cfg(test)]
+mod fake;
+mod key;
+mod lease;
+mod nats;
+mod neighbours;
+mod record;
+mod records;
+#[cfg(test)]
+mod tests;
+
+pub use neighbours::LetGo;
+
+/// Maximum number of keys whose records this gateway writes, or may have written.
+const MAX_KEYS: usize = 1 << 16;
+/// Time limit for a claim. Clients come back after that.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Maximum number of records that are written in the background at once.
+const AT_ONCE: usize = 64;
+/// Pause before a record is tried again in the background: at least, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+/// Time limit for the records of claims that end with the process.
+const CLOSING: Duration = Duration::from_secs(2);
+/// Pause between two looks whether they are written.
+const CLOSING_LOOK: Duration = Duration::from_millis(5);
+/// Interval in which records are found that are about to be removed by their age.
+const LOOK: Duration = Duration::from_secs(3600);
+
+/// Exclusive claims of all gateways that share the servers.
+#[derive(Clone)]
+pub struct ClusterClaims(Arc<Shared>);
+
+struct Shared {
+    records: Arc<dyn Records>,
+    /// Instance id of this gateway.
+    gateway: String,
+    lease: Lease,
+    registry: Registry,
+    keys: Mutex<HashMap<String, Arc<Key>>>,
+    background: Semaphore,
+    runtime: Handle,
+}
+
+impl ClusterClaims {
+    /// Shares the claims of this registry with the other gateways from now on. `let_go` ends a stream
+    /// here that goes on at another gateway.
+    pub fn share(cluster: &Cluster, registry: &Registry, let_go: LetGo) {
+        let records: Arc<dyn Records> = Arc::new(cluster.clone());
+        let claims = Self::new(records, instance::id(), registry);
+        tokio::spawn(claims.clone().keep_lease());
+        tokio::spawn(claims.clone().keep_looking());
+        tokio::spawn(claims.clone().hear(cluster.clone(), let_go));
+        registry.share(Arc::new(claims));
+    }
+
+    fn new(records: Arc<dyn Records>, gateway: &str, registry: &Registry) -> Self {
+        Self(Arc::new(Shared {
+            lease: Lease::new(Arc::clone(&records), gateway.to_owned()),
+            records,
+            gateway: gateway.to_owned(),
+            registry: registry.clone(),
+            keys: Mutex::default(),
+            background: Semaphore::new(AT_ONCE),
+            runtime: Handle::current(),
+        }))
+    }
+
+    /// Renews the lease, and claims anew with each incarnation of it what is held here.
+    async fn keep_lease(self) {
+        self.0.lease.keep(|| self.follow_all()).await;
+    }
+
+    /// Writes records again before they are removed by their age.
+    async fn keep_looking(self) {
+        loop {
+            sleep(LOOK).await;
+            self.follow_all();
+            // Two that had a key in hand at once have left it to each other.
+            self.lock().retain(|_, key| {
+                let recorded = key.recorded.try_lock();
+                Arc::strong_count(key) > 1 || !recorded.is_ok_and(|it| it.is_blank())
+            });
+        }
+    }
+
+    fn follow_all(&self) {
+        for key in self.0.registry.keys() {
+            self.follow(&key);
+        }
+    }
+
+    /// State of a key's record. `None` if there are too many.
+    fn key(&self, key: &str) -> Option<Arc<Key>> {
+        let mut keys = self.lock();
+        if let Some(known) = keys.get(key) {
+            return Some(Arc::clone(known));
+        }
+        if keys.len() >= MAX_KEYS {
+            return None;
+        }
+        let new = Arc::new(Key::new(key));
+        keys.insert(key.to_owned(), Arc::clone(&new));
+        Some(new)
+    }
+
+    /// State of a key's record, if anything is known of it.
+    fn known(&self, key: &str) -> Option<Arc<Key>> {
+        self.lock().get(key).cloned()
+    }
+
+    /// Forgets a key of which nothing is known, unless somebody else has it in hand.
+    fn forget(&self, key: &Arc<Key>, recorded: &Recorded) {
+        let mut keys = self.lock();
+        // This one and the table's.
+        if recorded.is_blank() && Arc::strong_count(key) == 2 {
+            keys.remove(key.name());
+        }
+    }
+
+    /// Follows the registry until the record of a key says who holds it.
+    async fn keep_following(self, key: Arc<Key>) {
+        loop {
+            let result = match self.0.background.acquire().await {
+                Ok(_permit) => self.0.settle(&key).await,
+                // It is never closed.
+                Err(_) => return,
+            };
+            match result {
+                Ok(()) => {
+                    if key.has_followed() {
+                        let recorded = key.recorded.lock().await;
+                        self.forget(&key, &recorded);
+                        return;
+                    }
+                }
+                Err(away) => {
+                    tracing::debug!(%away, "a claim is not recorded yet");
+                    let (least, most) = PAUSE;
+                    sleep(least + (most - least).mul_f64(fastrand::f64())).await;
+                }
+            }
+        }
+    }
+
+    // Every change is one call, so poisoning does not matter.
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Key>>> {
+        self.0.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SharedClaims for ClusterClaims {
+    fn claim(
+        &self,
+        claim: SharedClaim,
+        over: Over,
+    ) -> BoxFuture<'static, Result<Granted, SharedClaimError>> {
+        let began = Instant::now();
+        let Some(key) = self.key(&claim.key) else {
+            let why = format!("{MAX_KEYS} keys are held here already, or wait for NATS");
+            return std::future::ready(Err(SharedClaimError::Away(why))).boxed();
+        };
+        let claims = self.clone();
+        // In a task of its own, so that what is known of the record stays right.
+        let claiming = self.0.runtime.spawn(async move {
+            let mut recorded = key.recorded.lock().await;
+            let deadline = began + PATIENCE;
+            let claimed = claims.0.take(&key, &mut recorded, &claim, &over, deadline);
+            let claimed = claimed.await;
+            claims.forget(&key, &recorded);
+            metrics::cluster_claim(match &claimed {
+                Ok(_) => "committed",
+                Err(SharedClaimError::Held(_)) => "conflict",
+                Err(SharedClaimError::Away(_)) => "unknown",
+            });
+            metrics::cluster_claimed(began.elapsed());
+            claimed
+        });
+        async move {
+            let ended = |_| Err(SharedClaimError::Away("the gateway ends".to_owned()));
+            claiming.await.unwrap_or_else(ended)
+        }
+        .boxed()
+    }
+
+    fn follow(&self, key: &str) {
+        // If there are too many, the lease of this gateway ends before the claim does.
+        let Some(key) = self.key(key) else { return };
+        if key.must_follow() {
+            self.0.runtime.spawn(self.clone().keep_following(key));
+        }
+    }
+
+    fn let_go(&self, gateway: &str, stream: &str, session_id: &str) {
+        // Records of older gateways name none.
+        if !gateway.is_empty() && gateway != self.0.gateway {
+            self.0.runtime.spawn(neighbours::let_go(
+                Arc::clone(&self.0.records),
+                gateway.to_owned(),
+                stream.to_owned(),
+                session_id.to_owned(),
+            ));
+        }
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        let claims = self.clone();
+        let closing = async move {
+            while claims.lock().values().any(|key| key.is_followed()) {
+                sleep(CLOSING_LOOK).await;
+            }
+            claims.0.lease.end().await;
+        };
+        async move {
+            // What is left is free once the lease has ended.
+            if timeout(CLOSING, closing).await.is_err() {
+                tracing::warn!("other gateways may find claims of this one for some seconds");
+            }
+        }
+        .boxed()
+    }
+}
+
+impl fmt::Debug for ClusterClaims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ClusterClaims")
+            .field(&self.0.gateway)
+            .finish()
+    }
+}
