@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +49,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 64;
 /// Pause before a record is tried again in the background: at least, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+/// Time for a gateway that has taken a stream to take its keys over as well.
+const LEAVING: Duration = Duration::from_secs(10);
+/// Pause before keys are followed again for which there was no room.
+const CROWDED: Duration = Duration::from_secs(10);
 /// Time limit for the records of claims that end with the process.
 const CLOSING: Duration = Duration::from_secs(2);
 /// Pause between two looks whether they are written.
@@ -67,6 +72,8 @@ struct Shared {
     registry: Registry,
     keys: Mutex<HashMap<String, Arc<Key>>>,
     background: Semaphore,
+    /// Whether there are keys for which there was no room.
+    misses: AtomicBool,
     runtime: Handle,
 }
 
@@ -90,6 +97,7 @@ impl ClusterClaims {
             registry: registry.clone(),
             keys: Mutex::default(),
             background: Semaphore::new(AT_ONCE),
+            misses: AtomicBool::new(false),
             runtime: Handle::current(),
         }))
     }
@@ -110,6 +118,21 @@ impl ClusterClaims {
                 Arc::strong_count(key) > 1 || !recorded.is_ok_and(|it| it.is_blank())
             });
         }
+    }
+
+    /// Follows all keys after a pause, because there are too many now. What was released is none of
+    /// them: it is known, or was never recorded.
+    fn follow_later(&self) {
+        if self.0.misses.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        tracing::warn!("{MAX_KEYS} keys are held here: more are not recorded for other gateways");
+        let claims = self.clone();
+        self.0.runtime.spawn(async move {
+            sleep(CROWDED).await;
+            claims.0.misses.store(false, Ordering::Relaxed);
+            claims.follow_all();
+        });
     }
 
     fn follow_all(&self) {
@@ -196,6 +219,16 @@ impl SharedClaims for ClusterClaims {
             let claimed = claims.0.take(&key, &mut recorded, &claim, &over, deadline);
             let claimed = claimed.await;
             claims.forget(&key, &recorded);
+            drop(recorded);
+            let registry = &claims.0.registry;
+            if claimed.is_ok()
+                && registry
+                    .claim_here(&claim.key, Some(&claim.session_id))
+                    .is_none()
+            {
+                // Its session ended meanwhile, perhaps after its release was followed.
+                claims.follow(&claim.key);
+            }
             metrics::cluster_claim(match &claimed {
                 Ok(_) => "committed",
                 Err(SharedClaimError::Held(_)) => "conflict",
@@ -212,11 +245,21 @@ impl SharedClaims for ClusterClaims {
     }
 
     fn follow(&self, key: &str) {
-        // If there are too many, the lease of this gateway ends before the claim does.
-        let Some(key) = self.key(key) else { return };
+        let Some(key) = self.key(key) else {
+            self.follow_later();
+            return;
+        };
         if key.must_follow() {
             self.0.runtime.spawn(self.clone().keep_following(key));
         }
+    }
+
+    fn leave(&self, key: &str) {
+        let (claims, key) = (self.clone(), key.to_owned());
+        self.0.runtime.spawn(async move {
+            sleep(LEAVING).await;
+            claims.follow(&key);
+        });
     }
 
     fn let_go(&self, gateway: &str, stream: &str, session_id: &str) {

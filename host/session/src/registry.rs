@@ -87,7 +87,7 @@ impl Registry {
         if claims.holder(key).is_some_and(|claim| claim.is_of(session)) {
             return Ok(());
         }
-        if let Some(holder) = session.lock().learned(key) {
+        if let Some(holder) = claims.learned(session, key) {
             return Err(ClaimError::Held(holder));
         }
         if let Some(claim) = claims.holder(key) {
@@ -125,7 +125,7 @@ impl Registry {
         if claims.holder(key).is_some_and(|claim| claim.is_of(session)) {
             return Ok(());
         }
-        let elsewhere = session.lock().learned(key);
+        let elsewhere = claims.learned(session, key);
         match (&elsewhere, claims.holder(key)) {
             (Some(found), _) if found.session_id != holder => {
                 return Err(ClaimError::Held(found.clone()));
@@ -212,7 +212,7 @@ impl Registry {
         claims.remove(&released);
         drop(held);
         drop(claims);
-        self.follow(&released);
+        self.leave(session, &released);
         session.ended.cancel();
     }
 

@@ -20,6 +20,8 @@ pub(super) enum Server {
     Away,
     /// It stores what it is sent, and its answers are lost.
     Mute,
+    /// It answers reads, and stores what it is sent, and its answers to that are lost.
+    HalfMute,
     /// It is cut off: it stores nothing, and answers reads with what it had.
     CutOff,
 }
@@ -45,6 +47,8 @@ pub(super) struct Fake {
     state: Arc<Mutex<State>>,
     /// Of this connection, if it is another one than the others'.
     own: Arc<Mutex<Option<Server>>>,
+    /// Server of this connection once it has read a record.
+    later: Arc<Mutex<Option<Server>>>,
 }
 
 impl Fake {
@@ -59,6 +63,7 @@ impl Fake {
                 heard: Heard::Nobody,
             })),
             own: Arc::default(),
+            later: Arc::default(),
         }
     }
 
@@ -67,6 +72,7 @@ impl Fake {
         Self {
             state: Arc::clone(&self.state),
             own: Arc::default(),
+            later: Arc::default(),
         }
     }
 
@@ -80,6 +86,11 @@ impl Fake {
         let old = self.all();
         self.state().old = old;
         *self.own.lock().unwrap() = server;
+    }
+
+    /// Lets this connection have this server once it has read a record.
+    pub(super) fn is_alone_after_a_read(&self, server: Server) {
+        *self.later.lock().unwrap() = Some(server);
     }
 
     /// Contents of the records whose names begin so, without the removed ones.
@@ -134,7 +145,13 @@ impl Records for Fake {
         async move {
             sleep(Duration::from_millis(1)).await;
             match self.server() {
-                Server::Answers => Ok(self.all().get(&name).cloned()),
+                Server::Answers | Server::HalfMute => {
+                    let found = self.all().get(&name).cloned();
+                    if let Some(later) = self.later.lock().unwrap().take() {
+                        self.is_alone(Some(later));
+                    }
+                    Ok(found)
+                }
                 Server::CutOff => Ok(self.state().old.get(&name).cloned()),
                 Server::Away => Err(Away::NotConnected),
                 Server::Mute => Err(slow().await),
@@ -157,7 +174,7 @@ impl Records for Fake {
             match server {
                 Server::Away => return Err(Away::NotConnected),
                 Server::CutOff => return Err(slow().await),
-                Server::Answers | Server::Mute => {}
+                Server::Answers | Server::Mute | Server::HalfMute => {}
             }
             let last = self.all().get(&name).map_or(0, |found| found.sequence);
             let written = if last == after {
@@ -174,7 +191,7 @@ impl Records for Fake {
                 Written::Lost
             };
             match server {
-                Server::Mute => Err(slow().await),
+                Server::Mute | Server::HalfMute => Err(slow().await),
                 _ => Ok(written),
             }
         }

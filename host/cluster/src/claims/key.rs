@@ -9,9 +9,11 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::lease::Term;
 use super::record::{ClaimRecord, json};
 use super::records::{Found, Written};
 use crate::connection::Away;
+use base::rejection::Rejection;
 use base::text;
 
 /// Time for which the mark of a removed record stays.
@@ -44,10 +46,33 @@ enum Following {
 pub(super) struct Recorded {
     /// Sequence number of the latest record that is known; 0 if there is none.
     after: u64,
-    /// Claim of this gateway, if that is the latest record.
-    ours: Option<Ours>,
-    /// Whether a write may still be stored whose answer is missing.
+    latest: Latest,
+    /// Whether a write may still be stored whose answer is missing, or a record of this gateway is
+    /// there that no session is known for.
     in_doubt: bool,
+    /// Whom a write evicts whose result is not known yet.
+    evicting: Option<Evicting>,
+}
+
+/// What the latest record is that is known.
+#[derive(Debug, Default)]
+enum Latest {
+    /// None, a removed one, or one of this gateway that no session is known for.
+    #[default]
+    Free,
+    /// Claim of this gateway.
+    Ours(Ours),
+    /// Another gateway's, with this content. Nobody replaces it without a look at it.
+    Foreign(Vec<u8>),
+    /// Another gateway's, which has said so.
+    Taken,
+}
+
+/// Session of another gateway that is evicted.
+#[derive(Debug)]
+struct Evicting {
+    loser: ClaimRecord,
+    notice: Rejection,
 }
 
 #[derive(Debug)]
@@ -58,7 +83,16 @@ struct Ours {
     at: Instant,
 }
 
-/// What is known of a record that is another one than was expected.
+/// What a read may find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// The record that is known, or a later one.
+    Known,
+    /// A later one than is known, because a write was refused.
+    Later,
+}
+
+/// What is known of a record that another gateway may have written.
 enum Looked {
     /// The key may be taken, from this holder if it has one.
     Free(Option<ClaimRecord>),
@@ -122,29 +156,45 @@ impl Key {
 impl Recorded {
     /// Whether nothing is known that another look would not find.
     pub(super) fn is_blank(&self) -> bool {
-        self.ours.is_none() && !self.in_doubt
+        self.ours().is_none() && !self.in_doubt
     }
 
     /// Notes that another gateway has taken the key with this record. Returns whether it has not come
     /// back since.
-    pub(super) fn taken_at(&mut self, sequence: u64) -> bool {
+    fn taken_at(&mut self, sequence: u64) -> bool {
         if self.after < sequence {
             self.after = sequence;
-            self.ours = None;
+            self.latest = Latest::Taken;
+            // What was to replace an earlier record is stored and replaced, or never will be.
+            self.in_doubt = false;
         }
-        self.after == sequence && self.ours.is_none()
+        self.after == sequence && self.ours().is_none()
+    }
+
+    fn ours(&self) -> Option<&Ours> {
+        match &self.latest {
+            Latest::Ours(ours) => Some(ours),
+            Latest::Free | Latest::Foreign(_) | Latest::Taken => None,
+        }
+    }
+
+    /// Whether the latest record that is known is another gateway's.
+    fn is_foreign(&self) -> bool {
+        matches!(self.latest, Latest::Foreign(_) | Latest::Taken)
     }
 
     fn session(&self) -> Option<Arc<str>> {
-        self.ours.as_ref().map(|ours| Arc::clone(&ours.session_id))
+        self.ours().map(|ours| Arc::clone(&ours.session_id))
     }
 
     /// Whether the record says that this session holds the key.
-    fn is_of(&self, claim: &SharedClaim, incarnation: u64) -> bool {
-        let ours = self.ours.as_ref().filter(|_| !self.in_doubt);
+    fn is_of(&self, claim: &SharedClaim, term: Term) -> bool {
+        let ours = self.ours().filter(|_| !self.in_doubt);
         ours.is_some_and(|ours| {
             ours.session_id == claim.session_id
-                && ours.incarnation == incarnation
+                && ours.incarnation == term.incarnation
+                // Another gateway may have taken the key in a gap before that, and said so in vain.
+                && ours.at >= term.since
                 && ours.at.elapsed() < OLD
         })
     }
@@ -160,56 +210,79 @@ impl Shared {
         over: &Over,
         deadline: Instant,
     ) -> Result<Granted, SharedClaimError> {
-        let ours = recorded.ours.as_ref();
+        let taken = self.take_over(key, recorded, claim, over, deadline).await;
+        if !recorded.in_doubt {
+            recorded.evicting = None;
+        }
+        taken
+    }
+
+    async fn take_over(
+        &self,
+        key: &Key,
+        recorded: &mut Recorded,
+        claim: &SharedClaim,
+        over: &Over,
+        deadline: Instant,
+    ) -> Result<Granted, SharedClaimError> {
+        let ours = recorded.ours();
         if *over == Over::StreamLater && ours.is_some_and(|ours| ours.stream == claim.stream) {
             // Also while the servers are away: the client comes back to what goes on here.
             return Ok(Granted::Later);
         }
-        let mut loser = None;
+        let mut evicted = None;
         let mut last = Away::Slow(super::PATIENCE);
+        let mut must_look = recorded.is_foreign();
         loop {
-            let Some(incarnation) = self.lease.held_before(deadline).await else {
+            let Some(term) = self.lease.held_before(deadline).await else {
                 let why = format!("this gateway holds no lease: {last}");
                 return Err(SharedClaimError::Away(why));
             };
-            if recorded.is_of(claim, incarnation) {
-                return Ok(Granted::Now(None));
+            if recorded.is_of(claim, term) {
+                return Ok(Granted::Now(evicted));
             }
-            let record = ClaimRecord::of(claim, &self.gateway, incarnation);
-            let written = self.write(key, recorded, json(&record), None).await;
-            let failed = match written {
-                Ok(Written::At(sequence)) => {
-                    recorded.ours = Some(Ours {
-                        session_id: Arc::clone(&claim.session_id),
-                        stream: Arc::clone(&claim.stream),
-                        incarnation,
-                        at: Instant::now(),
-                    });
-                    // A record of an incarnation that has ended keeps nobody out.
-                    if self.lease.holds(incarnation) {
-                        let evicted =
-                            loser.and_then(|loser| self.evict(key, over, loser, sequence));
-                        return Ok(Granted::Now(evicted));
+            let looked = if must_look {
+                self.look(key, recorded, claim, over, Expected::Known).await
+            } else {
+                let record = json(&ClaimRecord::of(claim, &self.gateway, term.incarnation));
+                let began = Instant::now();
+                match self.write(key, recorded, record, None).await {
+                    Ok(Written::At(sequence)) => {
+                        recorded.latest = Latest::Ours(Ours {
+                            session_id: Arc::clone(&claim.session_id),
+                            stream: Arc::clone(&claim.stream),
+                            incarnation: term.incarnation,
+                            at: began,
+                        });
+                        evicted = self.tell_evicting(key, recorded, sequence).or(evicted);
+                        // A record of an incarnation that has ended keeps nobody out.
+                        if self.lease.holds(term.incarnation) {
+                            return Ok(Granted::Now(evicted));
+                        }
+                        continue;
                     }
-                    continue;
+                    Ok(Written::Lost) => {
+                        self.look(key, recorded, claim, over, Expected::Later).await
+                    }
+                    Err(away) => Err(away),
                 }
-                Ok(Written::Lost) => match self.look(key, recorded, claim, over).await {
-                    Ok(Looked::Free(before)) => {
-                        loser = before;
-                        None
-                    }
-                    Ok(Looked::Here) => None,
-                    Ok(Looked::Held(record)) => {
-                        return Err(SharedClaimError::Held(record.holder()));
-                    }
-                    Ok(Looked::OwnStream) => return Ok(Granted::Later),
-                    Err(away) => Some(away),
-                },
-                Err(away) => Some(away),
             };
-            if let Some(away) = failed {
-                last = away;
-                pause().await;
+            match looked {
+                Ok(Looked::Free(before)) => {
+                    must_look = false;
+                    if let (Some(loser), Over::Session(_, notice)) = (before, over) {
+                        let notice = notice.clone();
+                        recorded.evicting = Some(Evicting { loser, notice });
+                    }
+                }
+                Ok(Looked::Here) => must_look = false,
+                Ok(Looked::Held(record)) => return Err(SharedClaimError::Held(record.holder())),
+                Ok(Looked::OwnStream) => return Ok(Granted::Later),
+                Err(away) => {
+                    must_look = recorded.is_foreign();
+                    last = away;
+                    pause().await;
+                }
             }
             if Instant::now() >= deadline {
                 return Err(SharedClaimError::Away(last.to_string()));
@@ -236,7 +309,7 @@ impl Shared {
                 recorded.after = *sequence;
                 // What was written with this expectation before can never be stored any more.
                 recorded.in_doubt = false;
-                recorded.ours = None;
+                recorded.latest = Latest::Free;
             }
             Ok(Written::Lost) | Err(Away::NotConnected) => recorded.in_doubt = was_in_doubt,
             Err(_) => {}
@@ -244,34 +317,22 @@ impl Shared {
         written
     }
 
-    /// Finds who holds a key whose record is another one than was expected.
+    /// Finds who holds a key.
     async fn look(
         &self,
         key: &Key,
         recorded: &mut Recorded,
         claim: &SharedClaim,
         over: &Over,
+        expected: Expected,
     ) -> Result<Looked, Away> {
-        let found = self.records.read(&key.record).await?;
-        let Found { sequence, content } = found.unwrap_or(Found {
-            sequence: 0,
-            content: Vec::new(),
-        });
-        if sequence == recorded.after {
-            // A server that is cut off does not know yet what came after it.
-            return Err(Away::Failed("the record is not known yet".to_owned()));
-        }
-        // A write that is in doubt was stored, or can never be any more, unless this server is cut off
-        // and does not know what came before it.
-        recorded.in_doubt &= sequence < recorded.after;
-        recorded.after = sequence;
-        recorded.ours = None;
-        if content.is_empty() {
-            return Ok(Looked::Free(None));
-        }
-        let Some(record) = ClaimRecord::read(&content) else {
-            let why = "the record of a claim is of another version of Sluice, or broken";
-            return Err(Away::Failed(why.to_owned()));
+        let record = match self.find(key, recorded, expected).await? {
+            Some(record) => record,
+            None if !recorded.is_foreign() => return Ok(Looked::Free(None)),
+            None => {
+                let why = "the record of a claim is of another version of Sluice, or broken";
+                return Err(Away::Failed(why.to_owned()));
+            }
         };
         // Within a gateway its registry decides.
         if record.gateway == self.gateway {
@@ -291,6 +352,47 @@ impl Shared {
             true => Looked::Free(None),
             false => Looked::Held(record),
         })
+    }
+
+    /// Reads the record of a key. `None` if it is removed, or cannot be understood.
+    async fn find(
+        &self,
+        key: &Key,
+        recorded: &mut Recorded,
+        expected: Expected,
+    ) -> Result<Option<ClaimRecord>, Away> {
+        let found = self.records.read(&key.record).await?;
+        let Found { sequence, content } = found.unwrap_or(Found {
+            sequence: 0,
+            content: Vec::new(),
+        });
+        if sequence == recorded.after && expected == Expected::Later {
+            // A server that is cut off does not know yet what came after it.
+            return Err(Away::Failed("the record is not known yet".to_owned()));
+        }
+        let record = ClaimRecord::read(&content);
+        let is_here = record.as_ref().is_some_and(|it| it.gateway == self.gateway);
+        let is_later = sequence > recorded.after;
+        // A write that is in doubt was stored, or can never be any more, unless this server is cut off
+        // and does not know what came before it. What is there of this gateway has to be replaced or
+        // removed.
+        recorded.in_doubt = is_here || !is_later && !recorded.is_blank();
+        if is_later && !is_here {
+            let found = record.as_ref().map(|it| &*it.session_id);
+            match &recorded.evicting {
+                Some(evicting) if found != Some(&*evicting.loser.session_id) => {
+                    self.tell_evicting(key, recorded, sequence);
+                }
+                // Its record is there, so that nothing has replaced it.
+                _ => recorded.evicting = None,
+            }
+        }
+        recorded.after = sequence;
+        recorded.latest = match content.is_empty() || is_here {
+            true => Latest::Free,
+            false => Latest::Foreign(content),
+        };
+        Ok(record)
     }
 
     /// Makes the record of a key say what the registry says. Ends the sessions here that hold a key
@@ -322,41 +424,56 @@ impl Shared {
     /// Removes the record, if it is this gateway's, or may be.
     async fn remove(&self, key: &Key, recorded: &mut Recorded) -> Result<(), Away> {
         while !recorded.is_blank() {
-            match self.write(key, recorded, Vec::new(), Some(MARK)).await? {
-                Written::At(_) => {}
-                Written::Lost if recorded.in_doubt => {
-                    let found = self.records.read(&key.record).await?;
-                    let Some(Found { sequence, content }) = found else {
-                        *recorded = Recorded::default();
-                        return Ok(());
-                    };
-                    if sequence == recorded.after {
-                        return Err(Away::Failed("the record is not known yet".to_owned()));
-                    }
-                    recorded.after = sequence;
-                    let record = ClaimRecord::read(&content);
-                    recorded.in_doubt = record.is_some_and(|it| it.gateway == self.gateway);
-                    recorded.ours = None;
+            // An eviction in doubt must not cost the claim that it did not replace. Once that is written
+            // again, whatever was to replace it before can never be stored any more.
+            let stays = match &recorded.latest {
+                Latest::Foreign(content) => Some(content.clone()),
+                Latest::Free | Latest::Ours(_) | Latest::Taken => None,
+            };
+            let written = match &stays {
+                Some(content) => self.write(key, recorded, content.clone(), None).await?,
+                None => {
+                    let mark = self.write(key, recorded, Vec::new(), Some(MARK));
+                    mark.await?
                 }
-                // It is another gateway's.
-                Written::Lost => recorded.ours = None,
+            };
+            match (written, stays) {
+                (Written::At(_), Some(content)) => {
+                    recorded.evicting = None;
+                    recorded.latest = Latest::Foreign(content);
+                }
+                (Written::At(sequence), None) => {
+                    self.tell_evicting(key, recorded, sequence);
+                }
+                (Written::Lost, _) => {
+                    self.find(key, recorded, Expected::Later).await?;
+                }
             }
         }
+        recorded.evicting = None;
         Ok(())
     }
 
-    /// Tells the gateway of a session that it was evicted. Gives what is cancelled once it has ended.
-    fn evict(
+    /// Notes that another gateway has taken the key with this record. Returns whether it has not come
+    /// back since.
+    pub(super) fn is_taken(&self, key: &Key, recorded: &mut Recorded, sequence: u64) -> bool {
+        if recorded.after < sequence {
+            // Whoever has the key has it from the session that evicted this one.
+            self.tell_evicting(key, recorded, sequence);
+        }
+        recorded.taken_at(sequence)
+    }
+
+    /// Tells the gateway of a session that it was evicted, by this record. Gives what is cancelled once
+    /// it has ended.
+    fn tell_evicting(
         &self,
         key: &Key,
-        over: &Over,
-        loser: ClaimRecord,
+        recorded: &mut Recorded,
         sequence: u64,
     ) -> Option<CancellationToken> {
-        let Over::Session(_, notice) = over else {
-            return None;
-        };
-        Some(self.tell_evicted(&key.name, loser, sequence, notice))
+        let Evicting { loser, notice } = recorded.evicting.take()?;
+        Some(self.tell_evicted(&key.name, loser, sequence, &notice))
     }
 }
 

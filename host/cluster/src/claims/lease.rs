@@ -28,6 +28,8 @@ const RENEWING: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(200);
 /// Pause while a server does not know yet what came before.
 const UNCLEAR: Duration = Duration::from_millis(20);
+/// Time without a renewal after which other gateways may have said in vain that they took a key.
+const GAP: Duration = Duration::from_secs(5);
 /// Time for which the mark of an ended lease stays.
 const MARK: Duration = Duration::from_secs(60);
 
@@ -42,8 +44,10 @@ pub(super) struct Lease {
 
 /// Time in which the lease is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Term {
-    incarnation: u64,
+pub(super) struct Term {
+    pub(super) incarnation: u64,
+    /// Beginning of the renewals that had no gap.
+    pub(super) since: Instant,
     /// Sequence number of the record.
     after: u64,
     until: Instant,
@@ -56,6 +60,10 @@ struct Renewals {
     after: u64,
     /// Whether this incarnation was ever held.
     was_held: bool,
+    /// Time of the latest one; at first, the beginning of the attempts.
+    last: Instant,
+    /// Beginning of those that had no gap.
+    since: Instant,
 }
 
 fn name(gateway: &str) -> String {
@@ -72,12 +80,16 @@ impl Lease {
         }
     }
 
-    /// Renews the lease until the process ends. `begins` is called with each incarnation.
+    /// Renews the lease until the process ends. `begins` is called with each incarnation, and after
+    /// each gap.
     pub(super) async fn keep(&self, begins: impl Fn() + Send) {
+        let now = Instant::now();
         let mut renewals = Renewals {
             incarnation: 1,
             after: 0,
             was_held: false,
+            last: now,
+            since: now,
         };
         while !self.ends.load(Ordering::Relaxed) {
             let began = Instant::now();
@@ -89,12 +101,18 @@ impl Lease {
             match writing.await {
                 Ok(Written::At(sequence)) => {
                     renewals.after = sequence;
+                    let had_gap = renewals.last.elapsed() > GAP;
+                    if had_gap {
+                        renewals.since = Instant::now();
+                    }
+                    renewals.last = Instant::now();
                     self.term.send_replace(Some(Term {
                         incarnation: renewals.incarnation,
+                        since: renewals.since,
                         after: sequence,
                         until: began + FENCE,
                     }));
-                    if !std::mem::replace(&mut renewals.was_held, true) {
+                    if !std::mem::replace(&mut renewals.was_held, true) || had_gap {
                         begins();
                     }
                     metrics::lease_age(Duration::ZERO);
@@ -109,7 +127,7 @@ impl Lease {
                     sleep(PAUSE).await;
                 }
             }
-            self.tell_age();
+            metrics::lease_age(renewals.last.elapsed());
         }
     }
 
@@ -149,12 +167,11 @@ impl Lease {
         renewals.incarnation = renewals.incarnation.max(theirs) + 1;
     }
 
-    /// Incarnation of the lease, once it is held. `None` if it is not until then.
-    pub(super) async fn held_before(&self, deadline: Instant) -> Option<u64> {
+    /// Term of the lease, once it is held. `None` if it is not until then.
+    pub(super) async fn held_before(&self, deadline: Instant) -> Option<Term> {
         let mut terms = self.term.subscribe();
         let held = terms.wait_for(|term| term.is_some_and(Term::is_on));
-        let term = timeout_at(deadline, held).await.ok()?.ok()?;
-        term.map(|term| term.incarnation)
+        *timeout_at(deadline, held).await.ok()?.ok()?
     }
 
     /// Whether this incarnation of the lease is held now.
@@ -197,12 +214,6 @@ impl Lease {
         let writing = self.records.write(&name, term.after, ended, Some(MARK));
         // A lease that is not renewed ends by itself.
         drop(writing.await);
-    }
-
-    fn tell_age(&self) {
-        if let Some(term) = *self.term.borrow() {
-            metrics::lease_age((Instant::now() + FENCE).saturating_duration_since(term.until));
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use base::rejection::Rejection;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::record::{ClaimRecord, Message, json};
@@ -21,8 +21,11 @@ use crate::connection::Cluster;
 const ASKING: Duration = Duration::from_secs(2);
 /// Pause before a request is made again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Number of requests about a session that was evicted: longer than a lease lives without a renewal.
-const REQUESTS: usize = 15;
+/// Time for which a gateway is told of a session that was evicted: longer than a lease lives without
+/// a renewal.
+const TELLING: Duration = Duration::from_secs(40);
+/// Time limit for what another gateway asks.
+const ATTENDING: Duration = Duration::from_secs(60);
 /// Number of messages of other gateways that are attended to at once.
 const AT_ONCE: usize = 1024;
 
@@ -49,7 +52,8 @@ impl Shared {
         let (records, cancelled) = (Arc::clone(&self.records), ended.clone());
         self.runtime.spawn(async move {
             let _cancelled = cancelled.clone().drop_guard();
-            for _ in 0..REQUESTS {
+            let end = Instant::now() + TELLING;
+            while Instant::now() < end {
                 let asking = records.ask(&loser.gateway, message.clone(), ASKING);
                 match asking.await {
                     Heard::Done => return,
@@ -84,7 +88,7 @@ impl Shared {
                     return;
                 };
                 let mut recorded = known.recorded.lock().await;
-                let was_held = recorded.taken_at(sequence);
+                let was_held = self.is_taken(&known, &mut recorded, sequence);
                 drop(recorded);
                 if was_held {
                     self.registry.supersede(&key, Some(&notice)).await;
@@ -119,8 +123,9 @@ impl ClusterClaims {
                 let (claims, cluster) = (self.clone(), cluster.clone());
                 let let_go = Arc::clone(&let_go);
                 tokio::spawn(async move {
-                    claims.0.is_told(&claims, message, &let_go).await;
-                    if let Some(reply) = reply {
+                    let telling = claims.0.is_told(&claims, message, &let_go);
+                    let told = timeout(ATTENDING, telling).await;
+                    if let (Ok(()), Some(reply)) = (told, reply) {
                         cluster.answer(reply).await;
                     }
                     drop(permit);

@@ -9,6 +9,8 @@ use session::registry::shared::SharedClaim;
 
 /// Version of all records.
 const VERSION: u32 = 1;
+/// Maximum size of all attributes in the record of a claim, in bytes: leases need room beside them.
+const MAX_ATTRIBUTES: usize = 4 << 10;
 
 /// Claim on a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +84,7 @@ impl ClaimRecord {
             gateway: gateway.to_owned(),
             incarnation,
             since_ms: claim.since_ms,
-            attributes: claim.attributes.clone(),
+            attributes: bounded(&claim.attributes),
         }
     }
 
@@ -99,6 +101,24 @@ impl ClaimRecord {
             attributes: self.attributes,
         }
     }
+}
+
+/// Attributes as far as there is room for them in a record: the first ones that fit.
+fn bounded(attributes: &[(String, String)]) -> Vec<(String, String)> {
+    let mut room = MAX_ATTRIBUTES;
+    let mut has_room = |(name, value): &&(String, String)| {
+        let size = name.len() + value.len();
+        let fits = size <= room;
+        if fits {
+            room -= size;
+        }
+        fits
+    };
+    attributes
+        .iter()
+        .filter(|it| has_room(it))
+        .cloned()
+        .collect()
 }
 
 impl LeaseRecord {

@@ -70,6 +70,23 @@ impl Node {
         }
     }
 
+    /// The gateway hears what another one says.
+    async fn hears(&self, message: &str) {
+        let message = serde_json::from_str(message).unwrap();
+        let let_go: LetGo = Arc::new(|_, _| std::future::ready(()).boxed());
+        self.claims.0.is_told(&self.claims, message, &let_go).await;
+    }
+
+    /// Session that learns from the policy's first call that another gateway has the key, and evicts
+    /// its holder, which is not certain yet.
+    async fn evicts(&self, id: &str, key: &str, holder: &str) -> SessionGuard {
+        let guard = start(&self.registry, id);
+        assert_eq!(self.claim(&guard, key).await, Err(Uncommitted::Held));
+        let evicted = self.registry.evict(guard.session(), key, holder, notice());
+        evicted.unwrap();
+        guard
+    }
+
     /// The gateway's process ends, as by a kill.
     fn dies(&self) {
         self.lease.abort();
@@ -323,4 +340,157 @@ async fn a_gateway_that_ends_leaves_no_claim_behind() {
     one.registry.close().await;
     let _b = two.session("b", "k").await;
     let _c = two.session("c", "l").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_evicts_a_session_here_that_has_lost_its_key_does_not_get_it() {
+    let [one, two] = Node::two();
+    let a = one.session("a", "k").await;
+    let o = two.evicts("o", "k", "a").await;
+    let committed = two.registry.commit(o.session(), Mark::START).await;
+    assert_eq!(committed, Ok(()));
+    settled().await;
+    let (_, message) = two.records.asked().remove(0);
+    // `a` is still sealing.
+    let telling = one.hears(&message);
+    assert!(timeout(Duration::from_secs(1), telling).await.is_err());
+    let n = start(&one.registry, "n");
+    assert!(one.registry.claim(n.session(), "k").is_err());
+    one.registry.evict(n.session(), "k", "a", notice()).unwrap();
+    let committed = one.registry.commit(n.session(), Mark::START).await;
+    assert_eq!(committed, Err(Uncommitted::Held));
+    one.registry.undo(n.session(), Mark::START);
+    // Now it knows better than the table of its gateway.
+    match one.registry.claim(n.session(), "k") {
+        Err(ClaimError::Held(holder)) => assert_eq!(holder.session_id, "o"),
+        other => panic!("{other:?}"),
+    }
+    // Nor does `a` get it back.
+    one.claims.follow("k");
+    settled().await;
+    drop(a);
+    settled().await;
+    let record = &two.records.contents("key.")[0];
+    assert!(record.contains(r#""session_id":"o""#), "{record}");
+    assert!(!o.session().is_evicted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_eviction_that_was_not_stored_leaves_the_key_with_its_holder() {
+    let [one, two] = Node::two();
+    let a = one.session("a", "k").await;
+    let b = two.evicts("b", "k", "a").await;
+    two.records.is_alone_after_a_read(Server::CutOff);
+    let committed = two.registry.commit(b.session(), Mark::START).await;
+    assert!(
+        matches!(committed, Err(Uncommitted::Away(_))),
+        "{committed:?}"
+    );
+    two.registry.undo(b.session(), Mark::START);
+    two.records.is_alone(None);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let three = Node::start("three", one.records.another());
+    assert_eq!(three.holder("k").await.session_id, "a");
+    assert_eq!(two.records.asked(), []);
+    drop(a);
+    settled().await;
+    let _c = three.session("c", "k").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_eviction_whose_answer_was_lost_is_told_even_if_its_claim_is_undone() {
+    let [one, two] = Node::two();
+    let _a = one.session("a", "k").await;
+    let b = two.evicts("b", "k", "a").await;
+    two.records.is_alone_after_a_read(Server::HalfMute);
+    let committed = two.registry.commit(b.session(), Mark::START).await;
+    assert!(
+        matches!(committed, Err(Uncommitted::Away(_))),
+        "{committed:?}"
+    );
+    two.registry.undo(b.session(), Mark::START);
+    two.records.is_alone(None);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(two.records.contents("key."), [""; 0]);
+    let (to, message) = two.records.asked().remove(0);
+    assert_eq!(to, "one");
+    assert!(
+        message.contains("superseded by a newer connection"),
+        "{message}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_was_away_for_some_seconds_finds_what_it_lost_although_nobody_says_so() {
+    let [one, two] = Node::two();
+    let a = one.session("a", "k").await;
+    let other = one.session("other", "l").await;
+    one.records.is_alone(Some(Server::Away));
+    let b = two.evicts("b", "k", "a").await;
+    let committed = two.registry.commit(b.session(), Mark::START).await;
+    assert_eq!(committed, Ok(()));
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    one.records.is_alone(None);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(a.session().is_evicted());
+    assert!(!other.session().is_evicted());
+    assert!(!b.session().is_evicted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_stream_goes_on_elsewhere_is_not_free_before_it_could_be_taken_over() {
+    let [one, two] = Node::two();
+    let a = one.session("a", "k").await;
+    let back = start(&two.registry, "back");
+    back.session().resumes(&"a".into());
+    assert_eq!(two.claim(&back, "k").await, Ok(()));
+    a.session().goes_on_elsewhere();
+    drop(a);
+    settled().await;
+    let three = Node::start("three", one.records.another());
+    assert_eq!(three.holder("k").await.session_id, "a");
+    two.registry.take_over(back.session()).await;
+    tokio::time::sleep(LEAVING * 2).await;
+    assert_eq!(three.holder("k").await.session_id, "back");
+    // If nobody takes it over, it is free after all.
+    let left = one.session("left", "l").await;
+    left.session().goes_on_elsewhere();
+    drop(left);
+    tokio::time::sleep(LEAVING * 2).await;
+    let _next = three.session("next", "l").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_restored_takes_no_key_before_its_stream_is_here() {
+    let [one, two] = Node::two();
+    let _a = one.session("a", "k").await;
+    let a = start(&two.registry, "a");
+    two.registry.claim(a.session(), "k").unwrap();
+    two.registry.restoring(a.session());
+    two.claims.follow_all();
+    settled().await;
+    let record = &two.records.contents("key.")[0];
+    assert!(record.contains(r#""gateway":"one""#), "{record}");
+    // The stream goes on where it is.
+    drop(a);
+    settled().await;
+    let record = &two.records.contents("key.")[0];
+    assert!(record.contains(r#""gateway":"one""#), "{record}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_evicted_for_a_key_by_a_session_that_does_not_get_another_one() {
+    let [one, two] = Node::two();
+    let _a = one.session("a", "k").await;
+    let _other = one.session("other", "l").await;
+    let b = start(&two.registry, "b");
+    assert_eq!(two.claim(&b, "k").await, Err(Uncommitted::Held));
+    two.registry.evict(b.session(), "k", "a", notice()).unwrap();
+    two.registry.claim(b.session(), "l").unwrap();
+    let committed = two.registry.commit(b.session(), Mark::START).await;
+    assert_eq!(committed, Err(Uncommitted::Held));
+    two.registry.undo(b.session(), Mark::START);
+    settled().await;
+    assert_eq!(two.records.asked(), []);
+    assert_eq!(two.holder("k").await.session_id, "a");
 }

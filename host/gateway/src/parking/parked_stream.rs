@@ -13,7 +13,7 @@ use super::stream::{Over, Stream};
 use base::shutdown::Shutdown;
 use base::text;
 use session::registry::{Notice, Session, SessionGuard};
-use upstream::StreamEnd;
+use upstream::{StreamEnd, TakenOver};
 
 /// Maximum length of the detail about an upstream's end in the log, in bytes.
 const MAX_DETAIL: usize = 1024;
@@ -117,6 +117,9 @@ impl ParkedStream {
         let Some((stream, guard)) = attachment.detach() else {
             return;
         };
+        if why == Over::ELSEWHERE {
+            session.goes_on_elsewhere();
+        }
         let session_id = &*slot.stream;
         match timeout(park_limits.sealing, stream.link.seal(ending)).await {
             Ok(Ok(sealed)) => {
@@ -124,6 +127,9 @@ impl ParkedStream {
                 tracing::info!(session_id, why, detail, bytes, "a parked stream ended");
             }
             Ok(Err(lost)) => {
+                if lost.detail.is::<TakenOver>() {
+                    session.goes_on_elsewhere();
+                }
                 tracing::warn!(
                     session_id, why, detail, error = %lost, cause = ?lost.detail,
                     "a parked stream could not be sealed"

@@ -243,6 +243,8 @@ async fn take_over(connection: &mut Connection, left: Option<Left>) {
     };
     let taken = connection.budget.spend_half(registry.take_over(&session));
     if taken.await.is_none() {
+        // Before the other gateway lets go of them.
+        registry.restored(&session);
         tracing::debug!("the keys of the stream are taken over in the background");
     }
     // It would find out with its next write, and hold the stream's place until then.

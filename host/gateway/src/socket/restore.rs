@@ -224,6 +224,8 @@ impl Held {
             open.place = place;
             attachment.store_place(*open)?;
         }
+        // Another gateway that has the stream keeps its claims.
+        gateway.registry.restored(guard.session());
         live.streams_to(&stream.destination, stream.bytes);
         live.enter(Stage::Parked);
         let parked = attachment.park_restored(stream, guard);
@@ -302,7 +304,11 @@ fn session(gateway: &Gateway, stream: &Arc<str>, owner: &Owner, open: &OpenStrea
             tracing::warn!(session_id = open.session_id, %error, "a claim is not restored");
         }
     }
-    gateway.registry.restored(session);
+    gateway.registry.restoring(session);
+    if !open.is_shared() {
+        // No other gateway can go on with the stream.
+        gateway.registry.restored(session);
+    }
     guard
 }
 

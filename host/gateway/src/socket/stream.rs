@@ -136,6 +136,9 @@ async fn conclude(
         attachment.leave_stored();
     }
     let (cause, complete) = outcome(cause, sealed);
+    if let Cause::TakenOver = cause {
+        connection.session().goes_on_elsewhere();
+    }
     Finished {
         socket: connection.release(),
         cause,

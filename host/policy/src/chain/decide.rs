@@ -17,6 +17,8 @@ use session::registry::{Mark, Registry, Session, Uncommitted};
 /// Number of times that a policy is asked about a connection while others take the keys that it
 /// wants.
 const ROUNDS: usize = 4;
+/// Maximum pause before a policy is asked once more that was asked twice.
+const APART: Duration = Duration::from_millis(50);
 /// Pause before claims of a stream that goes on are tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -68,6 +70,11 @@ impl Deciding<'_> {
             }
             if unsettled == Uncommitted::Held && round < ROUNDS {
                 pending.withdraw();
+                self.registry.untell(self.session);
+                if round > 1 {
+                    // Two that take each other's keys must not meet again and again.
+                    sleep(APART.mul_f64(rand::random::<f64>())).await;
+                }
                 round += 1;
                 continue;
             }
@@ -77,10 +84,23 @@ impl Deciding<'_> {
     }
 
     /// Makes what the policy claimed hold at all gateways, and waits until what it was told is
-    /// certain.
+    /// certain. A stream goes on while its policies decide, and so it does while the claims wait for
+    /// the servers.
     async fn settle(&self, verdict: &Verdict, mark: Mark) -> Result<(), Uncommitted> {
+        loop {
+            match self.settle_once(verdict, mark).await {
+                Err(Uncommitted::Away(why)) if self.question.hook() == Hook::Frames => {
+                    tracing::debug!(why, "the claims of a stream are tried again");
+                    sleep(PAUSE).await;
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    async fn settle_once(&self, verdict: &Verdict, mark: Mark) -> Result<(), Uncommitted> {
         match verdict {
-            Verdict::Accept => self.commit(mark).await?,
+            Verdict::Accept => self.registry.commit(self.session, mark).await?,
             // Its claims end, one way or another.
             Verdict::Failed(_) => return Ok(()),
             Verdict::Reject(_)
@@ -91,20 +111,6 @@ impl Deciding<'_> {
             }
         }
         self.registry.answers_hold(self.session).await
-    }
-
-    /// A stream goes on while its policies decide, and so it does while the claims wait for the
-    /// servers.
-    async fn commit(&self, mark: Mark) -> Result<(), Uncommitted> {
-        loop {
-            match self.registry.commit(self.session, mark).await {
-                Err(Uncommitted::Away(why)) if self.question.hook() == Hook::Frames => {
-                    tracing::debug!(why, "the claims of a stream are tried again");
-                    sleep(PAUSE).await;
-                }
-                committed => return committed,
-            }
-        }
     }
 }
 

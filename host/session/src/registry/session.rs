@@ -1,7 +1,7 @@
 //! One session: its facts, user, expiry and claims.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub struct Session {
     expires_at: AtomicU64,
     /// Time when its admission must be decided, while it is.
     decide_by: Mutex<Option<Instant>>,
+    /// Whether its stream goes on at another gateway.
+    is_elsewhere: AtomicBool,
     /// Original of a shadow. The claims of a shadow have no effect on others.
     pub(super) shadow_of: Option<Original>,
 }
@@ -61,6 +63,11 @@ pub(super) struct Claim {
 impl Claim {
     pub(super) fn is_of(&self, session: &Arc<Session>) -> bool {
         Arc::ptr_eq(&self.session, session)
+    }
+
+    /// Whether it holds at all gateways, as far as this one knows.
+    pub(super) fn holds(&self) -> bool {
+        matches!(self.standing, Standing::Held)
     }
 
     /// The answer to `session`, which wants the key. If the claim is provisional, so is the answer.
@@ -126,12 +133,6 @@ pub(super) struct Holdings {
 }
 
 impl Holdings {
-    /// Holder of a key at another gateway, if the session has learned of one.
-    pub(super) fn learned(&self, key: &str) -> Option<Holder> {
-        let found = self.learned.iter().find(|(of, _)| of == key);
-        found.map(|(_, holder)| holder.clone())
-    }
-
     /// Learns who holds a key at another gateway.
     pub(super) fn learn(&mut self, key: String, holder: Holder) {
         self.learned.retain(|(of, _)| *of != key);
@@ -175,6 +176,7 @@ impl Session {
             ended: CancellationToken::new(),
             expires_at: AtomicU64::new(u64::MAX),
             decide_by: Mutex::default(),
+            is_elsewhere: AtomicBool::new(false),
             shadow_of,
         }
     }
@@ -319,6 +321,16 @@ impl Session {
     pub fn resumes(&self, session_id: &Arc<str>) {
         // A session resumes at most one stream.
         let _ = self.resumes.set(Arc::clone(session_id));
+    }
+
+    /// Notes that its stream goes on at another gateway, which takes its claims over.
+    pub fn goes_on_elsewhere(&self) {
+        self.is_elsewhere.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its stream goes on at another gateway.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.is_elsewhere.load(Ordering::Relaxed)
     }
 
     /// Whether both sessions belong to the same stream, which one of them began or both came back

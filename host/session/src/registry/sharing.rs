@@ -88,7 +88,7 @@ impl Registry {
     /// # Errors
     /// [`Uncommitted::Held`] if one of them was undone, so that the answer is outdated.
     pub async fn answers_hold(&self, session: &Session) -> Result<(), Uncommitted> {
-        let told = std::mem::take(&mut session.lock().told);
+        let told = session.lock().told.clone();
         if told.is_empty() {
             return Ok(());
         }
@@ -98,8 +98,18 @@ impl Registry {
             let why = "another session waits for the key, and NATS does not answer";
             Err(Uncommitted::Away(why.to_owned()))
         });
-        session.lock().waits_for_others = false;
+        let mut held = session.lock();
+        held.waits_for_others = false;
+        if !matches!(result, Err(Uncommitted::Away(_))) {
+            held.told.clear();
+        }
+        drop(held);
         result
+    }
+
+    /// Forgets which claims of others `session` was told of, before its policy is asked again.
+    pub fn untell(&self, session: &Session) {
+        session.lock().told.clear();
     }
 
     /// Whether `session` waits for other gateways. It does for ever if nobody polls what waits.
@@ -125,7 +135,8 @@ impl Registry {
     }
 
     /// Makes what `session` claimed after `mark` hold at all gateways. Its claims stay provisional
-    /// if the future is dropped.
+    /// if the future is dropped. Nobody is evicted before all else is certain, also what the session
+    /// was told.
     ///
     /// # Errors
     /// [`Uncommitted`]. The caller undoes the claims.
@@ -133,7 +144,27 @@ impl Registry {
         let Some(shared) = self.shared.get() else {
             return Ok(());
         };
-        for (claim, over) in self.provisional(session, mark) {
+        let (evicting, others): (Vec<_>, Vec<_>) = self
+            .provisional(session, mark)
+            .into_iter()
+            .partition(|(_, over)| matches!(over, Over::Session(..)));
+        self.commit_these(&**shared, session, others).await?;
+        self.answers_hold(session).await?;
+        self.commit_these(&**shared, session, evicting).await?;
+        let notices = std::mem::take(&mut session.lock().notices);
+        for (_, loser, notice) in notices {
+            loser.tell(Notice::Superseded(notice));
+        }
+        Ok(())
+    }
+
+    async fn commit_these(
+        &self,
+        shared: &dyn SharedClaims,
+        session: &Arc<Session>,
+        claims: Vec<(SharedClaim, Over)>,
+    ) -> Result<(), Uncommitted> {
+        for (claim, over) in claims {
             let key = claim.key.clone();
             session.lock().waits_for_others = true;
             let claimed = shared.claim(claim, over).await;
@@ -147,10 +178,6 @@ impl Registry {
                 }
                 Err(SharedClaimError::Away(why)) => return Err(Uncommitted::Away(why)),
             }
-        }
-        let notices = std::mem::take(&mut session.lock().notices);
-        for (_, loser, notice) in notices {
-            loser.tell(Notice::Superseded(notice));
         }
         Ok(())
     }
@@ -184,6 +211,15 @@ impl Registry {
         }
     }
 
+    /// Keeps what a session claims for its stream, before it is certain that the stream is here.
+    pub fn restoring(&self, session: &Arc<Session>) {
+        if self.is_shared() {
+            for key in session.claims() {
+                self.stands(session, &key, &Standing::Returning);
+            }
+        }
+    }
+
     /// Counts what a session claims as its own, because its stream is here. Other gateways are told in
     /// the background.
     pub fn restored(&self, session: &Arc<Session>) {
@@ -209,7 +245,9 @@ impl Registry {
         let claims = self.lock();
         let all = || claims.all(key).rev();
         let is_known = |claim: &&Claim| known == Some(&*claim.session.facts.session_id);
-        let held = |claim: &&Claim| matches!(claim.standing, Standing::Held);
+        // A session that ends does not take back what another gateway has.
+        let ends = |claim: &Claim| claim.session.is_evicted() || claim.session.is_elsewhere();
+        let held = |claim: &&Claim| claim.holds() && (known.is_some() || !ends(claim));
         // It takes over from the session that has ended.
         let returning =
             |claim: &&Claim| known.is_some() && matches!(claim.standing, Standing::Returning);
@@ -245,6 +283,19 @@ impl Registry {
             for (key, _) in keys {
                 shared.follow(key);
             }
+        }
+    }
+
+    /// Leaves these keys, which are free here, to another gateway where the stream of `session` goes
+    /// on, or tells other gateways that they may have another holder here.
+    pub(super) fn leave(&self, session: &Session, keys: &[(String, u64)]) {
+        match self.shared.get() {
+            Some(shared) if session.is_elsewhere() => {
+                for (key, _) in keys {
+                    shared.leave(key);
+                }
+            }
+            _ => self.follow(keys),
         }
     }
 
@@ -302,6 +353,9 @@ impl Registry {
         let mut claims = self.lock();
         let all = claims.by_key.get_mut(key).into_iter().flatten();
         for claim in all.filter(|claim| claim.is_of(session)) {
+            if let Some(fate) = claim.standing.fate() {
+                fate.settle(Outcome::Holds);
+            }
             claim.standing = standing.clone();
         }
     }

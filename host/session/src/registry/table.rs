@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::session::{Claim, Original};
 use super::standing::{Outcome, Standing};
-use super::{ClaimError, MAX_CLAIMS, MAX_KEY_BYTES, Session, unix_ms};
+use super::{ClaimError, Holder, MAX_CLAIMS, MAX_KEY_BYTES, Session, unix_ms};
 
 /// Claims of all sessions, by key.
 #[derive(Debug, Default)]
@@ -26,6 +26,18 @@ impl ClaimTable {
 
     pub(super) fn holder(&self, key: &str) -> Option<&Claim> {
         self.all(key).next_back()
+    }
+
+    /// Holder of a key at another gateway, if `session` has learned of one. That is outdated if a
+    /// session here holds the key at all gateways.
+    pub(super) fn learned(&self, session: &Session, key: &str) -> Option<Holder> {
+        let mut held = session.lock();
+        let holder = self.holder(key);
+        if holder.is_some_and(|claim| claim.holds() && !claim.session.is_evicted()) {
+            held.learned.retain(|(of, _)| of != key);
+        }
+        let found = held.learned.iter().find(|(of, _)| of == key);
+        found.map(|(_, holder)| holder.clone())
     }
 
     /// Result of a claim of `shadow`, if its original made it. The session that `evicts` names is

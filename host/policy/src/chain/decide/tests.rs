@@ -44,6 +44,8 @@ impl SharedClaims for Others {
 
     fn follow(&self, _: &str) {}
 
+    fn leave(&self, _: &str) {}
+
     fn let_go(&self, _: &str, _: &str, _: &str) {}
 
     fn close(&self) -> BoxFuture<'static, ()> {
