@@ -92,6 +92,7 @@ fn comments(line: &Line) -> Vec<String> {
         comments.push(format!("the record has left out {} calls", line.left_out));
     }
     comments.extend(line.calls.iter().filter_map(withheld_value));
+    comments.extend(line.calls.iter().filter_map(withheld_request));
     match &line.verdict {
         RecordedVerdict::Failed { failure, detail } => comments.push(format!(
             "it failed ({failure}): it {detail}; write what it should answer instead"
@@ -125,6 +126,26 @@ fn withheld_value(call: &HostCall) -> Option<String> {
         )),
         _ => None,
     }
+}
+
+/// A request to a service of which the record has a part at the most.
+fn withheld_request(call: &HostCall) -> Option<String> {
+    let HostCall::Ask {
+        destination,
+        params,
+        query,
+        body,
+        ..
+    } = call
+    else {
+        return None;
+    };
+    let values = params.iter().chain(query).map(|(_, value)| value);
+    let mut texts = values.chain(body);
+    let is_withheld = texts.any(|text| text.contains(HIDDEN));
+    is_withheld.then(|| {
+        format!("withheld in the record: a part of the request to \"{destination}\", which the answer names")
+    })
 }
 
 /// Fields of the case beside its name, in the order in which they are written.

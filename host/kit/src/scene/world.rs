@@ -150,19 +150,18 @@ impl SceneWorld {
                 on_failure: service.on_failure,
             });
         }
-        let mut answers = self.answers.iter().enumerate();
-        let found = answers.find(|(_, answer)| answer.is_for(request));
-        let (place, found) = found.ok_or_else(|| {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = answers::best(&self.answers, &looked.answers, request);
+        let place = place.ok_or_else(|| {
             Misuse::because(format!(
                 "the case has no answer to a request of `prepare`: add answers = [{{ destination = {}, \
                  body = '…' }}]",
                 answers::shown(request)
             ))
         })?;
-        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         looked.answers.insert(place);
         Ok(Answered {
-            answer: found.answer.clone(),
+            answer: self.answers[place].answer.clone(),
             on_failure: service.on_failure,
         })
     }
