@@ -10,7 +10,7 @@ use super::bindings::{close, configured, connect, frames, handshake, prepare};
 use super::component::{ComponentPolicy, Hooks};
 use super::engine::Engine;
 use super::fetch::Fetcher;
-use super::settings::{self, Wasi};
+use super::settings::{self, Grant, Wasi};
 use super::state::Settings;
 use super::state::State;
 use super::world::World;
@@ -158,6 +158,17 @@ pub fn link(
                 "policy \"{name}\" has no hook: it exports none of on-connect, on-handshake, on-frames and on-close"
             ),
             "export at least one of them from sluice:policy",
+        );
+        return None;
+    }
+    // A component can export it without the import, whose types it may write out.
+    if hooks.prepare.is_some() && !policy.grants.contains(&Grant::Destinations) {
+        let granted = policy.grants.iter().copied().chain([Grant::Destinations]);
+        let all: Vec<_> = granted.map(Grant::name).collect();
+        diagnostics.error(
+            &policy.grants_place,
+            format!("policy \"{name}\" exports prepare, and may have no service asked"),
+            format!("if it may, write this line in [policies.{name}]: grants = {all:?}"),
         );
         return None;
     }
