@@ -59,14 +59,16 @@ impl Reader<'_> {
                 let Some(settings) = config.destinations.get(destination) else {
                     continue;
                 };
-                if settings.service.timeout < limit {
+                let decision = policy.limits.timeout;
+                if settings.service.timeout.saturating_add(decision) <= limit {
                     continue;
                 }
                 let message = format!(
                     "the destination `{destination}` may take {}, and an admission of the route \
-                     `{route_name}` {} in all",
+                     `{route_name}` {} in all, with {} for the policy `{name}`",
                     units::shown_duration(settings.service.timeout),
                     units::shown_duration(limit),
+                    units::shown_duration(decision),
                 );
                 let help = "write a shorter `timeout`, or a longer `admission_timeout`";
                 self.warning(&settings.place, message, help)
