@@ -13,7 +13,7 @@ use super::bindings::{close, configured, connect, frames, handshake, prepare};
 use super::breaker::{Breaker, BreakerState};
 use super::budget::Budgeted;
 use super::call_queue::CallQueue;
-use super::destinations::{Asking, Misuse};
+use super::destinations::{Asker, Asking, Misuse};
 use super::engine::Engine;
 use super::pace::Pace;
 use super::record::notes::Notes;
@@ -279,7 +279,11 @@ impl ComponentPolicy {
             return Err(misuse.into());
         }
         let asking = Asking {
-            client: Client::of(session),
+            asker: if session.is_shadow() {
+                Asker::Watching(Client::of(session))
+            } else {
+                Asker::Deciding(Client::of(session))
+            },
             until: session.decide_by().map(|end| self.last_answer(end)),
             requests: &requests,
         };

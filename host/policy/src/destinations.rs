@@ -8,7 +8,7 @@
 //! the same, its connections, its cached answers and its circuit breaker do.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use base::diagnostics::Diagnostics;
 use futures_util::future::join_all;
@@ -57,8 +57,8 @@ pub enum AnswerError {
     /// The answer is larger than it may be.
     #[error("its answer is larger than `max_response`")]
     TooLarge,
-    /// The answer is a redirect or no text.
-    #[error("its answer is a redirect, or no text")]
+    /// The answer is a redirect, no text, or has a credential of the operator's headers in it.
+    #[error("its answer is a redirect, or no text, or has a credential of the request in it")]
     Unusable,
     /// The request was not sent, because of its parameters.
     #[error("the request cannot be sent with these parameters")]
@@ -110,11 +110,29 @@ impl Answered {
     }
 }
 
+/// Policy that has services asked, by what it does about this client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// It decides about it.
+    Deciding(Client),
+    /// It is only watched. Its requests make room for others, and say nothing about the service.
+    Watching(Client),
+}
+
+impl Asker {
+    /// The client.
+    const fn client(self) -> Client {
+        match self {
+            Self::Deciding(client) | Self::Watching(client) => client,
+        }
+    }
+}
+
 /// Requests of one decision.
 #[derive(Clone, Copy)]
 pub struct Asking<'a> {
-    /// Client that is decided about.
-    pub client: Client,
+    /// For whom they are made.
+    pub asker: Asker,
     /// Time when nobody waits for answers any more, if there is one.
     pub until: Option<Instant>,
     /// The requests.
@@ -141,27 +159,26 @@ impl Destinations {
         let answers = planned
             .into_iter()
             .map(async |(destination, call)| Answered {
-                answer: destination.ask(call, asking.client, asking.until).await,
+                answer: destination.ask(call, asking.asker, asking.until).await,
                 on_failure: destination.service().on_failure,
             });
         Ok(join_all(answers).await)
     }
 }
 
-/// Destinations of all generations, so that those that stay the same are shared.
+/// Destinations of the generation that serves, so that those that stay the same are shared.
 #[derive(Default)]
 pub struct DestinationPool(Mutex<BTreeMap<String, Weak<Destination>>>);
 
 impl DestinationPool {
-    /// Destinations of a configuration. Mistakes are added to `diagnostics`. Blocks.
+    /// Destinations of a configuration, which [may serve](Self::serve). Mistakes are added to
+    /// `diagnostics`. Blocks.
     pub fn prepare(
         &self,
         settings: &BTreeMap<String, settings::Destination>,
         diagnostics: &mut Diagnostics,
     ) -> Destinations {
-        // Nothing is left half done under this lock, so poisoning carries no news.
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, destination| destination.strong_count() > 0);
+        let known = self.lock();
         let mut destinations = BTreeMap::new();
         for (name, wanted) in settings {
             let there = known.get(name).and_then(Weak::upgrade);
@@ -179,10 +196,35 @@ impl DestinationPool {
                     }
                 },
             };
-            known.insert(name.clone(), Arc::downgrade(&destination));
             destinations.insert(name.clone(), destination);
         }
         Destinations(destinations)
+    }
+
+    /// Has these serve. Until then those before them are the ones that a configuration goes on with.
+    pub fn serve(&self, destinations: &Destinations) {
+        let mut serving = self.lock();
+        let before = std::mem::take(&mut *serving);
+        let is_kept = |name: &String, before: &Arc<Destination>| {
+            let now = destinations.0.get(name);
+            now.is_some_and(|now| Arc::ptr_eq(now, before))
+        };
+        for (name, before) in before {
+            if let Some(before) = before.upgrade()
+                && !is_kept(&name, &before)
+            {
+                before.breaker().hide();
+            }
+        }
+        for (name, destination) in &destinations.0 {
+            destination.breaker().show();
+            serving.insert(name.clone(), Arc::downgrade(destination));
+        }
+    }
+
+    // Nothing is left half done under this lock, so poisoning carries no news.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Weak<Destination>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

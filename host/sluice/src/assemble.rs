@@ -54,10 +54,12 @@ pub async fn assemble(
         generation,
         key_sets,
         lists,
+        destinations,
         cluster,
     } = builder.build(config, None, diagnostics).await;
     // With mistakes nothing serves.
     builder.lists().put(lists);
+    builder.destinations().serve(&destinations);
     builder.serves(cluster);
     let room = room(config)?;
     let gateway = Arc::new(Gateway {
@@ -103,6 +105,11 @@ fn room(config: &Config) -> anyhow::Result<Capacity> {
             .max()
             .unwrap_or_default(),
         warm: upstreams.map(Upstream::warm).sum(),
+        services: config
+            .destinations
+            .values()
+            .map(|destination| destination.service.descriptors())
+            .fold(0, usize::saturating_add),
     };
     let room = Capacity::of(descriptors, &wanted);
     if room.places < wanted.places || room.parked < wanted.parked {

@@ -335,6 +335,7 @@ impl Reloader {
             generation,
             key_sets,
             lists,
+            destinations,
             cluster,
         } = self
             .builder
@@ -345,6 +346,7 @@ impl Reloader {
         warnings.log();
         self.credentials.replace(credentials);
         self.builder.lists().put(lists);
+        self.builder.destinations().serve(&destinations);
         state.lists.clone_from(&config.lists);
         prepare_folders(&config, Some(&before));
         let number = generation.number;

@@ -46,6 +46,8 @@ pub struct ConfiguredCapacity {
     pub per_upstream: u32,
     /// Idle connections to backends in the connection pools.
     pub warm: usize,
+    /// Connections to services that policies ask, at the most.
+    pub services: usize,
 }
 
 impl Capacity {
@@ -57,6 +59,8 @@ impl Capacity {
             .saturating_sub(RESERVED)
             .saturating_sub(number(wanted.refusals))
             .saturating_sub(number(wanted.warm));
+        // However many requests may wait, connections keep half of the descriptors.
+        let left = left - number(wanted.services).min(left / 2);
         let per_upstream = u64::from(wanted.per_upstream).max(LEAST_UPSTREAM);
         let allowed = usize::try_from(left / (1 + per_upstream)).unwrap_or(usize::MAX);
         let places = wanted.places.min(allowed).max(1);
@@ -90,6 +94,7 @@ mod tests {
         parked_per_client: Some(100),
         per_upstream: 1,
         warm: 0,
+        services: 0,
     };
 
     #[test]
@@ -109,6 +114,16 @@ mod tests {
             ..WANTED
         };
         assert_eq!(places(1024, three), 175);
+    }
+
+    #[test]
+    fn connections_to_services_come_out_of_the_places_and_leave_half_of_them() {
+        let places = |services| {
+            let wanted = ConfiguredCapacity { services, ..WANTED };
+            Capacity::of(1024, &wanted).places
+        };
+        assert_eq!(places(200), 252);
+        assert_eq!(places(usize::MAX), 176);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! alone does not count for others. After a pause one request at a time finds out whether the service
 //! is back.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub(super) const PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Breaker {
     destination: Arc<str>,
     state: Mutex<State>,
+    /// Whether the metric of the destination is about this one.
+    is_shown: AtomicBool,
 }
 
 enum State {
@@ -56,7 +59,18 @@ pub(super) enum Failure {
 /// A request that may be made. Dropping it says nothing about the service.
 pub(super) struct Attempt<'a> {
     breaker: &'a Breaker,
-    is_probe: bool,
+    kind: Kind,
+}
+
+/// What an attempt says about the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// One of many, while the service is well.
+    Ordinary,
+    /// Whether the service is back.
+    Probe,
+    /// Nothing: it is for a policy that decides nothing.
+    Watching,
 }
 
 impl Breaker {
@@ -65,6 +79,29 @@ impl Breaker {
         Self {
             destination,
             state: Mutex::new(State::WELL),
+            is_shown: AtomicBool::new(false),
+        }
+    }
+
+    /// Has the metric tell about this one from now on, as its destination serves.
+    pub(super) fn show(&self) {
+        self.is_shown.store(true, Ordering::Relaxed);
+        let state = match &*self.lock() {
+            State::Closed { .. } => metrics::DestinationBreaker::Closed,
+            State::Open { .. } => metrics::DestinationBreaker::Open,
+        };
+        metrics::destination_breaker(&self.destination, state);
+    }
+
+    /// Leaves the metric to another one, as its destination does not serve any more.
+    pub(super) fn hide(&self) {
+        self.is_shown.store(false, Ordering::Relaxed);
+        metrics::destination_breaker(&self.destination, metrics::DestinationBreaker::Closed);
+    }
+
+    fn changed(&self, state: metrics::DestinationBreaker) {
+        if self.is_shown.load(Ordering::Relaxed) {
+            metrics::destination_breaker(&self.destination, state);
         }
     }
 
@@ -76,8 +113,8 @@ impl Breaker {
 
     /// A request for this client, if one may be made now.
     pub(super) fn enter(&self, client: Client) -> Option<Attempt<'_>> {
-        let is_probe = match &mut *self.lock() {
-            State::Closed { .. } => false,
+        let kind = match &mut *self.lock() {
+            State::Closed { .. } => Kind::Ordinary,
             State::Open {
                 until,
                 is_probed,
@@ -93,13 +130,25 @@ impl Breaker {
                     return None;
                 }
                 *is_probed = true;
-                true
+                Kind::Probe
             }
         };
         Some(Attempt {
             breaker: self,
-            is_probe,
+            kind,
         })
+    }
+
+    /// A request for a policy that decides nothing, while the service is well. What comes of it
+    /// changes nothing for those that decide.
+    pub(super) fn enter_watching(&self) -> Option<Attempt<'_>> {
+        match &*self.lock() {
+            State::Closed { .. } => Some(Attempt {
+                breaker: self,
+                kind: Kind::Watching,
+            }),
+            State::Open { .. } => None,
+        }
     }
 
     // No state is half changed, so poisoning carries no news.
@@ -128,10 +177,13 @@ impl State {
 impl Attempt<'_> {
     /// The service answered.
     pub(super) fn answered(mut self) {
+        if self.kind == Kind::Watching {
+            return;
+        }
         let was_open = {
             let mut state = self.breaker.lock();
             match &mut *state {
-                State::Open { .. } if !self.is_probe => return,
+                State::Open { .. } if self.kind != Kind::Probe => return,
                 State::Open { .. } => {
                     *state = State::WELL;
                     true
@@ -142,16 +194,19 @@ impl Attempt<'_> {
                 }
             }
         };
-        self.is_probe = false;
+        self.kind = Kind::Ordinary;
         if was_open {
             let destination = &*self.breaker.destination;
-            metrics::destination_breaker(destination, metrics::DestinationBreaker::Closed);
+            self.breaker.changed(metrics::DestinationBreaker::Closed);
             tracing::info!(destination, "the service answers again, and is asked again");
         }
     }
 
     /// The service failed.
     pub(super) fn failed(mut self, failure: Failure, cause: &str) {
+        if self.kind == Kind::Watching {
+            return;
+        }
         let mut state = self.breaker.lock();
         let opens = match (&mut *state, failure) {
             (State::Closed { unreachable, .. }, Failure::Unreachable) => {
@@ -165,7 +220,7 @@ impl Attempt<'_> {
                 failed.len() >= AFTER
             }
             // A request that began before the breaker opened.
-            (State::Open { .. }, _) if !self.is_probe => return,
+            (State::Open { .. }, _) if self.kind != Kind::Probe => return,
             (State::Open { .. }, Failure::Unreachable) => {
                 *state = State::open();
                 false
@@ -188,10 +243,10 @@ impl Attempt<'_> {
             *state = State::open();
         }
         drop(state);
-        self.is_probe = false;
+        self.kind = Kind::Ordinary;
         if opens {
             let destination = &*self.breaker.destination;
-            metrics::destination_breaker(destination, metrics::DestinationBreaker::Open);
+            self.breaker.changed(metrics::DestinationBreaker::Open);
             tracing::warn!(
                 destination,
                 cause,
@@ -205,7 +260,7 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     /// A probe that nobody waited for is made again.
     fn drop(&mut self) {
-        if self.is_probe
+        if self.kind == Kind::Probe
             && let State::Open { is_probed, .. } = &mut *self.breaker.lock()
         {
             *is_probed = false;
@@ -243,6 +298,27 @@ mod tests {
         }
         assert!(breaker.is_open());
         assert!(!may(&breaker, 6));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn policies_that_decide_nothing_neither_open_it_nor_find_out_whether_the_service_is_back()
+    {
+        let breaker = breaker();
+        for _ in 0..100 {
+            let attempt = breaker.enter_watching().unwrap();
+            attempt.failed(Failure::Unreachable, "refused");
+        }
+        assert!(!breaker.is_open());
+        for client in 1..=5 {
+            fails(&breaker, client);
+            if let Some(attempt) = breaker.enter_watching() {
+                attempt.answered();
+            }
+        }
+        assert!(breaker.is_open());
+        tokio::time::advance(PAUSE).await;
+        assert!(breaker.enter_watching().is_none());
+        assert!(may(&breaker, 6));
     }
 
     #[tokio::test(start_paused = true)]

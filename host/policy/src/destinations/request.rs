@@ -108,6 +108,14 @@ impl Request {
                 "the destination \"{name}\" needs the parameter {{{missing}}}, and the request has none"
             )));
         }
+        let mut query = self.query.iter().map(|(name, _)| name);
+        if let Some(taken) = query.find(|name| service.url.has_query(name)) {
+            let taken = text::clean(taken, 64);
+            return Err(Misuse(format!(
+                "the `url` of the destination \"{name}\" has the query parameter \"{taken}\" already, \
+                 and a request may not add another"
+            )));
+        }
         match (&self.body, service.method) {
             (None, _) => Ok(()),
             (Some(_), Method::Get) => Err(Misuse(format!(

@@ -5,25 +5,31 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use base::credentials::is_sensitive;
 use base::metrics;
+use base::permits::{Share, Tally, fair_share};
+use base::secret::Secret;
 use base::tls::client::Roots;
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use session::registry::Client;
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::{Instant, timeout_at};
 
 use super::breaker::{Breaker, Failure};
 use super::cache::{Cache, Given};
 use super::request::Call;
-use super::settings::{Method, Service};
-use super::{Answer, AnswerError};
+use super::settings::{MAX_IDLE, Method, Service};
+use super::{Answer, AnswerError, Asker};
 
-/// Connections without a request that are kept open.
-const MAX_IDLE: usize = 32;
-/// How long they are kept.
-const IDLE: Duration = Duration::from_secs(30);
+/// How long connections without a request are kept: less than the 5 s after which many servers close them.
+const IDLE: Duration = Duration::from_secs(4);
+/// Time after which a service that has not answered has failed, even if the admission ends before
+/// its `timeout`.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A value of a header that is shorter may be in any answer.
+const SHORTEST_SECRET: usize = 8;
 /// Media type of all bodies.
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -36,9 +42,20 @@ pub(super) struct Destination {
     service: Service,
     http: reqwest::Client,
     headers: HeaderMap,
+    /// Credentials among the headers. No answer may have them.
+    secrets: Vec<Secret>,
     kept: Mutex<Kept>,
     breaker: Breaker,
     places: Semaphore,
+    max_places: usize,
+    /// Places of each client.
+    of_clients: Tally<Client>,
+}
+
+/// Place of a request that waits.
+struct Place<'a> {
+    _place: SemaphorePermit<'a>,
+    _share: Share<Client>,
 }
 
 /// What several decisions share.
@@ -112,9 +129,16 @@ impl Destination {
             headers.append(name, value);
         }
         headers.entry(ACCEPT).or_insert(JSON);
+        // Without TLS no authorities are needed, and this machine may have none.
+        let roots = if service.url.is_https() {
+            Roots::read(&service.authorities)?
+        } else {
+            Roots::none()
+        };
+        let max_places = service.max_waiting.min(Semaphore::MAX_PERMITS);
         let http = reqwest::Client::builder()
             .user_agent(concat!("sluice/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(Roots::read(&service.authorities)?.config()?)
+            .tls_backend_preconfigured(roots.config()?)
             .redirect(Policy::none())
             // A proxy of the environment would get the headers.
             .no_proxy()
@@ -125,12 +149,15 @@ impl Destination {
         Ok(Self {
             http,
             headers,
+            secrets: secrets(&service),
             kept: Mutex::new(Kept {
                 cache: Cache::new(service.cache_entries, service.cache_size),
                 under_way: HashMap::new(),
             }),
             breaker: Breaker::new(Arc::clone(&name)),
-            places: Semaphore::new(service.max_waiting.min(Semaphore::MAX_PERMITS)),
+            places: Semaphore::new(max_places),
+            max_places,
+            of_clients: Tally::default(),
             name,
             service,
         })
@@ -141,15 +168,20 @@ impl Destination {
         &self.service
     }
 
+    /// Its circuit breaker.
+    pub(super) fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
     /// Asks it, or finds the answer among those that are kept. After `until` nobody waits for it.
     pub(super) async fn ask(
         self: &Arc<Self>,
         call: Result<Call, AnswerError>,
-        client: Client,
+        asker: Asker,
         until: Option<Instant>,
     ) -> Result<Answer, AnswerError> {
         let found = match call {
-            Ok(call) => self.find(call, client, until).await,
+            Ok(call) => self.find(call, asker, until).await,
             Err(error) => Err(error),
         };
         let word = match &found {
@@ -172,19 +204,20 @@ impl Destination {
     async fn find(
         self: &Arc<Self>,
         call: Call,
-        client: Client,
+        asker: Asker,
         until: Option<Instant>,
     ) -> Result<(Source, Arc<Given>), AnswerError> {
         let (source, asking) = match self.step(&call) {
             Step::Use(given) => return Ok((Source::Cache, given)),
             Step::Join(outcome) => (Source::Shared, wait_for(outcome, until).await),
-            Step::Send if self.shares() => {
-                let outcome = self.send_for_all(call.clone(), client);
+            // Nobody who decides depends on a request that is only watched.
+            Step::Send if self.shares() && matches!(asker, Asker::Deciding(_)) => {
+                let outcome = self.send_for_all(call.clone(), asker);
                 (Source::Service, wait_for(outcome, until).await)
             }
             Step::Send => {
-                let performed = Box::pin(self.perform(&call, client));
-                (Source::Service, by(until, performed).await)
+                let performed = Box::pin(self.perform(&call, asker, until));
+                (Source::Service, performed.await)
             }
         };
         match asking {
@@ -232,7 +265,7 @@ impl Destination {
     fn send_for_all(
         self: &Arc<Self>,
         call: Call,
-        client: Client,
+        asker: Asker,
     ) -> watch::Receiver<Option<Outcome>> {
         let (tell, outcome) = watch::channel(None);
         match self.lock().under_way.entry(call.clone()) {
@@ -247,44 +280,74 @@ impl Destination {
             call,
         };
         tokio::spawn(async move {
-            let outcome = guard.destination.perform(&guard.call, client).await;
+            let outcome = guard.destination.perform(&guard.call, asker, None).await;
             drop(guard);
             tell.send_replace(Some(outcome));
         });
         outcome
     }
 
-    /// Makes a request, and keeps its answer.
-    async fn perform(&self, call: &Call, client: Client) -> Outcome {
-        let _place = self.places.try_acquire().map_err(|_| AnswerError::Busy)?;
-        let attempt = self.breaker.enter(client).ok_or(AnswerError::Unavailable)?;
-        let began = Instant::now();
-        let sent = timeout(self.service.timeout, self.send(call)).await;
-        metrics::destination_took(&self.name, began.elapsed());
+    /// A place for a request, if there is one. When nearly all are taken, the last ones are for
+    /// clients that have few. Policies that decide nothing leave half of them to the others.
+    fn place(&self, asker: Asker) -> Option<Place<'_>> {
+        let free = self.places.available_permits();
+        if matches!(asker, Asker::Watching(_)) && free <= self.max_places / 2 {
+            return None;
+        }
+        let most = fair_share(self.max_places, free);
+        let share = self.of_clients.take(asker.client(), most)?;
+        let place = self.places.try_acquire().ok()?;
+        Some(Place {
+            _place: place,
+            _share: share,
+        })
+    }
+
+    /// Makes a request, and keeps its answer. It ends at `until` at the latest.
+    async fn perform(&self, call: &Call, asker: Asker, until: Option<Instant>) -> Outcome {
+        let _place = self.place(asker).ok_or(AnswerError::Busy)?;
+        let client = asker.client();
+        let attempt = match asker {
+            Asker::Deciding(client) => self.breaker.enter(client),
+            Asker::Watching(_) => self.breaker.enter_watching(),
+        };
+        let attempt = attempt.ok_or(AnswerError::Unavailable)?;
+        let took = Took {
+            destination: &self.name,
+            began: Instant::now(),
+        };
+        let end = took.began.checked_add(self.service.timeout);
+        let end = end.into_iter().chain(until).min();
+        let sent = by(end, self.send(call)).await;
+        let waited = took.began.elapsed();
+        drop(took);
         let (error, failure, cause) = match sent {
-            Ok(Ok(given)) => {
+            Some(Ok(given)) => {
                 attempt.answered();
                 let given = Arc::new(given);
-                if self.service.keeps() && is_kept(given.status) {
-                    self.lock().cache.put(call.clone(), Arc::clone(&given));
-                }
+                self.keep(call, &given);
                 return Ok(given);
             }
-            Ok(Err(SendError::Answer(error))) => {
+            Some(Err(SendError::Answer(error))) => {
                 attempt.answered();
+                self.lock().cache.forget(call);
                 return Err(error);
             }
-            Ok(Err(SendError::Unreachable(cause))) => {
+            Some(Err(SendError::Unreachable(cause))) => {
                 (AnswerError::Unavailable, Failure::Unreachable, cause)
             }
-            Ok(Err(SendError::Lost(cause))) => {
+            Some(Err(SendError::Lost(cause))) => {
                 (AnswerError::Unavailable, Failure::For(client), cause)
             }
-            Ok(Err(SendError::Status(status))) => {
+            Some(Err(SendError::Status(status))) => {
                 let cause = format!("it answered with {}", status.as_u16());
                 (AnswerError::Unavailable, Failure::For(client), cause)
             }
-            Err(_) => {
+            // It had too little time to have failed.
+            None if waited < self.service.timeout.min(PATIENCE) => {
+                return Err(AnswerError::Timeout);
+            }
+            None => {
                 let cause = "it did not answer in time".to_owned();
                 (AnswerError::Timeout, Failure::For(client), cause)
             }
@@ -298,17 +361,41 @@ impl Destination {
         Err(error)
     }
 
-    async fn send(&self, call: &Call) -> Result<Given, SendError> {
+    /// Keeps an answer, or forgets the one before it: it is not what the service says any more.
+    fn keep(&self, call: &Call, given: &Arc<Given>) {
+        if !self.service.keeps() {
+            return;
+        }
+        let cache = &mut self.lock().cache;
+        if is_kept(given.status) {
+            cache.put(call.clone(), Arc::clone(given));
+        } else {
+            cache.forget(call);
+        }
+    }
+
+    fn request(&self, call: &Call) -> Result<reqwest::RequestBuilder, SendError> {
         let url = call.url().map_err(SendError::Answer)?;
         let request = match self.service.method {
             Method::Get => self.http.get(url),
             Method::Post => self.http.post(url),
         };
-        let mut request = request.headers(self.headers.clone());
-        if let Some(body) = &call.body {
-            request = request.header(CONTENT_TYPE, JSON).body(body.clone());
-        }
-        let mut response = request.send().await.map_err(broken)?;
+        let request = request.headers(self.headers.clone());
+        Ok(match &call.body {
+            Some(body) => request.header(CONTENT_TYPE, JSON).body(body.clone()),
+            None => request,
+        })
+    }
+
+    async fn send(&self, call: &Call) -> Result<Given, SendError> {
+        let response = match self.request(call)?.send().await {
+            // The service may have closed a kept connection just then. A GET may be made twice.
+            Err(error) if self.service.method == Method::Get && is_lost(&error) => {
+                self.request(call)?.send().await
+            }
+            response => response,
+        };
+        let mut response = response.map_err(broken)?;
         let status = response.status();
         if status.is_server_error() {
             return Err(SendError::Status(status));
@@ -330,6 +417,17 @@ impl Destination {
         }
         let body =
             String::from_utf8(bytes).map_err(|_| SendError::Answer(AnswerError::Unusable))?;
+        let has = |secret: &Secret| {
+            let secret = std::str::from_utf8(secret.expose());
+            secret.is_ok_and(|secret| body.contains(secret))
+        };
+        if self.secrets.iter().any(has) {
+            tracing::debug!(
+                destination = &*self.name,
+                "the service's answer has a header of the request in it, and is not used"
+            );
+            return Err(SendError::Answer(AnswerError::Unusable));
+        }
         Ok(Given {
             status: status.as_u16(),
             body: body.into(),
@@ -349,6 +447,29 @@ fn is_kept(status: u16) -> bool {
     matches!(status, 200..=299 | 404 | 410)
 }
 
+/// Values of headers that are credentials, with and without their scheme.
+fn secrets(service: &Service) -> Vec<Secret> {
+    let headers = service.headers.iter();
+    let credentials = headers.filter(|(name, _)| is_sensitive(name));
+    let mut secrets = Vec::new();
+    for (_, value) in credentials {
+        let Ok(text) = std::str::from_utf8(value.expose()) else {
+            continue;
+        };
+        let text = text.trim();
+        let token = text.rsplit_once(' ').map(|(_, token)| token);
+        let parts = [Some(text), token].into_iter().flatten();
+        let parts = parts.filter(|part| part.len() >= SHORTEST_SECRET);
+        secrets.extend(parts.map(Secret::new));
+    }
+    secrets
+}
+
+/// Whether a connection ended before an answer began.
+fn is_lost(error: &reqwest::Error) -> bool {
+    error.is_request() && !error.is_connect() && !error.is_timeout()
+}
+
 /// Without the address, which has data of clients in it.
 fn broken(error: reqwest::Error) -> SendError {
     let is_connect = error.is_connect();
@@ -357,6 +478,18 @@ fn broken(error: reqwest::Error) -> SendError {
         SendError::Unreachable(why)
     } else {
         SendError::Lost(why)
+    }
+}
+
+/// Time that a request takes, counted when it ends or nobody waits for it any more.
+struct Took<'a> {
+    destination: &'a str,
+    began: Instant,
+}
+
+impl Drop for Took<'_> {
+    fn drop(&mut self) {
+        metrics::destination_took(self.destination, self.began.elapsed());
     }
 }
 
@@ -383,15 +516,13 @@ async fn wait_for(
             Err(_) => Err(AnswerError::Unavailable),
         }
     };
-    by(until, told).await
+    by(until, told).await.unwrap_or(Err(AnswerError::Timeout))
 }
 
 /// Waits until then at the most.
-async fn by(until: Option<Instant>, outcome: impl Future<Output = Outcome>) -> Outcome {
+async fn by<T>(until: Option<Instant>, outcome: impl Future<Output = T>) -> Option<T> {
     match until {
-        Some(until) => timeout_at(until, outcome)
-            .await
-            .unwrap_or(Err(AnswerError::Timeout)),
-        None => outcome.await,
+        Some(until) => timeout_at(until, outcome).await.ok(),
+        None => Some(outcome.await),
     }
 }

@@ -9,6 +9,9 @@ use base::tls::client::Authorities;
 
 use super::template::Template;
 
+/// Connections to a service without a request that are kept open.
+pub(super) const MAX_IDLE: usize = 32;
+
 /// A section.
 #[derive(Debug, Clone)]
 pub struct Destination {
@@ -50,6 +53,12 @@ pub struct Service {
 }
 
 impl Service {
+    /// File descriptors of its connections, at the most.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        self.max_waiting.saturating_add(MAX_IDLE)
+    }
+
     /// Whether answers are kept.
     #[must_use]
     pub fn keeps(&self) -> bool {

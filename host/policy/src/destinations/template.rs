@@ -27,6 +27,9 @@ pub struct Template {
     origin: String,
     segments: Vec<Segment>,
     query: Option<String>,
+    /// Names of the query parameters in it.
+    query_names: BTreeSet<String>,
+    is_https: bool,
     has_safe_way: bool,
 }
 
@@ -131,6 +134,11 @@ impl Template {
             origin: url.origin().ascii_serialization(),
             segments: segments.collect(),
             query: url.query().map(str::to_owned),
+            query_names: url
+                .query_pairs()
+                .map(|(name, _)| name.into_owned())
+                .collect(),
+            is_https: scheme == "https://",
             has_safe_way: scheme == "https://" || is_loopback(&url),
         })
     }
@@ -140,6 +148,17 @@ impl Template {
     #[must_use]
     pub fn has_safe_way(&self) -> bool {
         self.has_safe_way
+    }
+
+    /// Whether it is asked with TLS.
+    pub(super) fn is_https(&self) -> bool {
+        self.is_https
+    }
+
+    /// Names of the query parameters that the operator wrote. Of two parameters of one name, services
+    /// take the first, the last or both: so the policy may not add another.
+    pub(super) fn has_query(&self, name: &str) -> bool {
+        self.query_names.contains(name)
     }
 
     /// Names of its parameters.

@@ -8,7 +8,9 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use base::secret::Secret;
 use base::tls::client::Authorities;
+use std::sync::LazyLock;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -23,6 +25,8 @@ struct Seen {
     uris: Arc<Mutex<Vec<String>>>,
     headers: Arc<Mutex<Vec<String>>>,
     fails: Arc<AtomicUsize>,
+    /// Status of all answers, unless it is 0.
+    says: Arc<AtomicUsize>,
     go: Arc<Notify>,
 }
 
@@ -46,6 +50,10 @@ async fn answer(
     if seen.fails.load(Ordering::SeqCst) > 0 {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
+    let says = u16::try_from(seen.says.load(Ordering::SeqCst)).unwrap();
+    if says > 0 {
+        return StatusCode::from_u16(says).unwrap().into_response();
+    }
     match uri.path().trim_start_matches("/users/") {
         "slow" => {
             seen.go.notified().await;
@@ -59,6 +67,7 @@ async fn answer(
         )
             .into_response(),
         "bytes" => vec![0xff_u8, 0xfe].into_response(),
+        "swordfish" | "Bearer%20swordfish" => "you sent Bearer swordfish".into_response(),
         "nobody" => (StatusCode::NOT_FOUND, "no such user").into_response(),
         "forbidden" => StatusCode::FORBIDDEN.into_response(),
         user => format!("{user} {body}").into_response(),
@@ -72,8 +81,13 @@ async fn service() -> (Seen, Service) {
     let seen = Seen::default();
     let app = Router::new().fallback(answer).with_state(seen.clone());
     tokio::spawn(async move { axum::serve(listener, app).await });
-    let service = Service {
-        url: Template::parse(&format!("http://{address}/users/{{user}}")).unwrap(),
+    (seen, plain(&format!("http://{address}/users/{{user}}")))
+}
+
+/// A service at this address.
+fn plain(url: &str) -> Service {
+    Service {
+        url: Template::parse(url).unwrap(),
         method: Method::Post,
         headers: vec![("authorization".to_owned(), Secret::new("Bearer swordfish"))],
         authorities: Authorities::Platform,
@@ -86,8 +100,7 @@ async fn service() -> (Seen, Service) {
         cache_size: 1 << 20,
         on_failure: OnUnanswered::Refuse,
         stale: Duration::ZERO,
-    };
-    (seen, service)
+    }
 }
 
 fn prepared(pool: &DestinationPool, service: &Service) -> Destinations {
@@ -104,9 +117,19 @@ fn prepared(pool: &DestinationPool, service: &Service) -> Destinations {
     destinations
 }
 
+/// As [`prepared`], and the destinations serve.
+fn serving(pool: &DestinationPool, service: &Service) -> Destinations {
+    let destinations = prepared(pool, service);
+    pool.serve(&destinations);
+    destinations
+}
+
 fn destinations(service: &Service) -> Destinations {
     prepared(&DestinationPool::default(), service)
 }
+
+static WATCHED: LazyLock<[Request; 1]> = LazyLock::new(|| [request("ann")]);
+static HANGING: LazyLock<[Request; 1]> = LazyLock::new(|| [request("hang")]);
 
 fn request(user: &str) -> Request {
     Request {
@@ -123,7 +146,7 @@ async fn ask_as(
     user: &str,
 ) -> Result<Answer, AnswerError> {
     let asking = Asking {
-        client: Client::numbered(client),
+        asker: Asker::Deciding(Client::numbered(client)),
         until: None,
         requests: &[request(user)],
     };
@@ -152,7 +175,7 @@ async fn an_answer_comes_with_its_status_and_the_operators_headers_go_along() {
         request("nobody"),
     ];
     let asking = Asking {
-        client: Client::numbered(1),
+        asker: Asker::Deciding(Client::numbered(1)),
         until: None,
         requests: &requests,
     };
@@ -217,6 +240,7 @@ async fn what_is_no_good_answer_is_an_error_and_no_redirect_is_followed() {
 async fn a_question_that_does_not_fit_the_destination_is_a_mistake_and_sends_nothing() {
     let (seen, mut service) = service().await;
     service.method = Method::Get;
+    service.url = Template::parse(&format!("{}?tenant=a", service.url)).unwrap();
     let destinations = destinations(&service);
     let named = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
     for (wrong, told) in [
@@ -248,9 +272,16 @@ async fn a_question_that_does_not_fit_the_destination_is_a_mistake_and_sends_not
             },
             "`method` is \"GET\"",
         ),
+        (
+            Request {
+                query: named("tenant", "b"),
+                ..request("ann")
+            },
+            "has the query parameter \"tenant\" already",
+        ),
     ] {
         let asking = Asking {
-            client: Client::numbered(1),
+            asker: Asker::Deciding(Client::numbered(1)),
             until: None,
             requests: &[request("ann"), wrong],
         };
@@ -358,7 +389,7 @@ async fn nobody_waits_longer_than_the_admission_lasts() {
     let (_, service) = service().await;
     let destinations = destinations(&service);
     let asking = Asking {
-        client: Client::numbered(1),
+        asker: Asker::Deciding(Client::numbered(1)),
         until: Some(Instant::now()),
         requests: &[request("hang")],
     };
@@ -402,12 +433,156 @@ async fn what_is_kept_outlives_a_configuration_that_leaves_the_destination_as_it
     let (seen, mut service) = service().await;
     service.cache = Duration::from_secs(600);
     let pool = DestinationPool::default();
-    let before = prepared(&pool, &service);
+    let before = serving(&pool, &service);
     ask(&before, "ann").await.unwrap();
-    let after = prepared(&pool, &service);
+    let after = serving(&pool, &service);
     ask(&after, "ann").await.unwrap();
     assert_eq!(seen.count(), 1);
+    // A configuration that is refused, and another that puts things right again.
+    let good = service.clone();
     service.max_response += 1;
-    ask(&prepared(&pool, &service), "ann").await.unwrap();
+    drop(prepared(&pool, &service));
+    ask(&serving(&pool, &good), "ann").await.unwrap();
+    assert_eq!(seen.count(), 1);
+    ask(&serving(&pool, &service), "ann").await.unwrap();
     assert_eq!(seen.count(), 2);
+}
+
+#[tokio::test]
+async fn what_a_service_says_now_ends_what_it_said_before_whatever_it_is() {
+    let (seen, mut service) = service().await;
+    service.stale = Duration::from_secs(600);
+    let destinations = destinations(&service);
+    for now in [403, 429, 401] {
+        ask(&destinations, "ann").await.unwrap();
+        seen.says.store(now, Ordering::SeqCst);
+        let answer = ask(&destinations, "ann").await.unwrap();
+        assert_eq!(usize::from(answer.status), now);
+        seen.says.store(0, Ordering::SeqCst);
+        // An old answer would let in somebody who is to stay out.
+        seen.fails.store(1, Ordering::SeqCst);
+        let failed = ask(&destinations, "ann").await;
+        assert_eq!(failed, Err(AnswerError::Unavailable), "{now}");
+        seen.fails.store(0, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn one_client_that_asks_a_lot_leaves_places_to_others() {
+    let (seen, mut service) = service().await;
+    service.max_waiting = 32;
+    let destinations = destinations(&service);
+    let ask_slowly = |_| {
+        let destinations = destinations.clone();
+        tokio::spawn(async move { ask_as(&destinations, 1, "slow").await })
+    };
+    let waiting: Vec<_> = (0..40).map(ask_slowly).collect();
+    // The last eighth is for those who have less than an eighth.
+    while seen.count() < 29 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(body(ask_as(&destinations, 2, "ann").await), "ann ");
+    assert_eq!(
+        ask_as(&destinations, 1, "ann").await,
+        Err(AnswerError::Busy)
+    );
+    assert_eq!(seen.count(), 30);
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn an_answer_with_the_operators_credentials_in_it_is_not_used() {
+    let (_, service) = service().await;
+    let destinations = destinations(&service);
+    for user in ["swordfish", "Bearer swordfish"] {
+        assert_eq!(ask(&destinations, user).await, Err(AnswerError::Unusable));
+    }
+    ask(&destinations, "Bearer").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_policy_that_decides_nothing_leaves_places_and_the_breaker_alone() {
+    let (seen, mut service) = service().await;
+    service.max_waiting = 2;
+    let destinations = destinations(&service);
+    let watching = |client| Asking {
+        asker: Asker::Watching(Client::numbered(client)),
+        until: None,
+        requests: WATCHED.as_slice(),
+    };
+    seen.fails.store(1, Ordering::SeqCst);
+    for client in 0..10 {
+        let answers = destinations.ask(watching(client)).await.unwrap();
+        assert_eq!(answers[0].answer, Err(AnswerError::Unavailable));
+    }
+    seen.fails.store(0, Ordering::SeqCst);
+    ask(&destinations, "ann").await.unwrap();
+    let waiting = ask(&destinations, "slow");
+    let busy = async {
+        while seen.count() < 12 {
+            tokio::task::yield_now().await;
+        }
+        let watched = destinations.ask(watching(1)).await.unwrap();
+        assert_eq!(watched[0].answer, Err(AnswerError::Busy));
+        ask(&destinations, "ann").await.unwrap();
+        seen.go.notify_one();
+    };
+    let (answer, ()) = tokio::join!(waiting, busy);
+    assert_eq!(body(answer), "late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_hangs_longer_than_admissions_last_is_left_alone() {
+    let (_, service) = service().await;
+    let destinations = destinations(&service);
+    let cut = |client, after: u64| Asking {
+        asker: Asker::Deciding(Client::numbered(client)),
+        until: Some(Instant::now() + Duration::from_millis(after)),
+        requests: HANGING.as_slice(),
+    };
+    for (after, error) in [
+        (10, AnswerError::Timeout),
+        (1500, AnswerError::Timeout),
+        (1500, AnswerError::Unavailable),
+    ] {
+        for client in 0..5 {
+            let answers = destinations.ask(cut(client, after)).await.unwrap();
+            assert_eq!(answers[0].answer, Err(error), "{after}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_service_closes_costs_no_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // It closes each connection when a second request comes on it.
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+            stream.write_all(answer).await.unwrap();
+            let _second = stream.read(&mut request).await.unwrap();
+        }
+    });
+    let (_, mut service) = service().await;
+    service.url = Template::parse(&format!("http://{address}/users/{{user}}")).unwrap();
+    service.method = Method::Get;
+    let destinations = destinations(&service);
+    for _ in 0..3 {
+        assert_eq!(body(ask(&destinations, "ann").await), "ok");
+    }
+}
+
+#[test]
+fn a_service_without_tls_needs_no_authorities() {
+    let service = Service {
+        authorities: Authorities::File("/nowhere/ca.pem".into()),
+        ..plain("http://127.0.0.1:1/users/{user}")
+    };
+    assert!(service::Destination::new("users", service.clone()).is_ok());
+    let url = Template::parse("https://127.0.0.1:1/users/{user}").unwrap();
+    assert!(service::Destination::new("users", Service { url, ..service }).is_err());
 }

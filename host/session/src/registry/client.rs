@@ -13,7 +13,7 @@ use super::Session;
 /// Identity of a client where failures are counted: the user that a policy has verified, or else
 /// the network of the client's address. A network is the first 24 bits of an IPv4 address and the
 /// first 48 of an IPv6 address, because one party easily has all addresses in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Client(u64);
 
 /// Property that identifies a client.

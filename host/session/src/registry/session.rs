@@ -44,11 +44,21 @@ pub struct Session {
 #[derive(Debug)]
 pub(super) struct Original {
     pub(super) session: Arc<Session>,
+    why: Copied,
     /// Claims that the original made after the shadow's position, with their earlier holders. The
     /// shadow must not see them.
     pub(super) since: Vec<(String, Option<Claim>)>,
     /// Holders at other gateways that the original knew.
     pub(super) learned: Vec<(String, Holder)>,
+}
+
+/// Purpose of a copy of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copied {
+    /// A policy that decides nothing looks at it.
+    Shadow,
+    /// A renewed token is decided about.
+    Renewal,
 }
 
 /// Claim of a session on a key.
@@ -189,11 +199,16 @@ impl Session {
         let held = real.lock();
         let original = Original {
             session: Arc::clone(real),
+            why: Copied::Shadow,
             since: held.since(mark),
             learned: held.learned.clone(),
         };
         drop(held);
         let shadow = Self::new(Arc::new(facts), Some(original));
+        // Whoever is only watched waits no longer than the original does.
+        if let Some(end) = real.decide_by() {
+            shadow.must_be_decided_by(end);
+        }
         if let Some(user) = real.user() {
             shadow.identify(user);
         }
@@ -206,6 +221,7 @@ impl Session {
     pub fn renewal(real: &Arc<Self>, token: Arc<str>) -> Arc<Self> {
         let original = Original {
             session: Arc::clone(real),
+            why: Copied::Renewal,
             since: Vec::new(),
             learned: Vec::new(),
         };
@@ -216,6 +232,13 @@ impl Session {
             renewal.identify(user);
         }
         Arc::new(renewal)
+    }
+
+    /// Whether it is a shadow, about which nothing is decided.
+    #[must_use]
+    pub fn is_shadow(&self) -> bool {
+        let original = self.shadow_of.as_ref();
+        original.is_some_and(|original| original.why == Copied::Shadow)
     }
 
     /// Takes over the token of a renewal, and the expiry of its admission.

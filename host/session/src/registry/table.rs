@@ -49,6 +49,7 @@ impl ClaimTable {
             session,
             since,
             learned,
+            ..
         }: &Original,
         key: &str,
         evicts: Option<&str>,

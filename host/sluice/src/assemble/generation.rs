@@ -17,7 +17,7 @@ use keys::KeySets;
 use keys::provider::Providers;
 use policy::component::ComponentPolicy;
 use policy::counters::Counters;
-use policy::destinations::DestinationPool;
+use policy::destinations::{DestinationPool, Destinations};
 use policy::engine::Engine;
 use policy::fetch::Fetcher;
 use policy::lists::{Prepared, Shelf};
@@ -60,6 +60,9 @@ pub struct Built {
     pub key_sets: Arc<KeySets>,
     /// Lists of its policies, which have their new entries once they are [put](Shelf::put) to use.
     pub lists: Prepared,
+    /// Services of its policies, which are kept for later ones once they
+    /// [serve](DestinationPool::serve).
+    pub destinations: Destinations,
     /// Connection to NATS of its upstreams.
     pub cluster: Option<Cluster>,
 }
@@ -112,6 +115,12 @@ impl Builder {
         &self.lists
     }
 
+    /// Services that policies ask.
+    #[must_use]
+    pub fn destinations(&self) -> &DestinationPool {
+        &self.destinations
+    }
+
     /// Number of WebAssembly modules that are instantiated now.
     #[must_use]
     pub fn instances(&self) -> u64 {
@@ -137,6 +146,7 @@ impl Builder {
             diagnostics,
         ));
         let lists = self.lists.prepare(&config.lists, diagnostics);
+        let destinations = self.destinations.prepare(&config.destinations, diagnostics);
         let parts = Parts {
             engine: Arc::clone(&self.engine),
             fetcher: Arc::new(Fetcher::new(
@@ -149,7 +159,7 @@ impl Builder {
                 registry: self.registry.clone(),
                 counters: Arc::clone(&self.counters),
                 lists: lists.lists.clone(),
-                destinations: self.destinations.prepare(&config.destinations, diagnostics),
+                destinations: destinations.clone(),
             }),
         };
         let policies = policies(config, before, &parts, diagnostics).await;
@@ -187,6 +197,7 @@ impl Builder {
             generation,
             key_sets,
             lists,
+            destinations,
             cluster,
         }
     }
