@@ -47,13 +47,22 @@ impl Service {
     /// If there is no port left.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_at("127.0.0.1:0".parse().expect("an address"))
+    }
+
+    /// Starts such a service at an address.
+    ///
+    /// # Panics
+    /// If the address is taken.
+    #[must_use]
+    pub fn start_at(address: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
-        let listener = listener.expect("a port is left");
+        let listener = runtime.block_on(TcpListener::bind(address));
+        let listener = listener.expect("the port is free");
         let address = listener.local_addr().expect("it listens");
         let inner = Arc::<Inner>::default();
         let (go, going) = watch::channel(false);

@@ -154,6 +154,45 @@ fn a_service_that_is_down_refuses_and_the_next_connection_after_it_is_back_is_se
         "{log}"
     );
     assert_eq!(questions(&gateway, "unavailable"), 1.0);
+
+    let service = Service::start_at(address);
+    service.reply("/v1/users/ann", Reply::Answer(200, MAY.to_owned()));
+    streams(&gateway, "ann");
+}
+
+#[test]
+fn a_user_who_may_no_longer_stream_is_not_let_in_by_what_the_service_said_before() {
+    let service = Service::start();
+    service.reply("/v1/users/ann", Reply::Answer(200, MAY.to_owned()));
+    let config = config(&service).set("destinations.entitlements", "stale", json!("600s"));
+    let gateway = Gateway::start(&config);
+    streams(&gateway, "ann");
+    service.reply("/v1/users/ann", Reply::Answer(403, String::new()));
+    connect(&gateway, "ann").expect_refusal(4140, "not_entitled");
+    service.reply("/v1/users/ann", Reply::Answer(503, String::new()));
+    is_told_to_try_again(&gateway, "ann");
+    assert_eq!(questions(&gateway, "stale"), 0.0);
+}
+
+#[test]
+fn the_metric_of_a_breaker_is_about_the_destination_that_serves() {
+    let address = free_address();
+    let down = asking(&format!("http://{address}/v1/users/{{user}}"));
+    let gateway = Gateway::start(&down);
+    let open = "sluice_destination_breaker_open{destination=\"entitlements\"}";
+    assert_eq!(gateway.metric(open), 0.0);
+    for _ in 0..5 {
+        is_told_to_try_again(&gateway, "ann");
+    }
+    assert_eq!(gateway.metric(open), 1.0);
+    let service = Service::start();
+    service.reply("/v1/users/ann", Reply::Answer(200, MAY.to_owned()));
+    let url = json!(service.url("/v1/users/{user}"));
+    let up = down.set("destinations.entitlements", "url", url);
+    gateway.replace("sluice.toml", up.to_string());
+    gateway.reloaded(2);
+    assert_eq!(gateway.metric(open), 0.0);
+    streams(&gateway, "ann");
 }
 
 #[test]
@@ -277,6 +316,7 @@ fn a_thousand_who_wait_for_a_service_hold_no_instance_and_others_are_served() {
     let gateway = Gateway::start(&config);
     let ann = token::of_user("ann");
     let threads = gateway.metric("process_threads");
+    let before = gateway.memory();
     let waiting: Vec<Raw> = (0..MANY)
         .map(|_| {
             let mut client = Raw::connect(gateway.address());
@@ -289,14 +329,16 @@ fn a_thousand_who_wait_for_a_service_hold_no_instance_and_others_are_served() {
         (service.asked().len() == MANY).then_some(())
     });
     assert_eq!(gateway.metric("sluice_policy_instances"), 0.0);
-    let memory = gateway.memory();
+    let memory = gateway.memory().saturating_sub(before);
+    // An instance may have 16 MiB.
+    assert!(memory < MANY as u64 * (256 << 10), "{memory} bytes more");
 
     let mut other = Client::connect(Library::Ws, &gateway, &format!("/open/m2?token={ann}"));
     other.echoes("still here");
     other.leave();
     let added = gateway.metric("process_threads") - threads;
     assert!(added < 32.0, "{added} threads more");
-    println!("{MANY} wait: {memory} bytes of memory, {added} threads more");
+    println!("{MANY} wait: {memory} bytes of memory more, {added} threads more");
 
     service.release();
     let accepted = || outcomes(&gateway, "accept");
@@ -475,6 +517,10 @@ fn a_destination_that_cannot_be_meant_is_told() {
         (
             good().set("destinations.entitlements", "timeout", json!("700s")),
             "may take 11m 40s, and an admission of the route `ingest` 10m",
+        ),
+        (
+            good().set("destinations.entitlements", "timeout", json!("599s")),
+            "all, with 2s for the policy `entitlements`",
         ),
         (
             good().set("destinations.entitlements", "cache_entries", json!(5)),
