@@ -123,9 +123,13 @@ impl Redactor {
             *text = self.hide(text);
             return;
         };
+        // Of two members of one name, the value has one, and a secret may be in the other.
+        if members(&value) != members_written(text) {
+            HIDDEN.clone_into(text);
+            return;
+        }
         let mut hidden = value.clone();
         self.hide_in(&mut hidden);
-        // Of two members of one name, the value has one.
         if hidden != value || self.is_in(text) {
             *text = self.hide(&hidden.to_string());
         }
@@ -161,6 +165,31 @@ impl Redactor {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
+}
+
+/// Number of members of all objects in a value.
+fn members(value: &Value) -> usize {
+    match value {
+        Value::Array(values) => values.iter().map(members).sum(),
+        Value::Object(object) => object.len() + object.values().map(members).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}
+
+/// Number of members that stand in valid JSON: each has a colon outside of strings.
+fn members_written(json: &str) -> usize {
+    let mut count = 0;
+    let mut in_string = false;
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if in_string => drop(bytes.next()),
+            b'"' => in_string = !in_string,
+            b':' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 impl Search {

@@ -129,3 +129,25 @@ fn who_sends_too_many_secrets_has_every_text_hidden() {
     };
     assert_eq!(search.secrets.len(), 2);
 }
+
+#[test]
+fn json_stays_as_it_is_where_nothing_is_hidden_and_is_hidden_whole_where_a_name_is_twice() {
+    let redactor = Secrets::default().settle();
+    let hidden = |text: &str| {
+        let mut text = text.to_owned();
+        redactor.hide_in_json(&mut text);
+        text
+    };
+    for clean in [
+        r#"{"a": {"b": ":\":"},  "c:": [1, {"a": 2}]}"#,
+        r#"[":", "\\", {"x\\": 1}]"#,
+    ] {
+        assert_eq!(hidden(clean), clean);
+    }
+    for twice in [
+        r#"{"a": {"token": "x"}, "a": 1}"#,
+        r#"[{"b": {"a": "x", "\u0061": "y"}}]"#,
+    ] {
+        assert_eq!(hidden(twice), HIDDEN);
+    }
+}
