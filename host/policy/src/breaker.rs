@@ -244,9 +244,10 @@ impl Try<'_> {
             Verdict::Accept | Verdict::Reject(_) | Verdict::KeysUnavailable(_) => {
                 self.breaker.answered(self.kind);
             }
-            // It answered what is to be asked. The rest is the service's doing.
-            Verdict::Unanswered(_) => self.breaker.answered(self.kind),
-            Verdict::ClientFault(_) => self.breaker.excused(self.kind, client),
+            // The decision did not run, so nothing is known of it: neither a failure nor an answer.
+            Verdict::Unanswered(_) | Verdict::ClientFault(_) => {
+                self.breaker.excused(self.kind, client);
+            }
             Verdict::Failed(failure @ (Failure::Trap(_) | Failure::Limit(_))) => {
                 self.breaker.failed(self.kind, client(), failure);
             }

@@ -178,7 +178,11 @@ impl Beside<'_> {
 pub fn compare(enforced: &RecordedVerdict, shadow: &RecordedVerdict) -> Comparison {
     match (enforced, shadow) {
         (_, RecordedVerdict::Failed { .. } | RecordedVerdict::Abandoned) => Comparison::Failed,
-        (RecordedVerdict::Accept, RecordedVerdict::Accept) => Comparison::Agree,
+        // Both would have had the client try again, whichever service gave no answer.
+        (RecordedVerdict::Accept, RecordedVerdict::Accept)
+        | (RecordedVerdict::Unanswered { .. }, RecordedVerdict::Unanswered { .. }) => {
+            Comparison::Agree
+        }
         (
             RecordedVerdict::Reject {
                 close_code, code, ..

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::client::{ClientFault, Excess, Sent};
-use crate::verdict::Limit;
+use crate::destinations::AnswerError;
+use crate::verdict::{Limit, Unanswered};
 
 const LASTS: Duration = Duration::from_secs(10);
 
@@ -97,6 +98,25 @@ async fn what_is_a_clients_fault_neither_counts_nor_starts_the_count_again() {
         call(&breaker, client, &trap()).unwrap();
     }
     assert_eq!(call(&breaker, 9, &good()), Err(Failure::Quarantined));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_gives_no_answer_says_nothing_about_the_policy() {
+    let breaker = breaker(LASTS);
+    let unanswered = Verdict::Unanswered(Unanswered {
+        destination: "plans".to_owned(),
+        error: AnswerError::Timeout,
+    });
+    for client in 0..3 {
+        call(&breaker, client, &unanswered).unwrap();
+        call(&breaker, client, &trap()).unwrap();
+    }
+    assert_eq!(call(&breaker, 9, &good()), Err(Failure::Quarantined));
+    tokio::time::advance(LASTS).await;
+    call(&breaker, 0, &unanswered).unwrap();
+    assert_eq!(call(&breaker, 0, &unanswered), Err(Failure::Quarantined));
+    call(&breaker, 1, &good()).unwrap();
+    call(&breaker, 0, &good()).unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::chain::{Chain, Step};
+use crate::destinations::AnswerError;
 use crate::verdict::OnFailure;
 use crate::{ChainRefusal, Ending, Failure};
 use base::rejection::Rejection;
@@ -200,6 +201,10 @@ fn the_same_refusal_in_other_words_is_no_difference() {
         failure: "trap".into(),
         detail: String::new(),
     };
+    let unanswered = |destination: &str| RecordedVerdict::Unanswered {
+        destination: destination.to_owned(),
+        error: AnswerError::Timeout,
+    };
     for (a, b, expected) in [
         (
             RecordedVerdict::Accept,
@@ -211,6 +216,16 @@ fn the_same_refusal_in_other_words_is_no_difference() {
         (
             RecordedVerdict::Accept,
             reject("no", "a"),
+            Comparison::Differ,
+        ),
+        (
+            unanswered("plans"),
+            unanswered("entitlements"),
+            Comparison::Agree,
+        ),
+        (
+            RecordedVerdict::Accept,
+            unanswered("plans"),
             Comparison::Differ,
         ),
         (failed.clone(), RecordedVerdict::Accept, Comparison::Differ),
