@@ -121,7 +121,8 @@ pub struct PushArgs {
     /// `registry_credentials` names in the configuration.
     #[arg(long, value_name = "FILE")]
     pub credentials: Option<PathBuf>,
-    /// Configuration file. Without it, sluice.toml in the project.
+    /// Configuration file with `registry_credentials` and `registry_realms`. Without it, sluice.toml
+    /// in the project, unless --component or --credentials is given.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

@@ -24,7 +24,6 @@ use policy::signature::{self, SignatureError};
 pub async fn run(args: &PushArgs) -> anyhow::Result<()> {
     let to = Destination::parse(&args.to)
         .map_err(|error| anyhow!("{}: {error}: {}", args.to, error.help()))?;
-    let fetcher = fetcher(args, &to)?;
     let file = match &args.component {
         Some(file) => file.clone(),
         None => build::up_to_date(&Project::find(&args.project)?)?,
@@ -51,7 +50,7 @@ pub async fn run(args: &PushArgs) -> anyhow::Result<()> {
         imports: &inspection.imports,
         exports: &inspection.exports,
     };
-    let pushed = fetcher.push(&to, &artifact).await;
+    let pushed = fetcher(args, &to)?.push(&to, &artifact).await;
     let reference = pushed.map_err(|error| anyhow!("{error}: {}", error.help()))?;
     let signed = match bundle {
         Some(_) => "with its signature",
@@ -66,8 +65,10 @@ pub async fn run(args: &PushArgs) -> anyhow::Result<()> {
 /// Whoever speaks to the registry, with the credentials for it.
 fn fetcher(args: &PushArgs, to: &Destination) -> anyhow::Result<Fetcher> {
     let file = args.project.join("sluice.toml");
-    let has_its_own = args.credentials.is_none() && file.is_file();
-    let config = args.config.as_ref().or(has_its_own.then_some(&file));
+    // That of a project is faultless once its component is built. Whoever names both needs none.
+    let is_of_project = args.component.is_none() && args.credentials.is_none();
+    let own = is_of_project && file.is_file();
+    let config = args.config.as_ref().or(own.then_some(&file));
     let config = match config {
         Some(file) => {
             let (config, diagnostics) = Config::load(Some(file)).map_err(Mistakes)?;

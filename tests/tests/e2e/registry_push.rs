@@ -54,7 +54,8 @@ fn what_was_pushed_is_what_a_gateway_fetches_by_the_line_that_was_printed() {
         let config = Config::ingest().set("policies.auth", "component", json!(line));
         let config = format!("registry_credentials = \"auths.json\"\n{config}");
         std::fs::write(folder.path().join("sluice.toml"), config).unwrap();
-        assert_eq!(pinned(&push(folder.path(), &to, &[])), line);
+        let config = ["--config", "sluice.toml"];
+        assert_eq!(pinned(&push(folder.path(), &to, &config)), line);
         let mut serve = command::sluice(&["serve", "--listen", "127.0.0.1:0", "--config"]);
         serve.arg(folder.path().join("sluice.toml"));
         let gateway = Gateway::launch(serve, folder);
@@ -85,7 +86,11 @@ fn what_keeps_a_component_from_being_pushed_is_told_with_what_to_do() {
         &[],
         "leave out what follows the @",
     );
-    complaint("registry.example/mine", &[], "write oci://HOST/REPOSITORY");
+    complaint(
+        "registry.example/mine",
+        &[],
+        "write oci://HOST/REPOSITORY:TAG",
+    );
     complaint(
         "oci://registry.example/Mine",
         &[],

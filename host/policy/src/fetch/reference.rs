@@ -59,6 +59,9 @@ pub enum ReferenceError {
     /// What is sent could be read, and changed, on the way.
     #[error("plain HTTP is spoken only with a registry on this machine")]
     Plain,
+    /// It is no address.
+    #[error("a component is pushed to an address that begins with oci://")]
+    NoAddress,
     /// What is pushed has the digest that its content gives it.
     #[error("a component is pushed to a repository, and not to a digest")]
     Pinned,
@@ -81,9 +84,9 @@ impl Destination {
     /// Reads a destination.
     ///
     /// # Errors
-    /// [`ReferenceError`]; [`ReferenceError::Host`] for a text without `oci://`.
+    /// [`ReferenceError`]
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
-        let (scheme, rest) = scheme(text).ok_or(ReferenceError::Host)?;
+        let (scheme, rest) = scheme(text).ok_or(ReferenceError::NoAddress)?;
         match rest.contains('@')
             && !rest
                 .split('/')
@@ -231,6 +234,7 @@ impl ReferenceError {
                 "a tag is up to 128 letters, digits, dots, underscores and hyphens; beside a digest it \
                  may be left out"
             }
+            Self::NoAddress => "write oci://HOST/REPOSITORY:TAG",
             Self::Pinned => "leave out what follows the @: the digest is printed once it is pushed",
             Self::Plain => {
                 "write oci:// for HTTPS; oci+http:// is for 127.0.0.1, [::1] and localhost"
