@@ -145,6 +145,8 @@ fn python_with_all_of_wasi_runs_under_its_stub_and_finds_nothing() {
     let config = Config::ingest()
         .set("policies.looks", "component", json!(component))
         .set("policies.looks", "timeout", json!("5s"))
+        // Other tests run on the same processor.
+        .set("policies.looks", "compile_time", json!("10min"))
         .set("routes.ingest", "on_connect", json!(["auth", "looks"]));
     let file = folder.join("sluice.toml");
     std::fs::write(&file, config.to_string()).unwrap();
