@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::command::Done;
 use crate::output::Output;
 use crate::tls::Authority;
 use crate::{DEADLINE, command, token};
@@ -230,6 +231,17 @@ pub fn credentials(file: &Path, registry: SocketAddr, password: &str) {
     let auth = BASE64_STANDARD.encode(format!("{USER}:{password}"));
     let json = json!({"auths": {registry.to_string(): {"auth": auth}}});
     std::fs::write(file, json.to_string()).expect("a file");
+}
+
+/// Value of the line with which `sluice policy push` pins what it has pushed.
+///
+/// # Panics
+/// If it has failed.
+pub fn pinned(done: &Done) -> String {
+    assert_eq!(done.status, Some(0), "{done:?}");
+    let mut lines = done.stdout.lines();
+    let pinned = lines.find_map(|line| line.strip_prefix("component = \"")?.strip_suffix('"'));
+    pinned.expect("a line to copy").to_owned()
 }
 
 /// SHA-256 in hexadecimal.

@@ -7,7 +7,7 @@ use sluice_tests::client::{Client, Library, meeting};
 use sluice_tests::command::{self, Done};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
-use sluice_tests::registry::{self, Guard, Issuer, PASSWORD, Registry};
+use sluice_tests::registry::{self, Guard, Issuer, PASSWORD, Registry, pinned};
 use sluice_tests::token;
 
 /// The auth policy as a file.
@@ -25,14 +25,6 @@ fn folder(registry: &Registry, password: &str) -> tempfile::TempDir {
 fn push(folder: &Path, to: &str, more: &[&str]) -> Done {
     let mut push = command::sluice(&["policy", "push", to, "--component", "auth.wasm"]);
     command::run(push.args(more).current_dir(folder).env("RUST_LOG", "trace"))
-}
-
-/// The line that pins what was pushed: the value of `component`.
-fn pinned(done: &Done) -> String {
-    assert_eq!(done.status, Some(0), "{done:?}");
-    let mut lines = done.stdout.lines();
-    let pinned = lines.find_map(|line| line.strip_prefix("component = \"")?.strip_suffix('"'));
-    pinned.expect("a line to copy").to_owned()
 }
 
 #[test]

@@ -8,7 +8,7 @@ use sluice_tests::client::{Client, Library, meeting};
 use sluice_tests::command::{self, Done};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
-use sluice_tests::registry::{Guard, Registry};
+use sluice_tests::registry::{Guard, Registry, pinned};
 use sluice_tests::{eventually, token};
 
 /// The auth policy as a file.
@@ -187,13 +187,7 @@ fn a_signature_comes_along_from_a_registry() {
     let to = format!("oci+http://{}/policies/mine:1.0", registry.address());
     let push = || {
         let mut push = command::sluice(&["policy", "push", &to, "--component", "auth.wasm"]);
-        let done = command::run(push.current_dir(folder.path()));
-        assert_eq!(done.status, Some(0), "{done:?}");
-        let pinned = done.stdout.lines().find_map(|line| {
-            let line = line.strip_prefix("component = \"")?;
-            line.strip_suffix('"')
-        });
-        pinned.expect("a line to copy").to_owned()
+        pinned(&command::run(push.current_dir(folder.path())))
     };
     let with = |component: &str| {
         let file = folder.path().join("sluice.toml");

@@ -87,15 +87,7 @@ impl Destination {
     /// [`ReferenceError`]
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
         let (scheme, rest) = scheme(text).ok_or(ReferenceError::NoAddress)?;
-        match rest.contains('@')
-            && !rest
-                .split('/')
-                .next()
-                .is_some_and(|host| host.contains('@'))
-        {
-            true => Err(ReferenceError::Pinned),
-            false => Self::of(scheme, rest),
-        }
+        Self::of(scheme, rest)
     }
 
     /// The component with this manifest there.
@@ -113,6 +105,9 @@ impl Destination {
         let (host, name) = rest.split_once('/').ok_or(ReferenceError::Host)?;
         if host.contains('@') {
             return Err(ReferenceError::Credentials);
+        }
+        if name.contains('@') {
+            return Err(ReferenceError::Pinned);
         }
         let (repository, tag) = match name.split_once(':') {
             Some((repository, tag)) => (repository, Some(tag)),
