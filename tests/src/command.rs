@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use crate::output::Output;
+use crate::warm::warm;
 
 /// Binary for these tests.
 ///
@@ -134,4 +135,13 @@ pub fn run(command: &mut Command) -> Done {
         stdout: stdout.wait_for_end(),
         stderr: stderr.wait_for_end(),
     }
+}
+
+/// Runs `sluice check` on a configuration. The built-in policies are compiled already for the folder that it is in.
+///
+/// # Panics
+/// As [`run`].
+pub fn check(config: &Path) -> Done {
+    warm(&config.with_file_name("data"));
+    run(sluice(&["check", "--config"]).arg(config))
 }

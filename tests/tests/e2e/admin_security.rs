@@ -541,7 +541,7 @@ fn an_admin_listener_that_others_reach_without_tls_or_a_token_is_a_mistake() {
     ] {
         let file = folder.path().join("sluice.toml");
         fs::write(&file, config.to_string()).unwrap();
-        let done = command::run(command::sluice(&["check", "--config"]).arg(&file));
+        let done = command::check(&file);
         assert_eq!(done.status, Some(1), "{done:?}");
         let report: Vec<&str> = done.stderr.split_whitespace().collect();
         let report = report.join(" ").replace("│ ", "").replace("| ", "");
@@ -550,6 +550,6 @@ fn an_admin_listener_that_others_reach_without_tls_or_a_token_is_a_mistake() {
     }
     let file = folder.path().join("sluice.toml");
     fs::write(&file, without(&tokens[1..]).to_string()).unwrap();
-    let done = command::run(command::sluice(&["check", "--config"]).arg(&file));
+    let done = command::check(&file);
     assert_eq!(done.status, Some(0), "{done:?}");
 }

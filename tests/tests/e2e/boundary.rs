@@ -84,7 +84,7 @@ fn who_is_not_granted_payload_does_not_load() {
     write("guest.wasm", &component(PAYLOAD));
     let config = asked("on_frames", &["counters"]).to_string();
     let file = write("sluice.toml", config.as_bytes());
-    let done = command::run(command::sluice(&["check", "--config"]).arg(file));
+    let done = command::check(&file);
     assert_eq!(done.status, Some(1), "{}", done.stderr);
     // The report is folded to a width, with bars at the folds.
     let words = done.stderr.split_whitespace().filter(|word| *word != "|");

@@ -43,7 +43,7 @@ fn check(config: &Config, component: &[u8]) -> Done {
     let file = folder.path().join("sluice.toml");
     std::fs::write(&file, config.to_string()).unwrap();
     std::fs::write(folder.path().join("costly.wasm"), component).unwrap();
-    command::run(command::sluice(&["check", "--config"]).arg(file))
+    command::check(&file)
 }
 
 /// A report without its folds.

@@ -14,7 +14,7 @@ fn check(config: &Config) -> command::Done {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("sluice.toml");
     std::fs::write(&file, config.to_string()).unwrap();
-    command::run(command::sluice(&["check", "--config"]).arg(file))
+    command::check(&file)
 }
 
 fn compiled(data: &Path) -> Vec<std::path::PathBuf> {

@@ -16,7 +16,7 @@ fn write(text: &str) -> (TempDir, PathBuf) {
 
 fn check(text: &str) -> Done {
     let (_folder, file) = write(text);
-    command::run(command::sluice(&["check", "--config"]).arg(file))
+    command::check(&file)
 }
 
 /// Everything that is wrong, each with what must stand in the line it is
@@ -118,7 +118,7 @@ fn the_example_is_good() {
 fn a_file_that_is_missing_or_no_toml_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("nowhere.toml");
-    let done = command::run(command::sluice(&["check", "--config"]).arg(&missing));
+    let done = command::check(&missing);
     assert!(
         done.status.is_some_and(|status| status != 0) && done.stderr.contains("nowhere.toml"),
         "{done:?}"
@@ -160,7 +160,7 @@ fn a_configuration_is_read_as_people_save_it() {
         utf16(u16::to_be_bytes),
     ] {
         std::fs::write(&file, bytes).unwrap();
-        let done = command::run(command::sluice(&["check", "--config"]).arg(&file));
+        let done = command::check(&file);
         assert_eq!(done.status, Some(0), "{done:?}");
     }
     for (bytes, said) in [
@@ -171,7 +171,7 @@ fn a_configuration_is_read_as_people_save_it() {
         ),
     ] {
         std::fs::write(&file, bytes).unwrap();
-        let done = command::run(command::sluice(&["check", "--config"]).arg(&file));
+        let done = command::check(&file);
         assert_eq!(done.status, Some(1), "{done:?}");
         let words: Vec<&str> = done.stderr.split_whitespace().collect();
         let report = words.join(" ").replace("| ", "");

@@ -134,7 +134,7 @@ fn the_schema_refuses_what_the_gateway_refuses() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sluice.toml");
         fs::write(&file, text).unwrap();
-        let done = command::run(command::sluice(&["check", "--config"]).arg(file));
+        let done = command::check(&file);
         assert_eq!(done.status, Some(1), "{text}");
     }
 }

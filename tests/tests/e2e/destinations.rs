@@ -440,7 +440,7 @@ fn check(folder: &Path, config: &Config) -> Done {
     }
     let file = folder.join("sluice.toml");
     std::fs::write(&file, config.to_string()).expect("a file");
-    command::run(command::sluice(&["check", "--config"]).arg(&file))
+    command::check(&file)
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn check(config: &Config, files: &[(&str, &[u8])]) -> Done {
     }
     let file = folder.path().join("sluice.toml");
     std::fs::write(&file, config.to_string()).expect("a file");
-    command::run(command::sluice(&["check", "--config"]).arg(&file))
+    command::check(&file)
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn check(config: &Config, guest: &Guest) -> (Done, String) {
     let text = config.to_string();
     std::fs::write(&file, &text).expect("a file");
     std::fs::write(folder.path().join("mine.wasm"), guest.build()).expect("a file");
-    let done = command::run(command::sluice(&["check", "--config"]).arg(file));
+    let done = command::check(&file);
     (done, text)
 }
 

@@ -39,7 +39,7 @@ fn folder(config: &str) -> tempfile::TempDir {
 
 fn check(folder: &Path) -> Done {
     let file = folder.join("sluice.toml");
-    command::run(command::sluice(&["check", "--config"]).arg(file))
+    command::check(&file)
 }
 
 /// What a check says, on one line.

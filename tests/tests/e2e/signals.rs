@@ -82,7 +82,7 @@ fn a_second_gateway_on_a_data_folder_does_not_start_and_commands_go_on_working()
     ] {
         assert!(refused.stderr.contains(&part), "{part} in {refused:?}");
     }
-    let check = run(command::sluice(&["check", "--config"]).arg(&config));
+    let check = command::check(&config);
     assert_eq!(check.status, Some(0), "{check:?}");
     let token = run(command::sluice(&["token", "--data-dir"]).arg(gateway.data()));
     assert_eq!(token.status, Some(0), "{token:?}");

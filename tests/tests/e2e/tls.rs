@@ -123,7 +123,7 @@ fn a_certificate_or_key_that_cannot_be_served_is_reported_with_its_line() {
             .to_string();
         let file = folder.path().join("sluice.toml");
         fs::write(&file, &config).unwrap();
-        let done = run(command::sluice(&["check", "--config"]).arg(&file));
+        let done = command::check(&file);
         assert_eq!(done.status, Some(1), "{done:?}");
         let line = config.lines().position(|line| line.starts_with("tls_"));
         let place = format!("sluice.toml:{}:", line.unwrap() + 1);
@@ -298,7 +298,7 @@ fn certificates_and_keys_are_read_as_people_save_them() {
             .set("server", "tls_key", json!("key.pem"));
         let file = folder.path().join("sluice.toml");
         fs::write(&file, config.to_string()).unwrap();
-        let done = run(command::sluice(&["check", "--config"]).arg(&file));
+        let done = command::check(&file);
         assert_eq!(done.status, Some(0), "{done:?}");
         let said = flat(&done.stderr);
         assert_eq!(said.contains("warning"), doubt.is_some(), "{said}");

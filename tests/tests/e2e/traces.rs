@@ -354,7 +354,7 @@ fn what_is_wrong_with_traces_is_found_before_anything_serves() {
         )
         .set("traces", "ca_file", json!("no-such.pem"));
     std::fs::write(&file, config.to_string()).expect("a file");
-    let check = run(command::sluice(&["check", "--config"]).arg(&file));
+    let check = command::check(&file);
     assert_eq!(check.status, Some(1), "{check:?}");
     for part in ["[traces]", "no-such.pem"] {
         assert!(check.stderr.contains(part), "{part} in {check:?}");
