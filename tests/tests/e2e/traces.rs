@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sluice_tests::backend::{Backend, finalize, path, relaying};
 use sluice_tests::client::{Client, Library, meeting};
 use sluice_tests::collector::{Collector, Span, free_address};
-use sluice_tests::command::{self, run};
+use sluice_tests::command;
 use sluice_tests::config::Config;
 use sluice_tests::eventually;
 use sluice_tests::gateway::Gateway;
