@@ -190,6 +190,7 @@ impl Chain {
 
     async fn write(&mut self, content: Content) -> Result<(), ChainError> {
         let began = Instant::now();
+        let _pending = self.cluster.pending();
         let record = Record {
             epoch: self.epoch,
             from: self.bytes,

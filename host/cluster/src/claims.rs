@@ -20,6 +20,8 @@ use session::registry::Registry;
 use session::registry::shared::{Granted, Over, SharedClaim, SharedClaimError, SharedClaims};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+#[cfg(feature = "testing")]
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::connection::Cluster;
@@ -30,8 +32,11 @@ use records::Records;
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod histories;
 mod key;
 mod lease;
+mod members;
 mod nats;
 mod neighbours;
 mod record;
@@ -39,7 +44,10 @@ mod records;
 #[cfg(test)]
 mod tests;
 
+pub use lease::{Counted, Term, Times};
+pub use members::{Describe, Member, members};
 pub use neighbours::LetGo;
+pub use record::About;
 
 /// Maximum number of keys whose records this gateway writes, or may have written.
 const MAX_KEYS: usize = 1 << 16;
@@ -80,18 +88,68 @@ struct Shared {
 impl ClusterClaims {
     /// Shares the claims of this registry with the other gateways from now on. `let_go` ends a stream
     /// here that goes on at another gateway.
-    pub fn share(cluster: &Cluster, registry: &Registry, let_go: LetGo) {
+    /// `describe` says what other gateways may know of this one.
+    #[must_use]
+    pub fn share(
+        cluster: &Cluster,
+        registry: &Registry,
+        let_go: LetGo,
+        describe: Describe,
+    ) -> Self {
         let records: Arc<dyn Records> = Arc::new(cluster.clone());
-        let claims = Self::new(records, instance::id(), registry);
-        tokio::spawn(claims.clone().keep_lease());
-        tokio::spawn(claims.clone().keep_looking());
-        tokio::spawn(claims.clone().hear(cluster.clone(), let_go));
-        registry.share(Arc::new(claims));
+        let times = Times::default();
+        let claims = Self::new(records, instance::id(), registry, times, describe);
+        claims.begin(cluster, registry, let_go);
+        claims
     }
 
-    fn new(records: Arc<dyn Records>, gateway: &str, registry: &Registry) -> Self {
+    /// Time since the latest renewal of this gateway's lease, and whether it counts on it. `None` if
+    /// it has no lease.
+    #[must_use]
+    pub fn lease_age(&self) -> Option<(Duration, Counted)> {
+        self.0.lease.age()
+    }
+
+    /// Number of keys whose records do not say yet who holds them.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        let keys = self.lock();
+        keys.values().filter(|key| key.is_followed()).count()
+    }
+
+    /// Shares the claims of a gateway of this name, with leases of these times.
+    #[cfg(feature = "testing")]
+    pub fn share_as(
+        name: &str,
+        times: Times,
+        cluster: &Cluster,
+        registry: &Registry,
+        let_go: LetGo,
+    ) -> watch::Receiver<Option<Term>> {
+        let records: Arc<dyn Records> = Arc::new(cluster.clone());
+        let describe: Describe = Arc::new(About::default);
+        let claims = Self::new(records, name, registry, times, describe);
+        let terms = claims.0.lease.terms();
+        claims.begin(cluster, registry, let_go);
+        terms
+    }
+
+    fn begin(&self, cluster: &Cluster, registry: &Registry, let_go: LetGo) {
+        tokio::spawn(self.clone().keep_lease());
+        tokio::spawn(self.clone().keep_looking());
+        tokio::spawn(self.clone().hear(cluster.clone(), let_go));
+        registry.share(Arc::new(self.clone()));
+    }
+
+    fn new(
+        records: Arc<dyn Records>,
+        gateway: &str,
+        registry: &Registry,
+        times: Times,
+        describe: Describe,
+    ) -> Self {
         Self(Arc::new(Shared {
-            lease: Lease::new(Arc::clone(&records), gateway.to_owned()),
+            lease: Lease::new(Arc::clone(&records), gateway.to_owned(), times, describe),
             records,
             gateway: gateway.to_owned(),
             registry: registry.clone(),

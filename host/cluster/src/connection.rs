@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ struct Shared {
     settings: settings::Cluster,
     context: OnceCell<Context>,
     health: Arc<Health>,
+    /// Number of writes that are not acknowledged.
+    pending: AtomicUsize,
     /// Streams of `JetStream` that refused what was last written, with the reason and the time.
     refusals: Mutex<HashMap<String, (String, Instant)>>,
     /// Names of the streams of `JetStream` that are known to exist.
@@ -79,6 +82,15 @@ pub enum Away {
     Failed(String),
 }
 
+/// Write that is not acknowledged.
+pub(crate) struct Pending(Arc<Shared>);
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.pending.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Cluster {
     /// Connection with these settings, which [`Cluster::start`] or the first request makes.
     #[must_use]
@@ -87,6 +99,7 @@ impl Cluster {
             settings,
             context: OnceCell::new(),
             health: Arc::new(Health::new()),
+            pending: AtomicUsize::new(0),
             refusals: Mutex::default(),
             spaces: Mutex::default(),
         }))
@@ -123,6 +136,25 @@ impl Cluster {
     pub fn is_connected(&self) -> bool {
         let context = self.0.context.get();
         context.is_some_and(|context| context.client().connection_state() == State::Connected)
+    }
+
+    /// Time when the connection was made or lost, in milliseconds since 1970. At first, it is that of
+    /// the start.
+    #[must_use]
+    pub fn since_ms(&self) -> u64 {
+        self.0.health.since_ms()
+    }
+
+    /// Number of writes that are not acknowledged: messages of streams, and records.
+    #[must_use]
+    pub fn pending_writes(&self) -> usize {
+        self.0.pending.load(Ordering::Relaxed)
+    }
+
+    /// Counts a write until this is dropped.
+    pub(crate) fn pending(&self) -> Pending {
+        self.0.pending.fetch_add(1, Ordering::Relaxed);
+        Pending(Arc::clone(&self.0))
     }
 
     /// Context for requests, if there is a connection now.

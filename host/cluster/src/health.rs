@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::Event;
 use base::metrics;
+use session::registry::unix_ms;
 use tokio::time::Instant;
 
 /// Time without a success after which a connection that is up is made anew: its server may be cut
@@ -24,6 +25,8 @@ struct State {
     failing: Option<Instant>,
     /// Whether the log says that the servers are away.
     is_away: bool,
+    /// Time when the connection was made or lost, in milliseconds since 1970.
+    since_ms: u64,
     /// Time when it last said why.
     said: Option<Instant>,
 }
@@ -33,6 +36,7 @@ impl Health {
         Self(Mutex::new(State {
             failing: None,
             is_away: true,
+            since_ms: unix_ms(),
             said: None,
         }))
     }
@@ -54,6 +58,11 @@ impl Health {
         is_useless
     }
 
+    /// Time when the connection was made or lost, in milliseconds since 1970; at first, of the start.
+    pub(crate) fn since_ms(&self) -> u64 {
+        self.lock().since_ms
+    }
+
     /// Records what the client of NATS reports.
     pub(crate) fn hears(&self, event: &Event) {
         match event {
@@ -61,12 +70,18 @@ impl Health {
                 let mut state = self.lock();
                 state.failing = None;
                 state.is_away = false;
+                state.since_ms = unix_ms();
                 drop(state);
                 metrics::cluster_connected(true);
                 tracing::info!("connected to NATS");
             }
             Event::Disconnected => {
-                let was_away = std::mem::replace(&mut self.lock().is_away, true);
+                let mut state = self.lock();
+                let was_away = std::mem::replace(&mut state.is_away, true);
+                if !was_away {
+                    state.since_ms = unix_ms();
+                }
+                drop(state);
                 metrics::cluster_connected(false);
                 if !was_away {
                     tracing::warn!("the connection to NATS is lost; it is made anew");

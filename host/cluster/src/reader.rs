@@ -4,7 +4,6 @@
 //! in the order of their sequence numbers, and checks that each begins where the one before it
 //! ended. It never asks a follower, and never takes silence for the end: the end is a message.
 
-use async_nats::jetstream::stream::RawMessageErrorKind;
 use bytes::Bytes;
 
 use crate::connection::{Away, Cluster};
@@ -87,19 +86,8 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn next(&mut self) -> Result<Option<Read>, ReadError> {
-        let context = self.cluster.context().await?;
-        let (place, next) = (&self.place, self.next);
-        let reading = async {
-            let stream = context.get_stream_no_info(&place.space).await;
-            let stream = stream.map_err(|error| error.to_string())?;
-            let message = stream.get_first_raw_message_by_subject(&place.subject, next);
-            match message.await {
-                Ok(message) => Ok(Some(message)),
-                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
-                Err(error) => Err(error.to_string()),
-            }
-        };
-        let Some(message) = self.cluster.within(reading).await? else {
+        let Place { space, subject } = &self.place;
+        let Some(message) = self.cluster.next(space, subject, self.next).await? else {
             return Ok(None);
         };
         let record = Record::read(&message.headers, message.payload);

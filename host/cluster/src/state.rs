@@ -150,6 +150,7 @@ impl SharedStore for SharedState {
         };
         let (state, revision, key) = (self.clone(), self.revision(key), key.to_owned());
         let saving = tokio::spawn(async move {
+            let _pending = state.cluster.pending();
             let mut revision = revision.await;
             let mut message = PublishMessage::build().payload(record.into());
             // A record that another gateway has saved since then says where the stream is now.

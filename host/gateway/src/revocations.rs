@@ -89,9 +89,9 @@ impl Revocations {
         Ok(())
     }
 
-    /// Ends the one of this owner before its time. Says whether there was one.
-    pub fn lift(&self, owner: &Owner) -> bool {
-        self.in_force().remove(owner).is_some()
+    /// Ends the one of this owner before its time. Returns it, if there was one.
+    pub fn lift(&self, owner: &Owner) -> Option<Revocation> {
+        self.in_force().remove(owner)
     }
 
     /// All of them, by owner.
@@ -153,8 +153,8 @@ mod tests {
         let later = revocation(unix_ms() + 3_600_000);
         revocations.add(user.clone(), later.clone()).unwrap();
         assert_eq!(revocations.all(), [(user.clone(), later)]);
-        assert!(!revocations.lift(&tenant));
-        assert!(revocations.lift(&user));
+        assert_eq!(revocations.lift(&tenant), None);
+        assert!(revocations.lift(&user).is_some());
         assert_eq!(revocations.all(), []);
     }
 
@@ -170,7 +170,7 @@ mod tests {
         let added = revocations.add(owner(MAX), revocation(u64::MAX));
         assert_eq!(added, Err(TooManyRevocations));
         revocations.add(owner(0), revocation(u64::MAX - 1)).unwrap();
-        assert!(revocations.lift(&owner(1)));
+        assert!(revocations.lift(&owner(1)).is_some());
         revocations.add(owner(MAX), revocation(u64::MAX)).unwrap();
     }
 }

@@ -12,11 +12,16 @@ export function health({ main, watch }) {
   const noKeys = h("p", { class: "empty" }, "No key set is configured.");
   const certificates = h("tbody");
   const noCertificates = h("p", { class: "empty" }, "No listener speaks TLS.");
+  const shared = h("div", {});
+  const gateways = h("tbody");
+  const neighbours = h("section", { hidden: true });
   const upkeep = h("div", {});
   const cut = h("div", {});
   const checkColumns = [["Check"], ["Result", "wide"]];
   const keyColumns = [["Key set"], ["State"], ["Source"], ["Keys", "number"], ["Fetched"], ["Issuer's clock"], ["Tokens", "number"], ["Expired", "number"], ["Not yet valid", "number"]];
   const certificateColumns = [["Listener"], ["Expires"], ["Revocation list expires"]];
+  const gatewayColumns = [["Gateway"], ["Machine"], ["Lease"], ["Renewed"], ["Sessions", "number"], ["Claims", "number"], ["Version"]];
+  neighbours.append(h("h2", {}, "Gateways that share NATS"), shared, table("Gateways with a lease", gatewayColumns, gateways));
   main.replaceChildren(
     heading("Health"),
     table("Checks of the readiness", checkColumns, checks),
@@ -29,6 +34,7 @@ export function health({ main, watch }) {
     h("h2", {}, "Certificates"),
     table("Certificates of the listeners", certificateColumns, certificates),
     noCertificates,
+    neighbours,
     h("h2", {}, "Upkeep"),
     upkeep,
     cut,
@@ -48,6 +54,8 @@ export function health({ main, watch }) {
     ]);
     listed(keys, noKeys, status.key_sets, ({ name }) => row(name, keyColumns), keySet);
     listed(certificates, noCertificates, status.certificates.map((of) => ({ ...of, name: of.listener })), ({ name }) => row(name, certificateColumns), certificate);
+    neighbours.hidden = !status.cluster;
+    if (status.cluster) toldOfCluster(status.cluster, status.instance);
     const { state, error, unrecorded } = status.decision_record;
     const lost = unrecorded > 0 ? `${count(unrecorded)} decisions are not in it` : null;
     const { result, trigger, at } = status.last_reload;
@@ -58,6 +66,25 @@ export function health({ main, watch }) {
       ["Stop before this run", stop(status.unclean_stop)],
     ]);
     if (status.unclean_stop && cut.childElementCount === 0) cut.append(...cutSessions(status.unclean_stop));
+  }
+
+  function toldOfCluster(cluster, here) {
+    const age = cluster.lease_age_ms === null ? "" : `, renewed ${lasting(cluster.lease_age_ms)} ago`;
+    keepFacts(shared, [
+      ["Connection", `${cluster.connected ? "connected" : "not connected"} since ${time(cluster.since)}`],
+      ["Lease", `${cluster.lease}${age}`],
+      ["Not acknowledged", `${count(cluster.pending_writes)} ${cluster.pending_writes === 1 ? "write" : "writes"}`],
+      ["Gateways read", cluster.gateways_seen ? time(cluster.gateways_seen) : "never"],
+    ]);
+    keyed(gateways, cluster.gateways, ({ instance }) => instance, ({ instance }) => row(instance, gatewayColumns), (line, gateway) => {
+      const [, host, lease, renewed, sessions, claims, version] = line.children;
+      text(host, gateway.instance === here ? `${gateway.host}, this gateway` : gateway.host);
+      marked(lease, gateway.lease, gateway.lease === "held" ? "good" : "warn");
+      text(renewed, time(gateway.renewed));
+      text(sessions, count(gateway.sessions));
+      text(claims, count(gateway.claims));
+      text(version, gateway.version);
+    });
   }
 
   function keySet({ children: [, state, source, number, fetched, clock, tokens, expired, early] }, set) {

@@ -53,6 +53,7 @@ export function session({ main, argument: id, watch }) {
       ["Recording", session.recording],
       ["Generation", session.generation],
       ["Trace", session.trace_id],
+      ["Claims", session.claims.map((key) => key.slice(0, 12)).join(", ") || null],
     ]);
     if (JSON.stringify(session.decisions) !== last) {
       last = JSON.stringify(session.decisions);
@@ -160,6 +161,13 @@ function close(id, problem) {
   });
 }
 
+/** What other gateways know of a change; empty if there are none. */
+function elsewhere(word) {
+  if (word === null) return "";
+  if (word === "told") return " The other gateways do the same within a second.";
+  return word === "told-later" ? " The other gateways do the same once NATS answers." : " The other gateways are not told: too many orders are in force.";
+}
+
 /** Ends all sessions of a user or a tenant, and refuses new ones for a time. */
 export function revoke(kind, owner, problem) {
   const reason = h("input", { type: "text", id: "reason", maxlength: "200", autocomplete: "off" });
@@ -181,6 +189,6 @@ export function revoke(kind, owner, problem) {
       return `../sessions/close?${new URLSearchParams({ [kind]: owner, until, ...(words && { reason: words }) })}`;
     },
     problem,
-    done: ({ closed, revoked_until: until }) => `${closed} sessions were told to end. New ones are refused until ${until}.`,
+    done: ({ closed, revoked_until: until, other_gateways: others }) => `${closed} sessions were told to end. New ones are refused until ${until}.${elsewhere(others)}`,
   });
 }

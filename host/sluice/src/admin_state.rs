@@ -1,5 +1,6 @@
 //! State of the handlers of the admin listener, and what more than one of them tells.
 
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use crate::health::Health;
+use crate::orders::{Order, What};
 use crate::process;
 use crate::reload::Reloader;
 use crate::schema::{
@@ -121,6 +123,12 @@ impl Admin {
         }
     }
 
+    /// Gives an order to the other gateways, if there are any. Says whether they can know of it.
+    pub(crate) async fn order(&self, by: SocketAddr, what: What) -> Option<String> {
+        let told = self.reloader.neighbours()?.order(&Order { by, what }).await;
+        Some(told.word().to_owned())
+    }
+
     /// The gateway as a whole.
     pub(crate) async fn status(&self) -> Status {
         let Self {
@@ -146,6 +154,10 @@ impl Admin {
             needs_restart: needs_restart(&history).to_vec(),
             unclean_stop: self.unclean_stop.as_deref().cloned(),
             last_reload: history.into_iter().next().unwrap_or_default(),
+            cluster: match reloader.neighbours() {
+                Some(neighbours) => Some(neighbours.status().await),
+                None => None,
+            },
         }
     }
 

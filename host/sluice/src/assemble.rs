@@ -19,7 +19,7 @@ use keys::KeySets;
 use session::registry::Registry;
 use upstream::settings::Upstream;
 
-pub(crate) mod cluster;
+pub mod cluster;
 pub mod generation;
 pub mod upstreams;
 

@@ -31,9 +31,19 @@ pub(crate) struct Change<'a> {
 impl Change<'_> {
     /// Writes the line.
     pub(crate) fn log(&self) {
+        self.write(None);
+    }
+
+    /// Writes the line of a change that was asked for at another gateway.
+    pub(crate) fn log_from(&self, gateway: &str) {
+        self.write(Some(gateway));
+    }
+
+    fn write(&self, gateway: Option<&str>) {
         tracing::info!(
             target: TARGET,
             by = %self.by,
+            gateway = gateway.map(|gateway| text::clean(gateway, MAX_TEXT)),
             action = self.action,
             to = text::clean(self.to, MAX_TO),
             reason = text::clean(self.reason, MAX_TEXT),

@@ -43,6 +43,7 @@ mod audit;
 mod console;
 pub mod credentials;
 mod health;
+mod orders;
 mod process;
 mod providers;
 mod recorded;

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tokio::time::Instant;
 
-use crate::assemble;
+use crate::assemble::cluster::Neighbours;
 use crate::assemble::generation::{Builder, Built, prepare_folders};
 use crate::credentials::{ListenerCertificate, ListenerCredentials, NewCredentials};
 use crate::providers;
@@ -222,6 +222,11 @@ impl Reloader {
         self.credentials.certificates()
     }
 
+    /// What is shared with other gateways, if a configuration that served has a cluster.
+    pub(crate) fn neighbours(&self) -> Option<&Neighbours> {
+        self.builder.neighbours()
+    }
+
     /// State of the decision record; `None` if decisions are not recorded.
     pub(crate) fn record_state(&self) -> Option<RecordState> {
         self.builder.recorder().state()
@@ -350,9 +355,8 @@ impl Reloader {
         state.lists.clone_from(&config.lists);
         prepare_folders(&config, Some(&before));
         let number = generation.number;
-        if let Some(cluster) = self.builder.serves(cluster) {
-            assemble::cluster::share(cluster, &self.gateway);
-        }
+        self.builder.serves(cluster);
+        self.builder.share(&self.gateway);
         self.gateway.generation.store(Arc::new(generation));
         providers::start(&key_sets);
         self.key_sets.store(Arc::clone(&key_sets));

@@ -30,7 +30,10 @@ pub use recorded::RecordedDecisions;
 pub use recording::{Recording, RecordingDeleted, Recordings};
 pub use refusal::{Refusal, Refusals};
 pub use session::{Backend, OneSession, Session, Sessions};
-pub use status::{Capacity, Certificate, Check, Connections, DecisionRecord, Status};
+pub use status::{
+    Capacity, Certificate, Check, ClusterGateway, ClusterStatus, Connections, DecisionRecord,
+    Status,
+};
 pub use ticket::Ticket;
 pub use unclean::{CutSession, UncleanStop};
 pub use upstream::{Address, Upstream, Upstreams};

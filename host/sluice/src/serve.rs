@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind};
 use crate::admin::{self, Admin, AdminListeners};
 use crate::assemble::generation::prepare_folders;
 use crate::assemble::upstreams::{self, BuildUpstreams};
-use crate::assemble::{self, Assembled, assemble};
+use crate::assemble::{Assembled, assemble};
 use crate::cli::{CheckArgs, ServeArgs};
 use crate::lock::DataLock;
 use crate::logs::patience::print_within;
@@ -109,9 +109,7 @@ pub async fn serve(args: &ServeArgs, upstreams: BuildUpstreams) -> anyhow::Resul
     } = listeners;
     // Before anybody is told that the gateway listens, so that any crash after that is noticed.
     let run_file = RunFile::begin(&config.data_dir, Arc::clone(&assembled.gateway)).await;
-    if let Some(cluster) = assembled.builder.cluster() {
-        assemble::cluster::share(cluster, &assembled.gateway);
-    }
+    assembled.builder.share(&assembled.gateway);
     let streams = streams::restore(&lock, &config.data_dir, &assembled.gateway).await;
     greet::greet(&config, &source, &assembled, &addresses)?;
     for (address, (_, preamble)) in addresses.iter().zip(&clients) {

@@ -62,6 +62,7 @@ mod logs;
 mod monitoring;
 mod names;
 mod neighbours;
+mod orders;
 mod providers;
 mod proxies;
 mod receipts;

@@ -24,8 +24,11 @@ pub(super) enum Server {
     HalfMute,
     /// It is cut off: it stores nothing, and answers reads with what it had.
     CutOff,
+    /// What it is sent is stored, and reads are answered by one that is cut off.
+    Lags,
 }
 
+#[derive(Clone)]
 struct Stored {
     found: Found,
     ends: Option<Instant>,
@@ -36,7 +39,7 @@ struct State {
     sequence: u64,
     stored: HashMap<String, Stored>,
     /// What a server that is cut off has.
-    old: HashMap<String, Found>,
+    old: HashMap<String, Stored>,
     asked: Vec<(String, String)>,
     heard: Heard,
 }
@@ -83,8 +86,9 @@ impl Fake {
 
     /// Lets this connection have this server.
     pub(super) fn is_alone(&self, server: Option<Server>) {
-        let old = self.all();
-        self.state().old = old;
+        let mut state = self.state();
+        state.old = state.stored.clone();
+        drop(state);
         *self.own.lock().unwrap() = server;
     }
 
@@ -152,7 +156,13 @@ impl Records for Fake {
                     }
                     Ok(found)
                 }
-                Server::CutOff => Ok(self.state().old.get(&name).cloned()),
+                Server::CutOff | Server::Lags => {
+                    let state = self.state();
+                    let old = state.old.get(&name);
+                    // It removes by itself what has lived its time.
+                    let old = old.filter(|it| it.ends.is_none_or(|ends| ends > Instant::now()));
+                    Ok(old.map(|old| old.found.clone()))
+                }
                 Server::Away => Err(Away::NotConnected),
                 Server::Mute => Err(slow().await),
             }
@@ -174,7 +184,7 @@ impl Records for Fake {
             match server {
                 Server::Away => return Err(Away::NotConnected),
                 Server::CutOff => return Err(slow().await),
-                Server::Answers | Server::Mute | Server::HalfMute => {}
+                Server::Answers | Server::Mute | Server::HalfMute | Server::Lags => {}
             }
             let last = self.all().get(&name).map_or(0, |found| found.sequence);
             let written = if last == after {

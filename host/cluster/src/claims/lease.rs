@@ -1,6 +1,6 @@
 //! Lease of a gateway: one for all of its claims.
 //!
-//! The gateway renews its lease each second by compare-and-set. It counts as held for [`FENCE`] from
+//! The gateway renews its lease each second by compare-and-set. It counts as held for a time ([`Times`]) from
 //! the moment when the last renewal that succeeded began, by the gateway's own clock, which is less
 //! than the servers keep it. Another gateway that finds no lease writes that it has ended, by
 //! compare-and-set as well. If that succeeds, the next renewal is refused, and the gateway goes on
@@ -13,30 +13,49 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use super::members::Describe;
 use super::record::{LeaseRecord, LeaseState, json};
 use super::records::{Records, Written};
 use crate::connection::Away;
 use base::metrics;
 
-/// Time for which the servers keep a lease.
-const LIFE: Duration = Duration::from_secs(20);
-/// Time for which a gateway counts on its lease.
-const FENCE: Duration = Duration::from_secs(15);
-/// Interval of renewals.
-const RENEWING: Duration = Duration::from_secs(1);
 /// Pause after a renewal without an answer.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Pause while a server does not know yet what came before.
 const UNCLEAR: Duration = Duration::from_millis(20);
-/// Time without a renewal after which other gateways may have said in vain that they took a key.
-const GAP: Duration = Duration::from_secs(5);
 /// Time for which the mark of an ended lease stays.
 const MARK: Duration = Duration::from_secs(60);
+
+/// Times of a lease.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// Time for which the servers keep a lease. They count in whole seconds.
+    pub life: Duration,
+    /// Time for which a gateway counts on its lease, which must be less.
+    pub fence: Duration,
+    /// Interval of renewals.
+    pub renewing: Duration,
+    /// Time without a renewal after which other gateways may have said in vain that they took a key.
+    pub gap: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            life: Duration::from_secs(20),
+            fence: Duration::from_secs(15),
+            renewing: Duration::from_secs(1),
+            gap: Duration::from_secs(5),
+        }
+    }
+}
 
 /// Lease of this gateway.
 pub(super) struct Lease {
     records: Arc<dyn Records>,
     gateway: String,
+    times: Times,
+    describe: Describe,
     term: watch::Sender<Option<Term>>,
     /// Set before the process ends.
     ends: AtomicBool,
@@ -44,13 +63,24 @@ pub(super) struct Lease {
 
 /// Time in which the lease is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Term {
-    pub(super) incarnation: u64,
+pub struct Term {
+    /// Number that grows whenever the gateway has lost its lease.
+    pub incarnation: u64,
     /// Beginning of the renewals that had no gap.
-    pub(super) since: Instant,
+    pub since: Instant,
     /// Sequence number of the record.
     after: u64,
-    until: Instant,
+    /// Time until which the gateway counts on it.
+    pub until: Instant,
+}
+
+/// Whether a gateway counts on its lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// It does.
+    On,
+    /// It was not renewed for too long.
+    NoLonger,
 }
 
 /// What the gateway knows of its lease's record.
@@ -71,10 +101,17 @@ fn name(gateway: &str) -> String {
 }
 
 impl Lease {
-    pub(super) fn new(records: Arc<dyn Records>, gateway: String) -> Self {
+    pub(super) fn new(
+        records: Arc<dyn Records>,
+        gateway: String,
+        times: Times,
+        describe: Describe,
+    ) -> Self {
         Self {
             records,
             gateway,
+            times,
+            describe,
             term: watch::Sender::new(None),
             ends: AtomicBool::new(false),
         }
@@ -93,15 +130,16 @@ impl Lease {
         };
         while !self.ends.load(Ordering::Relaxed) {
             let began = Instant::now();
-            let record = LeaseRecord::new(renewals.incarnation, LeaseState::Held);
+            let record = LeaseRecord::held(renewals.incarnation, (self.describe)());
             let name = name(&self.gateway);
+            let life = Some(self.times.life);
             let writing = self
                 .records
-                .write(&name, renewals.after, json(&record), Some(LIFE));
+                .write(&name, renewals.after, json(&record), life);
             match writing.await {
                 Ok(Written::At(sequence)) => {
                     renewals.after = sequence;
-                    let had_gap = renewals.last.elapsed() > GAP;
+                    let had_gap = renewals.last.elapsed() > self.times.gap;
                     if had_gap {
                         renewals.since = Instant::now();
                     }
@@ -110,13 +148,13 @@ impl Lease {
                         incarnation: renewals.incarnation,
                         since: renewals.since,
                         after: sequence,
-                        until: began + FENCE,
+                        until: began + self.times.fence,
                     }));
                     if !std::mem::replace(&mut renewals.was_held, true) || had_gap {
                         begins();
                     }
                     metrics::lease_age(Duration::ZERO);
-                    sleep_until(began + RENEWING).await;
+                    sleep_until(began + self.times.renewing).await;
                 }
                 Ok(Written::Lost) => {
                     self.look(&name, &mut renewals).await;
@@ -144,8 +182,8 @@ impl Lease {
         };
         let record = found.as_ref().and_then(|it| LeaseRecord::read(&it.content));
         let sequence = found.map_or(0, |found| found.sequence);
-        let ours = LeaseRecord::new(renewals.incarnation, LeaseState::Held);
-        if record == Some(ours) {
+        let is_ours = |record: &LeaseRecord| record.is_held(renewals.incarnation);
+        if record.as_ref().is_some_and(is_ours) {
             // An earlier attempt, unless it is what a server that is cut off remembers.
             if sequence <= renewals.after {
                 sleep(PAUSE).await;
@@ -172,6 +210,26 @@ impl Lease {
         let mut terms = self.term.subscribe();
         let held = terms.wait_for(|term| term.is_some_and(Term::is_on));
         *timeout_at(deadline, held).await.ok()?.ok()?
+    }
+
+    /// Terms of the lease, as they begin and end.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn terms(&self) -> watch::Receiver<Option<Term>> {
+        self.term.subscribe()
+    }
+
+    /// Time since the beginning of the latest renewal that succeeded, and whether the gateway counts on
+    /// it. `None` if it has no lease.
+    pub(super) fn age(&self) -> Option<(Duration, Counted)> {
+        let term = (*self.term.borrow())?;
+        let now = Instant::now();
+        let left = term.until.saturating_duration_since(now);
+        let over = now.saturating_duration_since(term.until);
+        let counted = match term.is_on() {
+            true => Counted::On,
+            false => Counted::NoLonger,
+        };
+        Some(((self.times.fence + over).saturating_sub(left), counted))
     }
 
     /// Whether this incarnation of the lease is held now.

@@ -3,16 +3,12 @@
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
-use async_nats::jetstream::context::PublishErrorKind;
-use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::{Request, Subscriber};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::records::{Found, Heard, Records, Written};
 use crate::connection::{Away, Cluster};
-use crate::publish;
 use crate::space::{Kind, Space};
 
 /// Maximum size of all records.
@@ -23,7 +19,7 @@ const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 impl Cluster {
     /// Stream of `JetStream` with the claims and the leases. It is apart from the other records, so
     /// that a gateway can renew its lease while those have no room.
-    fn claims_space(&self) -> Space {
+    pub(super) fn claims_space(&self) -> Space {
         let prefix = &self.settings().prefix;
         Space {
             kind: Kind::Records,
@@ -35,7 +31,7 @@ impl Cluster {
         }
     }
 
-    fn claims_subject(&self, name: &str) -> String {
+    pub(super) fn claims_subject(&self, name: &str) -> String {
         format!("{}.%claims.{name}", self.settings().prefix)
     }
 
@@ -67,23 +63,8 @@ impl Records for Cluster {
     fn read(&self, name: &str) -> BoxFuture<'_, Result<Option<Found>, Away>> {
         let subject = self.claims_subject(name);
         async move {
-            let context = self.context().await?;
             let space = self.claims_space().name;
-            let reading = async {
-                let stream = context.get_stream_no_info(&space).await;
-                let stream = stream.map_err(|error| error.to_string())?;
-                match stream.get_last_raw_message_by_subject(&subject).await {
-                    Ok(message) => Ok(Some(Found {
-                        sequence: message.sequence,
-                        content: message.payload.to_vec(),
-                    })),
-                    Err(error) => match error.kind() {
-                        LastRawMessageErrorKind::NoMessageFound => Ok(None),
-                        _ => Err(error.to_string()),
-                    },
-                }
-            };
-            self.within(reading).await
+            self.read_record(&space, &subject).await
         }
         .boxed()
     }
@@ -98,40 +79,8 @@ impl Records for Cluster {
         let subject = self.claims_subject(name);
         async move {
             let space = self.claims_space();
-            self.ensure(&space).await?;
-            let context = self.context().await?;
-            let message = PublishMessage::build()
-                .payload(content.into())
-                .expected_stream(&space.name)
-                .expected_last_subject_sequence(after);
-            let message = match life {
-                Some(life) => message.ttl(life),
-                None => message,
-            };
-            let writing = async {
-                let sent = context.send_publish(subject, message).await;
-                let written = match sent {
-                    Ok(sent) => sent.await,
-                    Err(error) => Err(error),
-                };
-                match written {
-                    Ok(ack) => Ok(Some(Written::At(ack.sequence))),
-                    Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
-                        Ok(Some(Written::Lost))
-                    }
-                    // A server that answers is there: the connection is of use.
-                    Err(error) if publish::is_busy(&error) => Ok(None),
-                    Err(error) => Err(error.to_string()),
-                }
-            };
-            let written = self.within(writing).await;
-            match &written {
-                Ok(Some(_)) => self.has_succeeded(),
-                Ok(None) => {}
-                Err(_) => self.doubts(&space.name),
-            }
-            let busy = || Away::Failed("another write of the record is under way".to_owned());
-            written?.ok_or_else(busy)
+            self.write_record(&space, subject, after, content, life)
+                .await
         }
         .boxed()
     }

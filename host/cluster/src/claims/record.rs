@@ -28,12 +28,29 @@ pub(super) struct ClaimRecord {
 }
 
 /// Lease of a gateway, on which all of its claims depend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LeaseRecord {
     version: u32,
     /// Grows whenever the gateway has lost its lease.
     pub(super) incarnation: u64,
     pub(super) state: LeaseState,
+    /// What the gateway says of itself, for operators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) about: Option<About>,
+}
+
+/// What a gateway says of itself with each renewal of its lease.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct About {
+    /// Name of its machine; empty if it is not known.
+    pub host: String,
+    /// Version of the gateway.
+    pub version: String,
+    /// Number of its live connections and parked streams.
+    pub sessions: u64,
+    /// Number of keys that its sessions hold.
+    pub claims: u64,
 }
 
 /// State of an incarnation of a lease.
@@ -127,7 +144,21 @@ impl LeaseRecord {
             version: VERSION,
             incarnation,
             state,
+            about: None,
         }
+    }
+
+    /// Lease that is held by a gateway which says this of itself.
+    pub(super) fn held(incarnation: u64, about: About) -> Self {
+        Self {
+            about: Some(about),
+            ..Self::new(incarnation, LeaseState::Held)
+        }
+    }
+
+    /// Whether it is this incarnation, which is held.
+    pub(super) fn is_held(&self, incarnation: u64) -> bool {
+        self.incarnation == incarnation && self.state == LeaseState::Held
     }
 
     /// Reads a record; `None` if it is none of this version.
@@ -137,7 +168,7 @@ impl LeaseRecord {
     }
 
     /// Whether the lease has lost this incarnation for good: none ever comes back.
-    pub(super) fn has_ended(self, incarnation: u64) -> bool {
+    pub(super) fn has_ended(&self, incarnation: u64) -> bool {
         self.incarnation > incarnation
             || self.incarnation == incarnation && self.state == LeaseState::Ended
     }

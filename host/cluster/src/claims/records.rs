@@ -4,26 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+pub(crate) use crate::compared::{Found, Written};
 use crate::connection::Away;
-
-/// Record, as a server knows it. It may come from one that is cut off: only a write that succeeds
-/// proves that it was the latest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// Its sequence number.
-    pub(crate) sequence: u64,
-    /// Its content; empty if it was removed.
-    pub(crate) content: Vec<u8>,
-}
-
-/// Result of a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Written {
-    /// It is stored, with this sequence number.
-    At(u64),
-    /// It is not, because the record is another one than was expected.
-    Lost,
-}
 
 /// Result of a request to another gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,17 +12,23 @@ use super::*;
 use base::rejection::Rejection;
 
 /// One gateway.
-struct Node {
-    registry: Registry,
-    records: Fake,
-    claims: ClusterClaims,
+pub(super) struct Node {
+    pub(super) registry: Registry,
+    pub(super) records: Fake,
+    pub(super) claims: ClusterClaims,
     lease: JoinHandle<()>,
 }
 
 impl Node {
-    fn start(name: &str, records: Fake) -> Self {
+    pub(super) fn start(name: &str, records: Fake) -> Self {
         let registry = Registry::default();
-        let claims = ClusterClaims::new(Arc::new(records.clone()), name, &registry);
+        let claims = ClusterClaims::new(
+            Arc::new(records.clone()),
+            name,
+            &registry,
+            Times::default(),
+            Arc::new(About::default),
+        );
         let lease = tokio::spawn(claims.clone().keep_lease());
         registry.share(Arc::new(claims.clone()));
         Self {
@@ -41,7 +47,7 @@ impl Node {
     }
 
     /// Claims as a policy's call does, once.
-    async fn claim(&self, guard: &SessionGuard, key: &str) -> Result<(), Uncommitted> {
+    pub(super) async fn claim(&self, guard: &SessionGuard, key: &str) -> Result<(), Uncommitted> {
         let mark = self.registry.mark(guard.session());
         let result = match self.registry.claim(guard.session(), key) {
             Ok(()) => self.registry.commit(guard.session(), mark).await,

@@ -1,7 +1,5 @@
 //! End of sessions at an operator's word.
 
-use std::ops::ControlFlow;
-
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -10,9 +8,9 @@ use serde::Deserialize;
 use super::answer::json;
 use super::{Admin, Requester};
 use crate::audit::Change;
+use crate::orders::{What, end, end_all, revoke};
 use crate::schema::{self, Closed};
 use base::text;
-use gateway::connections::{LiveConnection, Stage};
 use gateway::revocations::{Owner, Revocation};
 use session::registry::unix_ms;
 
@@ -63,6 +61,7 @@ pub(super) async fn one(
         return json(Closed {
             closed: 1,
             revoked_until: None,
+            other_gateways: None,
         });
     }
     let sentence = "no session of this id is live or parked, or it is ending already\n";
@@ -82,14 +81,21 @@ pub(super) async fn all(
         Err(sentence) => return (StatusCode::BAD_REQUEST, sentence).into_response(),
     };
     let told = sentence(whose.reason.as_deref());
-    // First, so that whoever comes meanwhile is either seen below or refused.
-    if let Some(until_ms) = until_ms {
-        let revocation = Revocation {
-            until_ms,
-            since_ms: unix_ms(),
-            reason: told.clone(),
-        };
-        if let Err(error) = admin.gateway.revocations.add(owner.clone(), revocation) {
+    let since_ms = unix_ms();
+    let ended = match until_ms {
+        None => Ok(end_all(&admin.gateway, &owner, &told).await),
+        Some(until_ms) => {
+            let revocation = Revocation {
+                until_ms,
+                since_ms,
+                reason: told.clone(),
+            };
+            revoke(&admin.gateway, &owner, revocation).await
+        }
+    };
+    let closed = match ended {
+        Ok(closed) => closed,
+        Err(error) => {
             let change = Change {
                 by,
                 action: "close",
@@ -100,13 +106,7 @@ pub(super) async fn all(
             change.log();
             return (StatusCode::CONFLICT, format!("{error}\n")).into_response();
         }
-    }
-    let mut closed = 0;
-    let closing = admin.gateway.connections.visit("", |live| {
-        closed += u64::from(live.is_of(&owner) && end(live, &told));
-        ControlFlow::Continue(())
-    });
-    closing.await;
+    };
     let revoked_until = until_ms.map(schema::time);
     let and = revoked_until.as_ref();
     let and = and.map(|until| format!(", new ones refused until {until}"));
@@ -118,9 +118,22 @@ pub(super) async fn all(
         result: &format!("{closed} sessions told to end{}", and.unwrap_or_default()),
     };
     change.log();
+    let other_gateways = match until_ms {
+        None => None,
+        Some(until_ms) => {
+            let revoked = What::Revoke {
+                owner: owner.into(),
+                until_ms,
+                since_ms,
+                reason: told,
+            };
+            admin.order(by, revoked).await
+        }
+    };
     json(Closed {
         closed,
         revoked_until,
+        other_gateways,
     })
 }
 
@@ -161,15 +174,4 @@ fn time(until: &str) -> Result<u64, String> {
 fn sentence(reason: Option<&str>) -> String {
     let reason = reason.filter(|reason| !reason.trim().is_empty());
     text::clean(reason.unwrap_or(NO_REASON), MAX_REASON)
-}
-
-/// Ends a session, unless it is ending already. Says whether it did.
-fn end(live: &LiveConnection, told: &str) -> bool {
-    let ends_already = matches!(live.stage(), Stage::Seal | Stage::Close);
-    if live.session().is_evicted() {
-        return false;
-    }
-    // In any case: a stream that is just about to be parked looks as if it ended already.
-    live.session().end(told);
-    !ends_already
 }

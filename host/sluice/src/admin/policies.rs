@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use super::answer::json;
 use super::{Admin, Requester};
 use crate::audit::Change;
+use crate::orders::What;
 use crate::schema::{Policy, PolicyChanged};
 use policy::component::ComponentPolicy;
 
@@ -23,7 +24,12 @@ pub(super) async fn quarantine(
     Extension(Requester(by)): Extension<Requester>,
     Path(name): Path<String>,
 ) -> Response {
-    change(&admin, by, "quarantine", &name, ComponentPolicy::quarantine)
+    let quarantined = |policy: &Policy| What::Quarantine {
+        policy: policy.name.clone(),
+        digest: policy.digest.clone(),
+    };
+    let apply = ComponentPolicy::quarantine;
+    change(&admin, by, "quarantine", &name, apply, quarantined).await
 }
 
 /// Ends the quarantine of a policy, whoever began it.
@@ -32,22 +38,29 @@ pub(super) async fn release(
     Extension(Requester(by)): Extension<Requester>,
     Path(name): Path<String>,
 ) -> Response {
-    change(&admin, by, "release", &name, ComponentPolicy::release)
+    let released = |policy: &Policy| What::Release {
+        policy: policy.name.clone(),
+    };
+    let apply = ComponentPolicy::release;
+    change(&admin, by, "release", &name, apply, released).await
 }
 
-fn change(
+async fn change(
     admin: &Admin,
     by: SocketAddr,
     action: &'static str,
     name: &str,
     apply: fn(&ComponentPolicy),
+    order: fn(&Policy) -> What,
 ) -> Response {
-    let generation = admin.gateway.generation.load();
-    let policy = generation.policies.get(name).and_then(Option::as_ref);
-    let changed = policy.map(|policy| {
-        apply(policy);
-        Policy::of(name, policy)
-    });
+    let changed = {
+        let generation = admin.gateway.generation.load();
+        let policy = generation.policies.get(name).and_then(Option::as_ref);
+        policy.map(|policy| {
+            apply(policy);
+            Policy::of(name, policy)
+        })
+    };
     let change = Change {
         by,
         action,
@@ -57,7 +70,10 @@ fn change(
     };
     change.log();
     match changed {
-        Some(policy) => json(PolicyChanged { policy }),
+        Some(policy) => json(PolicyChanged {
+            other_gateways: admin.order(by, order(&policy)).await,
+            policy,
+        }),
         None => {
             let sentence = "no policy of this name serves newcomers; GET /policies lists them\n";
             (StatusCode::NOT_FOUND, sentence).into_response()

@@ -9,7 +9,9 @@ use super::answer::json;
 use super::close::owner;
 use super::{Admin, Requester};
 use crate::audit::Change;
+use crate::orders::What;
 use crate::schema::Lifted;
+use gateway::revocations::Revocation;
 
 /// Who may come again.
 #[derive(Debug, Deserialize)]
@@ -40,15 +42,19 @@ pub(super) async fn lift(
         action: "lift",
         to: &owner.to_string(),
         reason: "",
-        result: if lifted {
+        result: if lifted.is_some() {
             "may come again"
         } else {
             "not found"
         },
     };
     change.log();
-    if lifted {
-        return json(Lifted { lifted: 1 });
+    if let Some(Revocation { until_ms, .. }) = lifted {
+        let owner = owner.into();
+        return json(Lifted {
+            lifted: 1,
+            other_gateways: admin.order(by, What::Lift { owner, until_ms }).await,
+        });
     }
     let sentence = "no revocation of this user or tenant is in force\n";
     (StatusCode::NOT_FOUND, sentence).into_response()

@@ -38,9 +38,10 @@ pub async fn close(args: &CloseArgs) -> anyhow::Result<ExitCode> {
         };
         match &closed.revoked_until {
             None => format!("{sessions} told to end\n"),
-            Some(until) => {
-                format!("{sessions} told to end, and new ones are refused until {until}\n")
-            }
+            Some(until) => format!(
+                "{sessions} told to end, and new ones are refused until {until}\n{}",
+                elsewhere(closed.other_gateways.as_deref())
+            ),
         }
     })
     .await
@@ -91,8 +92,9 @@ pub async fn revocations(args: &AdminArgs) -> anyhow::Result<ExitCode> {
 pub async fn lift(args: &LiftArgs) -> anyhow::Result<ExitCode> {
     let parameters = args.owner.parameters();
     let path = ["revocations", "lift"];
-    ask(&args.admin, &path, &parameters, |_: &Lifted| {
-        "they may come again\n".to_owned()
+    ask(&args.admin, &path, &parameters, |lifted: &Lifted| {
+        let elsewhere = elsewhere(lifted.other_gateways.as_deref());
+        format!("they may come again\n{elsewhere}")
     })
     .await
 }
@@ -163,13 +165,24 @@ async fn policy(args: &PolicyArgs, action: &str) -> anyhow::Result<ExitCode> {
             ..
         } = &changed.policy;
         format!(
-            "{} is {}; it fails {}\n",
+            "{} is {}; it fails {}\n{}",
             shown(name),
             shown(state),
-            shown(on_failure)
+            shown(on_failure),
+            elsewhere(changed.other_gateways.as_deref())
         )
     })
     .await
+}
+
+/// What other gateways know of a change, as a line; empty if there are none.
+fn elsewhere(other_gateways: Option<&str>) -> &'static str {
+    match other_gateways {
+        None => "",
+        Some("told") => "the other gateways do the same within a second\n",
+        Some("told-later") => "the other gateways do the same once NATS answers\n",
+        Some(_) => "the other gateways are not told: too many orders are in force\n",
+    }
 }
 
 /// Asks for a change, and prints what came of it.

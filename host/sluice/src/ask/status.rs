@@ -7,7 +7,10 @@ use anyhow::Context as _;
 use super::admin::AdminListener;
 use super::table::{bytes, duration, list};
 use super::{StatusArgs, print};
-use crate::schema::{Answer, Capacity, Certificate, DecisionRecord, KeySet, Status, UncleanStop};
+use crate::schema::{
+    Answer, Capacity, Certificate, ClusterGateway, ClusterStatus, DecisionRecord, KeySet, Status,
+    UncleanStop,
+};
 
 /// Prints the status.
 ///
@@ -40,6 +43,7 @@ fn show(answer: &Answer<Status>) -> String {
         needs_restart,
         unclean_stop,
         last_reload,
+        cluster,
     } = &answer.body;
     let serving = if *draining { "draining" } else { "serving" };
     let failed = checks.iter().filter_map(|check| {
@@ -109,8 +113,53 @@ fn show(answer: &Answer<Status>) -> String {
             unclean_stop.as_ref().map(unclean).unwrap_or_default(),
         ),
     ];
+    if let Some(cluster) = cluster {
+        rows.push(("NATS", connection(cluster)));
+        rows.push(("lease", lease(cluster)));
+        rows.extend(cluster.gateways.iter().map(|it| ("gateway", neighbour(it))));
+    }
     rows.splice(1..1, failed);
     list(&rows)
+}
+
+/// Connection to NATS, in a line.
+fn connection(cluster: &ClusterStatus) -> String {
+    let word = if cluster.connected {
+        "connected"
+    } else {
+        "not connected"
+    };
+    let ClusterStatus {
+        since,
+        pending_writes,
+        ..
+    } = cluster;
+    format!("{word} since {since}, {pending_writes} writes not acknowledged")
+}
+
+/// Lease of this gateway, in a line.
+fn lease(cluster: &ClusterStatus) -> String {
+    match cluster.lease_age_ms {
+        Some(age) => format!("{}, renewed {} ago", cluster.lease, duration(age)),
+        None => cluster.lease.clone(),
+    }
+}
+
+/// Gateway that has a lease, in a line.
+fn neighbour(gateway: &ClusterGateway) -> String {
+    let ClusterGateway {
+        instance,
+        host,
+        version,
+        lease,
+        renewed,
+        sessions,
+        claims,
+    } = gateway;
+    format!(
+        "{instance} on {host}, version {version}, {sessions} sessions, {claims} claims, \
+         lease {lease}, renewed at {renewed}"
+    )
 }
 
 /// Open file descriptors; empty where the system does not tell.

@@ -8,11 +8,12 @@ use anyhow::Context as _;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
+use super::cluster::Neighbours;
 use super::upstreams::BuildUpstreams;
 use base::diagnostics::Diagnostics;
 use cluster::Cluster;
 use config::Config;
-use gateway::routes::{Generation, NamedUpstream, Policies, Routes};
+use gateway::routes::{Gateway, Generation, NamedUpstream, Policies, Routes};
 use keys::KeySets;
 use keys::provider::Providers;
 use policy::component::ComponentPolicy;
@@ -42,6 +43,7 @@ pub struct Builder {
     upstreams: BuildUpstreams,
     /// Connection to NATS, from the first configuration that has one and serves.
     cluster: OnceLock<Cluster>,
+    neighbours: OnceLock<Neighbours>,
     engine: Arc<Engine>,
     registry: Registry,
     counters: Arc<Counters>,
@@ -85,6 +87,7 @@ impl Builder {
         Ok(Self {
             upstreams,
             cluster: OnceLock::new(),
+            neighbours: OnceLock::new(),
             engine: Arc::new(Engine::new()?.compiling_apart().keeping_compiled(compiled)),
             registry,
             counters: Arc::default(),
@@ -107,6 +110,20 @@ impl Builder {
     #[must_use]
     pub fn cluster(&self) -> Option<&Cluster> {
         self.cluster.get()
+    }
+
+    /// What is shared with other gateways, if a configuration that served has a cluster.
+    #[must_use]
+    pub fn neighbours(&self) -> Option<&Neighbours> {
+        self.neighbours.get()
+    }
+
+    /// Shares with other gateways from now on, if there is a cluster.
+    pub fn share(&self, gateway: &Arc<Gateway>) {
+        if let Some(cluster) = self.cluster() {
+            self.neighbours
+                .get_or_init(|| Neighbours::share(cluster, gateway));
+        }
     }
 
     /// Lists that serve.
@@ -202,10 +219,12 @@ impl Builder {
         }
     }
 
-    /// Keeps the cluster of a generation that serves, for all that follow. Returns it if it is new.
-    pub fn serves(&self, cluster: Option<Cluster>) -> Option<&Cluster> {
-        self.cluster.set(cluster?).ok()?;
-        self.cluster.get()
+    /// Keeps the cluster of a generation that serves, for all that follow.
+    pub fn serves(&self, cluster: Option<Cluster>) {
+        if let Some(cluster) = cluster {
+            // The first one stays.
+            let _ = self.cluster.set(cluster);
+        }
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Closed {
     pub closed: u64,
     /// Time until which new sessions of the user or tenant are refused.
     pub revoked_until: Option<String>,
+    /// Whether the other gateways refuse them too: `told`, `told-later` or `not-told`.
+    pub other_gateways: Option<String>,
 }
 
 /// Answer of `GET /revocations`.
@@ -61,6 +63,8 @@ impl Revocation {
 pub struct Lifted {
     /// Number of revocations that were ended.
     pub lifted: u64,
+    /// Whether the other gateways do so too: `told`, `told-later` or `not-told`.
+    pub other_gateways: Option<String>,
 }
 
 /// Answer of `POST /drain` and `POST /undrain`.
@@ -75,6 +79,8 @@ pub struct Draining {
 pub struct PolicyChanged {
     /// The policy as it is now.
     pub policy: Policy,
+    /// Whether the other gateways do so too: `told`, `told-later` or `not-told`.
+    pub other_gateways: Option<String>,
 }
 
 /// Answer of `GET /config/diff`.

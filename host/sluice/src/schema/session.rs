@@ -1,8 +1,10 @@
 //! Live connections and parked streams.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::{Claimed, Decision, time};
+use base::text::hex;
 use gateway::connections::LiveConnection;
 use session::registry::unix_ms;
 use traces::trace::Trace;
@@ -69,6 +71,8 @@ pub struct Session {
     pub trace_id: Option<String>,
     /// Decisions of policies, in their order.
     pub decisions: Vec<Decision>,
+    /// SHA-256 digests of the keys that it holds, in the order of its claims.
+    pub claims: Vec<String>,
 }
 
 /// Backend of a stream.
@@ -116,8 +120,15 @@ impl Session {
                 .map(|file| base::text::clean(&file.to_string_lossy(), 1024)),
             trace_id: live.trace().map(Trace::id),
             decisions: decisions.iter().map(Decision::of).collect(),
+            claims: digests(&live.session().claims()),
         }
     }
+}
+
+/// Digests of keys, as the records of claims in NATS are named.
+fn digests(keys: &[String]) -> Vec<String> {
+    let of = |key: &String| hex(digest(&SHA256, key.as_bytes()).as_ref());
+    keys.iter().map(of).collect()
 }
 
 impl Backend {

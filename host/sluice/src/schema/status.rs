@@ -44,6 +44,46 @@ pub struct Status {
     pub unclean_stop: Option<UncleanStop>,
     /// The start or the latest reload.
     pub last_reload: Generation,
+    /// What is shared with other gateways; `null` without `[cluster]`.
+    pub cluster: Option<ClusterStatus>,
+}
+
+/// What a gateway shares with others.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// Whether there is a connection to NATS.
+    pub connected: bool,
+    /// Time when the connection was made or lost; at first, the time of the start.
+    pub since: String,
+    /// `held`, `lapsed` if it was not renewed for too long, or `none`.
+    pub lease: String,
+    /// Time since the latest renewal of the lease, in milliseconds.
+    pub lease_age_ms: Option<u64>,
+    /// Writes that NATS has not acknowledged yet.
+    pub pending_writes: u64,
+    /// Gateways that have a lease, this one among them.
+    pub gateways: Vec<ClusterGateway>,
+    /// Time when they were read.
+    pub gateways_seen: Option<String>,
+}
+
+/// Gateway that has a lease.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClusterGateway {
+    /// Id of its run.
+    pub instance: String,
+    /// Name of its machine.
+    pub host: String,
+    /// Its version.
+    pub version: String,
+    /// `held` or `ended`.
+    pub lease: String,
+    /// Time of the latest renewal, by the clock of NATS.
+    pub renewed: String,
+    /// Its live connections and parked streams.
+    pub sessions: u64,
+    /// Exclusive claims that they hold.
+    pub claims: u64,
 }
 
 /// A check of `/readyz`.
