@@ -1,7 +1,7 @@
 # Thin: each target is a line or two over cargo. Set-up is quick when it is done, and never needs root.
 # `run` builds only what runs; `test` builds that the same way, so that dependencies are compiled once.
 
-.PHONY: run test bench fuzz lint fmt audit package package-lint setup wasm
+.PHONY: run test histories bench fuzz lint fmt audit package package-lint setup wasm
 
 run: wasm
 	cargo build --workspace --bin sluice --locked
@@ -10,6 +10,10 @@ run: wasm
 test: setup
 	cargo build --workspace --locked
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --workspace --locked
+
+# Gateways and NATS servers that fail: more histories than `test` plays.
+histories: setup
+	SLUICE_HISTORY_RUNS=$${SLUICE_HISTORY_RUNS:-300} cargo test --workspace --locked --test histories
 
 bench: wasm
 	cargo bench --workspace --locked --bench decision

@@ -18,6 +18,8 @@ pub enum Fault {
     Stall,
     /// Bytes are read and discarded.
     BlackHole,
+    /// Bytes from the server are read and discarded.
+    Mute,
     /// The next bytes end both connections with RST.
     Reset,
     /// The next bytes end both connections with FIN.
@@ -167,6 +169,10 @@ fn carry(mut from: TcpStream, mut to: TcpStream, shared: &(Mutex<State>, Condvar
                 state.swallowed += read;
                 continue;
             }
+            Fault::Mute if way == Way::Down => {
+                state.swallowed += read;
+                continue;
+            }
             Fault::Reset => return state.end(true),
             Fault::Cut => return state.end(false),
             Fault::CutAfter(left) if way == Way::Up => {
@@ -186,7 +192,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, shared: &(Mutex<State>, Condvar
                     return state.end(false);
                 }
             }
-            Fault::CutAfter(_) | Fault::CutEach(_) => {}
+            Fault::Mute | Fault::CutAfter(_) | Fault::CutEach(_) => {}
         }
         if to.write_all(&buffer[..pass]).is_err() {
             break;
