@@ -52,6 +52,8 @@ const SPACE: &str = "HISTORIES";
 const GATEWAY: &str = "gateway";
 /// Number of histories.
 const RUNS: u64 = 20;
+/// Number of histories that come to everything that is to be put to the test.
+const MANY: u64 = 100;
 /// Time from the first step of a batch until something happens to the servers.
 const BEFORE: Duration = Duration::from_secs(3);
 /// Time limit for what must become true once nothing happens any more.
@@ -115,7 +117,8 @@ fn run() -> ExitCode {
     for it in &failed {
         println!("seed {}:\n    {}", it.seed, it.faults.join("\n    "));
     }
-    let missing = match runs >= RUNS && only.is_none() {
+    // A promise that was never put to the test is not kept. A few histories may not come to all.
+    let missing = match runs >= MANY && only.is_none() {
         true => total.missing(),
         false => Vec::new(),
     };

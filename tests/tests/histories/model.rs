@@ -73,7 +73,7 @@ impl Counts {
         }
     }
 
-    /// What never happened: a promise that was never put to the test is not kept.
+    /// What never happened.
     pub fn missing(&self) -> Vec<&'static str> {
         let all = [
             ("writers that were fenced off", self.fenced),

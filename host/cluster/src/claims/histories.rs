@@ -14,7 +14,7 @@ use super::lease::Term;
 use super::tests::Node;
 
 /// Number of histories.
-const RUNS: u64 = 40;
+const RUNS: u64 = 60;
 /// Number of steps of each.
 const STEPS: usize = 80;
 /// Interval in which it is checked who counts on the key.
