@@ -3,7 +3,8 @@
 //! A worker thread of the runtime runs one step of a task after another, each some microseconds
 //! long. A step that waits for anything (a disk, a lock that somebody holds who waits for a disk)
 //! stops every connection of that thread. [`watched`] notes when a step begins, and a thread that is
-//! no worker looks whether one has lasted too long, counts it and logs it.
+//! no worker looks whether one has lasted too long, counts it and logs it. The time that a thread
+//! waits for a processor does not count: that is a busy machine, and no bug.
 
 use std::cell::LazyCell;
 use std::io;
@@ -15,6 +16,10 @@ use futures_util::future::poll_fn;
 
 use base::metrics;
 
+mod scheduling;
+
+use scheduling::{Scheduling, Thread};
+
 /// How often the watchdog looks, and how exact it is.
 const LOOK: Duration = Duration::from_millis(50);
 /// A step that lasts so long is a stall.
@@ -25,15 +30,18 @@ static LOOKS: AtomicU64 = AtomicU64::new(0);
 static STEPS: Mutex<Vec<Weak<Step>>> = Mutex::new(Vec::new());
 
 /// What a thread is doing.
-#[derive(Default)]
 struct Step {
+    thread: Thread,
     /// [`LOOKS`] when it began; 0 between steps.
     since: AtomicU64,
 }
 
 thread_local! {
     static STEP: LazyCell<Arc<Step>> = LazyCell::new(|| {
-        let step = Arc::default();
+        let step = Arc::new(Step {
+            thread: Thread::current(),
+            since: AtomicU64::default(),
+        });
         let mut steps = STEPS.lock().unwrap_or_else(PoisonError::into_inner);
         steps.push(Arc::downgrade(&step));
         step
@@ -81,7 +89,7 @@ pub fn start() -> io::Result<()> {
         let mut watchdog = Watchdog::default();
         loop {
             LOOKS.fetch_add(1, Ordering::Relaxed);
-            watchdog.look(Instant::now(), &steps());
+            watchdog.look(Instant::now(), &steps(), Thread::scheduling);
             std::thread::sleep(LOOK);
         }
     };
@@ -90,18 +98,14 @@ pub fn start() -> io::Result<()> {
 }
 
 /// The threads that are there, with the look at which their step began.
-fn steps() -> Vec<(usize, u64)> {
+fn steps() -> Vec<(Thread, u64)> {
     let mut steps = STEPS.lock().unwrap_or_else(PoisonError::into_inner);
     steps.retain(|step| step.strong_count() > 0);
     let steps = steps.iter().filter_map(Weak::upgrade);
     steps
-        .map(|step| {
-            (
-                Arc::as_ptr(&step).addr(),
-                step.since.load(Ordering::Relaxed),
-            )
-        })
-        .filter(|(_, since)| *since > 0)
+        .map(|step| (step.since.load(Ordering::Relaxed), step))
+        .filter(|(since, _)| *since > 0)
+        .map(|(since, step)| (step.thread.clone(), since))
         .collect()
 }
 
@@ -114,22 +118,33 @@ struct Watchdog {
 }
 
 struct UnderWay {
-    thread: usize,
+    thread: Thread,
     since: u64,
     seen: Instant,
+    /// What the thread had had by then.
+    had: Option<Scheduling>,
     is_counted: bool,
 }
 
 impl Watchdog {
     /// Takes in what the threads are doing. Gives how many are newly stuck.
-    fn look(&mut self, now: Instant, steps: &[(usize, u64)]) -> usize {
+    fn look(
+        &mut self,
+        now: Instant,
+        steps: &[(Thread, u64)],
+        scheduling: impl Fn(&Thread) -> Option<Scheduling>,
+    ) -> usize {
+        let is_it = |known: &UnderWay, (thread, since): &(Thread, u64)| {
+            known.thread == *thread && known.since == *since
+        };
         self.under_way
-            .retain(|known| steps.contains(&(known.thread, known.since)));
+            .retain(|known| steps.iter().any(|step| is_it(known, step)));
         let mut stalls = 0;
-        for &(thread, since) in steps {
-            let is_it = |known: &&mut UnderWay| known.thread == thread && known.since == since;
-            let Some(known) = self.under_way.iter_mut().find(is_it) else {
+        for step in steps {
+            let Some(known) = self.under_way.iter_mut().find(|known| is_it(known, step)) else {
+                let (thread, since) = step.clone();
                 self.under_way.push(UnderWay {
+                    had: scheduling(&thread),
                     thread,
                     since,
                     seen: now,
@@ -137,7 +152,14 @@ impl Watchdog {
                 });
                 continue;
             };
-            let lasted = now.saturating_duration_since(known.seen);
+            let passed = now.saturating_duration_since(known.seen);
+            if passed < STALL {
+                continue;
+            }
+            let lasted = match (&known.had, scheduling(&known.thread)) {
+                (Some(had), Some(has)) => has.own_time(had, passed),
+                _ => passed,
+            };
             if lasted < STALL {
                 continue;
             }
@@ -170,15 +192,29 @@ mod tests {
         let mut watchdog = Watchdog::default();
         let start = Instant::now();
         let mut stalls = 0;
+        let [first, second] = [1, 2].map(Thread::numbered);
         for look in 1..100 {
             let now = start + LOOK * look;
             // The first thread is stuck, the second begins a step with each look.
-            stalls += watchdog.look(now, &[(1, 1), (2, u64::from(look))]);
+            let steps = [(first.clone(), 1), (second.clone(), u64::from(look))];
+            stalls += watchdog.look(now, &steps, |_| None);
         }
         assert_eq!(stalls, 1);
         assert_eq!(watchdog.longest, LOOK * 98);
-        assert_eq!(watchdog.look(start, &[]), 0);
+        assert_eq!(watchdog.look(start, &[], |_| None), 0);
         assert!(watchdog.under_way.is_empty());
+    }
+
+    #[test]
+    fn a_step_whose_thread_has_no_processor_is_no_stall() {
+        let mut watchdog = Watchdog::default();
+        let start = Instant::now();
+        let steps = [(Thread::numbered(1), 1)];
+        let queued = |_: &Thread| Some(Scheduling::queued_for(Duration::ZERO));
+        watchdog.look(start, &steps, queued);
+        let later = |_: &Thread| Some(Scheduling::queued_for(STALL));
+        assert_eq!(watchdog.look(start + STALL + LOOK, &steps, later), 0);
+        assert_eq!(watchdog.look(start + 2 * STALL, &steps, later), 1);
     }
 
     #[test]
@@ -188,15 +224,13 @@ mod tests {
         let (release, stuck) = channel::<()>();
         let thread = std::thread::spawn(move || {
             futures_util::FutureExt::now_or_never(watched(async move {
-                begun
-                    .send(STEP.with(|step| Arc::as_ptr(step).addr()))
-                    .unwrap();
+                begun.send(STEP.with(|step| step.thread.clone())).unwrap();
                 stuck.recv().unwrap_err();
             }));
             steps()
         });
-        let address = begins.recv().unwrap();
-        let is_in = |steps: &[(usize, u64)]| steps.iter().any(|(at, _)| *at == address);
+        let thread_of_it = begins.recv().unwrap();
+        let is_in = |steps: &[(Thread, u64)]| steps.iter().any(|(at, _)| *at == thread_of_it);
         assert!(is_in(&steps()));
         drop(release);
         assert!(!is_in(&thread.join().unwrap()));

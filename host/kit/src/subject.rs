@@ -69,12 +69,7 @@ impl Subject {
             settings.component = settings::Component::File(file);
         }
         let stale = stale(&args.project, &settings.component);
-        // Where the gateway keeps them too: what a case changes compiles nothing.
-        let engine = Arc::new(
-            engine
-                .compiling_apart()
-                .keeping_compiled(config.data_dir.join("components")),
-        );
+        let engine = compiling(engine, &config);
         // The one that is being worked on is seldom the one that is pinned.
         let fetcher = Arc::new(Fetcher::new(
             &config.data_dir,
@@ -113,8 +108,7 @@ impl Subject {
     /// # Errors
     /// Where it does not compile there.
     pub async fn on(&self, engine: Engine) -> anyhow::Result<Self> {
-        let folder = self.config.data_dir.join("components");
-        let engine = Arc::new(engine.compiling_apart().keeping_compiled(folder));
+        let engine = compiling(engine, &self.config);
         Ok(Self {
             config: Arc::clone(&self.config),
             name: self.name.clone(),
@@ -157,6 +151,14 @@ impl Subject {
         drop(diagnostics.finish().map_err(Mistakes)?);
         policy.context("a policy that cannot be made is reported")
     }
+}
+
+/// An engine that keeps what it compiles where the gateway keeps it too: what a case changes compiles
+/// nothing, and an edit little.
+fn compiling(engine: Engine, config: &Config) -> Arc<Engine> {
+    let folder = config.data_dir.join("components");
+    let engine = engine.compiling_apart_with_functions(&folder);
+    Arc::new(engine.keeping_compiled(folder))
 }
 
 /// Says so if a component of the project in this folder is older than the project's sources.

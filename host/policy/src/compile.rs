@@ -12,15 +12,19 @@
 //! built-in policies are compiled in the gateway, since they are as trusted as the compiler.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+mod functions;
 mod process;
 
+use functions::Kept;
 pub use process::{COMMAND, run};
 
 /// What compiling one component may take.
@@ -33,12 +37,15 @@ pub struct Limits {
 }
 
 /// Where components are compiled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Compiler {
     /// In this process, without limits: for trusted components.
     InProcess,
     /// In a process of their own.
     Apart,
+    /// The same, with the code of functions that earlier components had too, from this folder of
+    /// the cache: for authors.
+    ApartWithFunctions(Arc<Path>),
 }
 
 /// Processor time that a process which compiles gets beside others.
@@ -124,11 +131,16 @@ pub(super) fn code_config() -> wasmtime::Config {
     config
 }
 
-/// An engine that only compiles, for engines of this kind. It reserves no pool.
-pub(super) fn compiler(metered: bool) -> wasmtime::Result<wasmtime::Engine> {
+/// Configuration of an engine that only compiles, for engines of this kind. It reserves no pool.
+fn compiler_config(metered: bool) -> wasmtime::Config {
     let mut config = code_config();
     config.consume_fuel(metered);
-    wasmtime::Engine::new(&config)
+    config
+}
+
+/// An engine that only compiles.
+pub(super) fn compiler(metered: bool) -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&compiler_config(metered))
 }
 
 /// Loads machine code that this gateway has compiled: now, or earlier and found whole by its keyed
@@ -148,7 +160,7 @@ impl Compiler {
     /// # Errors
     /// [`CompileError`]
     pub fn compile(
-        self,
+        &self,
         component: &[u8],
         metered: bool,
         limits: Limits,
@@ -156,7 +168,10 @@ impl Compiler {
     ) -> Result<Code, CompileError> {
         match self {
             Self::InProcess => compiled(component, metered).map_err(CompileError::Invalid),
-            Self::Apart => process::apart(component, metered, limits, priority),
+            Self::Apart => process::apart(component, metered, limits, priority, None),
+            Self::ApartWithFunctions(folder) => {
+                process::apart(component, metered, limits, priority, Some(folder))
+            }
         }
         .map(Code)
     }
@@ -166,6 +181,27 @@ fn compiled(component: &[u8], metered: bool) -> Result<Vec<u8>, String> {
     let engine = compiler(metered);
     let code = engine.and_then(|engine| engine.precompile_component(component));
     code.map_err(|error| format!("{error:#}"))
+}
+
+/// The same with the functions of earlier compilations. Whatever is wrong with these, the component
+/// is compiled.
+fn compiled_with_functions(
+    component: &[u8],
+    metered: bool,
+    folder: &Path,
+) -> Result<Vec<u8>, String> {
+    let Ok(kept) = Kept::open(folder, metered) else {
+        return compiled(component, metered);
+    };
+    let functions = Arc::new(kept.read());
+    let mut config = compiler_config(metered);
+    let code = config
+        .enable_incremental_compilation(Arc::clone(&functions) as _)
+        .and_then(|config| wasmtime::Engine::new(config))
+        .and_then(|engine| engine.precompile_component(component))
+        .map_err(|error| format!("{error:#}"))?;
+    kept.keep(&functions);
+    Ok(code)
 }
 
 #[cfg(test)]
@@ -184,5 +220,30 @@ mod tests {
             .map(drop)
             .unwrap_err();
         assert!(matches!(error, CompileError::Invalid(_)), "{error}");
+    }
+
+    #[test]
+    fn with_the_functions_of_another_component_the_code_is_the_same() {
+        let component = |of_its_own: u32| {
+            let text = format!(
+                "(component (core module
+                    (func (export \"shared\") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+                    (func (export \"own\") (result i32) (i32.const {of_its_own}))))"
+            );
+            wat::parse_str(text).unwrap()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let functions = folder.path().join("components");
+        let file = functions.join("plain.functions");
+        let mut sizes = Vec::new();
+        for of_its_own in [1, 2, 1] {
+            let component = component(of_its_own);
+            let code = compiled_with_functions(&component, false, &functions).unwrap();
+            assert_eq!(code, compiled(&component, false).unwrap());
+            sizes.push(std::fs::metadata(&file).unwrap().len());
+        }
+        // The second has one function of its own, and the third none.
+        assert!(sizes[0] < sizes[1] && sizes[1] < 2 * sizes[0], "{sizes:?}");
+        assert_eq!(sizes[1], sizes[2]);
     }
 }

@@ -64,6 +64,7 @@ pub mod compile;
 pub mod fetch;
 pub mod load;
 pub mod signature;
+mod signed_folder;
 
 pub mod record;
 pub mod recorder;

@@ -35,8 +35,8 @@ use rotate::Rotated;
 use session::registry::Session;
 use state::{Before, RecordHealth};
 
-/// How long the gateway's end waits for what is left.
-const LAST: Duration = Duration::from_secs(2);
+/// How long the gateway's end waits for a writer that gets no further.
+const STUCK: Duration = Duration::from_secs(2);
 /// Bytes that are gathered before they are written.
 const BATCH: usize = 64 * 1024;
 
@@ -151,17 +151,23 @@ impl Recorder {
         }
     }
 
-    /// Waits until what was handed in is on the disk, for a while.
+    /// Waits until what was handed in is on the disk, for as long as the writer gets on with it.
     pub async fn flush(&self) {
         let Some(queue) = &self.queue else {
             return;
         };
-        let (written, told) = oneshot::channel();
+        let (written, mut told) = oneshot::channel();
         // Where the writer is gone, nobody tells, at once.
         drop(queue.jobs.send(Job::Flush(written)));
-        if !matches!(timeout(LAST, told).await, Ok(Ok(()))) {
-            tracing::warn!("the last decisions may not have been recorded");
+        let mut left = queue.quota.waiting();
+        loop {
+            match timeout(STUCK, &mut told).await {
+                Ok(Ok(())) => return,
+                Err(_) if queue.quota.waiting() < left => left = queue.quota.waiting(),
+                Ok(Err(_)) | Err(_) => break,
+            }
         }
+        tracing::warn!("the last decisions may not have been recorded");
     }
 
     /// Hands in what `draft` makes of the generation's number, if anybody

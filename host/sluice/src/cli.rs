@@ -168,6 +168,9 @@ pub struct CompileArgs {
     /// Whether it gets only the processor time that streams leave over.
     #[arg(long)]
     pub below_streams: bool,
+    /// Folder with the code of functions of earlier components, which it uses and adds to.
+    #[arg(long)]
+    pub functions: Option<PathBuf>,
 }
 
 impl CompileArgs {
@@ -186,7 +189,8 @@ impl CompileArgs {
         } else {
             Priority::Usual
         };
-        compile::run(self.limits(), self.metered, priority)
+        let functions = self.functions.as_deref();
+        compile::run(self.limits(), self.metered, priority, functions)
     }
 }
 

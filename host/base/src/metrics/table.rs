@@ -509,7 +509,7 @@ pub const ALL: [Metric; 89] = [
         STALLS,
         MetricType::Counter,
         &[],
-        "Times that a worker thread was stuck in one step of a task for half a second: each is a bug",
+        "Times that a worker thread was stuck in one step of a task for half a second, not counting the time that it waited for a processor: each is a bug",
     ),
     metric(
         LONGEST_STALL,

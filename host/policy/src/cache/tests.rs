@@ -1,5 +1,8 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
 use super::*;
-use std::os::unix::fs::PermissionsExt as _;
+use crate::signed_folder::{KEY_BYTES, TAG_BYTES};
 
 const DIGEST: Digest = [7; 32];
 

@@ -1,15 +1,17 @@
 //! The process that compiles, from both ends: how the gateway starts it and what its end says, and
 //! what it does.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
 
 use rlimit::Resource;
 use rustix::process::Signal;
 
-use super::{CompileError, Limits, Priority, compiled};
+use super::{CompileError, Limits, Priority, compiled, compiled_with_functions};
 use crate::fetch::MAX_COMPONENT_BYTES;
 use base::text;
 
@@ -32,6 +34,7 @@ pub(super) fn apart(
     metered: bool,
     limits: Limits,
     priority: Priority,
+    functions: Option<&Path>,
 ) -> Result<Vec<u8>, CompileError> {
     let mut command = Command::new(PROGRAM);
     command
@@ -40,6 +43,12 @@ pub(super) fn apart(
         .arg(format!("--time-ms={}", limits.time.as_millis()))
         .args(metered.then_some("--metered"))
         .args((priority == Priority::BelowStreams).then_some("--below-streams"))
+        .args(
+            functions
+                .map(|folder| [OsStr::new("--functions"), folder.as_os_str()])
+                .into_iter()
+                .flatten(),
+        )
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::piped())
@@ -99,10 +108,16 @@ fn judge(status: ExitStatus, complaint: String, limits: Limits) -> Result<(), Co
     Err(CompileError::Died(status, complaint))
 }
 
-/// The process that compiles: limits itself, reads a component, and writes its code.
+/// The process that compiles: limits itself, reads a component, and writes its code. With a folder it
+/// uses the functions there, and adds to them.
 #[must_use]
-pub fn run(limits: Limits, metered: bool, priority: Priority) -> ExitCode {
-    match limited(limits, metered, priority) {
+pub fn run(
+    limits: Limits,
+    metered: bool,
+    priority: Priority,
+    functions: Option<&Path>,
+) -> ExitCode {
+    match limited(limits, metered, priority, functions) {
         Ok(()) => ExitCode::SUCCESS,
         Err(complaint) => {
             // Whoever started it is gone if it cannot be told.
@@ -112,7 +127,12 @@ pub fn run(limits: Limits, metered: bool, priority: Priority) -> ExitCode {
     }
 }
 
-fn limited(limits: Limits, metered: bool, priority: Priority) -> Result<(), String> {
+fn limited(
+    limits: Limits,
+    metered: bool,
+    priority: Priority,
+    functions: Option<&Path>,
+) -> Result<(), String> {
     let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     let memory = limits.memory as u64;
     // What it can write to, which is what a compiler fills; that it reserves addresses costs nothing.
@@ -143,7 +163,10 @@ fn limited(limits: Limits, metered: bool, priority: Priority) -> Result<(), Stri
         .take(MAX_COMPONENT_BYTES)
         .read_to_end(&mut component)
         .map_err(said("the component cannot be read"))?;
-    let code = compiled(&component, metered)?;
+    let code = match functions {
+        Some(folder) => compiled_with_functions(&component, metered, folder),
+        None => compiled(&component, metered),
+    }?;
     let mut stdout = io::stdout().lock();
     stdout
         .write_all(&code)

@@ -113,6 +113,12 @@ impl Quota {
         })
     }
 
+    /// Bytes that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lock().all
+    }
+
     // Each change leaves it whole, so poisoning carries no news.
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
