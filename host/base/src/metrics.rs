@@ -332,6 +332,25 @@ pub fn destination_asked(destination: &str, result: &'static str) {
         .increment(1);
 }
 
+/// Counts notices that a client was sent.
+pub fn notice_sent(policy: &str) {
+    counter!(NOTICES, "policy" => policy.to_owned(), "result" => "sent").increment(1);
+}
+
+/// Counts notices that no client was sent.
+pub fn notices_dropped(policy: &str, count: u64) {
+    counter!(NOTICES, "policy" => policy.to_owned(), "result" => "dropped").increment(count);
+}
+
+/// Adds to a counter of a policy's own.
+pub fn policy_counted(policy: &str, name: &str, label: &str, amount: u64) {
+    counter!(
+        POLICY_COUNTED,
+        "policy" => policy.to_owned(), "name" => name.to_owned(), "label" => label.to_owned()
+    )
+    .increment(amount);
+}
+
 /// Counts a request to a destination, and how long it took.
 pub fn destination_took(destination: &str, took: Duration) {
     histogram!(DESTINATION_SECONDS, "destination" => destination.to_owned()).record(took);

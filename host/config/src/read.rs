@@ -30,6 +30,7 @@ mod list;
 pub(crate) mod names;
 mod paths;
 mod policy;
+mod policy_config;
 mod policy_limits;
 mod proxies;
 mod recordings;
@@ -158,6 +159,7 @@ impl<'a> Reader<'a> {
         self.check_choices(&key_sets, &declared_key_sets);
         let signatures = self.signers(signers);
         let mut policies = self.each(policies, Self::policy);
+        policy_config::identify_tenants(&mut policies);
         self.ask_for_signatures(&mut policies, &signatures);
         let destinations = self.each(destinations, Self::destination);
         self.check_destinations_of(&names.destinations, &policies);

@@ -4,6 +4,7 @@
 //! is read. Each table is a [`Section`] whose keys are taken out one by one. What is left in the
 //! end is unknown.
 
+mod by_name;
 mod document;
 mod json;
 mod lists;

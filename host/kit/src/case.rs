@@ -395,6 +395,12 @@ fn expect(line: &Line) -> Value {
         _ => None,
     });
     let evicts: Vec<_> = evicts.collect();
+    let notices = line.calls.iter().filter_map(|call| match call {
+        HostCall::Notice { code, .. } => Some(json!(code)),
+        _ => None,
+    });
+    let notices: Vec<_> = notices.collect();
+    let metrics = metrics(&line.calls);
     match &line.verdict {
         RecordedVerdict::Reject {
             close_code,
@@ -409,11 +415,35 @@ fn expect(line: &Line) -> Value {
             "message": message,
             "retryable": retryable,
             "retry_after_ms": retry_after_ms,
+            "metrics": metrics,
         }),
         RecordedVerdict::Unanswered { .. } => json!({ "reject": "service_unavailable" }),
-        _ if evicts.is_empty() => json!("accept"),
-        _ => json!({ "evicts": evicts }),
+        _ if evicts.is_empty() && notices.is_empty() && metrics.is_none() => json!("accept"),
+        _ => {
+            let some = |values: Vec<Value>| (!values.is_empty()).then_some(values);
+            json!({ "evicts": some(evicts), "notices": some(notices), "metrics": metrics })
+        }
     }
+}
+
+/// What was added to metrics, by `NAME` or `NAME:LABEL`.
+fn metrics(calls: &[HostCall]) -> Option<Value> {
+    let metrics = calls.iter().filter_map(|call| match call {
+        HostCall::Metric {
+            name,
+            label,
+            amount,
+        } => {
+            let key = match label.as_str() {
+                "" => name.clone(),
+                label => format!("{name}:{label}"),
+            };
+            Some((key, json!(amount)))
+        }
+        _ => None,
+    });
+    let metrics: Map<_, _> = metrics.collect();
+    (!metrics.is_empty()).then_some(Value::Object(metrics))
 }
 
 /// The value as TOML, on one line. A field without a value is left out.

@@ -138,6 +138,10 @@ pub struct Expect {
     pub evicts: Vec<String>,
     /// Texts that stand in its log.
     pub log: Vec<String>,
+    /// Codes of notices that the client is sent.
+    pub notices: Vec<String>,
+    /// What it adds to metrics, by `NAME` or `NAME:LABEL`.
+    pub metrics: BTreeMap<String, i64>,
 }
 
 /// What a policy should answer.

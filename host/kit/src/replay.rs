@@ -39,6 +39,8 @@ struct Summary {
     passed_over: BTreeMap<&'static str, u64>,
     /// Differences by what was answered, then and now.
     groups: BTreeMap<String, Group>,
+    /// Options with values that no record has, by where they are read now.
+    secrets: BTreeMap<String, String>,
 }
 
 /// Differences of one kind.
@@ -81,7 +83,7 @@ pub async fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let subject = Subject::load(&args.subject, Engine::new()?).await?;
     let digest = accepts_its_configuration(&subject).await?;
     let mut summary = Summary::default();
-    let mut others = BTreeSet::new();
+    let (mut others, mut options) = (BTreeSet::new(), BTreeSet::new());
     for file in &args.files {
         for line in Lines::of(file)? {
             let line = line?;
@@ -89,7 +91,7 @@ pub async fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
                 others.insert(line.policy);
                 continue;
             }
-            let again = again::decide(&subject, &line).await?;
+            let again = again::decide(&subject, &line, &mut options).await?;
             summary.add(&line, &again);
             if let Some(finding) = Finding::of(&line, &again) {
                 finding.print(args.output());
@@ -97,6 +99,11 @@ pub async fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         }
     }
     ensure_some(&summary, &subject.name, &others)?;
+    let secrets = subject.settings.secrets.iter();
+    let used = secrets.filter(|(key, _)| options.contains(*key));
+    summary.secrets = used
+        .map(|(key, secret)| (key.clone(), secret.source.clone()))
+        .collect();
     summary.print(&subject.name, &digest, args.output());
     Ok(if summary.different == 0 {
         ExitCode::SUCCESS
@@ -166,6 +173,9 @@ impl Summary {
             println!("            for example {}", group.examples.join(", "));
         }
         println!("undecided   {}", self.undecided);
+        for (option, source) in &self.secrets {
+            println!("needs       `{option}` as it was then: {source} has the value of now");
+        }
         for (why, count) in &self.passed_over {
             println!("passed over {count}: {why}");
         }

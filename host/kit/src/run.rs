@@ -43,6 +43,12 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     for line in &trial.log {
         println!("log      {line}");
     }
+    for notice in trial.notices() {
+        println!("notice   {} \"{}\"", notice.code, notice.message);
+    }
+    for (key, amount) in trial.metrics() {
+        println!("counts   {key} {amount}");
+    }
     for amendment in &trial.looked.amendments {
         println!("changed  {amendment}");
     }

@@ -134,6 +134,11 @@ impl Subject {
         let mut settings = self.settings.clone();
         for (key, value) in changed {
             settings.config.insert(key.clone(), value.clone());
+            // What the case says, it says of every tenant.
+            settings.secrets.remove(key);
+            for overlay in settings.tenants.overlays.values_mut() {
+                overlay.config.remove(key);
+            }
         }
         let parts = Parts {
             engine: Arc::clone(&self.engine),

@@ -172,6 +172,20 @@ fn compare(expect: &Expect, trial: &Trial, policy: &str) -> Vec<String> {
             lines.push(format!("the session {id} was not evicted"));
         }
     }
+    for code in &expect.notices {
+        if !trial.notices().any(|notice| notice.code == *code) {
+            lines.push(format!("the client is sent no notice \"{code}\""));
+        }
+    }
+    let metrics = trial.metrics();
+    for (key, wanted) in &expect.metrics {
+        let added = metrics.get(key).copied().unwrap_or_default();
+        if i128::from(added) != i128::from(*wanted) {
+            lines.push(format!(
+                "{added} is added to the metric {key}, not {wanted}"
+            ));
+        }
+    }
     for text in &expect.log {
         if !trial.log.iter().any(|line| line.contains(text)) {
             lines.push(format!("nothing in the log says \"{text}\""));

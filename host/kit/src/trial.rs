@@ -1,6 +1,7 @@
 //! One case, tried: the policy is asked as the gateway would ask it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,8 +12,10 @@ use super::fixture::Case;
 use super::scene::{Looked, Scene};
 use super::subject::Subject;
 use base::rejection::Rejection;
-use policy::component::{ComponentPolicy, Usage};
+use policy::component::{ComponentPolicy, Examined, Usage};
+use policy::effects::Effects;
 use policy::{Hook, Policy as _, Question, Verdict};
+use session::notices::ClientNotice;
 
 /// What came of a case.
 pub struct Trial {
@@ -36,6 +39,8 @@ pub struct HookCall {
     pub took: Duration,
     /// What it used, unless it broke.
     pub usage: Option<Usage>,
+    /// What the policy said beside its answer.
+    pub effects: Effects,
 }
 
 /// What came of a case in all.
@@ -50,6 +55,25 @@ pub enum TrialResult {
 }
 
 impl Trial {
+    /// Notices that the client is sent.
+    pub(crate) fn notices(&self) -> impl Iterator<Item = &ClientNotice> {
+        self.calls.iter().flat_map(|call| &call.effects.notices)
+    }
+
+    /// What is added to metrics, by `NAME` or `NAME:LABEL`.
+    pub(crate) fn metrics(&self) -> BTreeMap<String, u64> {
+        let mut metrics = BTreeMap::new();
+        for count in self.calls.iter().flat_map(|call| &call.effects.counts) {
+            let key = if count.label.is_empty() {
+                count.name.clone()
+            } else {
+                format!("{}:{}", count.name, count.label)
+            };
+            *metrics.entry(key).or_default() += count.amount;
+        }
+        metrics
+    }
+
     /// Tries a case.
     ///
     /// # Errors
@@ -163,11 +187,20 @@ async fn put(
     calls: &mut Vec<HookCall>,
 ) -> Option<Verdict> {
     let started = Instant::now();
-    let (verdict, usage) = policy.examine(scene.connection.session(), question).await;
+    let Examined {
+        verdict,
+        usage,
+        mut effects,
+    } = policy.examine(scene.connection.session(), question).await;
+    if verdict != Verdict::Accept || question.hook() == Hook::Close {
+        // Its client has the error frame, or is gone.
+        effects.notices.clear();
+    }
     calls.push(HookCall {
         hook: question.hook(),
         took: started.elapsed(),
         usage,
+        effects,
     });
     Some(verdict).filter(|verdict| *verdict != Verdict::Accept)
 }

@@ -20,6 +20,21 @@ pub enum Amendment {
     /// The policy refused without a word for the error frame.
     #[error("a rejection without a `code` became `policy_denied`")]
     NoWord,
+    /// A word has characters that it may not have.
+    #[error(
+        "{what} has characters that it may not have, and became `{word}`: it may have {allowed}"
+    )]
+    Word {
+        /// The word.
+        what: &'static str,
+        /// What it became.
+        word: String,
+        /// The characters that it may have.
+        allowed: &'static str,
+    },
+    /// A notice was left out.
+    #[error("a notice was left out: a call may send {0}")]
+    NoNotice(usize),
     /// A text is too long.
     #[error("{what} has {bytes} bytes, and was cut to {kept} ({limit})")]
     Cut {

@@ -153,7 +153,7 @@ impl Chain {
                 continue;
             };
             let started = Instant::now();
-            let notes = self.recorder.notes();
+            let notes = self.recorder.notes_for(&**policy);
             let pending = self
                 .recorder
                 .begin(&**policy, session, &question, role, notes.clone());
@@ -161,6 +161,7 @@ impl Chain {
             // There is nobody left to refuse.
             let on_failure = OnFailure::Open;
             pending.finish(&verdict, on_failure);
+            notes.take_effect(policy.name(), session, &verdict);
             records.push(Record {
                 policy: Arc::clone(policy.name()),
                 digest: policy.digest().cloned(),

@@ -14,7 +14,9 @@ use super::breaker::{Breaker, BreakerState};
 use super::budget::Budgeted;
 use super::call_queue::CallQueue;
 use super::destinations::{Asker, Asking, Misuse};
+use super::effects::Effects;
 use super::engine::Engine;
+use super::own_secrets::OwnSecrets;
 use super::pace::Pace;
 use super::record::notes::Notes;
 use super::references::References;
@@ -75,6 +77,17 @@ pub struct Usage {
     /// Roughly the instructions that it ran, where the engine counts them: the
     /// same for the same call, on any machine.
     pub fuel: Option<u64>,
+}
+
+/// Call of a policy that nothing depends on.
+#[derive(Debug)]
+pub struct Examined {
+    /// What came of it.
+    pub verdict: Verdict,
+    /// What it took, unless the policy failed.
+    pub usage: Option<Usage>,
+    /// What the policy said beside its answer.
+    pub effects: Effects,
 }
 
 /// Policy that is a WebAssembly component.
@@ -180,13 +193,31 @@ impl ComponentPolicy {
     /// # Errors
     /// How the policy broke; in the inner result, what it does not like.
     pub async fn try_out(&self) -> Result<Result<References, String>, Failure> {
+        self.try_out_with(None).await
+    }
+
+    /// The same with the configuration that a tenant has.
+    ///
+    /// # Errors
+    /// As [`ComponentPolicy::try_out`].
+    pub(crate) async fn try_out_for(
+        &self,
+        tenant: &str,
+    ) -> Result<Result<References, String>, Failure> {
+        self.try_out_with(Some(tenant.to_owned())).await
+    }
+
+    async fn try_out_with(
+        &self,
+        tenant: Option<String>,
+    ) -> Result<Result<References, String>, Failure> {
         // Nobody waits in a call's time for this, and the first call of all
         // pays for what later ones find ready.
         let timeout = self.settings.limits.timeout;
         let limit = timeout.max(LEAST_START);
         let call = self.call(&Notes::unwanted());
-        let (tried, had) = self.bounded(None, limit, call.try_out()).await?;
-        let tried = tried.unwrap_or(Err(Failure::Limit(if limit > timeout {
+        let (tried, had) = self.bounded(None, limit, call.try_out(tenant)).await?;
+        let mut tried = tried.unwrap_or(Err(Failure::Limit(if limit > timeout {
             Limit::Start(limit)
         } else {
             Limit::Time(limit)
@@ -196,18 +227,23 @@ impl ComponentPolicy {
             Err(failure) => Verdict::Failed(failure.clone()),
         };
         self.pace.learn(|| None, had, &verdict);
+        match &mut tried {
+            Ok(Ok(_)) => {}
+            Ok(Err(complaint)) => self.settings.secrets.hide_in(complaint),
+            Err(failure) => self.settings.secrets.hide_in_failure(failure),
+        }
         tried
     }
 
-    /// Asks it, as [`Policy::ask`] does, and tells what that took unless it failed. It is asked
-    /// even if it keeps failing.
-    pub async fn examine(
-        &self,
-        session: &Arc<Session>,
-        question: &Question,
-    ) -> (Verdict, Option<Usage>) {
+    /// Asks it, as [`Policy::ask`] does, and tells what else there is to know. It is asked even if it
+    /// keeps failing, and what it says beside its answer has no effect.
+    pub async fn examine(&self, session: &Arc<Session>, question: &Question) -> Examined {
         let called = self.decide(session, question, &Notes::unwanted()).await;
-        (called.verdict, called.usage)
+        Examined {
+            verdict: called.verdict,
+            usage: called.usage,
+            effects: called.effects,
+        }
     }
 
     async fn unless_away(
@@ -220,12 +256,28 @@ impl ComponentPolicy {
             Ok(attempt) => attempt,
             Err(failure) => return Verdict::Failed(failure),
         };
-        let Called { verdict, .. } = self.decide(session, question, notes).await;
+        let Called {
+            verdict, effects, ..
+        } = self.decide(session, question, notes).await;
+        if !effects.is_empty() {
+            notes.said(effects);
+        }
         attempt.report(&verdict, || Client::of(session));
         verdict
     }
 
     async fn decide(&self, session: &Arc<Session>, question: &Question, notes: &Notes) -> Called {
+        let mut called = self.call_hooks(session, question, notes).await;
+        self.settings.secrets.hide_in_verdict(&mut called.verdict);
+        called
+    }
+
+    async fn call_hooks(
+        &self,
+        session: &Arc<Session>,
+        question: &Question,
+        notes: &Notes,
+    ) -> Called {
         let prepared = match self.prepare(session, question, notes).await {
             Ok(prepared) => prepared,
             Err(called) => return *called,
@@ -389,6 +441,15 @@ impl Policy for ComponentPolicy {
 
     fn digest(&self) -> Option<&Arc<str>> {
         Some(&self.settings.digest)
+    }
+
+    fn has_effects(&self) -> bool {
+        let grants = &self.settings.grants;
+        grants.contains(&Grant::Notice) || grants.contains(&Grant::Metrics)
+    }
+
+    fn secrets(&self) -> OwnSecrets {
+        self.settings.secrets.clone()
     }
 }
 

@@ -18,6 +18,7 @@ use session::registry::Session;
 
 mod connection;
 mod destinations;
+mod effects;
 mod jwt;
 mod lists;
 mod log;
@@ -139,7 +140,7 @@ impl wit::counters::Host for State {
 impl wit::config::Host for State {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
         self.world.looked_at(Seen::Option(&key));
-        Ok(self.settings.config.get(&key).cloned())
+        Ok(self.option(&key).cloned())
     }
 }
 

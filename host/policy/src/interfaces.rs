@@ -27,7 +27,7 @@ macro_rules! interface {
 }
 
 /// All of them.
-pub(crate) const INTERFACES: [Interface; 14] = [
+pub(crate) const INTERFACES: [Interface; 16] = [
     // `types` has no functions; importing it costs nothing and grants nothing.
     interface!(types, None),
     interface!(connection, None),
@@ -43,6 +43,8 @@ pub(crate) const INTERFACES: [Interface; 14] = [
     interface!(references, None),
     interface!(lists, Some(Grant::Lists)),
     interface!(destinations, Some(Grant::Destinations)),
+    interface!(notice, Some(Grant::Notice)),
+    interface!(metrics, Some(Grant::Metrics)),
 ];
 
 type Own = wasmtime::component::HasSelf<State>;

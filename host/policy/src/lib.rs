@@ -9,7 +9,8 @@
 //! # A question
 //! The [`chain`] asks a route's policies in order, and the first refusal wins. [`window`] is what
 //! the client sent in a stretch of a stream. [`client`] names what only the client is to blame for,
-//! and [`amendment`] what the gateway changes of an answer.
+//! and [`amendment`] what the gateway changes of an answer. [`own_secrets`] hides in it what only the
+//! policy was to know.
 //!
 //! # A call
 //! A [`component`] runs each call in a fresh instance of the [`engine`], within its limits. [`swap`]
@@ -18,7 +19,7 @@
 //! # What a guest may ask for
 //! [`imports`] answers it, with the services of its [`world`]; [`wasi`] stands in for WASI. [`lists`]
 //! are what operators keep for policies to look things up in. [`destinations`] are services that the
-//! gateway asks for them.
+//! gateway asks for them. [`effects`] are what they say beside their answer.
 //!
 //! # Loading
 //! [`load`] takes a component from a file, from a registry ([`fetch`]) or from this binary, checks
@@ -31,6 +32,7 @@
 pub mod amendment;
 pub mod chain;
 pub mod client;
+pub mod own_secrets;
 mod policy;
 mod question;
 pub mod references;
@@ -52,6 +54,7 @@ pub mod bindings;
 pub mod convert;
 pub mod counters;
 pub mod destinations;
+pub mod effects;
 pub mod imports;
 pub mod interfaces;
 pub mod lists;
@@ -68,6 +71,7 @@ mod signed_folder;
 
 pub mod record;
 pub mod recorder;
+mod redact;
 pub mod shadow;
 
 #[cfg(test)]

@@ -1,27 +1,29 @@
 //! From the configuration to policies that can be asked. Every mistake shows
 //! here, and is reported with all others, not at the first caller.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use serde_json::Value;
 use wasmtime::component::{Component, InstancePre};
 
 use super::bindings::{close, configured, connect, frames, handshake, prepare};
 use super::component::{ComponentPolicy, Hooks};
 use super::engine::Engine;
 use super::fetch::Fetcher;
+use super::own_secrets::OwnSecrets;
 use super::settings::{self, Grant, Wasi};
 use super::state::Settings;
 use super::state::State;
 use super::world::World;
 use super::{interfaces, wasi};
 use crate::question::Hook;
-use base::diagnostics::{Diagnostics, Place};
-use base::text;
+use base::diagnostics::Diagnostics;
 use grants::imports_are_granted;
 
 mod compiled;
 mod grants;
+mod tried_out;
 mod unused;
 
 pub use compiled::{
@@ -88,42 +90,9 @@ pub async fn policy(
         }
     };
     let built = link(name, policy, &compiled, parts, diagnostics)?;
-    match built.try_out().await {
-        Ok(Ok(references)) => {
-            unused::report(name, policy, &compiled.imports, diagnostics);
-            Some(built.declaring(references))
-        }
-        Ok(Err(complaint)) => {
-            diagnostics.error(
-                complained_about(policy, &complaint),
-                format!(
-                    "policy \"{name}\" does not accept its configuration: {}",
-                    text::clean(&complaint, 1024)
-                ),
-                format!("correct [policies.{name}.config]"),
-            );
-            None
-        }
-        Err(failure) => {
-            diagnostics.error(
-                &policy.component_place,
-                format!("policy \"{name}\" {failure} when it was tried out"),
-                "its author needs to know; if it ran into a limit, raise that in its section; \
-                 if types do not match, build it against the wit/policy.wit of this release",
-            );
-            None
-        }
-    }
-}
-
-/// Where that stands which a policy dislikes: what it says of a key begins with
-/// the key in backticks.
-fn complained_about<'a>(policy: &'a settings::Policy, complaint: &str) -> &'a Place {
-    let key = complaint
-        .strip_prefix('`')
-        .and_then(|rest| rest.split_once('`'));
-    key.and_then(|(key, _)| policy.config_places.get(key))
-        .unwrap_or(&policy.config_place)
+    let references = tried_out::accepted(&built, name, policy, diagnostics).await?;
+    unused::report(name, policy, &compiled.imports, diagnostics);
+    Some(built.declaring(references))
 }
 
 /// Makes a policy of a compiled component, which must import nothing that it
@@ -181,6 +150,9 @@ pub fn link(
             ),
             "export one of these hooks, or leave prepare out",
         );
+        return None;
+    }
+    if !secrets_are_there(name, policy, diagnostics) {
         return None;
     }
     Some(ComponentPolicy::new(
@@ -247,12 +219,36 @@ fn probe<T>(
     exported.then(|| hook(pre.clone())).transpose()
 }
 
+/// Reports values of its section that cannot be had.
+fn secrets_are_there(name: &str, policy: &settings::Policy, diagnostics: &mut Diagnostics) -> bool {
+    let mut all = true;
+    for (key, secret) in &policy.secrets {
+        if let Err(why) = &secret.value {
+            all = false;
+            let message = format!(
+                "the value of `{key}` for policy \"{name}\" is not to be had from {}: {why}",
+                secret.source
+            );
+            let help = "name a file that the gateway's user can read, or a variable that is set";
+            diagnostics
+                .error(&secret.place, message, help)
+                .label("no value");
+        }
+    }
+    all
+}
+
 fn settings(name: &str, policy: &settings::Policy, compiled: &Compiled) -> Settings {
-    let config: HashMap<_, _> = policy
-        .config
-        .iter()
-        .map(|(key, value)| (key.clone(), value.to_string()))
-        .collect();
+    let mut config = as_json(&policy.config);
+    let mut secrets = Vec::new();
+    for (key, secret) in &policy.secrets {
+        if let Ok(value) = &secret.value {
+            let text = String::from_utf8_lossy(value.expose());
+            config.insert(key.clone(), Value::from(&*text).to_string());
+            secrets.push(value.clone());
+        }
+    }
+    let overlays = policy.tenants.overlays.iter();
     Settings {
         name: name.into(),
         speaks_as: policy.speaks_as(name).into(),
@@ -261,8 +257,20 @@ fn settings(name: &str, policy: &settings::Policy, compiled: &Compiled) -> Setti
         on_failure: policy.on_failure,
         limits: policy.limits.clone(),
         config,
+        tenants: overlays
+            .map(|(tenant, overlay)| (tenant.clone(), as_json(&overlay.config)))
+            .collect(),
+        identified_by: Arc::clone(&policy.tenants.identified_by),
+        secrets: OwnSecrets::of(secrets),
         digest: format!("sha256:{}", compiled.digest).into(),
         signer: compiled.signer.as_deref().map(Arc::from),
         quarantine: policy.quarantine,
     }
+}
+
+fn as_json(config: &BTreeMap<String, Value>) -> HashMap<String, String> {
+    let values = config.iter();
+    values
+        .map(|(key, value)| (key.clone(), value.to_string()))
+        .collect()
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::own_secrets::OwnSecrets;
 use crate::question::Question;
 use crate::record::notes::Notes;
 use crate::verdict::{OnFailure, Verdict};
@@ -48,5 +49,15 @@ pub trait Policy: Send + Sync {
     /// The digest of its component, where it has one.
     fn digest(&self) -> Option<&Arc<str>> {
         None
+    }
+
+    /// Whether it may say something beside its answer.
+    fn has_effects(&self) -> bool {
+        false
+    }
+
+    /// Values of its configuration that are never shown.
+    fn secrets(&self) -> OwnSecrets {
+        OwnSecrets::default()
     }
 }

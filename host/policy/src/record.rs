@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Never a secret: credentials, and whatever is called like one, are named in
-//! `withheld` and have no value anywhere in the line (`recorder::redact`). Never
+//! `withheld` and have no value anywhere in the line (`redact`). Never
 //! unescaped text of a guest or a client: the file is ASCII. Where a client sends
 //! more credentials than are looked for, none of its texts is recorded. Claims of
 //! tokens are in it, so a record is personal data; it is readable by its owner

@@ -15,7 +15,6 @@ use tokio::time::{Instant, timeout};
 pub(crate) mod draft;
 mod index;
 mod quota;
-pub(crate) mod redact;
 mod rotate;
 mod state;
 
@@ -115,6 +114,14 @@ impl Recorder {
         match self.queue {
             Some(_) => Notes::kept(),
             None => Notes::unwanted(),
+        }
+    }
+
+    /// Notes for a decision of this policy, which may take effect.
+    pub(crate) fn notes_for(&self, policy: &dyn Policy) -> Notes {
+        match policy.has_effects() {
+            true => self.notes().with_effects(),
+            false => self.notes(),
         }
     }
 
@@ -241,6 +248,7 @@ impl Pending<'_> {
             policy: Arc::clone(open.policy.name()),
             digest: open.policy.digest().cloned(),
             signer: open.policy.signer().cloned(),
+            secrets: open.policy.secrets(),
             question: open.question.clone(),
             attributes: open.attributes,
             role: match open.role {

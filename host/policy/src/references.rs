@@ -31,6 +31,8 @@ pub struct Reference {
     pub pointer: String,
     /// Its name.
     pub name: String,
+    /// The tenant whose configuration has it, where it is not that of all.
+    pub tenant: Option<String>,
 }
 
 /// The kinds of things that an option can name.
@@ -77,6 +79,7 @@ impl References {
             kind: reference.kind,
             pointer: printable(&reference.pointer),
             name: printable(&reference.name),
+            tenant: reference.tenant.clone(),
         };
         if !self.named.contains(&reference) {
             self.named.push(reference);
@@ -101,6 +104,32 @@ impl References {
             help: printable(&option.help),
         });
         Ok(())
+    }
+
+    /// Adds what the policy declared with the configuration of a tenant, where that differs.
+    pub(crate) fn append(&mut self, tenant: &str, declared: Self) {
+        for reference in declared.named {
+            let Reference {
+                kind,
+                pointer,
+                name,
+                ..
+            } = &reference;
+            let is_there = self.named.iter().any(|there| {
+                there.kind == *kind && there.pointer == *pointer && there.name == *name
+            });
+            if !is_there {
+                self.named.push(Reference {
+                    tenant: Some(tenant.to_owned()),
+                    ..reference
+                });
+            }
+        }
+        for name in declared.leaves {
+            if !self.leaves.contains(&name) {
+                self.leaves.push(name);
+            }
+        }
     }
 
     /// Counts a declaration with these texts, if there is room for it.
@@ -139,6 +168,7 @@ mod tests {
             kind: ReferenceKind::KeySet,
             pointer: "/key_set\u{0}".to_owned(),
             name: "main\n".to_owned(),
+            tenant: None,
         };
         assert_eq!(references.refer(&named), Ok(()));
         let shown = format!("{references:?}");

@@ -11,6 +11,11 @@ use super::fetch::reference::Reference;
 use super::signature::Signatures;
 use super::verdict::OnFailure;
 use base::diagnostics::Place;
+use own_section::nearest;
+
+mod own_section;
+
+pub use own_section::{ConfigSecret, Overlay, Tenants};
 
 /// `[policies.NAME]`
 #[derive(Clone)]
@@ -38,6 +43,10 @@ pub struct Policy {
     pub limits: PolicyLimits,
     /// `[policies.NAME.config]`: the policy's own section, given as JSON.
     pub config: BTreeMap<String, serde_json::Value>,
+    /// `config_files` and `config_env`: values of that section that are never shown, by key.
+    pub secrets: BTreeMap<String, ConfigSecret>,
+    /// `[policies.NAME.tenants.TENANT]`
+    pub tenants: Tenants,
     /// Where it stands in the file.
     pub place: Place,
     /// Where `component` stands in the file.
@@ -69,16 +78,15 @@ impl Policy {
     /// it leads nowhere, as much of it counts as leads somewhere.
     #[must_use]
     pub fn place_of(&self, pointer: &str) -> &Place {
-        let mut pointer = pointer;
-        loop {
-            if let Some(place) = self.value_places.get(pointer) {
-                return place;
-            }
-            match pointer.rsplit_once('/') {
-                Some((before, _)) => pointer = before,
-                None => return &self.config_place,
-            }
-        }
+        nearest(&self.value_places, pointer).unwrap_or(&self.config_place)
+    }
+
+    /// The same in the section as a tenant has it; for all tenants without one.
+    #[must_use]
+    pub fn place_for(&self, tenant: Option<&str>, pointer: &str) -> &Place {
+        let overlay = tenant.and_then(|tenant| self.tenants.overlays.get(tenant));
+        let place = overlay.and_then(|overlay| nearest(&overlay.value_places, pointer));
+        place.unwrap_or_else(|| self.place_of(pointer))
     }
 }
 
@@ -141,6 +149,10 @@ pub enum Grant {
     Lists,
     /// `sluice:policy/destinations`
     Destinations,
+    /// `sluice:policy/notice`
+    Notice,
+    /// `sluice:policy/metrics`
+    Metrics,
     /// The headers and query parameters that carry credentials.
     Credentials,
 }
@@ -156,6 +168,8 @@ impl Grant {
             Self::Payload => "payload",
             Self::Lists => "lists",
             Self::Destinations => "destinations",
+            Self::Notice => "notice",
+            Self::Metrics => "metrics",
             Self::Credentials => "credentials",
         }
     }

@@ -156,6 +156,7 @@ impl Beside<'_> {
                 policy: Arc::clone(policy.name()),
                 digest: policy.digest().cloned(),
                 signer: policy.signer().cloned(),
+                secrets: policy.secrets(),
                 question,
                 attributes,
                 role: Role::Shadow,

@@ -11,6 +11,8 @@ use wasmtime::component::ResourceTable;
 
 use super::client::Excess;
 use super::destinations::Answered;
+use super::effects::Effects;
+use super::own_secrets::OwnSecrets;
 use super::references::References;
 use super::world::World;
 use crate::question::Question;
@@ -55,6 +57,11 @@ pub struct State {
     pub answers: Option<Arc<[Answered]>>,
     /// What the policy declares. There only while it validates its configuration.
     pub references: Option<References>,
+    /// What the guest says beside its answer.
+    pub effects: Effects,
+    /// Tenant whose configuration the policy gets. While a policy validates it, somebody else says
+    /// which.
+    pub tenant: Option<String>,
     /// Bytes of the client's input that the guest has seen.
     seen: Cell<usize>,
     memory: usize,
@@ -71,6 +78,14 @@ impl State {
     ) -> Self {
         let limits = &settings.limits;
         let given = asked.as_ref().map_or(0, |(_, question)| question.given());
+        // Found out only where it matters, which is for few policies.
+        let tenant = match &asked {
+            Some((session, _)) if !settings.tenants.is_empty() => {
+                let facts = &session.facts;
+                facts.said_by(&settings.identified_by, "tenant_id")
+            }
+            _ => None,
+        };
         Self {
             log_lines: limits.max_log_lines,
             log_bytes: limits.max_log_bytes,
@@ -84,6 +99,8 @@ impl State {
             accepted_until: None,
             answers: None,
             references: None,
+            effects: Effects::default(),
+            tenant,
             seen: Cell::new(given),
             asked,
             memory: 0,
@@ -127,6 +144,16 @@ impl State {
         failure: impl FnOnce() -> wasmtime::Error,
     ) -> wasmtime::Error {
         self.too_long(count.saturating_mul(MOST_ESCAPED), excess, failure)
+    }
+
+    /// Value of an option, as JSON text.
+    #[must_use]
+    pub(crate) fn option(&self, key: &str) -> Option<&String> {
+        let own = self
+            .tenant
+            .as_ref()
+            .and_then(|tenant| self.settings.tenants.get(tenant)?.get(key));
+        own.or_else(|| self.settings.config.get(key))
     }
 
     /// Bytes of linear memory so far.
@@ -196,6 +223,12 @@ pub struct Settings {
     pub limits: PolicyLimits,
     /// Its own section: JSON text by key.
     pub config: HashMap<String, String>,
+    /// What some tenants have in its place, by tenant.
+    pub tenants: HashMap<String, HashMap<String, String>>,
+    /// The policies that know which tenant a connection has.
+    pub identified_by: Arc<[String]>,
+    /// Values of its section that are never shown.
+    pub secrets: OwnSecrets,
     /// `sha256:` and the digest of its component.
     pub digest: Arc<str>,
     /// Who has signed it, if somebody must.

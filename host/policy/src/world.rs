@@ -162,7 +162,10 @@ impl World for Live {
             Amendment::CloseCode(_) | Amendment::NoticeCode(_) | Amendment::NoWord => {
                 tracing::warn!(policy, "{amendment}");
             }
-            Amendment::Cut { .. } | Amendment::NoLine(_) => tracing::debug!(policy, "{amendment}"),
+            Amendment::Cut { .. }
+            | Amendment::NoLine(_)
+            | Amendment::Word { .. }
+            | Amendment::NoNotice(_) => tracing::debug!(policy, "{amendment}"),
         }
     }
 }

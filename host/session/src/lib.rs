@@ -5,13 +5,14 @@
 //! [`facts`] of the request, its [`origin`], and the client's [`handshake`].
 //!
 //! # Holdings
-//! The [`registry`] of sessions and their exclusive claims, the [`rate_limit`] of attempts, and the
-//! [`store`] of what outlives the process.
+//! The [`registry`] of sessions and their exclusive claims, the [`notices`] that their clients are to
+//! be sent, the [`rate_limit`] of attempts, and the [`store`] of what outlives the process.
 
 pub mod facts;
 pub mod handshake;
 pub mod origin;
 
+pub mod notices;
 pub mod rate_limit;
 pub mod registry;
 pub mod store;

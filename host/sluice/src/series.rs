@@ -10,11 +10,11 @@ use base::metrics::{
     CLUSTER_WRITE_SECONDS, CLUSTER_WRITES, DECISIONS, DELIVERIES, DESTINATION_BREAKER,
     DESTINATION_QUESTIONS, DESTINATION_SECONDS, DIAL_FAILURES, DIAL_SECONDS, DROPPED, GENERATION,
     HTTP_REFUSED, INSTANCES, KEY_FETCHES, LIST_READS, LIVE, LOG_LINES_DROPPED, LONGEST_STALL,
-    MEMORY_HELD, MEMORY_REFUSED, PANICS, POLICY_SECONDS, PROXY_FAILURES, PUSHED_OUT, QUARANTINES,
-    RECEIVED, RECORDINGS, RELOADS, REMOVAL_FAILURES, REMOVED, REMOVED_BYTES, RENEWALS, RESTORED,
-    SENT, SHADOWS, SPANS, SPANS_DROPPED, STALLS, STORE_FAILURES, TASKS, TEE_GIVEN_UP, TLS_FAILURES,
-    UNKNOWN, UNRECORDED, UPSTREAM_GIVEN_UP, UPSTREAM_HELD, UPSTREAM_LOST, UPSTREAM_RESTORED,
-    UPSTREAM_RESTS, closes,
+    MEMORY_HELD, MEMORY_REFUSED, NOTICES, PANICS, POLICY_COUNTED, POLICY_SECONDS, PROXY_FAILURES,
+    PUSHED_OUT, QUARANTINES, RECEIVED, RECORDINGS, RELOADS, REMOVAL_FAILURES, REMOVED,
+    REMOVED_BYTES, RENEWALS, RESTORED, SENT, SHADOWS, SPANS, SPANS_DROPPED, STALLS, STORE_FAILURES,
+    TASKS, TEE_GIVEN_UP, TLS_FAILURES, UNKNOWN, UNRECORDED, UPSTREAM_GIVEN_UP, UPSTREAM_HELD,
+    UPSTREAM_LOST, UPSTREAM_RESTORED, UPSTREAM_RESTS, closes,
 };
 use base::permits::NoMemory;
 use base::tls::failure::TlsFailure;
@@ -25,6 +25,8 @@ use gateway::socket::linger::Delivery;
 use keys::provider::Attempt;
 use keys::settings::KeySource;
 use policy::destinations::{AnswerError, SOURCES};
+use policy::effects::BEYOND;
+use policy::settings::Grant;
 use policy::{self, Hook};
 use upstream::settings::Upstream;
 use wire::proxies::preamble::PreambleError;
@@ -38,6 +40,7 @@ const SPANS_DROPPED_REASONS: [&str; 3] = ["queue-full", "not-taken", "rejected"]
 const RESTORED_RESULTS: [&str; 3] = ["restored", "complete", "lost"];
 const CLUSTER_RESULTS: [&str; 5] = ["stored", "lost", "busy", "refused", "unknown"];
 const CLAIM_RESULTS: [&str; 3] = ["committed", "conflict", "unknown"];
+const NOTICE_RESULTS: [&str; 2] = ["sent", "dropped"];
 const RENEWAL_RESULTS: [&str; 2] = ["renewed", "refused"];
 const RELOAD_RESULTS: [&str; 2] = ["swapped", "refused"];
 
@@ -133,6 +136,19 @@ pub(crate) fn register_of(config: &Config) {
         for hook in hooks(config, policy.speaks_as(name)) {
             // Registers the histogram without samples.
             drop(histogram!(POLICY_SECONDS, "policy" => name.clone(), "hook" => hook.name()));
+        }
+        if policy.grants.contains(&Grant::Notice) {
+            for result in NOTICE_RESULTS {
+                counter!(NOTICES, "policy" => name.clone(), "result" => result).absolute(0);
+            }
+        }
+        if policy.grants.contains(&Grant::Metrics) {
+            let labels = [
+                ("policy", name.clone()),
+                ("name", BEYOND.to_owned()),
+                ("label", String::new()),
+            ];
+            counter!(POLICY_COUNTED, &labels).absolute(0);
         }
         if policy.trial.is_some() {
             for result in SHADOW_RESULTS {

@@ -1,6 +1,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::host::connection::Facts;
+use crate::host::notice;
 use crate::{Rejection, json};
 
 /// Connection that the policy decides about. Its values come from the client unless noted
@@ -61,6 +62,21 @@ impl<'call> Connection<'call> {
     /// with this policy's name and a dot.
     pub fn set_attribute(&self, name: &str, value: &str) {
         self.facts.set_attribute(name, value);
+    }
+
+    /// Warns the client without refusing it. The message is sent once the stream has begun, and
+    /// only if the policy accepts. The policy needs the grant `notice`.
+    ///
+    /// `code` is a word of lowercase letters, digits, `_`, `-` and `.`, such as `plan_expires`.
+    ///
+    /// ```
+    /// # use sluice_policy::testing::Mock;
+    /// let mock = Mock::new("plans");
+    /// mock.connection().notify("plan_expires", "your plan ends in three days");
+    /// assert_eq!(mock.notices(), ["plan_expires your plan ends in three days"]);
+    /// ```
+    pub fn notify(&self, code: &str, message: &str) {
+        notice::send(self.facts, code, message);
     }
 }
 

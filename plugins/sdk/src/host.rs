@@ -222,6 +222,26 @@ pub mod lists {
     }
 }
 
+pub mod notice {
+    use super::connection::Facts;
+    use super::world;
+
+    pub fn send(_: &Facts, code: &str, message: &str) {
+        world::with(|world| world.notices.push(format!("{code} {message}")));
+    }
+}
+
+pub mod metrics {
+    use super::world;
+
+    pub fn add(name: &str, label: &str, amount: u32) {
+        world::with(|world| {
+            let key = (name.to_owned(), label.to_owned());
+            *world.metrics.entry(key).or_default() += u64::from(amount);
+        });
+    }
+}
+
 pub mod destinations {
     use super::world;
 

@@ -96,6 +96,7 @@ mod host;
 mod json;
 pub mod lists;
 pub mod log;
+pub mod metrics;
 pub mod references;
 mod rejection;
 mod sessions;

@@ -212,6 +212,17 @@ impl Mock {
         world::with(|world| world.evicted.clone())
     }
 
+    /// Notices that the client was sent, each with its code: `plan_expires your plan ends soon`.
+    pub fn notices(&self) -> Vec<String> {
+        world::with(|world| world.notices.clone())
+    }
+
+    /// What the policy has added to a counter among the gateway's metrics.
+    pub fn metric(&self, name: &str, label: &str) -> u64 {
+        let key = (name.to_owned(), label.to_owned());
+        world::with(|world| world.metrics.get(&key).copied().unwrap_or_default())
+    }
+
     /// Lines of the log, each with its level: `warn no room`. The gateway's hook logs the
     /// [`detail`](Rejection::detail) of a refusal, so it is not among them.
     pub fn log(&self) -> Vec<String> {

@@ -198,6 +198,11 @@ fn every_metric_is_there_before_anything_has_happened() {
         .set("policies.next", "grants", json!(["jwt"]))
         .set("policies.next", "shadow_of", json!("auth"))
         .set("policies.next.config", "key_set", json!("main"))
+        .set(
+            "policies.sample-rate",
+            "grants",
+            json!(["notice", "metrics"]),
+        )
         // Nothing listens there.
         .set("key_sets.far", "jwks_url", json!("https://127.0.0.1:1/"))
         .set("key_sets.far", "algorithms", json!(["RS256"]))

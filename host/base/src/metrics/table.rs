@@ -41,7 +41,7 @@ const fn metric(
 }
 
 /// Every metric.
-pub const ALL: [Metric; 89] = [
+pub const ALL: [Metric; 91] = [
     metric(
         BUILD_INFO,
         MetricType::Gauge,
@@ -420,6 +420,18 @@ pub const ALL: [Metric; 89] = [
         MetricType::Counter,
         &["list", "result"],
         "Changes of the file of a list: read, or refused while the earlier entries stay in use",
+    ),
+    metric(
+        NOTICES,
+        MetricType::Counter,
+        &["policy", "result"],
+        "Notices of policies to clients: `sent`, or `dropped` as too many or with a refusal",
+    ),
+    metric(
+        POLICY_COUNTED,
+        MetricType::Counter,
+        &["policy", "name", "label"],
+        "What policies count: `_beyond` has what found no room in its own series",
     ),
     metric(
         DESTINATION_QUESTIONS,

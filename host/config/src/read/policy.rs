@@ -9,13 +9,15 @@ use policy::settings::Quarantine;
 use policy::settings::{Grant, Pin, Policy, Wasi};
 use policy::signature::Signatures;
 
-const GRANTS: [(&str, Grant); 7] = [
+const GRANTS: [(&str, Grant); 9] = [
     ("jwt", Grant::Jwt),
     ("sessions", Grant::Sessions),
     ("counters", Grant::Counters),
     ("payload", Grant::Payload),
     ("lists", Grant::Lists),
     ("destinations", Grant::Destinations),
+    ("notice", Grant::Notice),
+    ("metrics", Grant::Metrics),
     ("credentials", Grant::Credentials),
 ];
 
@@ -66,7 +68,9 @@ impl Reader<'_> {
             values: config,
             keys: config_places,
             places: value_places,
-        } = self.policy_config(&mut section);
+        } = Self::policy_config(&mut section);
+        let secrets = self.config_secrets(&mut section, &config_places);
+        let tenants = Self::tenants(&mut section);
         section.finish();
         Some(Policy {
             component: component?,
@@ -81,6 +85,8 @@ impl Reader<'_> {
             quarantine,
             limits,
             config,
+            secrets,
+            tenants,
             component_place: component_place.unwrap_or_else(|| place.clone()),
             place,
             grants_place,
@@ -101,11 +107,5 @@ impl Reader<'_> {
         let help = "write the 64 hexadecimal digits that `sha256sum FILE.wasm` prints";
         self.error(&place, message, help).label("not 64 digits");
         None
-    }
-
-    fn policy_config(&mut self, section: &mut Section<'_>) -> JsonTable {
-        let title = format!("[policies.{}.config]", section.name);
-        let config = section.section("config", "", &title);
-        config.map_or_else(JsonTable::default, |config| config.into_json())
     }
 }

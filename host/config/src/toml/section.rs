@@ -245,39 +245,6 @@ impl<'de> Section<'de> {
         self.text(key).map(TextOrSection::Text)
     }
 
-    /// Takes a table of texts, which may be empty. Other values are reported and left out.
-    pub fn texts_by_name(
-        &mut self,
-        key: &'static str,
-        title: &'static str,
-    ) -> BTreeMap<String, String> {
-        self.by_name(key, title, Document::any_text)
-    }
-
-    /// Takes a table of whole numbers. Other values are reported and left out.
-    pub fn numbers_by_name(
-        &mut self,
-        key: &'static str,
-        title: &'static str,
-    ) -> BTreeMap<String, i64> {
-        self.by_name(key, title, Document::number)
-    }
-
-    fn by_name<T>(
-        &mut self,
-        key: &'static str,
-        title: &'static str,
-        read: fn(&Document<'de>, &str, &mut Value<'de>) -> Option<Spanned<T>>,
-    ) -> BTreeMap<String, T> {
-        let section = self.section(key, title, title);
-        let table = section.map(|section| section.table).unwrap_or_default();
-        let entries = table.into_iter().filter_map(|(key, mut value)| {
-            let read = read(self.document, &key.name, &mut value)?;
-            Some((key.name.into_owned(), read.value))
-        });
-        entries.collect()
-    }
-
     /// Reports the keys that are left, because they are unknown.
     pub fn finish(self) {
         for Key { name, span } in self.table.into_keys() {
@@ -293,6 +260,7 @@ impl<'de> Section<'de> {
             self.document.error(&place, message, help).label("unknown");
         }
     }
+
     /// A section in this one, if the value is a table.
     pub(super) fn nested(
         &self,
@@ -300,19 +268,29 @@ impl<'de> Section<'de> {
         title: &str,
         kind: &'static str,
         place: Place,
-        mut value: Value<'de>,
+        value: Value<'de>,
     ) -> Option<Section<'de>> {
-        match value.take() {
-            ValueInner::Table(table) => Some(Section {
-                name: key.to_owned(),
-                ..Self::new(self.document, kind, title, place, table)
-            }),
-            other => {
-                let help = format!("write it as a section: {title}");
-                let document = self.document;
-                document.wrong_type(&place, key, "a section", &other, &help);
-                None
-            }
+        nested(self.document, key, title, kind, place, value)
+    }
+}
+
+pub(super) fn nested<'de>(
+    document: &'de Document<'de>,
+    key: &str,
+    title: &str,
+    kind: &'static str,
+    place: Place,
+    mut value: Value<'de>,
+) -> Option<Section<'de>> {
+    match value.take() {
+        ValueInner::Table(table) => Some(Section {
+            name: key.to_owned(),
+            ..Section::new(document, kind, title, place, table)
+        }),
+        other => {
+            let help = format!("write it as a section: {title}");
+            document.wrong_type(&place, key, "a section", &other, &help);
+            None
         }
     }
 }

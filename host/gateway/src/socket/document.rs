@@ -71,6 +71,7 @@ fn name(message: &HostMessage<'_>) -> &'static str {
         HostMessage::TokenExpiring { .. } => "token_expiring",
         HostMessage::Renewed { .. } => "renewed",
         HostMessage::RenewalRefused { .. } => "renewal_refused",
+        HostMessage::Notice { .. } => "notice",
         HostMessage::Finalized { .. } => "finalized",
         HostMessage::Error(_) => "error",
     }
@@ -123,6 +124,10 @@ fn the_examples_of_the_host_are_what_it_says() {
         (
             "renewal_refused",
             HostMessage::renewal_refused("auth_failed", expired, false),
+        ),
+        (
+            "notice",
+            HostMessage::notice("plan_expires", "your plan ends in three days"),
         ),
         (
             "refused",

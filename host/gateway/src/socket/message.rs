@@ -134,6 +134,17 @@ pub enum HostMessage<'a> {
         /// Whether the client may try again with the same token.
         retryable: bool,
     },
+    /// A policy warns the client, and refuses nothing.
+    Notice {
+        /// `status`
+        r#type: &'static str,
+        /// `notice`
+        status: &'static str,
+        /// Machine-readable word.
+        code: &'a str,
+        /// Sentence for a person.
+        message: &'a str,
+    },
     /// So much of the stream is safe.
     Kept {
         /// `ack`
@@ -255,6 +266,17 @@ impl<'a> HostMessage<'a> {
             code,
             message,
             retryable,
+        }
+    }
+
+    /// A warning of a policy.
+    #[must_use]
+    pub fn notice(code: &'a str, message: &'a str) -> Self {
+        Self::Notice {
+            r#type: "status",
+            status: "notice",
+            code,
+            message,
         }
     }
 

@@ -198,6 +198,7 @@ async fn run(
         ..
     } = stream;
     let mut relay = Relay {
+        session,
         wire,
         link: &mut **link,
         said,

@@ -1,5 +1,6 @@
 //! One decision, made again.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,17 +34,23 @@ pub(super) enum Again {
     PassedOver(&'static str),
 }
 
-/// Makes the decision of a line again.
+/// Makes the decision of a line again. The options that the policy looks at are added to `options`.
 ///
 /// # Errors
 /// Where the component does not link, which it did before.
-pub(super) async fn decide(subject: &Subject, line: &Line) -> anyhow::Result<Again> {
+pub(super) async fn decide(
+    subject: &Subject,
+    line: &Line,
+    options: &mut BTreeSet<String>,
+) -> anyhow::Result<Again> {
     if let Some(why) = undecided_then(&line.verdict) {
         return Ok(Again::PassedOver(why));
     }
     let past = Arc::new(Past::of(line));
     let policy = subject.policy(past.clone(), &Map::new())?;
-    Ok(match ask(&policy, line).await {
+    let answered = ask(&policy, line).await;
+    options.extend(past.options());
+    Ok(match answered {
         Err(gap) => Again::Undecided(gap),
         Ok(verdict) => match past.gap() {
             Some(gap) => Again::Undecided(gap),
@@ -77,8 +84,8 @@ async fn ask(policy: &ComponentPolicy, line: &Line) -> Result<RecordedVerdict, G
     }
     let facts = facts(line)?;
     let guard = SessionGuard::new(facts, Registry::default());
-    let (verdict, _) = policy.examine(guard.session(), &question).await;
-    Ok(RecordedVerdict::from(&verdict))
+    let examined = policy.examine(guard.session(), &question).await;
+    Ok(RecordedVerdict::from(&examined.verdict))
 }
 
 /// The connection, with a mark in the place of every value that is withheld:

@@ -8,6 +8,7 @@
 //! the world remembers that there was a gap, whatever the policy goes on to
 //! say.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -18,6 +19,7 @@ use serde_json::Value;
 use crate::fixture::answers::shown;
 use base::credentials::HIDDEN;
 use base::rejection::Rejection;
+use base::text;
 use keys::{Claims, TokenError};
 use policy::Hook;
 use policy::bindings::sluice::policy::log::Level;
@@ -64,6 +66,8 @@ struct Inner {
     calls: Vec<HostCall>,
     left_out: u64,
     gap: Option<Gap>,
+    /// Options that the policy looks at.
+    options: BTreeSet<String>,
 }
 
 impl Past {
@@ -73,12 +77,18 @@ impl Past {
             calls: line.calls.clone(),
             left_out: line.left_out,
             gap: None,
+            options: BTreeSet::new(),
         }))
     }
 
     /// What was missing first.
     pub(super) fn gap(&self) -> Option<Gap> {
         self.lock().gap.clone()
+    }
+
+    /// Options that the policy has looked at.
+    pub(super) fn options(&self) -> BTreeSet<String> {
+        self.lock().options.clone()
     }
 
     fn missing(&self, gap: Gap) {
@@ -332,7 +342,10 @@ impl World for Past {
                 self.missing(Gap::Withheld(format!("the claim {pointer}")));
             }
             Seen::Payload => self.missing(Gap::Payload),
-            Seen::Text(_) | Seen::Claim(..) | Seen::Option(_) => {}
+            Seen::Option(key) => {
+                self.lock().options.insert(text::clean(key, 200));
+            }
+            Seen::Text(_) | Seen::Claim(..) => {}
         }
     }
 }

@@ -15,8 +15,12 @@ pub(super) struct Options {
 impl Options {
     /// Options of the configuration file.
     pub(super) fn of(subject: &Subject) -> Self {
+        let settings = &subject.settings;
+        let overlays = settings.tenants.overlays.values();
+        let overlays = overlays.flat_map(|overlay| overlay.config.keys());
+        let options = settings.config.keys().chain(settings.secrets.keys());
         Self {
-            there: subject.settings.config.keys().cloned().collect(),
+            there: options.chain(overlays).cloned().collect(),
             asked: BTreeSet::new(),
         }
     }

@@ -43,11 +43,12 @@ impl Deciding<'_> {
         loop {
             let before = (is_shared || on_failure == OnFailure::Open)
                 .then(|| Snapshot::of(self.session, self.registry));
-            let notes = match is_shared {
-                true => self.recorder.notes().undoable(),
-                false => self.recorder.notes(),
-            };
             let (policy, session) = (&**self.policy, self.session);
+            let notes = self.recorder.notes_for(policy);
+            let notes = match is_shared {
+                true => notes.undoable(),
+                false => notes,
+            };
             let pending =
                 self.recorder
                     .begin(policy, session, self.question, self.role, notes.clone());
@@ -58,6 +59,7 @@ impl Deciding<'_> {
             };
             let Some(unsettled) = unsettled else {
                 pending.finish(&verdict, on_failure);
+                notes.take_effect(policy.name(), session, &verdict);
                 if let (Verdict::Failed(_), Some(before)) = (&verdict, before) {
                     before.restore(session, self.registry);
                 }

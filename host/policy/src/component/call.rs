@@ -11,6 +11,7 @@ use super::super::bindings::sluice::policy::types as wit;
 use super::super::client::{ClientFault, Excess};
 use super::super::convert;
 use super::super::destinations::{Answered, MAX_REQUESTS, Misuse, Request};
+use super::super::effects::Effects;
 use super::super::engine::Engine;
 use super::super::references::{ReferenceError, References};
 use super::super::state::{LimitReached, MAX_HANDLES, State};
@@ -37,6 +38,8 @@ pub(super) struct Called {
     pub(super) usage: Option<Usage>,
     /// Until when the tokens that the policy verified are taken: the earliest counts.
     pub(super) accepted_until: Option<u64>,
+    /// What the policy said beside its answer; nothing if it failed.
+    pub(super) effects: Effects,
 }
 
 /// What a policy wants to be asked before it decides.
@@ -58,6 +61,8 @@ pub(super) struct Prepared {
 pub(super) struct Learned {
     keys_unavailable: bool,
     accepted_until: Option<u64>,
+    /// What the policy said meanwhile.
+    effects: Effects,
 }
 
 impl From<Verdict> for Called {
@@ -66,6 +71,7 @@ impl From<Verdict> for Called {
             verdict,
             usage: None,
             accepted_until: None,
+            effects: Effects::default(),
         }
     }
 }
@@ -91,7 +97,10 @@ impl From<Misuse> for Box<Called> {
 impl Call {
     /// Starts an instance for each hook, and has the configuration looked at. Tells what the policy
     /// declared on that occasion.
-    pub(super) async fn try_out(self) -> Result<Result<References, String>, Failure> {
+    pub(super) async fn try_out(
+        self,
+        tenant: Option<String>,
+    ) -> Result<Result<References, String>, Failure> {
         let Hooks {
             connect,
             handshake,
@@ -118,7 +127,9 @@ impl Call {
         let mut store = store();
         let validated = async {
             let policy = pre.instantiate_async(&mut store).await?;
-            store.data_mut().references = Some(References::default());
+            let state = store.data_mut();
+            state.references = Some(References::default());
+            state.tenant = tenant;
             policy
                 .sluice_policy_lifecycle()
                 .call_validate_config(&mut store)
@@ -145,12 +156,13 @@ impl Call {
         if requests.len() > MAX_REQUESTS {
             return Err(Misuse::too_many(requests.len()).into());
         }
-        let state = store.data();
+        let state = store.data_mut();
         Ok(Requests {
             requests: requests.into_iter().map(convert::request).collect(),
             learned: Learned {
                 keys_unavailable: state.keys_unavailable,
                 accepted_until: state.accepted_until,
+                effects: std::mem::take(&mut state.effects),
             },
         })
     }
@@ -168,13 +180,14 @@ impl Call {
         state.answers = prepared.answers;
         state.keys_unavailable = prepared.learned.keys_unavailable;
         state.accepted_until = prepared.learned.accepted_until;
+        state.effects = prepared.learned.effects;
         let decision = match decide(&self.hooks, &mut store, &question).await {
             Ok(decision) => decision,
             Err(error) => return ended(store.data_mut(), &error, &question),
         };
         store.data_mut().ends_line();
         let fuel = self.engine.is_metered().then(|| fuel_used(&store));
-        let state = store.data();
+        let state = store.data_mut();
         let verdict = match decision {
             wit::Decision::Accept => Verdict::Accept,
             wit::Decision::Reject(rejection) => {
@@ -195,6 +208,7 @@ impl Call {
                 fuel,
             }),
             accepted_until: state.accepted_until,
+            effects: std::mem::take(&mut state.effects),
         }
     }
 
@@ -296,6 +310,7 @@ fn ended(state: &mut State, error: &wasmtime::Error, question: &Question) -> Cal
                 fuel: None,
             }),
             accepted_until: None,
+            effects: Effects::default(),
         },
     }
 }

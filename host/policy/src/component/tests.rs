@@ -88,6 +88,8 @@ fn settings(file: PathBuf) -> settings::Policy {
             ..PolicyLimits::default()
         },
         config: [].into(),
+        secrets: [].into(),
+        tenants: settings::Tenants::default(),
         place: Place::nowhere(),
         component_place: Place::nowhere(),
         grants_place: Place::nowhere(),

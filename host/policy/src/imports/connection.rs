@@ -78,8 +78,9 @@ impl wit::connection::HostFacts for State {
         &mut self,
         _: Resource<FactsHandle>,
         name: String,
-        value: String,
+        mut value: String,
     ) -> wasmtime::Result<()> {
+        self.settings.secrets.hide_in(&mut value);
         let size = name.len() + value.len();
         let limit = self.settings.limits.max_attribute;
         let too_long = || wasmtime::Error::new(LimitReached(Limit::Attribute(limit)));

@@ -1,5 +1,7 @@
 //! What a policy writes to the log, and what it prints.
 
+use std::sync::Arc;
+
 use crate::amendment::{Amendment, TextLimit};
 use crate::bindings::sluice::policy as wit;
 use crate::state::State;
@@ -12,6 +14,8 @@ impl State {
     /// A line for the log, as far as there is room for it. The last error that a guest writes is
     /// what it said of a crash that follows.
     fn says(&mut self, level: wit::log::Level, message: &str) {
+        let settings = Arc::clone(&self.settings);
+        let message = &*settings.secrets.hidden(message);
         let line = if self.log_bytes > 0 && self.log_lines > 0 {
             let room = MAX_LOG_LINE.min(self.log_bytes);
             let line = text::clip(message, room);
@@ -64,6 +68,7 @@ impl State {
     pub(crate) fn ends_line(&mut self) {
         let printed = std::mem::take(&mut self.printed);
         let line = String::from_utf8_lossy(&printed);
+        let line = self.settings.secrets.hidden(&line).into_owned();
         if line.trim().is_empty() {
             return;
         }

@@ -19,14 +19,17 @@ impl State {
     fn refer(
         &mut self,
         kind: ReferenceKind,
-        pointer: String,
-        name: String,
+        mut pointer: String,
+        mut name: String,
     ) -> wasmtime::Result<()> {
+        self.settings.secrets.hide_in(&mut pointer);
+        self.settings.secrets.hide_in(&mut name);
         self.declare(|references| {
             references.refer(&Reference {
                 kind,
                 pointer,
                 name,
+                tenant: None,
             })
         })
     }
@@ -58,6 +61,10 @@ impl wit::references::Host for State {
     }
 
     fn no_effect(&mut self, pointer: String, why: String, help: String) -> wasmtime::Result<()> {
+        let [pointer, why, help] = [pointer, why, help].map(|mut text| {
+            self.settings.secrets.hide_in(&mut text);
+            text
+        });
         let ineffective = Ineffective { pointer, why, help };
         self.declare(|references| references.have_no_effect(&ineffective))
     }

@@ -82,6 +82,24 @@ pub enum HostCall {
         /// The value, if there is one.
         answer: HostAnswer<Option<String>, ListError>,
     },
+    /// `notice.send`
+    #[serde(rename = "notice")]
+    Notice {
+        /// The word.
+        code: String,
+        /// The sentence.
+        message: String,
+    },
+    /// `metrics.add`, all of one counter together
+    #[serde(rename = "metrics")]
+    Metric {
+        /// The counter's name.
+        name: String,
+        /// Its label; empty if it has none.
+        label: String,
+        /// How much was added.
+        amount: u64,
+    },
     /// A request of `prepare`, and what the service answered.
     #[serde(rename = "destinations")]
     Ask {

@@ -12,6 +12,8 @@ use crate::amendment::Amendment;
 use crate::bindings::sluice::policy::log::Level;
 use crate::counters;
 use crate::destinations::{Answered, Asking, Misuse, Request};
+use crate::effects::Effects;
+use crate::verdict::Verdict;
 use crate::world::{Seen, World};
 use base::rejection::Rejection;
 use keys::{Claims, TokenError};
@@ -32,6 +34,8 @@ pub struct Notes {
     taken: Option<Arc<Mutex<Taken>>>,
     /// What the call counted, if it may have to be undone.
     counted: Option<Arc<Counted>>,
+    /// What the policy said beside its answer, if that may take effect.
+    effects: Option<Arc<Mutex<Effects>>>,
 }
 
 /// What was taken down.
@@ -59,7 +63,7 @@ impl Notes {
     pub fn kept() -> Self {
         Self {
             taken: Some(Arc::default()),
-            counted: None,
+            ..Self::default()
         }
     }
 
@@ -75,6 +79,51 @@ impl Notes {
         Self {
             counted: Some(Arc::default()),
             ..self
+        }
+    }
+
+    /// The same, of a call that may say something beside its answer which takes effect.
+    #[must_use]
+    pub(crate) fn with_effects(self) -> Self {
+        Self {
+            effects: Some(Arc::default()),
+            ..self
+        }
+    }
+
+    /// What the policy said beside its answer.
+    pub(crate) fn said(&self, effects: Effects) {
+        if let Some(taken) = &self.taken {
+            for notice in &effects.notices {
+                note(taken, notice.code.len() + notice.message.len(), || {
+                    HostCall::Notice {
+                        code: notice.code.clone(),
+                        message: notice.message.clone(),
+                    }
+                });
+            }
+            for count in &effects.counts {
+                note(taken, count.name.len() + count.label.len(), || {
+                    HostCall::Metric {
+                        name: count.name.clone(),
+                        label: count.label.clone(),
+                        amount: count.amount,
+                    }
+                });
+            }
+        }
+        if let Some(said) = &self.effects {
+            *said.lock().unwrap_or_else(PoisonError::into_inner) = effects;
+        }
+    }
+
+    /// Lets what the policy said beside its answer take effect.
+    pub(crate) fn take_effect(&self, policy: &str, session: &Session, verdict: &Verdict) {
+        if let Some(said) = &self.effects {
+            let said = std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner));
+            if !said.is_empty() {
+                said.take_effect(policy, session, verdict);
+            }
         }
     }
 
@@ -116,18 +165,22 @@ struct Noting {
 }
 
 impl Noting {
-    /// `bytes` is about what the call takes; nothing is copied for one that
-    /// there is no room for.
     fn note(&self, bytes: usize, call: impl FnOnce() -> HostCall) {
-        let mut taken = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        let together = taken.bytes.saturating_add(bytes);
-        if taken.left_out > 0 || taken.calls.len() >= MAX_CALLS || together > MAX_BYTES {
-            taken.left_out += 1;
-            return;
-        }
-        taken.bytes = together;
-        taken.calls.push(call());
+        note(&self.notes, bytes, call);
     }
+}
+
+/// Takes a call down. `bytes` is about what it takes; nothing is copied for one that there is no room
+/// for.
+fn note(notes: &Mutex<Taken>, bytes: usize, call: impl FnOnce() -> HostCall) {
+    let mut taken = notes.lock().unwrap_or_else(PoisonError::into_inner);
+    let together = taken.bytes.saturating_add(bytes);
+    if taken.left_out > 0 || taken.calls.len() >= MAX_CALLS || together > MAX_BYTES {
+        taken.left_out += 1;
+        return;
+    }
+    taken.bytes = together;
+    taken.calls.push(call());
 }
 
 impl World for Noting {

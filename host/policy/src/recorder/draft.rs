@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::quota::Standing;
-use super::redact::{Redactor, Secrets};
+use crate::own_secrets::OwnSecrets;
 use crate::question::{Ending, Question};
 use crate::record::notes::Taken;
 use crate::record::{
     Comparison, Effect, FrameKind, Input, Line, Pairs, RecordedEnding, RecordedVerdict,
     RecordedWindow, Role, VERSION,
 };
+use crate::redact::{Redactor, Secrets};
 use crate::verdict::Verdict;
 use crate::window::{Frame, Kind, Total, Window};
 use base::credentials::is_sensitive;
@@ -32,6 +33,8 @@ pub struct Draft {
     pub digest: Option<Arc<str>>,
     /// Who has signed that.
     pub signer: Option<Arc<str>>,
+    /// Values of its configuration that are never shown.
+    pub secrets: OwnSecrets,
     /// What was asked.
     pub question: Question,
     /// The attributes before the call.
@@ -58,6 +61,7 @@ impl Draft {
     pub fn line(self) -> Value {
         let facts = &self.session.facts;
         let mut secrets = Secrets::default();
+        self.secrets.add_to(&mut secrets);
         // Without the white space that it came with, which no header's or
         // parameter's own value is.
         if let Some(token) = facts.token() {

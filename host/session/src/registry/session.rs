@@ -12,6 +12,7 @@ use super::shared::{Over, SharedClaim};
 use super::standing::{Fate, Standing};
 use super::{ClaimError, Holder, Mark, Registry, unix_ms};
 use crate::facts::Facts;
+use crate::notices::{ClientNotice, Notices, Notified};
 use base::rejection::Rejection;
 
 /// Maximum number of provisional claims of others that a session waits for.
@@ -25,6 +26,8 @@ pub struct Session {
     held: Mutex<Holdings>,
     notice: OnceLock<Notice>,
     noticed: CancellationToken,
+    /// Notices of policies that the client is to be sent.
+    notices: Notices,
     /// User that a policy has verified.
     user: OnceLock<Box<str>>,
     /// Session that began the stream which this one resumes.
@@ -181,6 +184,7 @@ impl Session {
             held: Mutex::default(),
             notice: OnceLock::new(),
             noticed: CancellationToken::new(),
+            notices: Notices::default(),
             user: OnceLock::new(),
             resumes: OnceLock::new(),
             ended: CancellationToken::new(),
@@ -232,6 +236,17 @@ impl Session {
             renewal.identify(user);
         }
         Arc::new(renewal)
+    }
+
+    /// Adds notices to those that the client is sent once it streams.
+    pub fn notify(&self, notices: Vec<ClientNotice>) -> Notified {
+        self.notices.add(notices)
+    }
+
+    /// Takes the notices that the client has not been sent.
+    #[must_use]
+    pub fn take_notices(&self) -> Vec<ClientNotice> {
+        self.notices.take()
     }
 
     /// Whether it is a shadow, about which nothing is decided.

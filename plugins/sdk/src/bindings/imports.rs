@@ -3082,6 +3082,128 @@ pub mod sluice {
                 }
             }
         }
+        /// Words to the client that refuse nothing.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod notice {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            pub type Facts = super::super::super::sluice::policy::connection::Facts;
+            #[allow(unused_unsafe, clippy::all)]
+            /// Warns the client: `{"type":"status","status":"notice"}` with this code
+            /// and this sentence. It is sent once the stream has begun, after the ack,
+            /// and only if the policy accepts. A client that is refused has the error
+            /// frame alone.
+            ///
+            /// `code` is a short machine-readable word of lowercase letters, digits,
+            /// `_`, `-` and `.`: what is none of these becomes `_`, and what is beyond
+            /// 64 bytes is cut. `message` is a sentence for the person who reads the
+            /// client's log, and is cut as that of a rejection is.
+            ///
+            /// One call may send 4, and a connection gets 32. What is beyond is
+            /// dropped, and so are those of `on-close` and those to clients that do not
+            /// speak `ingest.v1`.
+            #[allow(async_fn_in_trait)]
+            pub fn send(c: &Facts, code: &str, message: &str) -> () {
+                unsafe {
+                    let vec0 = code;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = message;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "sluice:policy/notice@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "send"]
+                        fn wit_import2(
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(
+                        (c).handle() as i32,
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr1.cast_mut(),
+                        len1,
+                    );
+                }
+            }
+        }
+        /// Counters of the policy's own among the gateway's metrics. They are for the
+        /// operator to see: what a policy must know again is in `counters`.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod metrics {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            #[allow(unused_unsafe, clippy::all)]
+            /// Adds to `sluice_policy_counted_total` of this policy, with this name and
+            /// this label. A label that is empty is none.
+            ///
+            /// `name` is of lowercase letters, digits and `_`, and `label` of letters,
+            /// digits and `_`, `-`, `.`, `:` and `/`: what is none of these becomes
+            /// `_`, and what is beyond 64 bytes is cut.
+            ///
+            /// A policy may have 64 pairs of name and label, and add to 16 in one call.
+            /// What is beyond is added to the name `_beyond`. A call that fails, that
+            /// is made again or that decides nothing adds nothing.
+            #[allow(async_fn_in_trait)]
+            pub fn add(name: &str, label: &str, amount: u32) -> () {
+                unsafe {
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = label;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "sluice:policy/metrics@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "add"]
+                        fn wit_import2(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr1.cast_mut(),
+                        len1,
+                        _rt::as_i32(&amount),
+                    );
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -3289,31 +3411,31 @@ mod _rt {
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3110] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa8\x17\x01A\x02\x01\
-A\x1f\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
-ethod]facts.session-id\x01\x02\x04\0\x13[method]facts.route\x01\x02\x04\0\x12[me\
-thod]facts.path\x01\x02\x01ks\x01@\x02\x04self\x01\x04names\0\x03\x04\0\x13[meth\
-od]facts.param\x01\x04\x04\0\x13[method]facts.query\x01\x04\x04\0\x14[method]fac\
-ts.header\x01\x04\x04\0\x19[method]facts.remote-addr\x01\x02\x04\0\x17[method]fa\
-cts.attribute\x01\x04\x01@\x03\x04self\x01\x04names\x05values\x01\0\x04\0\x1b[me\
-thod]facts.set-attribute\x01\x05\x03\0\x1esluice:policy/connection@0.1.0\x05\0\x02\
-\x03\0\0\x05facts\x01B\x13\x02\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x01m\x0a\x07\
-missing\x09malformed\x0dbad-signature\x07expired\x0dnot-yet-valid\x0cwrong-issue\
-r\x0ewrong-audience\x0bunknown-key\x0bunavailable\x07invalid\x04\0\x05error\x03\0\
-\x02\x04\0\x06claims\x03\x01\x01h\x04\x01ks\x01@\x02\x04self\x05\x07pointers\0\x06\
-\x04\0\x12[method]claims.get\x01\x07\x01@\x01\x04self\x05\0s\x04\0\x13[method]cl\
-aims.json\x01\x08\x01kw\x01@\x01\x04self\x05\0\x09\x04\0\x19[method]claims.expir\
-es-at\x01\x0a\x01h\x01\x01i\x04\x01j\x01\x0c\x01\x03\x01@\x02\x01c\x0b\x07key-se\
-ts\0\x0d\x04\0\x06verify\x01\x0e\x03\0\x17sluice:policy/jwt@0.1.0\x05\x02\x01B\x06\
-\x01k{\x01ky\x01r\x05\x0aclose-code\0\x04codes\x07messages\x09retryable\x7f\x0er\
-etry-after-ms\x01\x04\0\x09rejection\x03\0\x02\x01q\x02\x06accept\0\0\x06reject\x01\
-\x03\0\x04\0\x08decision\x03\0\x04\x03\0\x19sluice:policy/types@0.1.0\x05\x03\x02\
-\x03\0\x02\x09rejection\x01B\x15\x02\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x02\x03\
-\x02\x01\x04\x04\0\x09rejection\x03\0\x02\x04\0\x06holder\x03\x01\x01h\x04\x01@\x01\
-\x04self\x05\0s\x04\0\x19[method]holder.session-id\x01\x06\x01@\x01\x04self\x05\0\
-w\x04\0\x17[method]holder.since-ms\x01\x07\x01o\x02ss\x01p\x08\x01@\x01\x04self\x05\
-\0\x09\x04\0\x19[method]holder.attributes\x01\x0a\x01h\x01\x01i\x04\x01j\0\x01\x0c\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3264] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc2\x18\x01A\x02\x01\
+A#\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[meth\
+od]facts.session-id\x01\x02\x04\0\x13[method]facts.route\x01\x02\x04\0\x12[metho\
+d]facts.path\x01\x02\x01ks\x01@\x02\x04self\x01\x04names\0\x03\x04\0\x13[method]\
+facts.param\x01\x04\x04\0\x13[method]facts.query\x01\x04\x04\0\x14[method]facts.\
+header\x01\x04\x04\0\x19[method]facts.remote-addr\x01\x02\x04\0\x17[method]facts\
+.attribute\x01\x04\x01@\x03\x04self\x01\x04names\x05values\x01\0\x04\0\x1b[metho\
+d]facts.set-attribute\x01\x05\x03\0\x1esluice:policy/connection@0.1.0\x05\0\x02\x03\
+\0\0\x05facts\x01B\x13\x02\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x01m\x0a\x07mi\
+ssing\x09malformed\x0dbad-signature\x07expired\x0dnot-yet-valid\x0cwrong-issuer\x0e\
+wrong-audience\x0bunknown-key\x0bunavailable\x07invalid\x04\0\x05error\x03\0\x02\
+\x04\0\x06claims\x03\x01\x01h\x04\x01ks\x01@\x02\x04self\x05\x07pointers\0\x06\x04\
+\0\x12[method]claims.get\x01\x07\x01@\x01\x04self\x05\0s\x04\0\x13[method]claims\
+.json\x01\x08\x01kw\x01@\x01\x04self\x05\0\x09\x04\0\x19[method]claims.expires-a\
+t\x01\x0a\x01h\x01\x01i\x04\x01j\x01\x0c\x01\x03\x01@\x02\x01c\x0b\x07key-sets\0\
+\x0d\x04\0\x06verify\x01\x0e\x03\0\x17sluice:policy/jwt@0.1.0\x05\x02\x01B\x06\x01\
+k{\x01ky\x01r\x05\x0aclose-code\0\x04codes\x07messages\x09retryable\x7f\x0eretry\
+-after-ms\x01\x04\0\x09rejection\x03\0\x02\x01q\x02\x06accept\0\0\x06reject\x01\x03\
+\0\x04\0\x08decision\x03\0\x04\x03\0\x19sluice:policy/types@0.1.0\x05\x03\x02\x03\
+\0\x02\x09rejection\x01B\x15\x02\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x02\x03\x02\
+\x01\x04\x04\0\x09rejection\x03\0\x02\x04\0\x06holder\x03\x01\x01h\x04\x01@\x01\x04\
+self\x05\0s\x04\0\x19[method]holder.session-id\x01\x06\x01@\x01\x04self\x05\0w\x04\
+\0\x17[method]holder.since-ms\x01\x07\x01o\x02ss\x01p\x08\x01@\x01\x04self\x05\0\
+\x09\x04\0\x19[method]holder.attributes\x01\x0a\x01h\x01\x01i\x04\x01j\0\x01\x0c\
 \x01@\x02\x01c\x0b\x03keys\0\x0d\x04\0\x05claim\x01\x0e\x01@\x04\x01c\x0b\x03key\
 s\x06holders\x06notice\x03\0\x0d\x04\0\x05evict\x01\x0f\x03\0\x1csluice:policy/s\
 essions@0.1.0\x05\x05\x01B\x03\x01ks\x01@\x01\x03keys\0\0\x04\0\x03get\x01\x01\x03\
@@ -3355,10 +3477,13 @@ o-large\x08unusable\x07refused\x04\0\x05error\x03\0\x05\x04\0\x06answer\x03\x01\
 h\x07\x01@\x01\x04self\x08\0{\x04\0\x15[method]answer.status\x01\x09\x01@\x01\x04\
 self\x08\0s\x04\0\x13[method]answer.body\x01\x0a\x01@\x01\x04self\x08\0w\x04\0\x15\
 [method]answer.age-ms\x01\x0b\x01i\x07\x01j\x01\x0c\x01\x06\x01@\x01\x05placey\0\
-\x0d\x04\0\x03get\x01\x0e\x03\0\x20sluice:policy/destinations@0.1.0\x05\x10\x04\0\
-\x1bsluice:policy/imports@0.1.0\x04\0\x0b\x0d\x01\0\x07imports\x03\0\0\0G\x09pro\
-ducers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x06\
-0.60.0";
+\x0d\x04\0\x03get\x01\x0e\x03\0\x20sluice:policy/destinations@0.1.0\x05\x10\x01B\
+\x05\x02\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x01h\x01\x01@\x03\x01c\x02\x04co\
+des\x07messages\x01\0\x04\0\x04send\x01\x03\x03\0\x1asluice:policy/notice@0.1.0\x05\
+\x11\x01B\x02\x01@\x03\x04names\x05labels\x06amounty\x01\0\x04\0\x03add\x01\0\x03\
+\0\x1bsluice:policy/metrics@0.1.0\x05\x12\x04\0\x1bsluice:policy/imports@0.1.0\x04\
+\0\x0b\x0d\x01\0\x07imports\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dw\
+it-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

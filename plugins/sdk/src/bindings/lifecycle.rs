@@ -14,6 +14,8 @@
 //   * with "sluice:policy/references@0.1.0" = "crate::bindings::imports::sluice::policy::references"
 //   * with "sluice:policy/lists@0.1.0" = "crate::bindings::imports::sluice::policy::lists"
 //   * with "sluice:policy/destinations@0.1.0" = "crate::bindings::imports::sluice::policy::destinations"
+//   * with "sluice:policy/notice@0.1.0" = "crate::bindings::imports::sluice::policy::notice"
+//   * with "sluice:policy/metrics@0.1.0" = "crate::bindings::imports::sluice::policy::metrics"
 //   * type_section_suffix: "-lifecycle"
 //   * export-macro-name: export_lifecycle
 //   * pub-export-macro
@@ -45,6 +47,10 @@ use crate::bindings::imports::sluice::policy::references as __with_name11;
 use crate::bindings::imports::sluice::policy::lists as __with_name12;
 #[allow(unfulfilled_lint_expectations, unused_imports)]
 use crate::bindings::imports::sluice::policy::destinations as __with_name13;
+#[allow(unfulfilled_lint_expectations, unused_imports)]
+use crate::bindings::imports::sluice::policy::notice as __with_name14;
+#[allow(unfulfilled_lint_expectations, unused_imports)]
+use crate::bindings::imports::sluice::policy::metrics as __with_name15;
 #[rustfmt::skip]
 #[allow(dead_code, clippy::all)]
 pub mod exports {
@@ -192,10 +198,10 @@ macro_rules! __export_configured_policy_impl {
         (link_section =
         "component-type:wit-bindgen:0.60.0:sluice:policy@0.1.0:configured-policy:imports and exports-lifecycle")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3197] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3351] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf5\x17\x01A\x02\x01\
-A!\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[meth\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8f\x19\x01A\x02\x01\
+A%\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[meth\
 od]facts.session-id\x01\x02\x04\0\x13[method]facts.route\x01\x02\x04\0\x12[metho\
 d]facts.path\x01\x02\x01ks\x01@\x02\x04self\x01\x04names\0\x03\x04\0\x13[method]\
 facts.param\x01\x04\x04\0\x13[method]facts.query\x01\x04\x04\0\x14[method]facts.\
@@ -260,10 +266,14 @@ h\x07\x01@\x01\x04self\x08\0{\x04\0\x15[method]answer.status\x01\x09\x01@\x01\x0
 self\x08\0s\x04\0\x13[method]answer.body\x01\x0a\x01@\x01\x04self\x08\0w\x04\0\x15\
 [method]answer.age-ms\x01\x0b\x01i\x07\x01j\x01\x0c\x01\x06\x01@\x01\x05placey\0\
 \x0d\x04\0\x03get\x01\x0e\x03\0\x20sluice:policy/destinations@0.1.0\x05\x10\x01B\
-\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x0fvalidate-config\x01\x01\x04\0\x1dsluice:pol\
-icy/lifecycle@0.1.0\x05\x11\x04\0%sluice:policy/configured-policy@0.1.0\x04\0\x0b\
-\x17\x01\0\x11configured-policy\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
-wit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
+\x05\x02\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x01h\x01\x01@\x03\x01c\x02\x04co\
+des\x07messages\x01\0\x04\0\x04send\x01\x03\x03\0\x1asluice:policy/notice@0.1.0\x05\
+\x11\x01B\x02\x01@\x03\x04names\x05labels\x06amounty\x01\0\x04\0\x03add\x01\0\x03\
+\0\x1bsluice:policy/metrics@0.1.0\x05\x12\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x0f\
+validate-config\x01\x01\x04\0\x1dsluice:policy/lifecycle@0.1.0\x05\x13\x04\0%slu\
+ice:policy/configured-policy@0.1.0\x04\0\x0b\x17\x01\0\x11configured-policy\x03\0\
+\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bi\
+ndgen-rust\x060.60.0";
         };
     };
 }
@@ -276,31 +286,31 @@ pub use __export_configured_policy_impl as export_lifecycle;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3194] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd2\x17\x01A\x02\x01\
-A\x1f\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[m\
-ethod]facts.session-id\x01\x02\x04\0\x13[method]facts.route\x01\x02\x04\0\x12[me\
-thod]facts.path\x01\x02\x01ks\x01@\x02\x04self\x01\x04names\0\x03\x04\0\x13[meth\
-od]facts.param\x01\x04\x04\0\x13[method]facts.query\x01\x04\x04\0\x14[method]fac\
-ts.header\x01\x04\x04\0\x19[method]facts.remote-addr\x01\x02\x04\0\x17[method]fa\
-cts.attribute\x01\x04\x01@\x03\x04self\x01\x04names\x05values\x01\0\x04\0\x1b[me\
-thod]facts.set-attribute\x01\x05\x03\0\x1esluice:policy/connection@0.1.0\x05\0\x02\
-\x03\0\0\x05facts\x01B\x13\x02\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x01m\x0a\x07\
-missing\x09malformed\x0dbad-signature\x07expired\x0dnot-yet-valid\x0cwrong-issue\
-r\x0ewrong-audience\x0bunknown-key\x0bunavailable\x07invalid\x04\0\x05error\x03\0\
-\x02\x04\0\x06claims\x03\x01\x01h\x04\x01ks\x01@\x02\x04self\x05\x07pointers\0\x06\
-\x04\0\x12[method]claims.get\x01\x07\x01@\x01\x04self\x05\0s\x04\0\x13[method]cl\
-aims.json\x01\x08\x01kw\x01@\x01\x04self\x05\0\x09\x04\0\x19[method]claims.expir\
-es-at\x01\x0a\x01h\x01\x01i\x04\x01j\x01\x0c\x01\x03\x01@\x02\x01c\x0b\x07key-se\
-ts\0\x0d\x04\0\x06verify\x01\x0e\x03\0\x17sluice:policy/jwt@0.1.0\x05\x02\x01B\x06\
-\x01k{\x01ky\x01r\x05\x0aclose-code\0\x04codes\x07messages\x09retryable\x7f\x0er\
-etry-after-ms\x01\x04\0\x09rejection\x03\0\x02\x01q\x02\x06accept\0\0\x06reject\x01\
-\x03\0\x04\0\x08decision\x03\0\x04\x03\0\x19sluice:policy/types@0.1.0\x05\x03\x02\
-\x03\0\x02\x09rejection\x01B\x15\x02\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x02\x03\
-\x02\x01\x04\x04\0\x09rejection\x03\0\x02\x04\0\x06holder\x03\x01\x01h\x04\x01@\x01\
-\x04self\x05\0s\x04\0\x19[method]holder.session-id\x01\x06\x01@\x01\x04self\x05\0\
-w\x04\0\x17[method]holder.since-ms\x01\x07\x01o\x02ss\x01p\x08\x01@\x01\x04self\x05\
-\0\x09\x04\0\x19[method]holder.attributes\x01\x0a\x01h\x01\x01i\x04\x01j\0\x01\x0c\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3348] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xec\x18\x01A\x02\x01\
+A#\x01B\x0f\x04\0\x05facts\x03\x01\x01h\0\x01@\x01\x04self\x01\0s\x04\0\x18[meth\
+od]facts.session-id\x01\x02\x04\0\x13[method]facts.route\x01\x02\x04\0\x12[metho\
+d]facts.path\x01\x02\x01ks\x01@\x02\x04self\x01\x04names\0\x03\x04\0\x13[method]\
+facts.param\x01\x04\x04\0\x13[method]facts.query\x01\x04\x04\0\x14[method]facts.\
+header\x01\x04\x04\0\x19[method]facts.remote-addr\x01\x02\x04\0\x17[method]facts\
+.attribute\x01\x04\x01@\x03\x04self\x01\x04names\x05values\x01\0\x04\0\x1b[metho\
+d]facts.set-attribute\x01\x05\x03\0\x1esluice:policy/connection@0.1.0\x05\0\x02\x03\
+\0\0\x05facts\x01B\x13\x02\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x01m\x0a\x07mi\
+ssing\x09malformed\x0dbad-signature\x07expired\x0dnot-yet-valid\x0cwrong-issuer\x0e\
+wrong-audience\x0bunknown-key\x0bunavailable\x07invalid\x04\0\x05error\x03\0\x02\
+\x04\0\x06claims\x03\x01\x01h\x04\x01ks\x01@\x02\x04self\x05\x07pointers\0\x06\x04\
+\0\x12[method]claims.get\x01\x07\x01@\x01\x04self\x05\0s\x04\0\x13[method]claims\
+.json\x01\x08\x01kw\x01@\x01\x04self\x05\0\x09\x04\0\x19[method]claims.expires-a\
+t\x01\x0a\x01h\x01\x01i\x04\x01j\x01\x0c\x01\x03\x01@\x02\x01c\x0b\x07key-sets\0\
+\x0d\x04\0\x06verify\x01\x0e\x03\0\x17sluice:policy/jwt@0.1.0\x05\x02\x01B\x06\x01\
+k{\x01ky\x01r\x05\x0aclose-code\0\x04codes\x07messages\x09retryable\x7f\x0eretry\
+-after-ms\x01\x04\0\x09rejection\x03\0\x02\x01q\x02\x06accept\0\0\x06reject\x01\x03\
+\0\x04\0\x08decision\x03\0\x04\x03\0\x19sluice:policy/types@0.1.0\x05\x03\x02\x03\
+\0\x02\x09rejection\x01B\x15\x02\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x02\x03\x02\
+\x01\x04\x04\0\x09rejection\x03\0\x02\x04\0\x06holder\x03\x01\x01h\x04\x01@\x01\x04\
+self\x05\0s\x04\0\x19[method]holder.session-id\x01\x06\x01@\x01\x04self\x05\0w\x04\
+\0\x17[method]holder.since-ms\x01\x07\x01o\x02ss\x01p\x08\x01@\x01\x04self\x05\0\
+\x09\x04\0\x19[method]holder.attributes\x01\x0a\x01h\x01\x01i\x04\x01j\0\x01\x0c\
 \x01@\x02\x01c\x0b\x03keys\0\x0d\x04\0\x05claim\x01\x0e\x01@\x04\x01c\x0b\x03key\
 s\x06holders\x06notice\x03\0\x0d\x04\0\x05evict\x01\x0f\x03\0\x1csluice:policy/s\
 essions@0.1.0\x05\x05\x01B\x03\x01ks\x01@\x01\x03keys\0\0\x04\0\x03get\x01\x01\x03\
@@ -342,11 +352,14 @@ o-large\x08unusable\x07refused\x04\0\x05error\x03\0\x05\x04\0\x06answer\x03\x01\
 h\x07\x01@\x01\x04self\x08\0{\x04\0\x15[method]answer.status\x01\x09\x01@\x01\x04\
 self\x08\0s\x04\0\x13[method]answer.body\x01\x0a\x01@\x01\x04self\x08\0w\x04\0\x15\
 [method]answer.age-ms\x01\x0b\x01i\x07\x01j\x01\x0c\x01\x06\x01@\x01\x05placey\0\
-\x0d\x04\0\x03get\x01\x0e\x03\0\x20sluice:policy/destinations@0.1.0\x05\x10\x04\0\
-Esluice:policy/configured-policy-with-all-of-its-exports-removed@0.1.0\x04\0\x0b\
-7\x01\01configured-policy-with-all-of-its-exports-removed\x03\0\0\0G\x09producer\
-s\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.6\
-0.0";
+\x0d\x04\0\x03get\x01\x0e\x03\0\x20sluice:policy/destinations@0.1.0\x05\x10\x01B\
+\x05\x02\x03\x02\x01\x01\x04\0\x05facts\x03\0\0\x01h\x01\x01@\x03\x01c\x02\x04co\
+des\x07messages\x01\0\x04\0\x04send\x01\x03\x03\0\x1asluice:policy/notice@0.1.0\x05\
+\x11\x01B\x02\x01@\x03\x04names\x05labels\x06amounty\x01\0\x04\0\x03add\x01\0\x03\
+\0\x1bsluice:policy/metrics@0.1.0\x05\x12\x04\0Esluice:policy/configured-policy-\
+with-all-of-its-exports-removed@0.1.0\x04\0\x0b7\x01\01configured-policy-with-al\
+l-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-\
+component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

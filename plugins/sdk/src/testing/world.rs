@@ -45,6 +45,10 @@ pub(crate) struct World {
     pub lists: BTreeMap<String, BTreeMap<String, Option<String>>>,
     /// Answers of services, in the order of the requests.
     pub answers: Vec<Result<(u16, String), AnswerError>>,
+    /// Codes and sentences of notices.
+    pub notices: Vec<String>,
+    /// Counters by name and label.
+    pub metrics: BTreeMap<(String, String), u64>,
     pub log: Vec<String>,
     pub references: Vec<String>,
 }
@@ -111,6 +115,8 @@ impl World {
             max_counters: 10_000,
             lists: BTreeMap::new(),
             answers: Vec::new(),
+            notices: Vec::new(),
+            metrics: BTreeMap::new(),
             log: Vec::new(),
             references: Vec::new(),
         }

@@ -134,6 +134,8 @@ fn settings(config: &Config) -> Vec<String> {
             quarantine,
             limits,
             config,
+            secrets,
+            tenants,
             place: _,
             component_place: _,
             grants_place: _,
@@ -147,7 +149,11 @@ fn settings(config: &Config) -> Vec<String> {
             sha256.as_ref().map(|pin| &pin.digest),
             trial.as_ref().map(|trial| &trial.stands_for)
         ));
-        all.push(format!("{config:?}"));
+        let tenants = tenants.overlays.iter();
+        let tenants: Vec<_> = tenants
+            .map(|(name, tenant)| (name, &tenant.config))
+            .collect();
+        all.push(format!("{config:?} {secrets:?} {tenants:?}"));
     }
     for (name, upstream) in upstreams {
         all.push(format!("{name} {upstream:?}"));

@@ -201,7 +201,7 @@ fn policies_that_could_never_work_are_refused() {
         "[\"jwt\"]",
         "[\"jwt\", \"files\"]",
         "`grants` does not know \"files\"",
-        "it knows: \"jwt\", \"sessions\", \"counters\", \"payload\", \"lists\", \"destinations\", \"credentials\"",
+        "it knows: \"jwt\", \"sessions\", \"counters\", \"payload\", \"lists\", \"destinations\", \"notice\", \"metrics\", \"credentials\"",
     );
     mistake(
         "\"builtin:auth\"",

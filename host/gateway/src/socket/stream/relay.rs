@@ -15,7 +15,9 @@ use crate::socket::message::HostMessage;
 use crate::socket::watch::Watch;
 use crate::socket::wire::Wire;
 use base::limits::Limits;
+use base::metrics;
 use base::permits::{Charge, NoMemory};
+use session::registry::Session;
 use upstream::{Destination, Downward, Link, Presence};
 
 /// Messages that are relayed in one poll, before the task yields to other connections.
@@ -36,6 +38,7 @@ pub(super) enum Input {
 
 /// A stream that runs, and everything that ends it.
 pub(super) struct Relay<'a> {
+    pub(super) session: &'a Session,
     pub(super) wire: &'a mut Wire,
     pub(super) link: &'a mut dyn Link,
     /// What the upstream said before this connection had it.
@@ -69,6 +72,7 @@ impl Relay<'_> {
         {
             return Poll::Ready(cause);
         }
+        self.send_notices();
         let moved = self.burst(cx);
         if let Poll::Ready(Err(cause)) = moved {
             return Poll::Ready(cause);
@@ -89,6 +93,20 @@ impl Relay<'_> {
             cx.waker().wake_by_ref();
         }
         self.poll_alarm(cx, alarm)
+    }
+
+    /// Sends what policies want the client to know. There is something at the beginning, and once a
+    /// policy has looked at the stream.
+    fn send_notices(&mut self) {
+        for notice in self.session.take_notices() {
+            if self.speaks == ClientProtocol::Plain {
+                metrics::notices_dropped(&notice.policy, 1);
+                continue;
+            }
+            metrics::notice_sent(&notice.policy);
+            let message = HostMessage::notice(&notice.code, &notice.message);
+            self.wire.writer.text(&message.to_json());
+        }
     }
 
     /// Charges the memory that the connection holds.

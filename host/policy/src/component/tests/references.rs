@@ -37,6 +37,7 @@ async fn what_a_policy_declares_is_known_once_it_is_loaded() {
         kind,
         pointer: "/key".to_owned(),
         name: name.to_owned(),
+        tenant: None,
     });
     assert_eq!(references.named, named);
     assert_eq!(references.leaves, ["main"]);

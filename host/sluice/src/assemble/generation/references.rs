@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use base::diagnostics::Diagnostics;
+use base::diagnostics::{Diagnostics, Place};
 use config::{Config, Reference, Route, UpstreamAttribute};
 use gateway::routes::Policies;
 use keys::settings::KeySource;
@@ -24,7 +24,7 @@ pub(super) fn report(config: &Config, declared: &Declared<'_>, diagnostics: &mut
             let refers = Reference {
                 title: &format!("[policies.{name}]"),
                 name: &reference.name,
-                place: settings.place_of(&reference.pointer),
+                place: settings.place_for(reference.tenant.as_deref(), &reference.pointer),
             };
             match reference.kind {
                 ReferenceKind::KeySet => {
@@ -47,6 +47,11 @@ pub(super) fn report(config: &Config, declared: &Declared<'_>, diagnostics: &mut
                     leaving.check_order(&refers, name, diagnostics);
                 }
             }
+        }
+    }
+    for (name, policy) in &config.policies {
+        if let Some(overlay) = policy.tenants.overlays.values().next() {
+            leaving.check_tenants(name, &overlay.place, diagnostics);
         }
     }
     for attribute in &config.upstream_attributes {
@@ -147,6 +152,31 @@ impl Leaving<'_> {
         }
     }
 
+    /// Reports routes where it is not known which tenant a connection has when a policy is asked
+    /// that has values for tenants.
+    fn check_tenants(&self, name: &str, place: &Place, diagnostics: &mut Diagnostics) {
+        let config = self.config;
+        let speaks_as = config.policies[name].speaks_as(name);
+        for (route_name, _, earlier) in asking(config, speaks_as) {
+            let tells = |policy: &&str| {
+                settings::identifies(&config.policies, policy)
+                    && self.instead_of(&format!("{policy}.tenant_id")).is_none()
+            };
+            if earlier.iter().any(tells) {
+                continue;
+            }
+            let message = format!(
+                "[policies.{name}] has values for tenants, and in [routes.{route_name}] nobody knows the \
+                 tenant when it is asked"
+            );
+            let help = format!(
+                "ask a policy before \"{speaks_as}\" that verifies tokens and leaves `tenant_id`, such as \
+                 builtin:auth"
+            );
+            diagnostics.error(place, message, help).label("never used");
+        }
+    }
+
     /// Reports an attribute of an upstream that no policy leaves.
     fn check_upstream(&self, attribute: &UpstreamAttribute, diagnostics: &mut Diagnostics) {
         let UpstreamAttribute {
@@ -201,8 +231,7 @@ fn report_unused_key_sets(config: &Config, diagnostics: &mut Diagnostics) {
     for (name, set) in &config.key_sets {
         let verifiers = config.policies.values();
         let mut verifiers = verifiers.filter(|policy| policy.grants.contains(&Grant::Jwt));
-        let is_named =
-            verifiers.any(|policy| policy.config.values().any(|value| says(value, name)));
+        let is_named = verifiers.any(|policy| values(policy).any(|value| says(value, name)));
         if !is_named && !is_chosen(name) {
             let message = format!("no policy verifies tokens with the key set `{name}`");
             let help = "name it in the section of a policy that is granted `jwt`, or remove it";
@@ -211,6 +240,13 @@ fn report_unused_key_sets(config: &Config, diagnostics: &mut Diagnostics) {
                 .label("not used");
         }
     }
+}
+
+/// Values of a policy's configuration, for all tenants and for each.
+fn values(policy: &settings::Policy) -> impl Iterator<Item = &Value> {
+    let overlays = policy.tenants.overlays.values();
+    let overlays = overlays.flat_map(|overlay| overlay.config.values());
+    policy.config.values().chain(overlays)
 }
 
 /// Whether a policy's configuration has a name anywhere in it: what its keys mean, the policy

@@ -30,6 +30,7 @@ fn named(kind: ReferenceKind, pointer: &str, name: &str) -> References {
         kind,
         pointer: pointer.to_owned(),
         name: name.to_owned(),
+        tenant: None,
     });
     references
 }

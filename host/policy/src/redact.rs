@@ -135,6 +135,16 @@ impl Redactor {
         }
     }
 
+    /// Whether one of its own secrets stands in a text, or begins at its end. Tokens of others do
+    /// not count.
+    #[must_use]
+    pub(crate) fn finds_one_in(&self, text: &str) -> bool {
+        match self {
+            Self::Secrets(search) => !search.found(text).is_empty() || search.cut(text).is_some(),
+            Self::Everything => true,
+        }
+    }
+
     /// Whether a secret stands in a text.
     fn is_in(&self, text: &str) -> bool {
         let Self::Secrets(search) = self else {
