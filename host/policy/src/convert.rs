@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::amendment::{Amendment, TextLimit};
 use super::bindings::sluice::policy as wit;
 use super::destinations::{AnswerError, Request};
+use super::own_secrets::OwnSecrets;
 use super::window::Kind;
 use base::rejection::Rejection;
 use base::text;
@@ -17,6 +18,8 @@ const POLICY_DENIED: u16 = 4005;
 const SUPERSEDED: u16 = 4003;
 /// Bytes of a rejection's word.
 const MAX_CODE: usize = 64;
+/// Bytes of a name that can be the name of anything.
+const MAX_NAME: usize = 1024;
 
 /// A policy's rejection, which may reach a client; its sentence is cut to
 /// `max_message` bytes. And what was changed of it.
@@ -24,8 +27,15 @@ const MAX_CODE: usize = 64;
 pub fn rejection(
     rejection: &wit::types::Rejection,
     max_message: usize,
+    secrets: &OwnSecrets,
 ) -> (Rejection, Vec<Amendment>) {
-    bounded(rejection, max_message, policy_may_use, Amendment::CloseCode)
+    bounded(
+        rejection,
+        max_message,
+        secrets,
+        policy_may_use,
+        Amendment::CloseCode,
+    )
 }
 
 /// A notice to a connection that is evicted. And what was changed of it.
@@ -33,9 +43,16 @@ pub fn rejection(
 pub fn notice(
     rejection: &wit::types::Rejection,
     max_message: usize,
+    secrets: &OwnSecrets,
 ) -> (Rejection, Vec<Amendment>) {
     let allowed = |code| code == SUPERSEDED || policy_may_use(code);
-    bounded(rejection, max_message, allowed, Amendment::NoticeCode)
+    bounded(
+        rejection,
+        max_message,
+        secrets,
+        allowed,
+        Amendment::NoticeCode,
+    )
 }
 
 fn policy_may_use(code: u16) -> bool {
@@ -45,6 +62,7 @@ fn policy_may_use(code: u16) -> bool {
 fn bounded(
     rejection: &wit::types::Rejection,
     max_message: usize,
+    secrets: &OwnSecrets,
     allowed: impl Fn(u16) -> bool,
     not_allowed: fn(u16) -> Amendment,
 ) -> (Rejection, Vec<Amendment>) {
@@ -61,7 +79,7 @@ fn bounded(
         amendments.push(Amendment::NoWord);
         "policy_denied".to_owned()
     } else {
-        text::clean(&rejection.code, MAX_CODE)
+        text::clean(&secrets.told(&rejection.code, MAX_CODE), MAX_CODE)
     };
     let texts = [
         (
@@ -91,7 +109,7 @@ fn bounded(
     let rejection = Rejection {
         close_code,
         code,
-        message: text::clean(&rejection.message, max_message),
+        message: text::clean(&secrets.told(&rejection.message, max_message), max_message),
         retryable: rejection.retryable,
         retry_after: rejection
             .retry_after_ms
@@ -149,17 +167,23 @@ pub(crate) fn answer_error(error: AnswerError) -> wit::destinations::Error {
 
 /// A request of a policy.
 #[must_use]
-pub(crate) fn request(request: wit::destinations::Request) -> Request {
+pub(crate) fn request(request: wit::destinations::Request, secrets: &OwnSecrets) -> Request {
     let wit::destinations::Request {
         destination,
         params,
         query,
         body,
     } = request;
+    // What names a thing is shown if there is no such thing. The values go to the service alone.
+    let named = |name: String| secrets.told(&name, MAX_NAME).into_owned();
+    let pairs = |pairs: Vec<(String, String)>| {
+        let pairs = pairs.into_iter();
+        pairs.map(|(name, value)| (named(name), value)).collect()
+    };
     Request {
-        destination,
-        params,
-        query,
+        destination: named(destination),
+        params: pairs(params),
+        query: pairs(query),
         body,
     }
 }
@@ -185,17 +209,19 @@ mod tests {
         for code in [
             0, 999, 1000, 1005, 1006, 1015, 4003, 4004, 4006, 4007, 4099, 5000, 65535,
         ] {
-            let (told, amendments) = rejection(&said(Some(code), "c", "m"), MAX);
+            let (told, amendments) =
+                rejection(&said(Some(code), "c", "m"), MAX, &OwnSecrets::default());
             assert_eq!(told.close_code, 4005, "{code}");
             assert_eq!(amendments, [Amendment::CloseCode(code)]);
         }
         for code in [4000, 4001, 4002, 4005, 4100, 4999] {
-            let (told, amendments) = rejection(&said(Some(code), "c", "m"), MAX);
+            let (told, amendments) =
+                rejection(&said(Some(code), "c", "m"), MAX, &OwnSecrets::default());
             assert_eq!((told.close_code, amendments), (code, vec![]));
         }
-        let (told, amendments) = notice(&said(Some(4003), "c", "m"), MAX);
+        let (told, amendments) = notice(&said(Some(4003), "c", "m"), MAX, &OwnSecrets::default());
         assert_eq!((told.close_code, amendments), (4003, vec![]));
-        let (told, amendments) = notice(&said(Some(1001), "c", "m"), MAX);
+        let (told, amendments) = notice(&said(Some(1001), "c", "m"), MAX, &OwnSecrets::default());
         assert_eq!(told.close_code, 4005);
         assert_eq!(amendments, [Amendment::NoticeCode(1001)]);
         assert!(amendments[0].to_string().contains("4100 to 4999"));
@@ -204,7 +230,7 @@ mod tests {
     #[test]
     fn what_a_guest_says_is_bounded_and_printable() {
         let text = "a\u{1b}[2J\n".repeat(1000);
-        let (told, amendments) = rejection(&said(None, "", &text), MAX);
+        let (told, amendments) = rejection(&said(None, "", &text), MAX, &OwnSecrets::default());
         assert_eq!(
             (told.close_code, told.code.as_str()),
             (4005, "policy_denied")

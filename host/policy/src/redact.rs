@@ -10,6 +10,7 @@
 //! them are looked for in one pass. Where a client sends more, its texts are
 //! hidden whole.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use aho_corasick::automaton::Automaton as _;
@@ -60,17 +61,23 @@ impl Secrets {
         if self.too_many {
             return Redactor::Everything;
         }
-        let secrets: Vec<String> = self.parts.into_iter().collect();
+        Redactor::of(self.parts.into_iter().collect())
+    }
+}
+
+impl Redactor {
+    /// Hides exactly these.
+    pub(crate) fn of(secrets: Vec<String>) -> Self {
         let longest = secrets.iter().map(String::len).max().unwrap_or_default();
         let mut builder = NFA::builder();
         // The bounds above are far below what an automaton can have.
         match builder.match_kind(MatchKind::Standard).build(&secrets) {
-            Ok(automaton) => Redactor::Secrets(Box::new(Search {
+            Ok(automaton) => Self::Secrets(Box::new(Search {
                 automaton,
                 secrets,
                 longest,
             })),
-            Err(_) => Redactor::Everything,
+            Err(_) => Self::Everything,
         }
     }
 }
@@ -116,6 +123,22 @@ impl Redactor {
         credentials::hidden(looked_at, ranges)
     }
 
+    /// A text without its own secrets, of which only the first `most` bytes are of interest. Only a
+    /// whole secret is hidden: that the beginning of one is not tells nobody whether a guess is right.
+    /// The text stays as it is if there is none in it.
+    pub(crate) fn hide_whole<'a>(&self, text: &'a str, most: usize) -> Cow<'a, str> {
+        let Self::Secrets(search) = self else {
+            return Cow::Borrowed(HIDDEN);
+        };
+        let reach = most.saturating_add(search.longest);
+        let looked_at = &text[..text.floor_char_boundary(reach)];
+        let found = search.found(looked_at);
+        if found.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        Cow::Owned(credentials::hidden(looked_at, found))
+    }
+
     /// A text that may be JSON, without them and without what is called like one. JSON stays as it is
     /// where there is nothing to hide, so that whoever reads it gets it again.
     pub(crate) fn hide_in_json(&self, text: &mut String) {
@@ -135,14 +158,15 @@ impl Redactor {
         }
     }
 
-    /// Whether one of its own secrets stands in a text, or begins at its end. Tokens of others do
-    /// not count.
+    /// Whether one of its own secrets stands in a text, as far as [`Redactor::hide`] shows it, or
+    /// begins at its end. Tokens of others do not count.
     #[must_use]
     pub(crate) fn finds_one_in(&self, text: &str) -> bool {
-        match self {
-            Self::Secrets(search) => !search.found(text).is_empty() || search.cut(text).is_some(),
-            Self::Everything => true,
-        }
+        let Self::Secrets(search) = self else {
+            return true;
+        };
+        let text = &text[..text.floor_char_boundary(LONGEST + search.longest)];
+        !search.found(text).is_empty() || search.cut(text).is_some()
     }
 
     /// Whether a secret stands in a text.

@@ -9,6 +9,7 @@ use gateway::socket::close_message::CloseMessage;
 use libfuzzer_sys::fuzz_target;
 use policy::bindings::sluice::policy::types;
 use policy::convert;
+use policy::own_secrets::OwnSecrets;
 use serde_json::Value;
 use upstream::{Lost, OpenError, Refusal};
 use wire::frame::PeerClose;
@@ -42,8 +43,9 @@ fuzz_target!(|input: (Option<u16>, bool, Option<u32>, &str)| {
 
 /// What a policy says of the connection before it, and of one that it evicts.
 fn guest(said: &types::Rejection) {
-    let (notice, _) = convert::notice(said, MAX_MESSAGE);
-    let (rejection, _) = convert::rejection(said, MAX_MESSAGE);
+    let none = OwnSecrets::default();
+    let (notice, _) = convert::notice(said, MAX_MESSAGE, &none);
+    let (rejection, _) = convert::rejection(said, MAX_MESSAGE, &none);
     for (rejection, own) in [(rejection, false), (notice, true)] {
         let used = rejection.close_code;
         let allowed = matches!(used, 4000..=4002 | 4005 | 4100..=4999) || own && used == 4003;

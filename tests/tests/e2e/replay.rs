@@ -278,7 +278,7 @@ fn what_other_policies_decide_is_shown_where_it_is_different() {
     assert_eq!(group["examples"][0], of_auth[0]["session"], "{group}");
     assert_eq!(
         summary,
-        json!({"same": of_auth.len() - different, "different": different, "undecided": 0, "passed_over": {}})
+        json!({"same": of_auth.len() - different, "different": different, "undecided": 0, "passed_over": {}, "secrets": {}})
     );
     assert_eq!(told.len(), different + 1);
     assert_eq!(told[0]["session"], of_auth[0]["session"]);

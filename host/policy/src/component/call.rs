@@ -158,7 +158,10 @@ impl Call {
         }
         let state = store.data_mut();
         Ok(Requests {
-            requests: requests.into_iter().map(convert::request).collect(),
+            requests: requests
+                .into_iter()
+                .map(|request| convert::request(request, &self.settings.secrets))
+                .collect(),
             learned: Learned {
                 keys_unavailable: state.keys_unavailable,
                 accepted_until: state.accepted_until,
@@ -192,7 +195,8 @@ impl Call {
             wit::Decision::Accept => Verdict::Accept,
             wit::Decision::Reject(rejection) => {
                 let max_message = self.settings.limits.max_message;
-                let (rejection, amendments) = convert::rejection(&rejection, max_message);
+                let (rejection, amendments) =
+                    convert::rejection(&rejection, max_message, &self.settings.secrets);
                 state.amends(&amendments);
                 if state.keys_unavailable {
                     Verdict::KeysUnavailable(rejection)

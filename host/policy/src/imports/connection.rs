@@ -78,17 +78,18 @@ impl wit::connection::HostFacts for State {
         &mut self,
         _: Resource<FactsHandle>,
         name: String,
-        mut value: String,
+        value: String,
     ) -> wasmtime::Result<()> {
-        self.settings.secrets.hide_in(&mut value);
         let size = name.len() + value.len();
         let limit = self.settings.limits.max_attribute;
         let too_long = || wasmtime::Error::new(LimitReached(Limit::Attribute(limit)));
         if size > limit {
             return Err(self.too_long(size, Excess::AttributeBytes, too_long));
         }
+        let secrets = &self.settings.secrets;
+        let (name, value) = (secrets.told(&name, limit), secrets.told(&value, limit));
         let facts = &self.session()?.facts;
-        match facts.set_attribute(&self.settings.speaks_as, &name, value) {
+        match facts.set_attribute(&self.settings.speaks_as, &name, value.into_owned()) {
             Ok(()) => Ok(()),
             Err(AttributeError::TooLarge) => {
                 Err(self.too_long(size, Excess::AttributeBytes, too_long))

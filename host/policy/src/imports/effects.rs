@@ -45,7 +45,7 @@ const LABEL: Charset = Charset {
 impl State {
     /// A guest's word, of these characters and within its bound.
     fn word(&self, text: &str, charset: &Charset) -> String {
-        let text = self.settings.secrets.hidden(text);
+        let text = self.settings.secrets.told(text, 4 * MAX_WORD);
         // Each character becomes one byte at the least, so that no more are looked at.
         let shown: String = text
             .chars()
@@ -77,8 +77,7 @@ impl wit::notice::Host for State {
     ) -> wasmtime::Result<()> {
         let code = self.word(&code, &CODE);
         let limit = self.settings.limits.max_message;
-        let message = self.settings.secrets.hidden(&message);
-        let shown = text::clean(&message, limit);
+        let shown = text::clean(&self.settings.secrets.told(&message, limit), limit);
         if message.len() > limit {
             self.amends(&[Amendment::Cut {
                 what: "the `message` of a notice",

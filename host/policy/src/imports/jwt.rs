@@ -17,7 +17,7 @@ impl wit::jwt::Host for State {
         key_set: String,
     ) -> wasmtime::Result<Result<Resource<Claims>, wit::jwt::Error>> {
         let Some(verified) = self.world.verify(self.session()?, &key_set) else {
-            let named = text::clean(&key_set, 64);
+            let named = text::clean(&self.settings.secrets.noted(&key_set), 64);
             return Err(wasmtime::Error::msg(format!(
                 "there is no key set \"{named}\": add [key_sets.{named}] to the configuration, or name \
                  one that it has"

@@ -11,7 +11,7 @@ impl wit::lists::Host for State {
         entry: String,
     ) -> wasmtime::Result<Result<bool, wit::lists::Error>> {
         let found = self.world.list_contains(&name, &entry);
-        found.map(Ok).ok_or_else(|| no_list(&name))
+        found.map(Ok).ok_or_else(|| self.no_list(&name))
     }
 
     fn get(
@@ -20,14 +20,16 @@ impl wit::lists::Host for State {
         key: String,
     ) -> wasmtime::Result<Result<Option<String>, wit::lists::Error>> {
         let value = self.world.list_get(&name, &key);
-        value.map(Ok).ok_or_else(|| no_list(&name))
+        value.map(Ok).ok_or_else(|| self.no_list(&name))
     }
 }
 
-fn no_list(name: &str) -> wasmtime::Error {
-    let named = text::clean(name, 64);
-    wasmtime::Error::msg(format!(
-        "there is no list \"{named}\": add [lists.{named}] to the configuration, or name one that it \
-         has"
-    ))
+impl State {
+    fn no_list(&self, name: &str) -> wasmtime::Error {
+        let named = text::clean(&self.settings.secrets.noted(name), 64);
+        wasmtime::Error::msg(format!(
+            "there is no list \"{named}\": add [lists.{named}] to the configuration, or name one that \
+             it has"
+        ))
+    }
 }

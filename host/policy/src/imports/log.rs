@@ -15,7 +15,7 @@ impl State {
     /// what it said of a crash that follows.
     fn says(&mut self, level: wit::log::Level, message: &str) {
         let settings = Arc::clone(&self.settings);
-        let message = &*settings.secrets.hidden(message);
+        let message = &*settings.secrets.noted(message);
         let line = if self.log_bytes > 0 && self.log_lines > 0 {
             let room = MAX_LOG_LINE.min(self.log_bytes);
             let line = text::clip(message, room);
@@ -68,7 +68,7 @@ impl State {
     pub(crate) fn ends_line(&mut self) {
         let printed = std::mem::take(&mut self.printed);
         let line = String::from_utf8_lossy(&printed);
-        let line = self.settings.secrets.hidden(&line).into_owned();
+        let line = self.settings.secrets.noted(&line).into_owned();
         if line.trim().is_empty() {
             return;
         }

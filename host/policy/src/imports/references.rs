@@ -57,6 +57,7 @@ impl wit::references::Host for State {
     }
 
     fn leaves(&mut self, name: String) -> wasmtime::Result<()> {
+        let name = self.settings.secrets.noted(&name);
         self.declare(|references| references.leave(&name))
     }
 

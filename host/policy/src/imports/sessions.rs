@@ -49,8 +49,8 @@ impl wit::sessions::Host for State {
         holder: String,
         notice: wit::types::Rejection,
     ) -> wasmtime::Result<Result<(), Resource<Holder>>> {
-        let (mut notice, amendments) = convert::notice(&notice, self.settings.limits.max_message);
-        self.settings.secrets.hide_in_rejection(&mut notice);
+        let max_message = self.settings.limits.max_message;
+        let (notice, amendments) = convert::notice(&notice, max_message, &self.settings.secrets);
         self.amends(&amendments);
         let evicted = self.world.evict(self.session()?, &key, &holder, notice);
         self.held(&key, evicted)

@@ -61,7 +61,6 @@ impl Draft {
     pub fn line(self) -> Value {
         let facts = &self.session.facts;
         let mut secrets = Secrets::default();
-        self.secrets.add_to(&mut secrets);
         // Without the white space that it came with, which no header's or
         // parameter's own value is.
         if let Some(token) = facts.token() {
@@ -108,15 +107,9 @@ impl Draft {
         // are not looked through; `key` is such a name, so that the line itself
         // is not looked through by name.
         let redactor = secrets.settle();
-        if let Value::Object(members) = &mut line {
-            for (name, value) in members {
-                match name.as_str() {
-                    "calls" => hide_in_calls(&redactor, value),
-                    "input" => hide_in_input(&redactor, value),
-                    "code" | "message" | "detail" => redactor.hide_in(value),
-                    _ => {}
-                }
-            }
+        // Those of the policy first: they are none of the client's, which may send too many.
+        for redactor in self.secrets.redactor().into_iter().chain([&redactor]) {
+            hide_in_line(redactor, &mut line);
         }
         line
     }
@@ -150,6 +143,17 @@ impl Draft {
     }
 }
 
+fn hide_in_line(redactor: &Redactor, line: &mut Value) {
+    for (name, value) in line.as_object_mut().into_iter().flatten() {
+        match name.as_str() {
+            "calls" => hide_in_calls(redactor, value),
+            "input" => hide_in_input(redactor, value),
+            "code" | "message" | "detail" => redactor.hide_in(value),
+            _ => {}
+        }
+    }
+}
+
 /// What is withheld is named there by names of secrets, two of which are no name
 /// with its value. The address is the gateway's own text.
 fn hide_in_input(redactor: &Redactor, input: &mut Value) {
@@ -167,13 +171,13 @@ fn hide_in_input(redactor: &Redactor, input: &mut Value) {
     }
 }
 
-/// Members of calls are ours; those of claims, attributes and answers are not.
+/// Names of members of calls are ours; those of claims, attributes and answers are not.
 fn hide_in_calls(redactor: &Redactor, calls: &mut Value) {
     for call in calls.as_array_mut().into_iter().flatten() {
         let asks = call["call"] == "destinations";
         for (name, value) in call.as_object_mut().into_iter().flatten() {
             match name.as_str() {
-                "call" | "change" | "key_set" | "destination" => {}
+                "call" | "change" => {}
                 "body" | "answer" if asks => hide_in_bodies(redactor, value),
                 _ => redactor.hide_in(value),
             }
