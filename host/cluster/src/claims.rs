@@ -57,7 +57,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 64;
 /// Pause before a record is tried again in the background: at least, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
-/// Time for a gateway that has taken a stream to take its keys over as well.
+/// Time for a gateway that has taken a stream to take its keys over as well. It counts while NATS
+/// answers the gateway that has left them.
 const LEAVING: Duration = Duration::from_secs(10);
 /// Pause before keys are followed again for which there was no room.
 const CROWDED: Duration = Duration::from_secs(10);
@@ -312,11 +313,17 @@ impl SharedClaims for ClusterClaims {
         }
     }
 
-    fn leave(&self, key: &str) {
-        let (claims, key) = (self.clone(), key.to_owned());
+    fn leave(&self, key: &str, stream: &Arc<str>) {
+        let Some(key) = self.key(key) else {
+            self.follow_later();
+            return;
+        };
+        let left = key.leave(stream);
+        let claims = self.clone();
         self.0.runtime.spawn(async move {
-            sleep(LEAVING).await;
-            claims.follow(&key);
+            claims.0.lease.lasts(LEAVING).await;
+            key.no_longer(&left);
+            claims.follow(key.name());
         });
     }
 

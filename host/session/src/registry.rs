@@ -211,8 +211,9 @@ impl Registry {
         let released = std::mem::take(&mut held.claims);
         claims.remove(&released);
         drop(held);
-        drop(claims);
+        // Before anybody can claim what is free here now.
         self.leave(session, &released);
+        drop(claims);
         session.ended.cancel();
     }
 

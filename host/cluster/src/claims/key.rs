@@ -30,6 +30,13 @@ pub(super) struct Key {
     record: String,
     pub(super) recorded: Arc<tokio::sync::Mutex<Recorded>>,
     following: Mutex<Following>,
+    left: Mutex<Option<Arc<Left>>>,
+}
+
+/// Mark of a key that is left to the gateway where this stream goes on, which may still take it.
+#[derive(Debug)]
+pub(super) struct Left {
+    stream: Arc<str>,
 }
 
 /// Whether a task follows the registry.
@@ -111,6 +118,7 @@ impl Key {
             record: format!("key.{}", text::hex(&Sha256::digest(key))),
             recorded: Arc::default(),
             following: Mutex::new(Following::Nobody),
+            left: Mutex::new(None),
         }
     }
 
@@ -143,6 +151,28 @@ impl Key {
     /// Whether a task follows the registry.
     pub(super) fn is_followed(&self) -> bool {
         *self.following() != Following::Nobody
+    }
+
+    /// Leaves the key to the gateway where this stream goes on.
+    pub(super) fn leave(&self, stream: &Arc<str>) -> Arc<Left> {
+        let left = Arc::new(Left {
+            stream: Arc::clone(stream),
+        });
+        *self.left() = Some(Arc::clone(&left));
+        left
+    }
+
+    /// Notes that the key was taken, or that the time for that is over, unless it was left again.
+    pub(super) fn no_longer(&self, left: &Arc<Left>) {
+        let mut now = self.left();
+        if now.as_ref().is_some_and(|now| Arc::ptr_eq(now, left)) {
+            *now = None;
+        }
+    }
+
+    // Every change is one assignment, so poisoning does not matter.
+    fn left(&self) -> std::sync::MutexGuard<'_, Option<Arc<Left>>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // Every change is one assignment, so poisoning does not matter.
@@ -225,14 +255,27 @@ impl Shared {
         over: &Over,
         deadline: Instant,
     ) -> Result<Granted, SharedClaimError> {
-        let ours = recorded.ours();
-        if *over == Over::StreamLater && ours.is_some_and(|ours| ours.stream == claim.stream) {
-            // Also while the servers are away: the client comes back to what goes on here.
-            return Ok(Granted::Later);
+        let known = recorded.ours().filter(|ours| ours.stream == claim.stream);
+        // It may have left since, so that only the servers can tell.
+        let was_left = key
+            .left()
+            .as_ref()
+            .is_some_and(|left| left.stream == claim.stream);
+        let may_have_left = *over == Over::StreamLater && (known.is_some() || was_left);
+        if may_have_left {
+            let here = self
+                .registry
+                .claim_here(&key.name, recorded.session().as_deref());
+            let is_own =
+                |it: SharedClaim| it.stream == claim.stream && it.session_id != claim.session_id;
+            if here.is_some_and(is_own) {
+                // Also while the servers are away: the client comes back to what goes on here.
+                return Ok(Granted::Later);
+            }
         }
         let mut evicted = None;
         let mut last = Away::Slow(super::PATIENCE);
-        let mut must_look = recorded.is_foreign();
+        let mut must_look = recorded.is_foreign() || may_have_left;
         loop {
             let Some(term) = self.lease.held_before(deadline).await else {
                 let why = format!("this gateway holds no lease: {last}");
@@ -241,13 +284,16 @@ impl Shared {
             if recorded.is_of(claim, term) {
                 return Ok(Granted::Now(evicted));
             }
-            let looked = if must_look {
+            let looked = if let Err(away) = self.may_take(key, recorded, claim).await {
+                Err(away)
+            } else if must_look {
                 self.look(key, recorded, claim, over, Expected::Known).await
             } else {
                 let record = json(&ClaimRecord::of(claim, &self.gateway, term.incarnation));
                 let began = Instant::now();
                 match self.write(key, recorded, record, None).await {
                     Ok(Written::At(sequence)) => {
+                        *key.left() = None;
                         recorded.latest = Latest::Ours(Ours {
                             session_id: Arc::clone(&claim.session_id),
                             stream: Arc::clone(&claim.stream),
@@ -279,7 +325,7 @@ impl Shared {
                 Ok(Looked::Held(record)) => return Err(SharedClaimError::Held(record.holder())),
                 Ok(Looked::OwnStream) => return Ok(Granted::Later),
                 Err(away) => {
-                    must_look = recorded.is_foreign();
+                    must_look = recorded.is_foreign() || may_have_left;
                     last = away;
                     pause().await;
                 }
@@ -288,6 +334,34 @@ impl Shared {
                 return Err(SharedClaimError::Away(last.to_string()));
             }
         }
+    }
+
+    /// Whether what was left to another gateway may be taken here: by its own stream, or once the
+    /// record shows that the other gateway has had it. A read can only delay this, and never grant it.
+    async fn may_take(
+        &self,
+        key: &Key,
+        recorded: &Recorded,
+        claim: &SharedClaim,
+    ) -> Result<(), Away> {
+        let left = key.left().clone();
+        let Some(left) = left.filter(|left| left.stream != claim.stream) else {
+            return Ok(());
+        };
+        if !recorded.is_foreign() {
+            let found = self.records.read(&key.record).await?;
+            let is_taken = found.is_some_and(|found| {
+                let record = ClaimRecord::read(&found.content);
+                let is_ours = record.is_some_and(|it| it.gateway == self.gateway);
+                found.sequence > recorded.after && !is_ours
+            });
+            if !is_taken {
+                let why = "the key is left to the gateway where its stream goes on";
+                return Err(Away::Failed(why.to_owned()));
+            }
+        }
+        key.no_longer(&left);
+        Ok(())
     }
 
     /// Writes the record of a key in place of the latest that is known.
@@ -334,13 +408,16 @@ impl Shared {
                 return Err(Away::Failed(why.to_owned()));
             }
         };
+        let is_own_stream = *record.stream == *claim.stream;
+        // Also if it was here: where it goes on, its gateway may not have written that yet.
+        if *over == Over::StreamLater && is_own_stream {
+            return Ok(Looked::OwnStream);
+        }
         // Within a gateway its registry decides.
         if record.gateway == self.gateway {
             return Ok(Looked::Here);
         }
-        let is_own_stream = *record.stream == *claim.stream;
         match over {
-            Over::StreamLater if is_own_stream => return Ok(Looked::OwnStream),
             Over::Stream if is_own_stream => return Ok(Looked::Free(None)),
             Over::Session(id, _) if *id == record.session_id => {
                 return Ok(Looked::Free(Some(record)));
@@ -401,6 +478,10 @@ impl Shared {
         let mut recorded = key.recorded.lock().await;
         let known = recorded.session();
         let Some(claim) = self.registry.claim_here(&key.name, known.as_deref()) else {
+            if key.left().is_some() {
+                // Whoever has left it follows it once the time for that is over.
+                return Ok(());
+            }
             return self.remove(key, &mut recorded).await;
         };
         let deadline = Instant::now() + super::PATIENCE;

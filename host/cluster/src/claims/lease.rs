@@ -238,6 +238,24 @@ impl Lease {
         term.is_some_and(|term| term.incarnation == incarnation && term.is_on())
     }
 
+    /// Waits until NATS has answered this gateway for this time from now on, without a gap.
+    pub(super) async fn lasts(&self, time: Duration) {
+        let mut since = Instant::now();
+        loop {
+            sleep_until(since + time).await;
+            let (now, term) = (Instant::now(), *self.term.borrow());
+            match term {
+                Some(term) if now + self.times.fence < term.until + self.times.gap => {
+                    if term.since <= since {
+                        return;
+                    }
+                    since = term.since;
+                }
+                _ => since = now,
+            }
+        }
+    }
+
     /// Whether an incarnation of another gateway's lease has ended. If there is no lease any more,
     /// ends it: only a write that succeeds proves that it was not renewed.
     pub(super) async fn has_ended(&self, gateway: &str, incarnation: u64) -> Result<bool, Away> {

@@ -467,6 +467,64 @@ async fn a_key_whose_stream_goes_on_elsewhere_is_not_free_before_it_could_be_tak
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_takes_a_key_here_that_is_left_to_a_gateway_which_cannot_write_it_yet() {
+    let [one, two] = Node::two();
+    let a = one.session("a", "k").await;
+    let back = start(&two.registry, "back");
+    back.session().resumes(&"a".into());
+    assert_eq!(two.claim(&back, "k").await, Ok(()));
+    two.records.is_alone(Some(Server::Away));
+    two.registry.take_over(back.session()).await;
+    a.session().goes_on_elsewhere();
+    drop(a);
+    let rival = start(&one.registry, "rival");
+    let refused = one.claim(&rival, "k").await;
+    assert!(matches!(refused, Err(Uncommitted::Away(_))), "{refused:?}");
+    settled().await;
+    // The refusal has not freed it.
+    let record = &two.records.contents("key.")[0];
+    assert!(record.contains(r#""gateway":"one""#), "{record}");
+    two.records.is_alone(None);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(one.holder("k").await.session_id, "back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_finds_no_stream_that_has_left_while_nats_is_away() {
+    let [one, two] = Node::two();
+    let a = one.session("a", "k").await;
+    let back = start(&two.registry, "back");
+    back.session().resumes(&"a".into());
+    assert_eq!(two.claim(&back, "k").await, Ok(()));
+    two.registry.take_over(back.session()).await;
+    // It was at both gateways, and is at the second one now.
+    a.session().goes_on_elsewhere();
+    drop(a);
+    one.records.is_alone(Some(Server::Away));
+    let again = start(&one.registry, "again");
+    again.session().resumes(&"a".into());
+    let refused = one.claim(&again, "k").await;
+    assert!(matches!(refused, Err(Uncommitted::Away(_))), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_left_stays_so_while_its_gateway_has_no_answer_from_nats() {
+    let [one, two] = Node::two();
+    let a = one.session("a", "k").await;
+    one.records.is(Server::CutOff);
+    a.session().goes_on_elsewhere();
+    drop(a);
+    // As long as an election may take.
+    tokio::time::sleep(LEAVING).await;
+    one.records.is(Server::Answers);
+    tokio::time::sleep(LEAVING / 2).await;
+    let record = &two.records.contents("key.")[0];
+    assert!(record.contains(r#""gateway":"one""#), "{record}");
+    tokio::time::sleep(LEAVING * 2).await;
+    let _next = two.session("next", "k").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_restored_takes_no_key_before_its_stream_is_here() {
     let [one, two] = Node::two();
     let _a = one.session("a", "k").await;

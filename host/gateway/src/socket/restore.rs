@@ -289,9 +289,8 @@ fn session(gateway: &Gateway, stream: &Arc<str>, owner: &Owner, open: &OpenStrea
     facts.restore_attributes(open.attributes.clone());
     let guard = SessionGuard::new(facts, gateway.registry.clone());
     let session = guard.session();
-    if *open.session_id != **stream {
-        session.resumes(stream);
-    }
+    // Also if it began the stream: it must not conflict with the client that comes back for it.
+    session.resumes(stream);
     if let Some(user) = &open.user {
         session.identify(user);
     }

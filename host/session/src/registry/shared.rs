@@ -71,9 +71,10 @@ pub trait SharedClaims: fmt::Debug + Send + Sync {
     /// Tells the other gateways, in the background, who holds a key here now.
     fn follow(&self, key: &str);
 
-    /// Gives another gateway, where the stream of the holder goes on, some time to take a key over that
-    /// is released here. Then it is as with [`SharedClaims::follow`].
-    fn leave(&self, key: &str);
+    /// Gives another gateway, where this stream of the holder goes on, some time to take a key over that
+    /// is released here. Until then nobody else takes it here. Then it is as with
+    /// [`SharedClaims::follow`].
+    fn leave(&self, key: &str, stream: &Arc<str>);
 
     /// Asks another gateway to let go of a stream that goes on here, which this session had there.
     fn let_go(&self, gateway: &str, stream: &str, session_id: &str);

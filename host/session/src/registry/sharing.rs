@@ -292,7 +292,7 @@ impl Registry {
         match self.shared.get() {
             Some(shared) if session.is_elsewhere() => {
                 for (key, _) in keys {
-                    shared.leave(key);
+                    shared.leave(key, session.stream());
                 }
             }
             _ => self.follow(keys),

@@ -44,7 +44,7 @@ impl SharedClaims for Others {
 
     fn follow(&self, _: &str) {}
 
-    fn leave(&self, _: &str) {}
+    fn leave(&self, _: &str, _: &Arc<str>) {}
 
     fn let_go(&self, _: &str, _: &str, _: &str) {}
 
