@@ -15,7 +15,17 @@ fn operated(nats: &Nats) -> Gateway {
         .set("cluster", "servers", json!([nats.url()]))
         .set("server", "admin_listen", json!("127.0.0.1:0"))
         .set("server", "admin_token_file", json!("admin-token"));
-    Gateway::start_with_files(&config, &[("admin-token", TOKEN.as_bytes())])
+    let gateway = Gateway::start_with_files(&config, &[("admin-token", TOKEN.as_bytes())]);
+    eventually("it shares", || {
+        (get(&gateway, "/status")["cluster"]["lease"] == "held").then_some(())
+    });
+    gateway
+}
+
+/// The other gateways are told of an order, or will be: the stream may have to be created first.
+fn is_told(answer: &Value) {
+    let told = &answer["other_gateways"];
+    assert!(*told == "told" || *told == "told-later", "{answer}");
 }
 
 fn parsed(body: &str) -> Value {
@@ -78,10 +88,8 @@ fn whoever_is_revoked_at_one_gateway_is_at_all_and_at_one_that_starts_later() {
     let (mut other, _) = Client::stream_of(&second, "m2", "u-2");
     let path = "/sessions/close?user=u-1&until=2999-01-01T00:00:00Z&reason=your+laptop+is+lost";
     let closed = post(&first, path);
-    assert_eq!(
-        (&closed["closed"], &closed["other_gateways"]),
-        (&json!(0), &json!("told"))
-    );
+    assert_eq!(closed["closed"], 0);
+    is_told(&closed);
     theirs.expect_refusal_saying(4003, "ended_by_operator", "your laptop is lost");
     for gateway in [&first, &second] {
         assert_eq!(answer(gateway, "m1", "u-1"), "ended_by_operator");
@@ -100,7 +108,7 @@ fn whoever_is_revoked_at_one_gateway_is_at_all_and_at_one_that_starts_later() {
     assert_eq!(answer(&third, "m1", "u-1"), "ended_by_operator");
     // Any of them may lift it.
     let lifted = post(&third, "/revocations/lift?user=u-1");
-    assert_eq!(lifted["other_gateways"], "told");
+    is_told(&lifted);
     for gateway in [&first, &second] {
         eventually("it is lifted here", || {
             revoked(gateway).is_empty().then_some(())
@@ -167,7 +175,7 @@ fn a_policy_in_quarantine_by_hand_is_called_at_no_gateway_until_one_of_them_rele
         eventually(word, || (state(gateway) == word).then_some(()));
     };
     let changed = post(&first, "/policies/auth/quarantine");
-    assert_eq!(changed["other_gateways"], "told");
+    is_told(&changed);
     comes_to(&second, "quarantined-by-operator");
     assert_eq!(answer(&second, "m1", "u-1"), "policy_failed");
     let third = operated(&nats);
@@ -217,14 +225,16 @@ fn a_status_shows_the_gateways_that_share_nats_with_their_leases_and_what_they_h
     first.signal(rustix::process::Signal::INT);
     first.wait();
     eventually("the first one's lease has ended", || {
-        (of(&cluster(), &one)?["lease"] == "ended").then_some(())
+        // If it could not write its end in time, its record goes by itself.
+        let first = of(&cluster(), &one);
+        first.is_none_or(|it| it["lease"] == "ended").then_some(())
     });
     nats.kill();
     let away = eventually("the connection is lost", || {
         let cluster = cluster();
         (cluster["connected"] == false).then_some(cluster)
     });
-    assert!(away["since"].as_str() >= status["since"].as_str(), "{away}");
+    assert!(away["since"].as_str() > status["since"].as_str(), "{away}");
     // What was known is shown, with its age.
-    assert!(of(&away, &one).is_some(), "{away}");
+    assert!(of(&away, &instance(&second)).is_some(), "{away}");
 }

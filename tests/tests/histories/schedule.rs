@@ -12,7 +12,7 @@ pub const GATEWAYS: usize = 3;
 /// Number of keys of a history.
 pub const KEYS: usize = 2;
 /// Number of histories that are played side by side, with the same faults of the servers.
-pub const BATCH: u64 = 10;
+pub const BATCH: u64 = 5;
 /// Time without faults at the beginning and at the end of a history.
 const QUIET: u64 = 500;
 
@@ -67,14 +67,14 @@ pub enum Messages {
     Chains,
 }
 
-/// Outages of the batches, in turn.
+/// Outages of the batches, in turn. The first ones, which few histories come to, have one of each kind.
 const OUTAGES: [Outage; 7] = [
     Outage::Killed(Messages::Claims),
-    Outage::CutOff(Messages::Claims),
-    Outage::Nothing,
-    Outage::Killed(Messages::Chains),
-    Outage::StandsStill(Messages::Claims),
     Outage::CutOff(Messages::Chains),
+    Outage::StandsStill(Messages::Claims),
+    Outage::Nothing,
+    Outage::CutOff(Messages::Claims),
+    Outage::Killed(Messages::Chains),
     Outage::StandsStill(Messages::Chains),
 ];
 
