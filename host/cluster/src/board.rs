@@ -7,11 +7,14 @@
 //! leader is lost.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base::instance;
 use base::text;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use session::registry::unix_ms;
@@ -32,6 +35,13 @@ const LOOK: Duration = Duration::from_millis(300);
 const CHECK: Duration = Duration::from_secs(5);
 /// Pause before orders are written again that could not be stored: at least, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+/// Pause before an order is compared anew that another gateway was faster with.
+const LOST: Duration = Duration::from_millis(20);
+/// Time without orders after which the log says why, and interval in which it does.
+const SILENT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(1));
+/// Maximum time by which the clock of another gateway may be ahead, in milliseconds. An order with a
+/// later time would hold against all that come after it.
+const AHEAD: u64 = 24 * 3_600_000;
 /// Maximum number of orders that are known.
 const MAX: usize = 4096;
 /// Maximum size of all orders.
@@ -48,20 +58,15 @@ struct Shared {
     known: Mutex<BTreeMap<String, Known>>,
     /// Told when an order is to be written.
     writes: Notify,
+    /// Whether all orders were read that were there.
+    was_read: AtomicBool,
 }
 
 /// Latest order about one thing.
 struct Known {
-    stamp: Stamp,
-    ends_ms: Option<u64>,
-    /// The order, until it is stored.
-    unwritten: Option<Unwritten>,
-}
-
-/// Order that is not stored yet.
-struct Unwritten {
-    record: Vec<u8>,
-    stored: CancellationToken,
+    record: Record,
+    /// Cancelled once the order is stored. `None` since then.
+    unwritten: Option<CancellationToken>,
 }
 
 /// Place of an order among those about the same thing.
@@ -72,12 +77,12 @@ struct Stamp {
     gateway: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Record {
     version: u32,
     #[serde(flatten)]
     stamp: Stamp,
-    /// Time from which on it says nothing any more.
+    /// Time from which on neither it nor an order that it has replaced says anything any more.
     ends_ms: Option<u64>,
     order: serde_json::Value,
 }
@@ -87,6 +92,8 @@ struct Record {
 pub struct Order {
     /// That gateway.
     pub gateway: String,
+    /// Digest of what it is about: see [`key`].
+    pub key: String,
     /// The order.
     pub order: serde_json::Value,
 }
@@ -99,6 +106,12 @@ pub(crate) type Obey = Box<dyn Fn(Order) -> BoxFuture<'static, ()> + Send + Sync
 #[error("{MAX} orders are in force at all gateways: other gateways are not told of this one")]
 pub struct TooManyOrders;
 
+/// Digest of what an order is about.
+#[must_use]
+pub fn key(about: &str) -> String {
+    text::hex(&Sha256::digest(about))
+}
+
 impl Board {
     /// Reads the orders of other gateways from now on, and writes those that are given here.
     #[must_use]
@@ -107,6 +120,7 @@ impl Board {
             cluster: cluster.clone(),
             known: Mutex::default(),
             writes: Notify::new(),
+            was_read: AtomicBool::new(false),
         }));
         tokio::spawn(board.clone().keep_reading(obey));
         tokio::spawn(board.clone().keep_writing());
@@ -124,7 +138,7 @@ impl Board {
         order: serde_json::Value,
         ends_ms: Option<u64>,
     ) -> Result<CancellationToken, TooManyOrders> {
-        let key = text::hex(&Sha256::digest(about));
+        let key = key(about);
         let now = unix_ms();
         let mut known = self.lock();
         forget_ended(&mut known, now);
@@ -133,33 +147,36 @@ impl Board {
         }
         let before = known.get(&key);
         // The clocks of gateways differ: what is said later counts.
-        let after = before.map_or(0, |before| before.stamp.at_ms + 1);
+        let after = before.map_or(0, |before| before.record.stamp.at_ms.saturating_add(1));
         let stamp = Stamp {
             at_ms: now.max(after),
             gateway: instance::id().to_owned(),
         };
-        let unwritten = before.and_then(|before| before.unwritten.as_ref());
-        let stored = unwritten.map_or_else(CancellationToken::new, |it| it.stored.clone());
-        let record = Record {
+        let stored = before.and_then(|before| before.unwritten.clone());
+        let stored = stored.unwrap_or_default();
+        let mut record = Record {
             version: VERSION,
-            stamp: stamp.clone(),
+            stamp,
             ends_ms,
             order,
         };
-        let unwritten = Unwritten {
-            // Texts and numbers cannot fail.
-            record: serde_json::to_vec(&record).unwrap_or_default(),
-            stored: stored.clone(),
-        };
+        if let Some(before) = before {
+            record.outlives(&before.record);
+        }
         let latest = Known {
-            stamp,
-            ends_ms,
-            unwritten: Some(unwritten),
+            record,
+            unwritten: Some(stored.clone()),
         };
         known.insert(key, latest);
         drop(known);
         self.0.writes.notify_one();
         Ok(stored)
+    }
+
+    /// Whether all orders were read since the start.
+    #[must_use]
+    pub fn was_read(&self) -> bool {
+        self.0.was_read.load(Ordering::Relaxed)
     }
 
     /// Number of orders that were given here and are not stored yet.
@@ -209,11 +226,11 @@ impl Board {
         cluster.ensure(&space).await?;
         let subject = format!("{}.%orders.{key}", cluster.settings().prefix);
         loop {
-            let Some((stamp, record, ends_ms)) = self.latest(key) else {
+            let Some(mut record) = self.latest(key) else {
                 return Ok(());
             };
-            let left = ends_ms.map(|ends| ends.saturating_sub(unix_ms()).min(LONGEST));
-            if left == Some(0) {
+            let stamp = record.stamp.clone();
+            if record.left_ms() == Some(0) {
                 self.is_stored(key, &stamp);
                 continue;
             }
@@ -221,48 +238,64 @@ impl Board {
             let before = found
                 .as_ref()
                 .and_then(|found| Record::read(&found.content));
-            if before.is_some_and(|before| before.stamp >= stamp) {
+            if before.as_ref().is_some_and(|before| before.stamp >= stamp) {
                 self.is_stored(key, &stamp);
                 continue;
             }
+            if let Some(before) = &before {
+                record.outlives(before);
+            }
+            let left = record.left_ms();
             let after = found.map_or(0, |found| found.sequence);
             // The servers count in whole seconds.
             let life = left.map(|ms| Duration::from_secs(ms / 1000 + 1));
-            let writing = cluster.write_record(&space, subject.clone(), after, record, life);
+            // Texts and numbers cannot fail.
+            let content = serde_json::to_vec(&record).unwrap_or_default();
+            let writing = cluster.write_record(&space, subject.clone(), after, content, life);
             match writing.await? {
                 Written::At(_) => self.is_stored(key, &stamp),
-                Written::Lost => {}
+                Written::Lost => sleep(LOST).await,
             }
         }
     }
 
     /// Order about a thing that is to be written.
-    fn latest(&self, key: &str) -> Option<(Stamp, Vec<u8>, Option<u64>)> {
+    fn latest(&self, key: &str) -> Option<Record> {
         let known = self.lock();
         let known = known.get(key)?;
-        let record = known.unwritten.as_ref()?.record.clone();
-        Some((known.stamp.clone(), record, known.ends_ms))
+        known.unwritten.as_ref()?;
+        Some(known.record.clone())
     }
 
     /// Notes that an order is stored, or a later one is.
     fn is_stored(&self, key: &str, stamp: &Stamp) {
         if let Some(known) = self.lock().get_mut(key)
-            && known.stamp == *stamp
-            && let Some(unwritten) = known.unwritten.take()
+            && known.record.stamp == *stamp
+            && let Some(stored) = known.unwritten.take()
         {
-            unwritten.stored.cancel();
+            stored.cancel();
         }
     }
 
     async fn keep_reading(self, obey: Obey) {
-        let (space, mut from, mut checked) = (self.space(), 1, Instant::now());
+        let (space, mut from) = (self.space(), 1);
+        let (mut created, mut checked) = (None, None::<Instant>);
+        let (grace, interval) = SILENT;
+        let mut complains = Instant::now() + grace;
         let subjects = &space.subjects;
         loop {
             let reading = async {
                 self.0.cluster.ensure(&space).await?;
                 self.0.cluster.next(&space.name, subjects, from).await
             };
-            match reading.await {
+            let read = reading.await;
+            if read.is_ok() {
+                complains = Instant::now() + grace;
+            }
+            if matches!(read, Ok(None)) {
+                self.0.was_read.store(true, Ordering::Relaxed);
+            }
+            match read {
                 Ok(Some(message)) => {
                     from = message.sequence + 1;
                     let key = message.subject.rsplit('.').next().unwrap_or_default();
@@ -270,24 +303,54 @@ impl Board {
                     if let Some(record) = record.filter(|record| self.is_news(key, record)) {
                         let Record { stamp, order, .. } = record;
                         let gateway = stamp.gateway;
-                        obey(Order { gateway, order }).await;
+                        let key = key.to_owned();
+                        let obeying = obey(Order {
+                            gateway,
+                            key,
+                            order,
+                        });
+                        // The next ones must be heard all the same.
+                        if AssertUnwindSafe(obeying).catch_unwind().await.is_err() {
+                            tracing::error!("an order of another gateway caused a panic");
+                        }
                     }
                     continue;
                 }
-                Ok(None) if checked.elapsed() > CHECK => {
-                    checked = Instant::now();
+                Ok(None) if checked.is_none_or(|at| at.elapsed() > CHECK) => {
+                    checked = Some(Instant::now());
                     match self.0.cluster.last(&space.name).await {
-                        // They have lost them, and begin anew.
-                        Ok(last) if last + 1 < from => from = 1,
-                        Ok(_) => {}
-                        Err(away) => tracing::debug!(%away, "orders of other gateways"),
+                        Ok((at, last)) => {
+                            let before = created.replace(at);
+                            if last + 1 < from || before.is_some_and(|before| before != at) {
+                                // The servers have lost all orders.
+                                tracing::warn!("NATS has lost the orders: they are written again");
+                                from = 1;
+                                self.write_again();
+                            }
+                        }
+                        Err(away) => {
+                            tracing::debug!(%away, "orders of other gateways");
+                            self.0.cluster.doubts(&space.name);
+                        }
                     }
                 }
                 Ok(None) => {}
+                Err(away) if Instant::now() >= complains => {
+                    complains = Instant::now() + interval;
+                    tracing::warn!(%away, "orders of other gateways are not known here");
+                }
                 Err(away) => tracing::debug!(%away, "orders of other gateways are not known"),
             }
             sleep(LOOK).await;
         }
+    }
+
+    /// Writes all that is known again, because it is not stored any more.
+    fn write_again(&self) {
+        for known in self.lock().values_mut() {
+            known.unwritten.get_or_insert_default();
+        }
+        self.0.writes.notify_one();
     }
 
     /// Whether an order is later than what is known. Then it is known.
@@ -300,20 +363,19 @@ impl Board {
         forget_ended(&mut known, now);
         if known
             .get(key)
-            .is_some_and(|known| known.stamp >= record.stamp)
+            .is_some_and(|known| known.record.stamp >= record.stamp)
         {
             return false;
         }
         // What is too much to know is obeyed all the same.
         if known.len() < MAX || known.contains_key(key) {
             let latest = Known {
-                stamp: record.stamp.clone(),
-                ends_ms: record.ends_ms,
+                record: record.clone(),
                 unwritten: None,
             };
             let before = known.insert(key.to_owned(), latest);
-            if let Some(unwritten) = before.and_then(|before| before.unwritten) {
-                unwritten.stored.cancel();
+            if let Some(stored) = before.and_then(|before| before.unwritten) {
+                stored.cancel();
             }
         }
         true
@@ -326,14 +388,68 @@ impl Board {
 }
 
 impl Record {
-    /// Reads a record; `None` if it is none of this version.
+    /// Reads a record; `None` if it is none of this version, or of a time to come.
     fn read(content: &[u8]) -> Option<Self> {
         let record: Self = serde_json::from_slice(content).ok()?;
-        (record.version == VERSION).then_some(record)
+        let latest = unix_ms().saturating_add(AHEAD);
+        (record.version == VERSION && record.stamp.at_ms <= latest).then_some(record)
+    }
+
+    /// Lets the order be known for as long as an earlier one that it replaces: whoever has missed it
+    /// until then would go on with the earlier one.
+    fn outlives(&mut self, before: &Self) {
+        let both = self.ends_ms.zip(before.ends_ms);
+        self.ends_ms = both.map(|(one, other)| one.max(other));
+    }
+
+    /// Time until its end, in milliseconds, as far as the servers can count. `None` if it has none.
+    fn left_ms(&self) -> Option<u64> {
+        let ends = self.ends_ms?;
+        Some(ends.saturating_sub(unix_ms()).min(LONGEST))
     }
 }
 
 /// Forgets what says nothing any more.
 fn forget_ended(known: &mut BTreeMap<String, Known>, now: u64) {
-    known.retain(|_, it| it.ends_ms.is_none_or(|ends| ends > now));
+    known.retain(|_, it| it.record.ends_ms.is_none_or(|ends| ends > now));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(at_ms: u64, ends_ms: Option<u64>) -> Record {
+        Record {
+            version: VERSION,
+            stamp: Stamp {
+                at_ms,
+                gateway: "g".to_owned(),
+            },
+            ends_ms,
+            order: json!({}),
+        }
+    }
+
+    #[test]
+    fn an_order_is_known_for_as_long_as_each_one_that_it_replaces() {
+        for (later, earlier, both) in [
+            (Some(1), Some(2), Some(2)),
+            (Some(2), Some(1), Some(2)),
+            (None, Some(1), None),
+            (Some(1), None, None),
+        ] {
+            let mut order = record(2, later);
+            order.outlives(&record(1, earlier));
+            assert_eq!(order.ends_ms, both, "{later:?} {earlier:?}");
+        }
+    }
+
+    #[test]
+    fn an_order_of_a_time_to_come_does_not_hold_against_all_others() {
+        let read = |at_ms| Record::read(&serde_json::to_vec(&record(at_ms, None)).unwrap());
+        assert!(read(unix_ms() + 60_000).is_some());
+        assert!(read(u64::MAX).is_none());
+    }
 }

@@ -1,5 +1,6 @@
 //! Reading of records one by one, in the order in which they were written.
 
+use async_nats::datetime::DateTime;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::RawMessageErrorKind;
 
@@ -28,14 +29,14 @@ impl Cluster {
         self.within(reading).await
     }
 
-    /// Sequence number of the last message of a stream of `JetStream`.
-    pub(crate) async fn last(&self, space: &str) -> Result<u64, Away> {
+    /// Time when a stream of `JetStream` was created, and the sequence number of its last message.
+    pub(crate) async fn last(&self, space: &str) -> Result<(DateTime, u64), Away> {
         let context = self.context().await?;
         let reading = async {
             let stream = context.get_stream_no_info(space).await;
             let stream = stream.map_err(|error| error.to_string())?;
             let info = stream.get_info().await.map_err(|error| error.to_string())?;
-            Ok(info.state.last_sequence)
+            Ok((info.created, info.state.last_sequence))
         };
         self.within(reading).await
     }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
@@ -123,10 +125,14 @@ impl Admin {
         }
     }
 
-    /// Gives an order to the other gateways, if there are any. Says whether they can know of it.
-    pub(crate) async fn order(&self, by: SocketAddr, what: What) -> Option<String> {
-        let told = self.reloader.neighbours()?.order(&Order { by, what }).await;
-        Some(told.word().to_owned())
+    /// Gives an order to the other gateways, at once, if there are any. The future says whether they
+    /// can know of it.
+    pub(crate) fn order(&self, by: SocketAddr, what: What) -> BoxFuture<'static, Option<String>> {
+        let Some(neighbours) = self.reloader.neighbours() else {
+            return std::future::ready(None).boxed();
+        };
+        let telling = neighbours.order(&Order { by, what });
+        telling.map(|told| Some(told.word().to_owned())).boxed()
     }
 
     /// The gateway as a whole.

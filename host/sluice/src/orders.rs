@@ -8,11 +8,18 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Change;
+use base::text;
 use cluster::board;
 use gateway::connections::{LiveConnection, Stage};
 use gateway::revocations::{Owner, Revocation, TooManyRevocations};
 use gateway::routes::Gateway;
 use policy::Policy as _;
+use session::registry::unix_ms;
+
+/// Maximum length of the sentence for the client, in bytes.
+pub(crate) const MAX_REASON: usize = 512;
+/// Maximum length of a user's or a tenant's id, in bytes.
+pub(crate) const MAX_ID: usize = 1024;
 
 /// Order of an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +61,16 @@ pub(crate) enum Whose {
 }
 
 impl What {
+    /// Whether this program could have given the order, for a record with this key. Whoever can write to
+    /// the servers can write others.
+    fn is_sound(&self, key: &str) -> bool {
+        let is_short = match self {
+            Self::Revoke { owner, .. } | Self::Lift { owner, .. } => owner.id().len() <= MAX_ID,
+            Self::Quarantine { .. } | Self::Release { .. } => true,
+        };
+        is_short && board::key(&self.about()) == key
+    }
+
     /// What the order is about: a later one about the same replaces it.
     pub(crate) fn about(&self) -> String {
         match self {
@@ -71,6 +88,14 @@ impl What {
         match self {
             Self::Revoke { until_ms, .. } | Self::Lift { until_ms, .. } => Some(*until_ms),
             Self::Quarantine { .. } | Self::Release { .. } => None,
+        }
+    }
+}
+
+impl Whose {
+    fn id(&self) -> &str {
+        match self {
+            Self::User(id) | Self::Tenant(id) => id,
         }
     }
 }
@@ -97,10 +122,19 @@ impl From<Whose> for Owner {
 pub(crate) async fn obey(gateway: Arc<Gateway>, order: board::Order) {
     let board::Order {
         gateway: from,
+        key,
         order,
     } = order;
-    let Order { by, what } = match serde_json::from_value(order) {
-        Ok(order) => order,
+    let Order { by, what } = match serde_json::from_value::<Order>(order) {
+        Ok(order) if order.what.is_sound(&key) => order,
+        Ok(_) => {
+            let from = text::clean(&from, MAX_ID);
+            tracing::warn!(
+                gateway = from,
+                "an order is ignored that no gateway has given"
+            );
+            return;
+        }
         Err(error) => {
             tracing::warn!(gateway = from, %error, "an order of another gateway is not understood");
             return;
@@ -123,17 +157,24 @@ pub(crate) async fn obey(gateway: Arc<Gateway>, order: board::Order) {
             since_ms,
             reason,
         } => {
+            let owner = owner.clone().into();
+            let reason = text::clean(reason, MAX_REASON);
+            if *until_ms <= unix_ms() {
+                // It is over, and has replaced an earlier one that may not be.
+                gateway.revocations.lift(&owner);
+                log("close", &reason, "over already");
+                return;
+            }
             let revocation = Revocation {
                 until_ms: *until_ms,
                 since_ms: *since_ms,
                 reason: reason.clone(),
             };
-            let revoked = revoke(&gateway, &owner.clone().into(), revocation).await;
-            let result = match revoked {
+            let result = match revoke(&gateway, &owner, revocation).await {
                 Ok(closed) => format!("{closed} sessions told to end, new ones refused"),
                 Err(error) => error.to_string(),
             };
-            log("close", reason, &result);
+            log("close", &reason, &result);
         }
         What::Lift { owner, .. } => {
             let lifted = gateway.revocations.lift(&owner.clone().into());
@@ -206,4 +247,21 @@ pub(crate) fn end(live: &LiveConnection, told: &str) -> bool {
     // In any case: a stream that is just about to be parked looks as if it ended already.
     live.session().end(told);
     !ends_already
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_sound_under_its_own_key_alone_and_with_an_id_that_an_operator_can_give() {
+        let lift = |user: String| What::Lift {
+            owner: Whose::User(user),
+            until_ms: 1,
+        };
+        let (short, long) = (lift("u".repeat(MAX_ID)), lift("u".repeat(MAX_ID + 1)));
+        assert!(short.is_sound(&board::key(&short.about())));
+        assert!(!short.is_sound(&board::key("user v")));
+        assert!(!long.is_sound(&board::key(&long.about())));
+    }
 }

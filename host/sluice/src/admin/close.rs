@@ -1,5 +1,7 @@
 //! End of sessions at an operator's word.
 
+use std::net::SocketAddr;
+
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -8,16 +10,12 @@ use serde::Deserialize;
 use super::answer::json;
 use super::{Admin, Requester};
 use crate::audit::Change;
-use crate::orders::{What, end, end_all, revoke};
+use crate::orders::{MAX_ID, MAX_REASON, What, end, end_all};
 use crate::schema::{self, Closed};
 use base::text;
 use gateway::revocations::{Owner, Revocation};
 use session::registry::unix_ms;
 
-/// Maximum length of the sentence for the client, in bytes.
-const MAX_REASON: usize = 512;
-/// Maximum length of a user's or a tenant's id, in bytes.
-const MAX_ID: usize = 1024;
 /// Sentence for the client, if the operator gives none.
 const NO_REASON: &str = "an operator ended this session";
 
@@ -81,21 +79,30 @@ pub(super) async fn all(
         Err(sentence) => return (StatusCode::BAD_REQUEST, sentence).into_response(),
     };
     let told = sentence(whose.reason.as_deref());
-    let since_ms = unix_ms();
-    let ended = match until_ms {
-        None => Ok(end_all(&admin.gateway, &owner, &told).await),
-        Some(until_ms) => {
-            let revocation = Revocation {
-                until_ms,
-                since_ms,
-                reason: told.clone(),
-            };
-            revoke(&admin.gateway, &owner, revocation).await
-        }
-    };
-    let closed = match ended {
-        Ok(closed) => closed,
-        Err(error) => {
+    // In a task of its own: what has begun is done also if nobody waits for the answer.
+    let closing = tokio::spawn(close(admin, by, owner, until_ms, told));
+    closing.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "sessions are not ended");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    })
+}
+
+async fn close(
+    admin: Admin,
+    by: SocketAddr,
+    owner: Owner,
+    until_ms: Option<u64>,
+    told: String,
+) -> Response {
+    let mut telling = None;
+    if let Some(until_ms) = until_ms {
+        let since_ms = unix_ms();
+        let revocation = Revocation {
+            until_ms,
+            since_ms,
+            reason: told.clone(),
+        };
+        if let Err(error) = admin.gateway.revocations.add(owner.clone(), revocation) {
             let change = Change {
                 by,
                 action: "close",
@@ -106,7 +113,16 @@ pub(super) async fn all(
             change.log();
             return (StatusCode::CONFLICT, format!("{error}\n")).into_response();
         }
-    };
+        let revoked = What::Revoke {
+            owner: owner.clone().into(),
+            until_ms,
+            since_ms,
+            reason: told.clone(),
+        };
+        // Before anything is waited for, so that no later order is taken for an earlier one.
+        telling = Some(admin.order(by, revoked));
+    }
+    let closed = end_all(&admin.gateway, &owner, &told).await;
     let revoked_until = until_ms.map(schema::time);
     let and = revoked_until.as_ref();
     let and = and.map(|until| format!(", new ones refused until {until}"));
@@ -118,17 +134,9 @@ pub(super) async fn all(
         result: &format!("{closed} sessions told to end{}", and.unwrap_or_default()),
     };
     change.log();
-    let other_gateways = match until_ms {
+    let other_gateways = match telling {
         None => None,
-        Some(until_ms) => {
-            let revoked = What::Revoke {
-                owner: owner.into(),
-                until_ms,
-                since_ms,
-                reason: told,
-            };
-            admin.order(by, revoked).await
-        }
+        Some(telling) => telling.await,
     };
     json(Closed {
         closed,

@@ -56,6 +56,12 @@ pub(super) async fn lift(
             other_gateways: admin.order(by, What::Lift { owner, until_ms }).await,
         });
     }
-    let sentence = "no revocation of this user or tenant is in force\n";
+    let sentence = match admin.reloader.neighbours() {
+        Some(neighbours) if !neighbours.knows_orders() => {
+            "no revocation of this user or tenant is in force here, but this gateway has not read the \
+             orders of the others yet: ask again once it is connected to NATS\n"
+        }
+        _ => "no revocation of this user or tenant is in force\n",
+    };
     (StatusCode::NOT_FOUND, sentence).into_response()
 }

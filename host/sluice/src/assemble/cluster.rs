@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -84,19 +85,25 @@ impl Neighbours {
         }
     }
 
-    /// Gives an order to the other gateways, and waits a little until they can know of it.
-    pub(crate) async fn order(&self, order: &Order) -> Told {
+    /// Gives an order to the other gateways, at once. The future waits a little until they can know
+    /// of it.
+    pub(crate) fn order(&self, order: &Order) -> BoxFuture<'static, Told> {
         let ends_ms = order.what.ends_ms();
         // Texts and numbers cannot fail.
         let content = serde_json::to_value(order).unwrap_or_default();
         let given = self.board.give(&order.what.about(), content, ends_ms);
         match given {
-            Ok(stored) => Self::waits_for(stored).await,
+            Ok(stored) => Self::waits_for(stored).boxed(),
             Err(error @ TooManyOrders) => {
                 tracing::warn!("{error}");
-                Told::Never
+                std::future::ready(Told::Never).boxed()
             }
         }
+    }
+
+    /// Whether the orders of the other gateways were read since the start.
+    pub(crate) fn knows_orders(&self) -> bool {
+        self.board.was_read()
     }
 
     async fn waits_for(stored: CancellationToken) -> Told {
