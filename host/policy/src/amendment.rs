@@ -32,6 +32,14 @@ pub enum Amendment {
         /// The characters that it may have.
         allowed: &'static str,
     },
+    /// A word is empty, and may not be.
+    #[error("{what} was empty, and became `{word}`")]
+    Empty {
+        /// The word.
+        what: &'static str,
+        /// What it became.
+        word: &'static str,
+    },
     /// A notice was left out.
     #[error("a notice was left out: a call may send {0}")]
     NoNotice(usize),

@@ -86,7 +86,11 @@ impl Effects {
     }
 
     /// Lets them take effect on the connection that a policy has answered about.
+    /// A copy of a session has no client of its own, and is the same session to whoever counts.
     pub(crate) fn take_effect(self, policy: &str, session: &Session, verdict: &Verdict) {
+        if session.is_copy() {
+            return;
+        }
         for count in self.counts {
             counted(policy, count);
         }
@@ -109,8 +113,33 @@ impl Effects {
 /// metric do.
 static SERIES: LazyLock<Mutex<HashMap<Arc<str>, Series>>> = LazyLock::new(Mutex::default);
 
-/// Pairs of name and label.
-type Series = HashSet<(String, String)>;
+/// Series of one policy.
+#[derive(Debug, Default)]
+struct Series {
+    /// The labels by name.
+    labels: HashMap<String, HashSet<String>>,
+    /// Number of pairs of name and label.
+    count: usize,
+}
+
+impl Series {
+    /// Whether it has this one. Looking for it copies nothing.
+    fn has(&self, name: &str, label: &str) -> bool {
+        let labels = self.labels.get(name);
+        labels.is_some_and(|labels| labels.contains(label))
+    }
+
+    /// Adds one that it does not have, if there is room for it.
+    fn add(&mut self, name: &str, label: &str) -> bool {
+        let has_room = self.count < MAX_SERIES;
+        if has_room {
+            let labels = self.labels.entry(name.to_owned()).or_default();
+            labels.insert(label.to_owned());
+            self.count += 1;
+        }
+        has_room
+    }
+}
 
 fn counted(policy: &str, count: Count) {
     let Count {
@@ -128,14 +157,10 @@ fn counted(policy: &str, count: Count) {
 /// Whether a policy has this series, or may have one more.
 fn has_series(policy: &str, name: &str, label: &str) -> bool {
     let mut all = SERIES.lock().unwrap_or_else(PoisonError::into_inner);
-    if !all.contains_key(policy) {
-        all.insert(policy.into(), HashSet::new());
+    match all.get_mut(policy) {
+        Some(series) => series.has(name, label) || series.add(name, label),
+        None => all.entry(policy.into()).or_default().add(name, label),
     }
-    let Some(series) = all.get_mut(policy) else {
-        return false;
-    };
-    let pair = (name.to_owned(), label.to_owned());
-    series.contains(&pair) || series.len() < MAX_SERIES && series.insert(pair)
 }
 
 #[cfg(test)]
@@ -188,5 +213,27 @@ mod tests {
             (effects.notices.len(), effects.notices_beyond),
             (MAX_NOTICES, 3)
         );
+    }
+
+    #[test]
+    fn a_renewed_token_has_nothing_said_once_more() {
+        let registry = session::registry::Registry::default();
+        let guard = session::testing::start(&registry, "s");
+        let renewal = Session::renewal(guard.session(), "token".into());
+        let said = || Effects {
+            notices: vec![ClientNotice {
+                policy: "renewed".into(),
+                code: "c".to_owned(),
+                message: "m".to_owned(),
+            }],
+            notices_beyond: 0,
+            counts: vec![count("streams", "")],
+        };
+        let has_counted = || SERIES.lock().unwrap().contains_key("renewed");
+        said().take_effect("renewed", &renewal, &Verdict::Accept);
+        assert_eq!((renewal.take_notices(), has_counted()), (Vec::new(), false));
+        said().take_effect("renewed", guard.session(), &Verdict::Accept);
+        assert_eq!(guard.session().take_notices(), said().notices);
+        assert!(has_counted());
     }
 }

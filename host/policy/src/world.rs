@@ -165,6 +165,7 @@ impl World for Live {
             Amendment::Cut { .. }
             | Amendment::NoLine(_)
             | Amendment::Word { .. }
+            | Amendment::Empty { .. }
             | Amendment::NoNotice(_) => tracing::debug!(policy, "{amendment}"),
         }
     }

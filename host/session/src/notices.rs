@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use base::metrics;
+
 /// Maximum number of notices to one client.
 pub const MAX_NOTICES: usize = 32;
 
@@ -62,6 +64,15 @@ impl Notices {
         };
         let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut waiting.notices)
+    }
+}
+
+/// Those that are left when the session ends are never sent: the client was refused, or is gone.
+impl Drop for Notices {
+    fn drop(&mut self) {
+        for notice in self.take() {
+            metrics::notices_dropped(&notice.policy, 1);
+        }
     }
 }
 

@@ -65,7 +65,8 @@ impl<'call> Connection<'call> {
     }
 
     /// Warns the client without refusing it. The message is sent once the stream has begun, and
-    /// only if the policy accepts. The policy needs the grant `notice`.
+    /// only if the policy accepts. A call about a renewed token sends none. The policy needs the grant
+    /// `notice`.
     ///
     /// `code` is a word of lowercase letters, digits, `_`, `-` and `.`, such as `plan_expires`.
     ///

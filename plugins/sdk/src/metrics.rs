@@ -25,7 +25,8 @@
 //! assert_eq!(mock.metric("streams", "gold"), 1);
 //! ```
 //!
-//! A call that fails adds nothing. A label with values that a client chooses uses the pairs up.
+//! A call that fails adds nothing, and neither does one about a renewed token. A label with values
+//! that a client chooses uses the pairs up until the gateway restarts.
 
 use crate::host::metrics;
 

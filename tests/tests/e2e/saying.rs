@@ -15,12 +15,15 @@ const COUNTED: &str =
 enum Answer {
     Accept,
     Refuse,
+    /// What lies outside its memory, which is a trap.
+    Trap,
 }
 
 fn guest(answer: Answer) -> Vec<u8> {
     let answer = match answer {
         Answer::Accept => "1000",
         Answer::Refuse => "512",
+        Answer::Trap => "7000000",
     };
     wat::parse_str(GUEST.replace("ANSWER", answer)).expect("a component")
 }
@@ -144,6 +147,56 @@ fn a_refusal_is_sent_without_notices_and_what_it_counts_is_counted() {
     assert_eq!(
         (notices(&gateway, "sent"), notices(&gateway, "dropped")),
         (0.0, 6.0)
+    );
+    assert_eq!(gateway.metric(COUNTED), 2.0);
+}
+
+#[test]
+fn a_call_that_traps_says_nothing() {
+    let gateway = start(&config(), Answer::Trap);
+    connect(&gateway).expect_refusal(4007, "policy_failed");
+    let (_, metrics) = gateway.admin("GET /metrics");
+    assert!(!metrics.contains("name=\"streams\""), "{metrics}");
+    assert_eq!(notices(&gateway, "sent"), 0.0);
+}
+
+#[test]
+fn notices_before_a_refusal_by_another_policy_are_counted_as_dropped() {
+    let config = config()
+        .set("policies.refusing", "component", json!("refusing.wasm"))
+        .set("policies.refusing", "timeout", json!("2s"))
+        .set("policies.refusing", "grants", json!(["notice", "metrics"]))
+        .set(
+            "routes.ingest",
+            "on_connect",
+            json!(["auth", "saying", "refusing"]),
+        );
+    let (accepts, refuses) = (guest(Answer::Accept), guest(Answer::Refuse));
+    let files: [(&str, &[u8]); 2] = [("guest.wasm", &accepts), ("refusing.wasm", &refuses)];
+    let gateway = Gateway::start_with_files(&config, &files);
+    connect(&gateway).expect_refusal_saying(4125, "refused", "refused");
+    eventually("the end of the session", || {
+        (notices(&gateway, "dropped") == 6.0).then_some(())
+    });
+    assert_eq!(notices(&gateway, "sent"), 0.0);
+}
+
+#[test]
+fn a_renewed_token_neither_warns_nor_counts_once_more() {
+    let gateway = start(&config(), Answer::Accept);
+    let mut client = connect(&gateway);
+    client.handshake();
+    client.expect_ack();
+    for _ in 0..4 {
+        assert_eq!(client.message(), notice("plan_expires"));
+    }
+    client.json(&json!({"type": "auth", "token": token::good()}));
+    let renewed = client.message();
+    assert_eq!(renewed["status"], "renewed", "{renewed}");
+    client.finalize(0, 0);
+    assert_eq!(
+        (notices(&gateway, "sent"), notices(&gateway, "dropped")),
+        (4.0, 2.0)
     );
     assert_eq!(gateway.metric(COUNTED), 2.0);
 }

@@ -425,13 +425,15 @@ pub const ALL: [Metric; 91] = [
         NOTICES,
         MetricType::Counter,
         &["policy", "result"],
-        "Notices of policies to clients: `sent`, or `dropped` as too many or with a refusal",
+        "Notices of policies to clients: `sent`, or `dropped` as too many, with a refusal, or because the \
+         client was gone",
     ),
     metric(
         POLICY_COUNTED,
         MetricType::Counter,
         &["policy", "name", "label"],
-        "What policies count: `_beyond` has what found no room in its own series",
+        "What policies count: `_beyond` has what found no room among the 64 series of a policy, \
+         which hold until a restart",
     ),
     metric(
         DESTINATION_QUESTIONS,

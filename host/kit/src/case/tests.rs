@@ -107,7 +107,11 @@ fn a_stream_s_windows_and_its_end_are_in_the_case() {
     assert_eq!((window.length.as_millis(), window.frames.len()), (5000, 2));
     let ending = json!({"ending": {"cause": "eof", "close_code": 1002, "closed_by": "transport",
         "streamed": true, "lasted_us": 9000, "received_bytes": 7, "sent_bytes": 8}});
-    let case = read(&line(&json!({"stage": "close", "input": input(&ending)})));
+    let notice = json!({"call": "notice", "code": "late", "message": "m"});
+    let close = json!({"stage": "close", "input": input(&ending), "calls": [notice]});
+    let case = read(&line(&close));
+    // The client is gone, so that a notice is sent to nobody.
+    assert_eq!(case.expect.notices, [""; 0]);
     let ending = case.ending.expect("an ending");
     assert_eq!((ending.close_code, ending.received_bytes), (1002, 7));
 }

@@ -46,22 +46,34 @@ impl State {
     /// A guest's word, of these characters and within its bound.
     fn word(&self, text: &str, charset: &Charset) -> String {
         let text = self.settings.secrets.told(text, 4 * MAX_WORD);
+        if text.is_empty() {
+            if !charset.empty.is_empty() {
+                self.amends(&[Amendment::Empty {
+                    what: charset.what,
+                    word: charset.empty,
+                }]);
+            }
+            return charset.empty.to_owned();
+        }
         // Each character becomes one byte at the least, so that no more are looked at.
-        let shown: String = text
-            .chars()
-            .take(MAX_WORD)
+        let kept = text.chars().take(MAX_WORD);
+        let word: String = kept
+            .clone()
             .map(|c| if (charset.has)(c) { c } else { '_' })
             .collect();
-        let word = if shown.is_empty() {
-            charset.empty.to_owned()
-        } else {
-            shown
-        };
-        if word != *text {
+        if !kept.clone().all(charset.has) {
             self.amends(&[Amendment::Word {
                 what: charset.what,
                 word: word.clone(),
                 allowed: charset.allowed,
+            }]);
+        }
+        if text.chars().nth(MAX_WORD).is_some() {
+            self.amends(&[Amendment::Cut {
+                what: charset.what,
+                bytes: text.len(),
+                kept: MAX_WORD,
+                limit: TextLimit::Contract,
             }]);
         }
         word

@@ -94,23 +94,7 @@ impl Notes {
     /// What the policy said beside its answer.
     pub(crate) fn said(&self, effects: Effects) {
         if let Some(taken) = &self.taken {
-            for notice in &effects.notices {
-                note(taken, notice.code.len() + notice.message.len(), || {
-                    HostCall::Notice {
-                        code: notice.code.clone(),
-                        message: notice.message.clone(),
-                    }
-                });
-            }
-            for count in &effects.counts {
-                note(taken, count.name.len() + count.label.len(), || {
-                    HostCall::Metric {
-                        name: count.name.clone(),
-                        label: count.label.clone(),
-                        amount: count.amount,
-                    }
-                });
-            }
+            note_effects(taken, &effects);
         }
         if let Some(said) = &self.effects {
             *said.lock().unwrap_or_else(PoisonError::into_inner) = effects;
@@ -181,6 +165,32 @@ fn note(notes: &Mutex<Taken>, bytes: usize, call: impl FnOnce() -> HostCall) {
     }
     taken.bytes = together;
     taken.calls.push(call());
+}
+
+/// Takes down what a policy said beside its answer. A call may say little enough that there is always
+/// room for it, however much the policy has asked.
+fn note_effects(notes: &Mutex<Taken>, effects: &Effects) {
+    let notices = effects.notices.iter().map(|notice| {
+        let bytes = notice.code.len() + notice.message.len();
+        let call = HostCall::Notice {
+            code: notice.code.clone(),
+            message: notice.message.clone(),
+        };
+        (bytes, call)
+    });
+    let counts = effects.counts.iter().map(|count| {
+        let call = HostCall::Metric {
+            name: count.name.clone(),
+            label: count.label.clone(),
+            amount: count.amount,
+        };
+        (count.name.len() + count.label.len(), call)
+    });
+    let mut taken = notes.lock().unwrap_or_else(PoisonError::into_inner);
+    for (bytes, call) in notices.chain(counts) {
+        taken.bytes = taken.bytes.saturating_add(bytes);
+        taken.calls.push(call);
+    }
 }
 
 impl World for Noting {

@@ -256,6 +256,12 @@ impl Session {
         original.is_some_and(|original| original.why == Copied::Shadow)
     }
 
+    /// Whether it is a shadow or a renewal: a copy of a session, which affects nothing but itself.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        self.shadow_of.is_some()
+    }
+
     /// Takes over the token of a renewal, and the expiry of its admission.
     pub fn renewed(&self, renewal: &Self) {
         if let Some(token) = renewal.facts.renewed() {

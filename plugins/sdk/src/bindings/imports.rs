@@ -3102,7 +3102,7 @@ pub mod sluice {
             ///
             /// One call may send 4, and a connection gets 32. What is beyond is
             /// dropped, and so are those of `on-close` and those to clients that do not
-            /// speak `ingest.v1`.
+            /// speak `ingest.v1`. A call about a renewed token sends none.
             #[allow(async_fn_in_trait)]
             pub fn send(c: &Facts, code: &str, message: &str) -> () {
                 unsafe {
@@ -3160,9 +3160,10 @@ pub mod sluice {
             /// digits and `_`, `-`, `.`, `:` and `/`: what is none of these becomes
             /// `_`, and what is beyond 64 bytes is cut.
             ///
-            /// A policy may have 64 pairs of name and label, and add to 16 in one call.
-            /// What is beyond is added to the name `_beyond`. A call that fails, that
-            /// is made again or that decides nothing adds nothing.
+            /// A policy may have 64 pairs of name and label until the gateway restarts,
+            /// and add to 16 in one call. What is beyond is added to the name `_beyond`.
+            /// A call adds nothing if it fails, if the gateway makes it again, if the
+            /// policy is a shadow, or if it is asked about a renewed token.
             #[allow(async_fn_in_trait)]
             pub fn add(name: &str, label: &str, amount: u32) -> () {
                 unsafe {

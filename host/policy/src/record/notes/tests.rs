@@ -172,3 +172,29 @@ fn calls_that_end_a_policy_are_taken_down_with_why() {
     ];
     assert_eq!(notes.take().calls, expected);
 }
+
+#[test]
+fn what_a_policy_said_is_recorded_however_much_it_has_asked() {
+    let Noted { world, notes, .. } = noted(&exp());
+    for _ in 0..=MAX_CALLS {
+        world.now_ms();
+    }
+    let mut effects = Effects::default();
+    effects.notify(session::notices::ClientNotice {
+        policy: "p".into(),
+        code: "c".to_owned(),
+        message: "m".to_owned(),
+    });
+    effects.count(crate::effects::Count {
+        name: "streams".to_owned(),
+        label: String::new(),
+        amount: 1,
+    });
+    notes.said(effects);
+    let taken = notes.take();
+    assert_eq!((taken.calls.len(), taken.left_out), (MAX_CALLS + 2, 1));
+    assert!(matches!(
+        taken.calls[MAX_CALLS..],
+        [HostCall::Notice { .. }, HostCall::Metric { .. }]
+    ));
+}
