@@ -1,6 +1,7 @@
 //! Text: making it safe to pass on, and writing bytes as text.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// At most `limit` bytes of `text`, cut at a character boundary.
 #[must_use]
@@ -16,6 +17,26 @@ pub fn clean(text: &str, limit: usize) -> String {
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// A key as TOML has it: in quotes where it must be.
+#[must_use]
+pub fn toml_key(key: &str) -> Cow<'_, str> {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !key.is_empty() && key.chars().all(is_bare) {
+        return Cow::Borrowed(key);
+    }
+    let mut quoted = String::from('"');
+    for c in key.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            // Writing to a text cannot fail.
+            c if c.is_control() => drop(write!(quoted, "\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    Cow::Owned(quoted)
 }
 
 /// A word that a POSIX shell reads back as it is.
@@ -38,4 +59,18 @@ pub fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_in_quotes_where_toml_wants_it() {
+        assert_eq!(toml_key("acme-1_a"), "acme-1_a");
+        assert_eq!(toml_key("acme corp"), r#""acme corp""#);
+        assert_eq!(toml_key("a.b"), r#""a.b""#);
+        assert_eq!(toml_key(""), r#""""#);
+        assert_eq!(toml_key("\"\\\n"), r#""\"\\\u000a""#);
+    }
 }

@@ -193,10 +193,11 @@ impl ComponentPolicy {
     /// # Errors
     /// How the policy broke; in the inner result, what it does not like.
     pub async fn try_out(&self) -> Result<Result<References, String>, Failure> {
-        self.try_out_with(None).await
+        self.tried_out(self.call(&Notes::unwanted()).try_out())
+            .await
     }
 
-    /// The same with the configuration that a tenant has.
+    /// Asks whether the configuration that a tenant has is usable.
     ///
     /// # Errors
     /// As [`ComponentPolicy::try_out`].
@@ -204,19 +205,19 @@ impl ComponentPolicy {
         &self,
         tenant: &str,
     ) -> Result<Result<References, String>, Failure> {
-        self.try_out_with(Some(tenant.to_owned())).await
+        let call = self.call(&Notes::unwanted());
+        self.tried_out(call.validate(Some(tenant.to_owned()))).await
     }
 
-    async fn try_out_with(
+    async fn tried_out(
         &self,
-        tenant: Option<String>,
+        call: impl Future<Output = Result<Result<References, String>, Failure>> + Send + 'static,
     ) -> Result<Result<References, String>, Failure> {
         // Nobody waits in a call's time for this, and the first call of all
         // pays for what later ones find ready.
         let timeout = self.settings.limits.timeout;
         let limit = timeout.max(LEAST_START);
-        let call = self.call(&Notes::unwanted());
-        let (tried, had) = self.bounded(None, limit, call.try_out(tenant)).await?;
+        let (tried, had) = self.bounded(None, limit, call).await?;
         let mut tried = tried.unwrap_or(Err(Failure::Limit(if limit > timeout {
             Limit::Start(limit)
         } else {

@@ -19,6 +19,8 @@ pub struct References {
     pub leaves: Vec<String>,
     /// Options that have no effect.
     pub ineffective: Vec<Ineffective>,
+    /// Further ones, each with the tenant whose configuration has it.
+    pub ineffective_for: Vec<(String, Ineffective)>,
     calls: usize,
 }
 
@@ -125,6 +127,11 @@ impl References {
                 });
             }
         }
+        for option in declared.ineffective {
+            if !self.ineffective.contains(&option) {
+                self.ineffective_for.push((tenant.to_owned(), option));
+            }
+        }
         for name in declared.leaves {
             if !self.leaves.contains(&name) {
                 self.leaves.push(name);
@@ -173,6 +180,29 @@ mod tests {
         assert_eq!(references.refer(&named), Ok(()));
         let shown = format!("{references:?}");
         assert_eq!(shown.matches('\u{fffd}').count(), 6, "{shown}");
+    }
+
+    #[test]
+    fn what_only_a_tenants_options_declare_is_kept_with_the_tenant() {
+        let declared = |pointers: &[&str]| {
+            let mut references = References::default();
+            for pointer in pointers {
+                let option = Ineffective {
+                    pointer: (*pointer).to_owned(),
+                    why: "why".to_owned(),
+                    help: "help".to_owned(),
+                };
+                assert_eq!(references.have_no_effect(&option), Ok(()));
+            }
+            references
+        };
+        let mut references = declared(&["/for_all"]);
+        references.append("acme", declared(&["/for_all", "/own"]));
+        let pointers = references.ineffective.iter().map(|option| &option.pointer);
+        assert_eq!(pointers.collect::<Vec<_>>(), ["/for_all"]);
+        let own = references.ineffective_for.iter();
+        let own = own.map(|(tenant, option)| (tenant.as_str(), option.pointer.as_str()));
+        assert_eq!(own.collect::<Vec<_>>(), [("acme", "/own")]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::destinations::Answered;
 use super::effects::Effects;
 use super::own_secrets::OwnSecrets;
 use super::references::References;
-use super::world::World;
+use super::world::{Seen, World};
 use crate::question::Question;
 use crate::settings::{Grant, PolicyLimits, Quarantine};
 use crate::verdict::{Limit, OnFailure};
@@ -82,7 +82,8 @@ impl State {
         let tenant = match &asked {
             Some((session, _)) if !settings.tenants.is_empty() => {
                 let facts = &session.facts;
-                facts.said_by(&settings.identified_by, "tenant_id")
+                // What a later policy says must not give the session another tenant meanwhile.
+                facts.said_first(&settings.identified_by, "tenant_id")
             }
             _ => None,
         };
@@ -149,10 +150,14 @@ impl State {
     /// Value of an option, as JSON text.
     #[must_use]
     pub(crate) fn option(&self, key: &str) -> Option<&String> {
-        let own = self
-            .tenant
-            .as_ref()
-            .and_then(|tenant| self.settings.tenants.get(tenant)?.get(key));
+        let own = self.tenant.as_ref().and_then(|tenant| {
+            let tenants = &self.settings.tenants;
+            // The value depends on the tenant only where one of them has this option.
+            if self.asked.is_some() && tenants.values().any(|own| own.contains_key(key)) {
+                self.world.looked_at(Seen::Text(tenant));
+            }
+            tenants.get(tenant)?.get(key)
+        });
         own.or_else(|| self.settings.config.get(key))
     }
 

@@ -5,7 +5,7 @@ use sluice_tests::client::{Client, Library, meeting};
 use sluice_tests::command::{self, Done};
 use sluice_tests::config::Config;
 use sluice_tests::gateway::Gateway;
-use sluice_tests::token;
+use sluice_tests::{eventually, token};
 
 const GUEST: &str = include_str!("../../guests/option.wat");
 const KEY: &str = "swordfish-77";
@@ -156,6 +156,14 @@ fn a_secret_option_that_cannot_be_had_is_told_with_its_name_and_without_its_valu
         &check(&twice, &[("key", KEY)], &[]),
         &["`shown` has two sources"],
     );
+    let for_tenant = with_file().set("policies.option.tenants.acme", "shown", json!("plain"));
+    refused(
+        &check(&for_tenant, &[("key", KEY)], &[]),
+        &[
+            "`shown` is an option that nobody may see",
+            "[policies.option.tenants.acme] has it in plain text",
+        ],
+    );
     // What a policy says of it is not shown either.
     let wrong = check(&with_file(), &[("key", "!swordfish-77")], &[]);
     refused(
@@ -166,6 +174,17 @@ fn a_secret_option_that_cannot_be_had_is_told_with_its_name_and_without_its_valu
         ],
     );
     assert!(!wrong.stderr.contains("swordfish"), "{wrong:?}");
+}
+
+#[test]
+fn a_reload_with_a_secret_option_that_cannot_be_had_changes_nothing() {
+    let gateway = start(&with_file(), &[("key", KEY.as_bytes())]);
+    gateway.replace("key", "hush-71");
+    eventually("a reload that is refused", || {
+        (gateway.metric("sluice_reloads_total{result=\"refused\"}") >= 1.0).then_some(())
+    });
+    connect(&gateway, "acme").expect_refusal_saying(4125, "shown", "\"[withheld]\"");
+    assert!(!gateway.output().text().contains("hush"));
 }
 
 #[test]
@@ -194,12 +213,15 @@ fn options_of_a_tenant_are_checked_when_they_are_loaded() {
     let config = asking().set("policies.option.config", "shown", json!("for all"));
     let wrong = config
         .clone()
-        .set("policies.option.tenants.acme", "shown", json!("!"));
+        .set("policies.option.tenants.acme", "shown", json!("!"))
+        .set(r#"policies.option.tenants."the corp""#, "shown", json!("!"));
     refused(
         &check(&wrong, &[], &[]),
         &[
             "does not accept its configuration for the tenant \"acme\": `shown` is wrong",
             "[policies.option.tenants.acme]",
+            "does not accept its configuration for the tenant \"the corp\": `shown` is wrong",
+            "[policies.option.tenants.\"the corp\"]",
         ],
     );
     let too_early = config

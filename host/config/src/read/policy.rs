@@ -70,7 +70,7 @@ impl Reader<'_> {
             places: value_places,
         } = Self::policy_config(&mut section);
         let secrets = self.config_secrets(&mut section, &config_places);
-        let tenants = Self::tenants(&mut section);
+        let tenants = self.tenants(&mut section, &secrets);
         section.finish();
         Some(Policy {
             component: component?,

@@ -62,9 +62,10 @@ impl Reader<'_> {
                     together += value.expose().len();
                     if together > LONGEST_OF_ALL {
                         let message =
-                            format!("the values of {option} have more than 16 KiB together");
+                            "config_files and config_env have values of more than 16 KiB together";
                         let help = "give the policy less of what nobody may see";
-                        self.error(&secret.place, message, help).label("too much");
+                        self.error(&secret.place, message, help)
+                            .label("too much with this one");
                     }
                 }
                 secrets.insert(key, secret);
@@ -100,18 +101,35 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads `tenants`: values of `config` for one tenant.
-    pub(super) fn tenants(section: &mut Section<'_>) -> Tenants {
+    /// Reads `tenants`: values of `config` for one tenant. None may take the place of one of
+    /// `secrets`, because it would be shown.
+    pub(super) fn tenants(
+        &mut self,
+        section: &mut Section<'_>,
+        secrets: &BTreeMap<String, ConfigSecret>,
+    ) -> Tenants {
         let title = format!("[policies.{}.tenants]", section.name);
         let tenants = section.section("tenants", "", &title);
         let tenants = tenants.map(Section::into_sections).unwrap_or_default();
         let overlay = |(tenant, section): (String, Section<'_>)| {
             let place = section.place.clone();
+            let title = section.title.clone();
             let JsonTable {
                 values,
                 keys,
                 places,
             } = section.into_json();
+            for (key, place) in &keys {
+                if let Some(secret) = secrets.get(key) {
+                    let message = format!(
+                        "`{key}` is an option that nobody may see, and {title} has it in plain text"
+                    );
+                    let help = "remove it here, or give the option in plain text for all";
+                    self.error(place, message, help)
+                        .label("in plain text")
+                        .also(&secret.place, "the value that is never shown");
+                }
+            }
             let overlay = Overlay {
                 config: values,
                 place,

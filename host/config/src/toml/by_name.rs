@@ -51,7 +51,7 @@ impl<'de> Section<'de> {
         let mut sections = Sections::new();
         for (Key { name, span }, value) in self.table {
             let place = self.document.place(span);
-            let title = format!("{outer}.{name}]");
+            let title = format!("{outer}.{}]", base::text::toml_key(&name));
             let kind = self.kind;
             let document = self.document;
             if let Some(section) = nested(document, &name, &title, kind, place, value) {

@@ -97,17 +97,14 @@ impl From<Misuse> for Box<Called> {
 impl Call {
     /// Starts an instance for each hook, and has the configuration looked at. Tells what the policy
     /// declared on that occasion.
-    pub(super) async fn try_out(
-        self,
-        tenant: Option<String>,
-    ) -> Result<Result<References, String>, Failure> {
+    pub(super) async fn try_out(self) -> Result<Result<References, String>, Failure> {
         let Hooks {
             connect,
             handshake,
             prepare,
             frames,
             close,
-            lifecycle,
+            lifecycle: _,
         } = &*self.hooks;
         let store = || self.store(None);
         // Each in a store of its own, as for a call.
@@ -121,10 +118,19 @@ impl Call {
             )+};
         }
         start!(connect, handshake, prepare, frames, close);
-        let Some(pre) = lifecycle else {
+        self.validate(None).await
+    }
+
+    /// Has the configuration looked at, as a tenant has it or as all have. Tells what the policy
+    /// declared on that occasion.
+    pub(super) async fn validate(
+        self,
+        tenant: Option<String>,
+    ) -> Result<Result<References, String>, Failure> {
+        let Some(pre) = &self.hooks.lifecycle else {
             return Ok(Ok(References::default()));
         };
-        let mut store = store();
+        let mut store = self.store(None);
         let validated = async {
             let policy = pre.instantiate_async(&mut store).await?;
             let state = store.data_mut();

@@ -13,28 +13,27 @@ pub(super) async fn accepted(
     policy: &settings::Policy,
     diagnostics: &mut Diagnostics,
 ) -> Option<References> {
-    let mut references = None;
+    let mut references: Option<References> = None;
+    let mut accepts_all = true;
     let tenants = policy.tenants.overlays.keys().map(Some);
     for tenant in [None].into_iter().chain(tenants) {
         let tried = match tenant {
             None => built.try_out().await,
             Some(tenant) => built.try_out_for(tenant).await,
         };
+        let tenant = tenant.map(String::as_str);
+        let of = tenant.map_or_else(String::new, |tenant| {
+            format!(" for the tenant \"{}\"", text::clean(tenant, 128))
+        });
         match tried {
             Ok(Ok(declared)) => match (&mut references, tenant) {
-                (Some(references), Some(tenant)) => {
-                    References::append(references, tenant, declared)
-                }
-                _ => references = Some(declared),
+                (Some(references), Some(tenant)) => references.append(tenant, declared),
+                (Some(_), None) | (None, _) => references = Some(declared),
             },
             Ok(Err(complaint)) => {
-                let tenant = tenant.map(String::as_str);
-                let (of, section) = match tenant {
-                    None => (String::new(), "config".to_owned()),
-                    Some(tenant) => (
-                        format!(" for the tenant \"{tenant}\""),
-                        format!("tenants.{tenant}"),
-                    ),
+                let section = match tenant {
+                    None => "config".to_owned(),
+                    Some(tenant) => format!("tenants.{}", text::toml_key(tenant)),
                 };
                 diagnostics.error(
                     complained_about(policy, tenant, &complaint),
@@ -44,20 +43,25 @@ pub(super) async fn accepted(
                     ),
                     format!("correct [policies.{name}.{section}]"),
                 );
-                return None;
+                accepts_all = false;
             }
             Err(failure) => {
+                let overlay = tenant.and_then(|tenant| policy.tenants.overlays.get(tenant));
                 diagnostics.error(
-                    &policy.component_place,
-                    format!("policy \"{name}\" {failure} when it was tried out"),
+                    overlay.map_or(&policy.component_place, |overlay| &overlay.place),
+                    format!("policy \"{name}\" {failure} when it was tried out{of}"),
                     "its author needs to know; if it ran into a limit, raise that in its section; \
                      if types do not match, build it against the wit/policy.wit of this release",
                 );
-                return None;
+                accepts_all = false;
             }
         }
+        // What does not even start, or dislikes what all tenants have, says the same for each.
+        if !accepts_all && tenant.is_none() {
+            return None;
+        }
     }
-    references
+    references.filter(|_| accepts_all)
 }
 
 /// Where that stands which a policy dislikes: what it says of a key begins with

@@ -53,6 +53,21 @@ impl Facts {
         policies.find_map(|policy| self.attribute(&format!("{policy}.{name}")))
     }
 
+    /// Attribute of this name that was set first, by any of these policies. What a later one sets
+    /// does not change it.
+    #[must_use]
+    pub fn said_first(&self, policies: &[String], name: &str) -> Option<String> {
+        let attributes = self.lock();
+        let mut attributes = attributes.iter();
+        let is_it = |full: &str| {
+            let said = full.split_once('.');
+            said.is_some_and(|(policy, said)| said == name && policies.iter().any(|p| p == policy))
+        };
+        attributes
+            .find(|(full, _)| is_it(full))
+            .map(|(_, value)| value.clone())
+    }
+
     /// Sets `<policy>.<name>`, and replaces an earlier value.
     ///
     /// # Errors

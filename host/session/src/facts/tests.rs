@@ -154,6 +154,20 @@ fn attributes_carry_the_name_of_who_left_them_and_are_bounded() {
 }
 
 #[test]
+fn what_was_said_first_stays_whatever_others_say_later() {
+    let facts = facts("/x", &[]);
+    let policies = ["a".to_owned(), "b".to_owned()];
+    let tenant = || facts.said_first(&policies, "tenant_id");
+    assert_eq!(tenant(), None);
+    for (policy, value) in [("c", "of another"), ("b", "first"), ("a", "later")] {
+        facts
+            .set_attribute(policy, "tenant_id", value.into())
+            .unwrap();
+    }
+    assert_eq!(tenant().as_deref(), Some("first"));
+}
+
+#[test]
 fn what_a_debugger_is_shown_holds_no_token() {
     let facts = facts("/x?token=canary", &[("authorization", "Bearer canary")]);
     assert!(!format!("{facts:?}").contains("canary"));

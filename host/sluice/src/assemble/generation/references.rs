@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use base::diagnostics::{Diagnostics, Place};
+use base::text;
 use config::{Config, Reference, Route, UpstreamAttribute};
 use gateway::routes::Policies;
 use keys::settings::KeySource;
@@ -63,7 +64,10 @@ pub(super) fn report(config: &Config, declared: &Declared<'_>, diagnostics: &mut
             let settings = &config.policies[*name];
             if is_asked(config, settings.speaks_as(name)) {
                 for option in &references.ineffective {
-                    warn_of(option, settings, diagnostics);
+                    warn_of(option, None, settings, diagnostics);
+                }
+                for (tenant, option) in &references.ineffective_for {
+                    warn_of(option, Some(tenant), settings, diagnostics);
                 }
             }
         }
@@ -202,11 +206,20 @@ impl Leaving<'_> {
     }
 }
 
-fn warn_of(option: &Ineffective, settings: &settings::Policy, diagnostics: &mut Diagnostics) {
+/// Warns of an option without effect, in the section of all or of a tenant.
+fn warn_of(
+    option: &Ineffective,
+    tenant: Option<&str>,
+    settings: &settings::Policy,
+    diagnostics: &mut Diagnostics,
+) {
     let Ineffective { pointer, why, help } = option;
-    let message = format!("`{}` has no effect: {why}", in_words(pointer));
+    let of = tenant.map_or_else(String::new, |tenant| {
+        format!(" for the tenant \"{}\"", text::clean(tenant, 128))
+    });
+    let message = format!("`{}` has no effect{of}: {why}", in_words(pointer));
     diagnostics
-        .warning(settings.place_of(pointer), message, help)
+        .warning(settings.place_for(tenant, pointer), message, help)
         .label("no effect");
 }
 
