@@ -42,8 +42,8 @@ const SILENT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mi
 /// Maximum time by which the clock of another gateway may be ahead, in milliseconds. An order with a
 /// later time would hold against all that come after it.
 const AHEAD: u64 = 24 * 3_600_000;
-/// Maximum number of orders that are known.
-const MAX: usize = 4096;
+/// Maximum number of orders that are known: as many as a gateway has room for revocations.
+const MAX: usize = 1024;
 /// Maximum size of all orders.
 const MAX_BYTES: u64 = 16 << 20;
 /// Longest life of a record, which the servers can count.

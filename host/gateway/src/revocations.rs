@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use session::registry::{Session, unix_ms};
 
 /// Maximum number of revocations in force.
-pub const MAX: usize = 4096;
+pub const MAX: usize = 1024;
 
 /// Somebody whose sessions a policy has verified.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
