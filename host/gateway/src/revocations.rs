@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use session::registry::{Session, unix_ms};
 
 /// Maximum number of revocations in force.
 pub const MAX: usize = 1024;
 
 /// Somebody whose sessions a policy has verified.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Owner {
     /// A user, of whatever tenant.
     User(String),
@@ -22,6 +24,14 @@ pub enum Owner {
 }
 
 impl Owner {
+    /// Id of the user or tenant.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::User(id) | Self::Tenant(id) => id,
+        }
+    }
+
     /// Whether a policy has verified that the session is theirs. `identified_by` are the policies
     /// that say who a client is.
     #[must_use]

@@ -36,13 +36,13 @@ pub(crate) struct Order {
 pub(crate) enum What {
     /// Sessions of an owner end, and new ones are refused.
     Revoke {
-        owner: Whose,
+        owner: Owner,
         until_ms: u64,
         since_ms: u64,
         reason: String,
     },
     /// The owner may come again.
-    Lift { owner: Whose, until_ms: u64 },
+    Lift { owner: Owner, until_ms: u64 },
     /// The policy with this component is not called.
     Quarantine {
         policy: String,
@@ -50,14 +50,6 @@ pub(crate) enum What {
     },
     /// The policy is called again.
     Release { policy: String },
-}
-
-/// Whose sessions an order is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Whose {
-    User(String),
-    Tenant(String),
 }
 
 impl What {
@@ -74,9 +66,7 @@ impl What {
     /// What the order is about: a later one about the same replaces it.
     pub(crate) fn about(&self) -> String {
         match self {
-            Self::Revoke { owner, .. } | Self::Lift { owner, .. } => {
-                Owner::from(owner.clone()).to_string()
-            }
+            Self::Revoke { owner, .. } | Self::Lift { owner, .. } => owner.to_string(),
             Self::Quarantine { policy, .. } | Self::Release { policy } => {
                 format!("policy {policy}")
             }
@@ -88,32 +78,6 @@ impl What {
         match self {
             Self::Revoke { until_ms, .. } | Self::Lift { until_ms, .. } => Some(*until_ms),
             Self::Quarantine { .. } | Self::Release { .. } => None,
-        }
-    }
-}
-
-impl Whose {
-    fn id(&self) -> &str {
-        match self {
-            Self::User(id) | Self::Tenant(id) => id,
-        }
-    }
-}
-
-impl From<Owner> for Whose {
-    fn from(owner: Owner) -> Self {
-        match owner {
-            Owner::User(user) => Self::User(user),
-            Owner::Tenant(tenant) => Self::Tenant(tenant),
-        }
-    }
-}
-
-impl From<Whose> for Owner {
-    fn from(owner: Whose) -> Self {
-        match owner {
-            Whose::User(user) => Self::User(user),
-            Whose::Tenant(tenant) => Self::Tenant(tenant),
         }
     }
 }
@@ -157,11 +121,10 @@ pub(crate) async fn obey(gateway: Arc<Gateway>, order: board::Order) {
             since_ms,
             reason,
         } => {
-            let owner = owner.clone().into();
             let reason = text::clean(reason, MAX_REASON);
             if *until_ms <= unix_ms() {
                 // It is over, and has replaced an earlier one that may not be.
-                gateway.revocations.lift(&owner);
+                gateway.revocations.lift(owner);
                 log("close", &reason, "over already");
                 return;
             }
@@ -170,14 +133,14 @@ pub(crate) async fn obey(gateway: Arc<Gateway>, order: board::Order) {
                 since_ms: *since_ms,
                 reason: reason.clone(),
             };
-            let result = match revoke(&gateway, &owner, revocation).await {
+            let result = match revoke(&gateway, owner, revocation).await {
                 Ok(closed) => format!("{closed} sessions told to end, new ones refused"),
                 Err(error) => error.to_string(),
             };
             log("close", &reason, &result);
         }
         What::Lift { owner, .. } => {
-            let lifted = gateway.revocations.lift(&owner.clone().into());
+            let lifted = gateway.revocations.lift(owner);
             let found = if lifted.is_some() {
                 "may come again"
             } else {
@@ -256,7 +219,7 @@ mod tests {
     #[test]
     fn an_order_is_sound_under_its_own_key_alone_and_with_an_id_that_an_operator_can_give() {
         let lift = |user: String| What::Lift {
-            owner: Whose::User(user),
+            owner: Owner::User(user),
             until_ms: 1,
         };
         let (short, long) = (lift("u".repeat(MAX_ID)), lift("u".repeat(MAX_ID + 1)));

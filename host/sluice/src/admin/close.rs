@@ -114,7 +114,7 @@ async fn close(
             return (StatusCode::CONFLICT, format!("{error}\n")).into_response();
         }
         let revoked = What::Revoke {
-            owner: owner.clone().into(),
+            owner: owner.clone(),
             until_ms,
             since_ms,
             reason: told.clone(),

@@ -50,7 +50,6 @@ pub(super) async fn lift(
     };
     change.log();
     if let Some(Revocation { until_ms, .. }) = lifted {
-        let owner = owner.into();
         return json(Lifted {
             lifted: 1,
             other_gateways: admin.order(by, What::Lift { owner, until_ms }).await,
